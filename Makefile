@@ -1,0 +1,52 @@
+# metermend. `make` alone lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with the metermend command in it
+
+$(READY): pyproject.toml .ci/requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "metermend needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup ## play a company's bad day through the whole loop (KEEP=1 leaves it running)
+	@$(BIN)/metermend demo $(if $(KEEP),--keep)
+
+test: setup stripe-cli ## the whole gate: format, lint, types, import rules, all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist loadgroup -q
+
+.PHONY: stripe-cli
+stripe-cli: setup
+	@test -x $(VENV)/stripe-cli/node_modules/.bin/stripe || ! command -v npm >/dev/null \
+	  || npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix $(VENV)/stripe-cli @stripe/cli@1.52.0 \
+	  || echo "the Stripe CLI could not be installed: its tests will be skipped"
+
+format: setup ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## measure: ratios, growth, memory (ARGS="records --full")
+	$(BIN)/python -m bench $(ARGS)
+
+lock: setup ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --extra embedded -o .ci/requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --extra embedded --extra dev -o .ci/requirements-dev.lock pyproject.toml
+
+clean: ## remove what was built and the local state
+	rm -rf $(VENV) .metermend build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

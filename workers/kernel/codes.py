@@ -1,0 +1,45 @@
+"""Stripe's error codes and event types that the service knows. Both lists are open: unknown ones are kept.
+
+Sources: Stripe docs, "Record usage in bulk" (handle meter event errors), and the `code` enums of stripe-python's
+`V1BillingMeterErrorReportTriggeredEvent` and `V1BillingMeterNoMeterFoundEvent`.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why Stripe refused a well-formed usage record."""
+
+    CUSTOMER_NOT_FOUND = "meter_event_customer_not_found"
+    NO_CUSTOMER_DEFINED = "meter_event_no_customer_defined"
+    DIMENSION_COUNT_TOO_HIGH = "meter_event_dimension_count_too_high"
+    ARCHIVED_METER = "archived_meter"
+    TIMESTAMP_TOO_FAR_IN_PAST = "timestamp_too_far_in_past"
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"
+    VALUE_NOT_FOUND = "meter_event_value_not_found"
+    INVALID_VALUE = "meter_event_invalid_value"
+    VALUE_TOO_MANY_DIGITS = "meter_event_value_too_many_digits"
+    MISSING_DIMENSION_PAYLOAD_KEYS = "missing_dimension_payload_keys"
+    NO_METER = "no_meter"
+
+
+MALFORMED_RECORD = "malformed_record"
+"""Our own word for a format refusal: Stripe gives such rows a message, but no code."""
+
+
+class EventType(StrEnum):
+    """The event types that open or settle a case."""
+
+    IMPORT_SET_FAILED = "data_management.import_set.failed"
+    IMPORT_SET_SUCCEEDED = "data_management.import_set.succeeded"
+    ERROR_REPORT_TRIGGERED = "v1.billing.meter.error_report_triggered"
+    NO_METER_FOUND = "v1.billing.meter.no_meter_found"
+
+
+class Outcome(StrEnum):
+    """What a plan decides for one record."""
+
+    VALID = "valid"
+    REPAIRED = "repaired"
+    DEFERRED = "deferred"
+    QUARANTINED = "quarantined"

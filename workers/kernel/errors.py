@@ -1,0 +1,84 @@
+"""Every error that metermend raises on purpose.
+
+MetermendError
+├── InputUnusable            a file, an argument or a rule cannot be used: what, where, how to mend   (exit 2)
+│   ├── SettingsUnusable     a setting is missing or contradicts another
+│   └── FileUnusable         a usage or failed-records file cannot be read as one
+├── Refused                  a request to the web is turned away; `slug` is answer, metric and log key
+│   ├── SignatureRefused     400
+│   ├── MalformedBody        400
+│   └── BodyTooLarge         413
+├── LedgerUnavailable        the ledger cannot commit: the web answers 503, a job is tried again
+├── Conflict                 a compare-and-set lost: another worker holds or has moved the row
+├── Transient                the far side may answer later: tried again with backoff, bounded
+└── Permanent                trying again cannot help: ends in a ledger state and an alert
+    └── Corrupt              stored data does not match its digest or its hash chain
+"""
+
+
+class MetermendError(Exception):
+    """Base of every error that is raised on purpose; its text is fit to be shown to an operator."""
+
+
+class InputUnusable(MetermendError):
+    """Input that cannot be used as it is. `str()` is one line: what, where, how to mend."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(f"{where}: {what}" if where else what)
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line} - {self.mend}" if self.mend else line
+
+
+class SettingsUnusable(InputUnusable):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class FileUnusable(InputUnusable):
+    """A whole file cannot be read; single unreadable rows are quarantined instead."""
+
+
+class Refused(MetermendError):
+    """A request that the web turns away. `slug` is the answer's body, the metric's label and the log key."""
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+        super().__init__(slug)
+
+
+class SignatureRefused(Refused):
+    """The `Stripe-Signature` header does not vouch for the body."""
+
+
+class MalformedBody(Refused):
+    """The body is signed but is not a Stripe event."""
+
+
+class BodyTooLarge(Refused):
+    """The body exceeds the cap."""
+
+
+class LedgerUnavailable(MetermendError):
+    """The ledger cannot be read or cannot commit at the moment."""
+
+
+class Conflict(MetermendError):
+    """A compare-and-set lost: somebody else holds the lease or has moved the row on."""
+
+
+class Transient(MetermendError):
+    """The far side may answer later. `retry_after` is in seconds where the far side named one."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class Permanent(MetermendError):
+    """Trying again cannot help; a person has to look."""
+
+
+class Corrupt(Permanent):
+    """Stored data does not match its digest or its hash chain."""
