@@ -1,0 +1,23 @@
+"""Every metric that the service publishes. A metric that is not listed here does not exist."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+REGISTRY = CollectorRegistry()
+
+WEBHOOKS = Counter(
+    "metermend_webhooks",
+    "Webhook posts by answer: received, duplicate, ignored or the refusal's slug.",
+    ["answer"],
+    registry=REGISTRY,
+)
+WEBHOOK_SECONDS = Histogram(
+    "metermend_webhook_seconds",
+    "Seconds from the first byte to the answer.",
+    registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)
+ENQUEUE_FAILURES = Counter(
+    "metermend_enqueue_failures",
+    "Events stored while Redis was away; the sweeper takes them up.",
+    registry=REGISTRY,
+)

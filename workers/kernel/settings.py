@@ -1,0 +1,221 @@
+"""Settings: read once from the environment and `.env`, checked at start, masked when shown.
+
+A secret may stand in a file instead: `STRIPE_API_KEY_FILE=/run/secrets/key` is read as `STRIPE_API_KEY`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from workers.kernel.errors import SettingsUnusable
+
+MIB = 1024 * 1024
+
+List = Annotated[tuple[str, ...], NoDecode]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """All that an operator can set. Field names are the environment's names in lower case."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    stripe_api_key: SecretStr | None = Field(
+        None, description="Secret or restricted key; reads events, meters, files and customers."
+    )
+    stripe_webhook_secrets: SecretList = Field(
+        (),
+        description="Signing secrets of the snapshot and thin destinations, comma-separated; rolled ones may stay.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="One more signing secret, under the name that Stripe's samples use."
+    )
+    webhook_tolerance: int = Field(300, ge=1, description="Seconds that a signature may be old or ahead.")
+    webhook_max_body: int = Field(MIB, ge=1024, description="Largest webhook body, in bytes.")
+    port: int = Field(4242, ge=0, le=65535, description="Port of the web process.")
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The queue.")
+    database_url: str = Field("sqlite:///.metermend/ledger.db", description="The ledger: SQLite or PostgreSQL.")
+    archive_url: str = Field(
+        ".metermend/archive",
+        description="Where record sets are kept: a directory or s3://, gs://, az://.",
+    )
+    scratch_dir: Path = Field(
+        Path(".metermend/scratch"), description="Local disk for files in work; may be emptied."
+    )
+
+    usage_sources: List = Field(
+        (),
+        description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated.",
+    )
+    submit_to: str | None = Field(
+        None,
+        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events.",
+    )
+    rules_file: Path | None = Field(None, description="rules.toml: what each remedy may do alone.")
+    max_attempts: int = Field(
+        2, ge=1, le=9, description="Revisions of a record that are sent before it is quarantined."
+    )
+    confirmation_window: int = Field(
+        1800,
+        ge=1,
+        description="Seconds without a refusal after which a submission counts as arrived.",
+    )
+
+    slack_webhook_url: SecretStr | None = Field(None, description="Slack incoming webhook; printed when unset.")
+    console_url: str | None = Field(None, description="Public address of the console, for links in Slack.")
+    console_password_hash: SecretStr | None = Field(
+        None,
+        description="Password hash of the console; when unset, a login is made and printed at start.",
+    )
+    session_secret: SecretStr | None = Field(
+        None, description="Signs console sessions; when unset, sessions end with the process."
+    )
+
+    stripe_api_base: str = Field("https://api.stripe.com", description="Stripe's API.")
+    stripe_files_base: str = Field("https://files.stripe.com", description="Stripe's file downloads.")
+    stripe_meter_events_base: str = Field(
+        "https://meter-events.stripe.com", description="Stripe's meter event stream."
+    )
+    stripe_timeout: float = Field(20.0, gt=0, description="Seconds that one call to Stripe may take.")
+    failed_records_max_bytes: int = Field(
+        2 * 1024 * MIB, ge=MIB, description="Largest failed-records file, in bytes."
+    )
+    failed_records_error_column: str | None = Field(
+        None, description="Header of the reason column, if not recognised."
+    )
+    failed_records_code_column: str | None = Field(
+        None, description="Header of the code column, if not recognised."
+    )
+    failed_records_row_column: str | None = Field(
+        None, description="Header of the row number column, if not recognised."
+    )
+
+    lease_seconds: int = Field(
+        300, ge=1, description="Seconds that a worker owns what it took up, renewed as it works."
+    )
+    job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run.")
+    event_attempts: int = Field(6, ge=1, description="Tries of one event before it ends as failed.")
+    sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|pretty)$", description="auto: pretty on a terminal, else JSON."
+    )
+
+    @field_validator("stripe_webhook_secrets", "usage_sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """Every secret that may vouch for a webhook, as text."""
+        extra = (self.webhook_secret,) if self.webhook_secret else ()
+        return tuple(secret.get_secret_value() for secret in (*self.stripe_webhook_secrets, *extra))
+
+    @property
+    def livemode(self) -> bool | None:
+        """Whether the API key is a live one; None when there is no key."""
+        key = self.stripe_api_key.get_secret_value() if self.stripe_api_key else ""
+        return "_live_" in key if key else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, that over `NAME_FILE`, that over `.env`."""
+        del file_secret_settings
+        return init_settings, env_settings, _NamedFiles(settings_cls), dotenv_settings
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """`NAME_FILE` holds the path of a file whose content is the setting."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {
+            name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields if name != "rules"
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about the settings that an operator should mend."""
+
+    setting: str
+    what: str
+    mend: str
+    fatal: bool
+
+
+def load(values: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings; `values` win over the environment.
+
+    Raises SettingsUnusable naming the first setting that does not parse.
+    """
+    try:
+        return Settings(**(values or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise SettingsUnusable(first["msg"], where=name, mend="see the settings table in README.md") from None
+    except OSError as error:
+        raise SettingsUnusable(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Return what is missing for a running service, the fatal ones first."""
+    found = []
+    if not settings.signing_secrets:
+        found.append(
+            Problem(
+                "STRIPE_WEBHOOK_SECRETS",
+                "no signing secret, so no webhook can be accepted",
+                "copy the whsec_ values of both event destinations (snapshot and thin)",
+                fatal=True,
+            )
+        )
+    if settings.stripe_api_key is None:
+        found.append(
+            Problem(
+                "STRIPE_API_KEY",
+                "no API key, so no event, file or meter can be fetched",
+                "create a restricted key that reads meters, files, customers and events",
+                fatal=True,
+            )
+        )
+    if settings.submit_to is None:
+        found.append(
+            Problem(
+                "SUBMIT_TO",
+                "unset: repaired records are planned and kept, but not sent",
+                "set s3://bucket/folder (the connector's folder) or meter-events",
+                fatal=False,
+            )
+        )
+    if not settings.usage_sources:
+        found.append(
+            Problem(
+                "USAGE_SOURCES",
+                "unset: records behind validation reports cannot be found",
+                "name the directories or buckets that hold your own usage files",
+                fatal=False,
+            )
+        )
+    return found
