@@ -1,0 +1,122 @@
+"""The canonical frame: the one shape in which every usage record passes through the product.
+
+Every column is text (`pl.String`) as its sender wrote it, null where absent, except `ROW`, which is Int64.
+A sender's own column whose name starts with `@` is carried with one more `@` (see `carried_name`), so that
+the columns below are always ours.
+
+Sources: Stripe docs, "Record usage in bulk" (file shapes, limits, pace), "Record usage with the API" (times) and
+stripe-python's `billing.MeterEvent` (lengths); significant digits: Stripe changelog, "billing meter event values
+validation" (2026-04-22).
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+IDENTIFIER: Final = "identifier"
+TIMESTAMP: Final = "timestamp"
+EVENT_NAME: Final = "event_name"
+PAYLOAD_PREFIX: Final = "payload_"
+CUSTOMER: Final = "payload_stripe_customer_id"
+VALUE: Final = "payload_value"
+
+REQUIRED_COLUMNS: Final = (IDENTIFIER, TIMESTAMP, EVENT_NAME)
+"""Present in every canonical frame, if only as nulls."""
+
+TEMPLATE_COLUMNS: Final = (IDENTIFIER, TIMESTAMP, EVENT_NAME, CUSTOMER, VALUE)
+"""Order of Stripe's "Billing Meter Event Transaction Template - CSV"; other payload columns follow."""
+
+ROW: Final = "@row"
+"""Int64: number of the data record in its file, from 1; the header and blank lines are not counted."""
+SOURCE: Final = "@source"
+"""The file's name."""
+UNREADABLE: Final = "@unreadable"
+"""Why a row could not be taken apart, as a slug of `unreadable.REASONS`; null for a good row."""
+RAW: Final = "@raw"
+"""The text of an unreadable row as it stands in the file; null for a good row."""
+CODE: Final = "@code"
+"""The code that Stripe gave; null when unknown or when the file is no failed-records file."""
+MESSAGE: Final = "@message"
+"""Stripe's text for the refusal."""
+
+OUTCOME: Final = "@outcome"
+"""`valid`, `repaired`, `deferred` or `quarantined`."""
+FAULT: Final = "@fault"
+"""The code under which the record is counted: Stripe's if given, else the first fault found; null when valid."""
+REASON: Final = "@reason"
+"""Why the outcome is what it is, as a slug."""
+SUGGESTION: Final = "@suggestion"
+"""A sentence for the person who looks, or null."""
+VALID_FROM: Final = "@valid_from"
+"""RFC 3339 time from which a deferred record is valid; null otherwise."""
+QUANTITY: Final = "@quantity"
+"""Plain decimal text of the record's quantity after repair, or of its one unambiguous reading; else null."""
+CHANGES: Final = "@changes"
+"""JSON `[{"column", "before", "after", "remedy"}]`; null when nothing changed."""
+
+READER_COLUMNS: Final = (ROW, SOURCE, UNREADABLE, RAW)
+"""What the reader adds to the sender's columns."""
+FAILURE_COLUMNS: Final = (CODE, MESSAGE)
+"""What `workers.reports` adds."""
+PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, QUANTITY, CHANGES)
+"""What `workers.remedies` adds."""
+ENGINE_COLUMNS: Final = (*READER_COLUMNS, *FAILURE_COLUMNS, *PLAN_COLUMNS)
+
+MAX_IDENTIFIER_LENGTH: Final = 100
+MAX_EVENT_NAME_LENGTH: Final = 100
+MAX_SIGNIFICANT_DIGITS: Final = 15
+MAX_AGE: Final = timedelta(days=35)
+MAX_AHEAD: Final = timedelta(minutes=5)
+
+MAX_FILE_BYTES: Final = 1_000_000_000
+MAX_FILE_RECORDS: Final = 1_000_000
+MAX_DASHBOARD_BYTES: Final = 5_000_000
+MAX_FILE_NAME_LENGTH: Final = 254
+
+
+def dtype_of(column: str) -> pl.DataType:
+    """Return the column's type in a canonical frame: Int64 for `ROW`, text for all others."""
+    return pl.Int64() if column == ROW else pl.String()
+
+
+def empty_frame(columns: tuple[str, ...] = REQUIRED_COLUMNS) -> pl.DataFrame:
+    """Return a canonical frame without rows: the given sender's columns, then the reader's."""
+    return pl.DataFrame(schema={name: dtype_of(name) for name in (*columns, *READER_COLUMNS)})
+
+
+def payload_column(key: str) -> str:
+    """Return the column that carries the payload key, e.g. `tokens` -> `payload_tokens`."""
+    return PAYLOAD_PREFIX + key
+
+
+def is_payload(column: str) -> bool:
+    """Tell whether the column carries a payload key."""
+    return column.startswith(PAYLOAD_PREFIX)
+
+
+def payload_key(column: str) -> str:
+    """Return the payload key that a payload column carries."""
+    return column.removeprefix(PAYLOAD_PREFIX)
+
+
+def payload_columns(columns: list[str]) -> list[str]:
+    """Return the payload columns in Stripe's template order: customer, value, then the others as they stand."""
+    present = [name for name in columns if is_payload(name)]
+    first = [name for name in (CUSTOMER, VALUE) if name in present]
+    return first + [name for name in present if name not in first]
+
+
+def carried_name(original: str) -> str:
+    """Return the frame's name for a sender's column: a leading `@` is doubled, since single ones are ours."""
+    return "@" + original if original.startswith("@") else original
+
+
+def original_name(carried: str) -> str:
+    """Return the sender's name for a column of the frame; the inverse of `carried_name`."""
+    return carried.removeprefix("@") if carried.startswith("@@") else carried
+
+
+def original_columns(columns: list[str]) -> list[str]:
+    """Return the columns of a frame that came from the sender, in their order."""
+    return [name for name in columns if not name.startswith("@") or name.startswith("@@")]
