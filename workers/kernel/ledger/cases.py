@@ -1,0 +1,281 @@
+"""Cases and their book. One worker at a time holds a case; a write by anybody else fails.
+
+A lease and the case's version guard every write: the version is the number of the last entry, so an entry that
+was written meanwhile makes the late writer lose instead of both winning.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict, Corrupt
+from workers.kernel.ledger.chain import entry_hash, genesis
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.movements import Balance, Bucket, Movement
+from workers.kernel.ledger.submissions import CaseSubmissions
+from workers.kernel.ledger.tables import cases, entries
+
+
+class CaseState(StrEnum):
+    """Where a case stands, told from its balance: the first that applies."""
+
+    OPEN = "open"
+    PLANNED = "planned"
+    AWAITING = "awaiting_confirmation"
+    NEEDS_PERSON = "needs_person"
+    DEFERRED = "deferred"
+    SETTLED = "settled"
+
+
+def state_of(balance: Balance) -> CaseState:
+    """Tell a case's state from what stands in its buckets."""
+    order = (
+        (Bucket.PENDING, CaseState.OPEN),
+        (Bucket.PLANNED, CaseState.PLANNED),
+        (Bucket.SUBMITTED, CaseState.AWAITING),
+        (Bucket.QUARANTINED, CaseState.NEEDS_PERSON),
+        (Bucket.DEFERRED, CaseState.DEFERRED),
+    )
+    return next((state for bucket, state in order if balance[bucket].records), CaseState.SETTLED)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a case is about. `key` names the failure itself, so that every notice of it leads to one case."""
+
+    key: str
+    kind: str
+    livemode: bool
+    summary: str
+    account: str | None = None
+    code: str | None = None
+    meter_id: str | None = None
+    event_name: str | None = None
+    import_set_id: str | None = None
+    window_start: str | None = None
+    window_end: str | None = None
+
+    @property
+    def case_id(self) -> str:
+        """The case's id, the same for the same key for ever."""
+        return f"case_{sha256(self.key.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case as the ledger holds it."""
+
+    id: str
+    failure: Failure
+    state: CaseState
+    version: int
+    head: str
+    balance: Balance
+    due_at: datetime | None
+    attempts: int
+    trouble: str | None
+    alerted: str | None
+    opened_at: datetime
+    changed_at: datetime
+
+
+class Cases:
+    """The cases table and the entries below it."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def open(self, failure: Failure) -> Case:
+        """Return the failure's case, opened now if it is new."""
+        now = self._clock()
+        row = {
+            **{name: getattr(failure, name) for name in Failure.__dataclass_fields__},
+            "id": failure.case_id,
+            "state": CaseState.SETTLED,
+            "version": 0,
+            "head": genesis(failure.key),
+            "balance": Balance().to_json(),
+            "due_at": now,
+            "opened_at": now,
+            "changed_at": now,
+            "attempts": 0,
+        }
+        known = self.get(failure.case_id)
+        if known is None:
+            try:
+                with self._database.write() as connection:
+                    connection.execute(insert(cases).values(row))
+            except IntegrityError:
+                pass  # opened by another worker since we looked
+            known = self.get(failure.case_id)
+        assert known is not None
+        return known
+
+    def get(self, case_id: str) -> Case | None:
+        """Return one case, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().first()
+        return case_of(row) if row else None
+
+    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
+        """Return (id, version) of cases that are due and that nobody holds, the longest waiting first."""
+        now = self._clock()
+        free = or_(cases.c.lease_until.is_(None), cases.c.lease_until <= now)
+        query = select(cases.c.id, cases.c.version).where(cases.c.due_at <= now - quiet, free)
+        with self._database.read() as connection:
+            return [
+                (row.id, row.version) for row in connection.execute(query.order_by(cases.c.due_at).limit(limit))
+            ]
+
+    @contextmanager
+    def hold(self, case_id: str, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
+        """Hold a case while working on it. Raises Conflict when another worker holds it."""
+        now = self._clock()
+        free = or_(cases.c.lease_until.is_(None), cases.c.lease_until <= now)
+        with self._database.write() as connection:
+            taken = connection.execute(
+                update(cases).where(cases.c.id == case_id, free).values(lease_owner=owner, lease_until=now + lease)
+            )
+            if taken.rowcount != 1:
+                raise Conflict(f"{case_id} is held by another worker")
+            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
+        held = HeldCase(self._database, self._clock, case_of(row), owner, lease)
+        try:
+            yield held
+        finally:
+            held.release()
+
+
+class HeldCase:
+    """A case under lease. `case` is always as of the last write."""
+
+    def __init__(self, database: Database, clock: Clock, case: Case, owner: str, lease: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._lease = lease
+        self.case = case
+
+    @contextmanager
+    def transaction(self) -> Iterator["CaseTransaction"]:
+        """Write entries, submissions and the next due time as one; all of it or nothing.
+
+        Raises Conflict when the lease was lost or the case has moved on.
+        """
+        with self._database.write() as connection:
+            draft = CaseTransaction(connection, self.case, self._clock())
+            yield draft
+            self._commit(connection, draft)
+        self.case = case_of(draft.row())
+
+    def renew(self) -> None:
+        """Extend the lease during long work. Raises Conflict when it was lost."""
+        with self._database.write() as connection:
+            self._update(connection, {"lease_until": self._clock() + self._lease})
+
+    def release(self) -> None:
+        """Give the case back; a lease that was lost already is left alone."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(cases)
+                .where(cases.c.id == self.case.id, cases.c.lease_owner == self._owner)
+                .values(lease_owner=None, lease_until=None)
+            )
+
+    def _commit(self, connection: Connection, draft: "CaseTransaction") -> None:
+        changes = draft.changes() | {"lease_until": self._clock() + self._lease}
+        self._update(connection, changes)
+
+    def _update(self, connection: Connection, values: dict[str, Any]) -> None:
+        mine = and_(
+            cases.c.id == self.case.id, cases.c.lease_owner == self._owner, cases.c.version == self.case.version
+        )
+        if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
+            raise Conflict(f"the lease on {self.case.id} was lost")
+
+
+class CaseTransaction:
+    """What is written to one case in one commit."""
+
+    def __init__(self, connection: Connection, case: Case, now: datetime) -> None:
+        self._connection = connection
+        self._case = case
+        self._now = now
+        self._version, self._head, self.balance = case.version, case.head, case.balance
+        self._changes: dict[str, Any] = {}
+        self.submissions = CaseSubmissions(connection, case.id, now)
+
+    def move(self, movement: Movement) -> None:
+        """Append an entry and apply it to the balance. Raises Corrupt when it would overdraw a bucket."""
+        self.balance = self.balance.after(movement)
+        if not self.balance.holds():
+            raise Corrupt(f"{movement.kind} would break the book of {self._case.id}")
+        self._version += 1
+        row = {
+            "case_id": self._case.id,
+            "number": self._version,
+            **{name: getattr(movement, name) for name in _MOVEMENT_COLUMNS},
+            "record_set": movement.record_set.name if movement.record_set else None,
+            "record_set_sha256": movement.record_set.sha256 if movement.record_set else None,
+            "detail": dict(movement.detail),
+            "at": self._now,
+            "previous": self._head,
+        }
+        self._head = row["hash"] = entry_hash(row)
+        try:
+            self._connection.execute(insert(entries).values(row))
+        except IntegrityError as error:
+            raise Conflict(f"{self._case.id} was written to by another worker") from error
+
+    def wake(self, due_at: datetime | None) -> None:
+        """Set when the case must be looked at next; None means when something arrives for it."""
+        self._changes |= {"due_at": due_at, "attempts": 0, "trouble": None}
+
+    def stumble(self, trouble: str, due_at: datetime | None) -> None:
+        """Note that work on the case failed; None as `due_at` leaves it to a person."""
+        self._changes |= {"trouble": trouble, "due_at": due_at, "attempts": self._case.attempts + 1}
+
+    def alerted(self, meaning: str) -> None:
+        """Remember what was last said of the case, so that it is not said twice."""
+        self._changes["alerted"] = meaning
+
+    def describe(self, **fields: str | None) -> None:
+        """Complete what is known of the failure, such as the meter's event name."""
+        self._changes |= fields
+
+    def changes(self) -> dict[str, Any]:
+        """Return the new values of the case's row."""
+        book = {"version": self._version, "head": self._head, "balance": self.balance.to_json()}
+        return {**book, "state": state_of(self.balance), "changed_at": self._now, **self._changes}
+
+    def row(self) -> dict[str, Any]:
+        """Return the case's whole row as it stands after the commit."""
+        case = self._case
+        failure = {name: getattr(case.failure, name) for name in Failure.__dataclass_fields__}
+        kept = {name: getattr(case, name) for name in _CASE_COLUMNS}
+        return {**failure, **kept, **self.changes()}
+
+
+_MOVEMENT_COLUMNS = (
+    "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "submission_id", "event_id", "actor",
+)  # fmt: skip
+_CASE_COLUMNS = ("id", "due_at", "attempts", "trouble", "alerted", "opened_at")
+
+
+def case_of(row: Any) -> Case:
+    """Build a Case from a row of the cases table."""
+    return Case(
+        failure=Failure(**{name: row[name] for name in Failure.__dataclass_fields__}),
+        state=CaseState(row["state"]),
+        balance=Balance.from_json(row["balance"]),
+        **{name: row[name] for name in (*_CASE_COLUMNS, "version", "head", "changed_at")},
+    )

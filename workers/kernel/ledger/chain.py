@@ -1,0 +1,41 @@
+"""The hash chain over a case's entries: each entry's hash covers its fields and the hash before it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from workers.kernel.clock import to_text
+from workers.kernel.errors import Corrupt
+
+COVERED = (
+    "case_id", "number", "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "record_set",
+    "record_set_sha256", "submission_id", "event_id", "actor", "detail", "at", "previous",
+)  # fmt: skip
+
+
+def genesis(case_key: str) -> str:
+    """Return the hash that stands before a case's first entry."""
+    return sha256(f"metermend case {case_key}".encode()).hexdigest()
+
+
+def entry_hash(row: Mapping[str, Any]) -> str:
+    """Return the hex hash of one entry; `row` has the columns of the entries table."""
+    covered = {name: row[name] for name in COVERED}
+    covered["at"] = to_text(row["at"])
+    covered["quantity"] = format(row["quantity"], "f")
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()
+
+
+def verify(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Walk a case's entries in order. Raises Corrupt naming the first entry that does not hold."""
+    expected, number = genesis(case_key), 0
+    for number, row in enumerate(rows, start=1):
+        if row["number"] != number:
+            raise Corrupt(f"entry {number} is missing")
+        if row["previous"] != expected or entry_hash(row) != row["hash"]:
+            raise Corrupt(f"entry {number} was altered")
+        expected = row["hash"]
+    if expected != head:
+        raise Corrupt(f"entries after {number} are missing")

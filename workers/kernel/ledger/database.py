@@ -1,0 +1,102 @@
+"""One database connection pool, SQLite or PostgreSQL, with its failures in our own words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
+
+BUSY_SECONDS = 5
+"""How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
+
+
+class Database:
+    """Transactions on the ledger's database. Safe to share between threads, not across a fork."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._reader = self.engine.execution_options(reads_only=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that commits on leaving.
+
+        Raises LedgerUnavailable when the database is away, locked or full.
+        """
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a consistent read that takes no write lock. Raises LedgerUnavailable."""
+        with _translated(), self._reader.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as error:
+        raise LedgerUnavailable(f"the ledger does not answer: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise LedgerUnavailable(f"the ledger closed the connection: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsUnusable(
+            "not a database address", where="DATABASE_URL", mend="sqlite:///path or postgresql://user@host/name"
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(url, parsed.database)
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        modern = parsed.set(drivername="postgresql+psycopg")
+        timeouts = {"connect_timeout": BUSY_SECONDS, "options": "-c lock_timeout=10000 -c statement_timeout=60000"}
+        return create_engine(modern, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=timeouts)
+    raise SettingsUnusable(
+        f"{parsed.get_backend_name()} is not supported", where="DATABASE_URL", mend="use sqlite or postgresql"
+    )
+
+
+def _sqlite(url: str, path: str | None) -> Engine:
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _tune_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction control would begin late and upgrade a read into a write, which deadlocks.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,162 @@
+"""Stripe's events as received: stored once, claimed by one worker at a time, ended in a visible state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.tables import events
+
+
+class EventState(StrEnum):
+    """received -> processing -> done | ignored | failed; a lost lease leads back to processing."""
+
+    RECEIVED = "received"
+    PROCESSING = "processing"
+    DONE = "done"
+    IGNORED = "ignored"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the web knows of an event when it stores it. `raw` is the body as signed."""
+
+    id: str
+    kind: str
+    type: str
+    livemode: bool
+    raw: bytes
+    account: str | None = None
+    object_id: str | None = None
+    created_at: datetime | None = None
+    ignored: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event as the ledger holds it. `raw` is None once retention has removed the body."""
+
+    id: str
+    kind: str
+    type: str
+    account: str | None
+    livemode: bool
+    object_id: str | None
+    created_at: datetime | None
+    received_at: datetime
+    raw: bytes | None
+    sha256: str
+    state: EventState
+    reason: str | None
+    attempts: int
+
+
+_COLUMNS = [events.c[name] for name in StoredEvent.__dataclass_fields__]
+
+
+class Events:
+    """The events table."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def record(self, receipt: Receipt) -> bool:
+        """Commit an event; return False when its id is known already. Raises LedgerUnavailable."""
+        now = self._clock()
+        row = {
+            **{name: getattr(receipt, name) for name in ("id", "kind", "type", "livemode", "raw", "account")},
+            "object_id": receipt.object_id,
+            "created_at": receipt.created_at,
+            "received_at": now,
+            "sha256": sha256(receipt.raw).hexdigest(),
+            "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
+            "reason": receipt.ignored,
+            "attempts": 0,
+            "due_at": None if receipt.ignored else now,
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(events).values(row))
+        except IntegrityError:
+            return False
+        return True
+
+    def get(self, event_id: str) -> StoredEvent | None:
+        """Return one event, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().first()
+        return _stored(row) if row else None
+
+    def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
+        """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""
+        now = self._clock()
+        free = and_(events.c.id == event_id, self._claimable(now))
+        values = {
+            "state": EventState.PROCESSING,
+            "lease_owner": owner,
+            "due_at": now + lease,
+            "attempts": events.c.attempts + 1,
+        }
+        with self._database.write() as connection:
+            if connection.execute(update(events).where(free).values(values)).rowcount != 1:
+                raise Conflict(f"{event_id} is ended or held by another worker")
+            row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().one()
+        return _stored(row)
+
+    def finish(self, event_id: str, owner: str, state: EventState, reason: str | None = None) -> None:
+        """End an event. Raises Conflict when the lease was lost."""
+        self._settle(event_id, owner, {"state": state, "reason": reason, "due_at": None, "lease_owner": None})
+
+    def postpone(self, event_id: str, owner: str, until: datetime, reason: str) -> None:
+        """Give an event back to be taken up again at `until`. Raises Conflict when the lease was lost."""
+        self._settle(
+            event_id, owner, {"state": EventState.RECEIVED, "reason": reason, "due_at": until, "lease_owner": None}
+        )
+
+    def retry(self, event_id: str) -> bool:
+        """Take a failed or ignored event up again on an operator's word; return False when it is neither."""
+        ended = events.c.state.in_([EventState.FAILED, EventState.IGNORED])
+        values = {"state": EventState.RECEIVED, "due_at": self._clock(), "attempts": 0, "reason": None}
+        with self._database.write() as connection:
+            changed = connection.execute(update(events).where(events.c.id == event_id, ended).values(values))
+        return changed.rowcount == 1
+
+    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
+        """Return (id, attempts) of events that nobody works on, the longest waiting first.
+
+        `quiet` leaves out those that became due less than this ago: their job is probably in the queue.
+        """
+        waiting = self._claimable(self._clock() - quiet)
+        query = select(events.c.id, events.c.attempts).where(waiting).order_by(events.c.due_at).limit(limit)
+        with self._database.read() as connection:
+            return [(row.id, row.attempts) for row in connection.execute(query)]
+
+    def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Return those of `event_ids` that the ledger holds."""
+        with self._database.read() as connection:
+            return set(connection.scalars(select(events.c.id).where(events.c.id.in_(event_ids))))
+
+    def _settle(self, event_id: str, owner: str, values: dict[str, Any]) -> None:
+        mine = and_(events.c.id == event_id, events.c.state == EventState.PROCESSING, events.c.lease_owner == owner)
+        with self._database.write() as connection:
+            if connection.execute(update(events).where(mine).values(values)).rowcount != 1:
+                raise Conflict(f"the lease on {event_id} was lost")
+
+    @staticmethod
+    def _claimable(moment: datetime) -> ColumnElement[bool]:
+        open_states = [EventState.RECEIVED, EventState.PROCESSING]
+        return and_(events.c.state.in_(open_states), or_(events.c.due_at.is_(None), events.c.due_at <= moment))
+
+
+def _stored(row: Any) -> StoredEvent:
+    return StoredEvent(**{**row, "state": EventState(row["state"])})

@@ -1,0 +1,173 @@
+"""The double-entry book of records: every entry moves records from one bucket to another.
+
+Each refused record stands in exactly one bucket of its case, so the equation
+`failed = confirmed + in flight + deferred + quarantined + corrected + written off` holds after every entry, and
+`metermend prove` recomputes it from the entries and the record sets.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Self
+
+from workers.kernel.errors import Corrupt
+
+
+class Bucket(StrEnum):
+    """Where a refused record stands."""
+
+    PENDING = "pending"
+    PLANNED = "planned"
+    SUBMITTED = "submitted"
+    CONFIRMED = "confirmed"
+    DEFERRED = "deferred"
+    QUARANTINED = "quarantined"
+    CORRECTED = "corrected"
+    WRITTEN_OFF = "written_off"
+
+
+IN_FLIGHT = (Bucket.PENDING, Bucket.PLANNED, Bucket.SUBMITTED)
+
+
+class EntryKind(StrEnum):
+    """What happened, in the words of the book."""
+
+    SEEN = "seen"
+    PLANNED = "planned"
+    DEFERRED = "deferred"
+    QUARANTINED = "quarantined"
+    INTENDED = "intended"
+    SENT = "sent"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    HELD = "held"
+    REOPENED = "reopened"
+    APPROVED = "approved"
+    UNDONE = "undone"
+    CORRECTED = "corrected"
+    WRITTEN_OFF = "written_off"
+
+
+Route = tuple[Bucket | None, Bucket | None]
+
+ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
+    EntryKind.SEEN: ((None, Bucket.PENDING),),
+    EntryKind.PLANNED: ((Bucket.PENDING, Bucket.PLANNED),),
+    EntryKind.DEFERRED: ((Bucket.PENDING, Bucket.DEFERRED),),
+    EntryKind.QUARANTINED: ((Bucket.PENDING, Bucket.QUARANTINED), (Bucket.PLANNED, Bucket.QUARANTINED)),
+    EntryKind.INTENDED: ((Bucket.PLANNED, Bucket.SUBMITTED),),
+    EntryKind.SENT: ((None, None),),
+    EntryKind.CONFIRMED: ((Bucket.SUBMITTED, Bucket.CONFIRMED),),
+    EntryKind.REFUSED: ((Bucket.SUBMITTED, Bucket.PENDING), (Bucket.CONFIRMED, Bucket.PENDING)),
+    EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED),),
+    EntryKind.REOPENED: ((Bucket.DEFERRED, Bucket.PENDING), (Bucket.QUARANTINED, Bucket.PENDING)),
+    EntryKind.APPROVED: ((None, None),),
+    EntryKind.UNDONE: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
+    EntryKind.CORRECTED: ((Bucket.QUARANTINED, Bucket.CORRECTED), (Bucket.DEFERRED, Bucket.CORRECTED)),
+    EntryKind.WRITTEN_OFF: ((Bucket.QUARANTINED, Bucket.WRITTEN_OFF), (Bucket.DEFERRED, Bucket.WRITTEN_OFF)),
+}
+"""The ways that records may move. A movement outside this table is refused."""
+
+
+@dataclass(frozen=True)
+class RecordSetRef:
+    """A record set in the archive: its name and the sha256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One entry to be written. `quantity` sums the readable quantities; records without one count as 0."""
+
+    kind: EntryKind
+    from_bucket: Bucket | None
+    to_bucket: Bucket | None
+    records: int
+    quantity: Decimal
+    revision: int = 0
+    record_set: RecordSetRef | None = None
+    submission_id: str | None = None
+    event_id: str | None = None
+    actor: str = "metermend"
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.from_bucket, self.to_bucket) not in ROUTES[self.kind]:
+            raise Corrupt(f"{self.kind} cannot move records from {self.from_bucket} to {self.to_bucket}")
+        if self.records < 0:
+            raise Corrupt(f"{self.kind} cannot move {self.records} records")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A count of records with the quantity that they carry."""
+
+    records: int = 0
+    quantity: Decimal = Decimal(0)
+
+    def __add__(self, other: Self) -> "Tally":
+        return Tally(self.records + other.records, self.quantity + other.quantity)
+
+    def __neg__(self) -> "Tally":
+        return Tally(-self.records, -self.quantity)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What stands in each bucket, and what was ever seen."""
+
+    failed: Tally = Tally()
+    buckets: Mapping[Bucket, Tally] = field(default_factory=dict)
+
+    def __getitem__(self, bucket: Bucket) -> Tally:
+        return self.buckets.get(bucket, Tally())
+
+    @property
+    def in_flight(self) -> Tally:
+        """Records that the service still works on."""
+        return sum((self[bucket] for bucket in IN_FLIGHT), Tally())
+
+    def after(self, movement: Movement) -> "Balance":
+        """Return the balance with one movement applied. Raises Corrupt when a bucket would be overdrawn."""
+        moved = Tally(movement.records, movement.quantity)
+        buckets = dict(self.buckets)
+        failed = self.failed
+        if movement.from_bucket is not None:
+            buckets[movement.from_bucket] = self[movement.from_bucket] + -moved
+            if buckets[movement.from_bucket].records < 0:
+                raise Corrupt(
+                    f"{movement.kind}: {movement.from_bucket} holds fewer than {movement.records} records"
+                )
+        if movement.to_bucket is not None:
+            buckets[movement.to_bucket] = buckets.get(movement.to_bucket, Tally()) + moved
+        if movement.kind is EntryKind.SEEN:
+            failed = failed + moved
+        return Balance(failed, buckets)
+
+    def holds(self) -> bool:
+        """Whether the equation of the book holds, in records and in quantity."""
+        return sum(self.buckets.values(), Tally()) == self.failed
+
+    def __add__(self, other: Self) -> "Balance":
+        return Balance(self.failed + other.failed, {bucket: self[bucket] + other[bucket] for bucket in Bucket})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"failed": {"records", "quantity"}, bucket: {...}}` with quantities as decimal text."""
+        tallies = {"failed": self.failed} | {bucket.value: self[bucket] for bucket in Bucket}
+        return {name: {"records": t.records, "quantity": format(t.quantity, "f")} for name, t in tallies.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        tallies = {name: Tally(t["records"], Decimal(t["quantity"])) for name, t in data.items()}
+        return cls(
+            tallies.get("failed", Tally()), {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}
+        )
+
+
+def total(balances: Iterable[Balance]) -> Balance:
+    """Return the balance over all cases."""
+    return sum(balances, Balance())

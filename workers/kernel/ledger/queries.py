@@ -1,0 +1,110 @@
+"""What the console, the command line and the metrics read: typed rows, nothing that can be written back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, text
+
+from workers.kernel.clock import Clock
+from workers.kernel.ledger.cases import Case, CaseState, case_of
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.movements import Balance, total
+from workers.kernel.ledger.tables import cases, entries, events
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """One line of a case's book, for showing."""
+
+    number: int
+    kind: str
+    from_bucket: str | None
+    to_bucket: str | None
+    records: int
+    quantity: str
+    revision: int
+    record_set: str | None
+    submission_id: str | None
+    event_id: str | None
+    actor: str
+    detail: Mapping[str, Any]
+    at: datetime
+
+
+class Queries:
+    """Read-only views of the ledger."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def ping(self) -> None:
+        """Raise LedgerUnavailable unless the database answers and is migrated."""
+        with self._database.read() as connection:
+            connection.execute(select(func.count()).select_from(select(events.c.id).limit(1).subquery()))
+
+    def version(self) -> str:
+        """Return the database server's own version."""
+        backend = self._database.engine.dialect.name
+        query = "select sqlite_version()" if backend == "sqlite" else "show server_version"
+        with self._database.read() as connection:
+            return f"{backend} {connection.scalar(text(query))}"
+
+    def cases(
+        self, *, states: Sequence[CaseState] = (), limit: int = 100, before: datetime | None = None
+    ) -> Sequence[Case]:
+        """Return cases, the most recently changed first, of `states` if any are named."""
+        query = select(cases).order_by(cases.c.changed_at.desc()).limit(limit)
+        if states:
+            query = query.where(cases.c.state.in_(list(states)))
+        if before:
+            query = query.where(cases.c.changed_at < before)
+        with self._database.read() as connection:
+            return [case_of(row) for row in connection.execute(query).mappings()]
+
+    def entries(self, case_id: str) -> Sequence[EntryRow]:
+        """Return a case's book, oldest entry first."""
+        columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]
+        query = select(*columns).where(entries.c.case_id == case_id).order_by(entries.c.number)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings()
+            return [EntryRow(**{**row, "quantity": format(row["quantity"], "f")}) for row in rows]
+
+    def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return a case's whole entry rows in order, for `chain.verify`."""
+        query = select(entries).where(entries.c.case_id == case_id).order_by(entries.c.number)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def case_ids(self) -> Sequence[str]:
+        """Return every case's id, oldest first."""
+        with self._database.read() as connection:
+            return list(connection.scalars(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id)))
+
+    def balance(self) -> Balance:
+        """Return the balance over all cases."""
+        with self._database.read() as connection:
+            return total(Balance.from_json(value) for value in connection.scalars(select(cases.c.balance)))
+
+    def event_counts(self) -> Mapping[str, int]:
+        """Return the number of events by state."""
+        query = select(events.c.state, func.count()).group_by(events.c.state)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def case_counts(self) -> Mapping[str, int]:
+        """Return the number of cases by state."""
+        query = select(cases.c.state, func.count()).group_by(cases.c.state)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def oldest_unprocessed(self) -> timedelta:
+        """Return how long the longest-waiting event has waited; zero when none waits."""
+        open_states = [EventState.RECEIVED, EventState.PROCESSING]
+        query = select(func.min(events.c.received_at)).where(events.c.state.in_(open_states))
+        with self._database.read() as connection:
+            oldest: datetime | None = connection.scalar(query)
+        return self._clock() - oldest if oldest else timedelta(0)

@@ -1,0 +1,174 @@
+"""Submissions: corrected records on their way to a target, and what became of them.
+
+intended -> sent -> confirmed | settled. The row is written before anything is sent; its id, and with it the key of
+the file or of the API call, follows from case and revision, so that a second try is the same submission.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.ledger.tables import chunks, submissions
+
+
+class SubmissionState(StrEnum):
+    """intended (nothing may have left yet) -> sent (the target has it) -> settled (every record is decided)."""
+
+    INTENDED = "intended"
+    SENT = "sent"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One set of corrected records for one target."""
+
+    id: str
+    case_id: str
+    revision: int
+    target: str
+    location: str | None
+    state: SubmissionState
+    records: int
+    quantity: Decimal
+    event_names: tuple[str, ...]
+    record_set: str
+    record_set_sha256: str
+    import_set_id: str | None
+    verdict: str | None
+    intended_at: datetime
+    sent_at: datetime | None
+    confirm_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A submission that is about to be made. `event_names` are those that its records carry."""
+
+    id: str
+    revision: int
+    target: str
+    records: int
+    quantity: Decimal
+    event_names: tuple[str, ...]
+    record_set: RecordSetRef
+
+
+_COLUMNS = [submissions.c[name] for name in Submission.__dataclass_fields__]
+
+
+class CaseSubmissions:
+    """The submissions of one case, written in the case's transaction."""
+
+    def __init__(self, connection: Connection, case_id: str, now: datetime) -> None:
+        self._connection = connection
+        self._case_id = case_id
+        self._now = now
+
+    def intend(self, intent: Intent) -> None:
+        """Write down what is about to be sent."""
+        self._connection.execute(
+            insert(submissions).values(
+                id=intent.id,
+                case_id=self._case_id,
+                revision=intent.revision,
+                target=intent.target,
+                state=SubmissionState.INTENDED,
+                records=intent.records,
+                quantity=intent.quantity,
+                event_names=list(intent.event_names),
+                record_set=intent.record_set.name,
+                record_set_sha256=intent.record_set.sha256,
+                intended_at=self._now,
+            )
+        )
+
+    def sent(self, submission_id: str, location: str, confirm_at: datetime) -> None:
+        """Note that the target has it. Raises Conflict unless it was intended."""
+        values = {"location": location, "sent_at": self._now, "confirm_at": confirm_at}
+        self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
+
+    def judged(self, submission_id: str, import_set_id: str, verdict: str) -> None:
+        """Note the import set's verdict on our own file."""
+        values = {"import_set_id": import_set_id, "verdict": verdict}
+        self._change(submission_id, SubmissionState.SENT, SubmissionState.SENT, values)
+
+    def settled(self, submission_id: str) -> None:
+        """Note that every record of it is confirmed, refused or held."""
+        self._change(submission_id, SubmissionState.SENT, SubmissionState.SETTLED, {})
+
+    def _change(
+        self, submission_id: str, before: SubmissionState, after: SubmissionState, values: dict[str, Any]
+    ) -> None:
+        changed = self._connection.execute(
+            update(submissions)
+            .where(submissions.c.id == submission_id, submissions.c.state == before)
+            .values(state=after, **values)
+        )
+        if changed.rowcount != 1:
+            raise Conflict(f"{submission_id} is not {before}")
+
+
+class Submissions:
+    """Reading submissions, and the progress of those that are sent in chunks."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def get(self, submission_id: str) -> Submission | None:
+        """Return one submission, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(select(*_COLUMNS).where(submissions.c.id == submission_id)).mappings().first()
+        return submission_of(row) if row else None
+
+    def of_case(self, case_id: str) -> Sequence[Submission]:
+        """Return a case's submissions, oldest first."""
+        query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
+        with self._database.read() as connection:
+            return [submission_of(row) for row in connection.execute(query).mappings()]
+
+    def unsettled(self) -> Sequence[Submission]:
+        """Return every submission whose records may still be refused."""
+        open_states = [SubmissionState.INTENDED, SubmissionState.SENT]
+        query = select(*_COLUMNS).where(submissions.c.state.in_(open_states)).order_by(submissions.c.intended_at)
+        with self._database.read() as connection:
+            return [submission_of(row) for row in connection.execute(query).mappings()]
+
+    def chunk_results(self, submission_id: str) -> dict[int, Any]:
+        """Return the results of finished chunks by number; an intended chunk without a result is None."""
+        query = select(chunks.c.number, chunks.c.result).where(chunks.c.submission_id == submission_id)
+        with self._database.read() as connection:
+            return {row.number: row.result for row in connection.execute(query)}
+
+    def intend_chunk(self, submission_id: str, number: int) -> None:
+        """Write down that a chunk is about to be sent."""
+        with self._database.write() as connection:
+            connection.execute(
+                insert(chunks).values(
+                    submission_id=submission_id, number=number, state="intended", intended_at=self._clock()
+                )
+            )
+
+    def finish_chunk(self, submission_id: str, number: int, result: Any) -> None:
+        """Write down what the target answered to a chunk; `result` is plain JSON."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(chunks)
+                .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
+                .values(state="finished", result=result, finished_at=self._clock())
+            )
+
+
+def submission_of(row: Any) -> Submission:
+    """Build a Submission from a row of the submissions table."""
+    return Submission(**{**row, "state": SubmissionState(row["state"]), "event_names": tuple(row["event_names"])})

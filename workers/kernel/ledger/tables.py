@@ -1,0 +1,174 @@
+"""The ledger's tables. Migrations under `migrations/` bring a database to this form."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from workers.kernel.clock import from_text, to_text
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as RFC 3339 text that sorts in the order of time on every database."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else to_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else from_text(value)
+
+
+class Quantity(TypeDecorator[Decimal]):
+    """An exact quantity, stored as plain decimal text; databases' own decimals round."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else format(value, "f")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        del dialect
+        return None if value is None else Decimal(value)
+
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("account", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("object_id", Text),
+    Column("created_at", UtcTime),
+    Column("received_at", UtcTime, nullable=False),
+    Column("raw", LargeBinary),
+    Column("sha256", String(64), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("lease_owner", Text),
+    Column("due_at", UtcTime),
+    Index("events_due", "state", "due_at"),
+    Index("events_received", "received_at"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("account", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("code", Text),
+    Column("meter_id", Text),
+    Column("event_name", Text),
+    Column("import_set_id", Text),
+    Column("window_start", Text),
+    Column("window_end", Text),
+    Column("summary", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("balance", JSON, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcTime),
+    Column("due_at", UtcTime),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("trouble", Text),
+    Column("alerted", Text),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Index("cases_due", "due_at"),
+    Index("cases_state", "state", "changed_at"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("from_bucket", Text),
+    Column("to_bucket", Text),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("record_set", Text),
+    Column("record_set_sha256", String(64)),
+    Column("submission_id", Text),
+    Column("event_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("case_id", Text, ForeignKey("cases.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("location", Text),
+    Column("state", Text, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("event_names", JSON, nullable=False),
+    Column("record_set", Text, nullable=False),
+    Column("record_set_sha256", String(64), nullable=False),
+    Column("import_set_id", Text),
+    Column("verdict", Text),
+    Column("intended_at", UtcTime, nullable=False),
+    Column("sent_at", UtcTime),
+    Column("confirm_at", UtcTime),
+    Index("submissions_case", "case_id"),
+    Index("submissions_state", "state", "confirm_at"),
+)
+
+chunks = Table(
+    "submission_chunks",
+    metadata,
+    Column("submission_id", Text, ForeignKey("submissions.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("result", JSON),
+    Column("intended_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+)
