@@ -1,0 +1,113 @@
+"""The seam between the pipeline and wherever corrected usage is sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One submission, as a target needs it.
+
+    `records` is how many rows `record_set` has: a Parquet file with the columns `identifier`, `timestamp` (epoch
+    seconds), `event_name` and `payload_<key>`, all text and none of them null but for payload keys that a record
+    lacks. `account` is the connected account that the usage belongs to, or None for our own.
+    """
+
+    submission_id: str
+    account: str | None
+    record_set: Path
+    records: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What the ledger knows of one chunk; `result` is the plain JSON it was finished with, None while it is open."""
+
+    intended_at: datetime
+    result: Any | None
+
+
+class Progress(Protocol):
+    """How far one submission has come. Each call is committed before it returns."""
+
+    def chunks(self) -> Mapping[int, Chunk]:
+        """Return every chunk that was ever intended, by its number."""
+
+    def intend(self, number: int) -> None:
+        """Write down that a chunk is about to be sent. A chunk is intended once, also if it is sent again."""
+
+    def finish(self, number: int, result: Any) -> None:
+        """Write down what became of a chunk; `result` is plain JSON."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that the target turned away at once.
+
+    `code` is Stripe's where it is certain, else None; `message` is the target's own sentence.
+    """
+
+    identifier: str
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """A record whose identifier the target already knows: it is there once, but nobody has proved that it counts.
+
+    `tried_before` tells that an earlier call of this very submission went unanswered, so that the earlier one may
+    well be ours; where it is false, somebody else has used our identifier. Neither is ever sent again under another
+    identifier, and neither counts as billed (promise 3).
+    """
+
+    identifier: str
+    tried_before: bool
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a target answered: `accepted` + refused + held + unresolved = the records of the submission.
+
+    `location` names where the usage went, for a person to look. `unresolved` are identifiers of records that may or
+    may not have arrived and that it is too late to ask for again. The lists are in memory: only exceptions stand in
+    them, and the one target that has them sends at most 1,000 records per second.
+    """
+
+    location: str
+    accepted: int
+    refused: tuple[Refused, ...] = ()
+    held: tuple[Held, ...] = ()
+    unresolved: tuple[str, ...] = ()
+
+
+class Target(Protocol):
+    """Somewhere that takes corrected usage. `name` is what the ledger and the pages call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
+        """Send every record that has not been sent yet and return what became of all of them.
+
+        Called again for the same submission after any failure; it must then resume, not repeat.
+
+        Raises Transient when the rest has to wait (with `retry_after` in seconds where known), and Permanent when a
+        person has to look; either way what was finished stays finished.
+        """
+
+
+@dataclass
+class RecordingTarget:
+    """A target that accepts everything and remembers it; a second try of a submission is not recorded twice."""
+
+    name: str = "recording"
+    sent: dict[str, Outgoing] = field(default_factory=dict)
+
+    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
+        del progress
+        self.sent.setdefault(outgoing.submission_id, outgoing)
+        return Sent(location=f"{self.name}:{outgoing.submission_id}", accepted=outgoing.records)
