@@ -1,0 +1,246 @@
+"""Quantities: exact decimal text, and the one reading of a text that is no plain decimal, if it has only one.
+
+A quantity is plain when it is digits, with a leading minus and a decimal point at most: `200`, `-5`, `0.10`, `007`.
+Stripe's documentation names whole numbers, its SDK examples send decimals; both are plain. No float is used anywhere.
+
+A text that is not plain is *read* only where nobody could read it otherwise (promise 4: never guess money):
+
+- blanks, quotes and invisible characters around it, or one leading apostrophe (a spreadsheet's mark for text);
+- one leading `+`, or U+2212 as minus; digits of any script (full-width, Arabic, ...) and their decimal marks;
+- an exponent that is exact (`1e3`, `1.5e-7`), except the form `1.2E+11`, which is how a spreadsheet writes a number
+  that it may have rounded;
+- grouping that proves itself: at least two groups (`1,234,567`, `1 234 567`, `1.234.567`) or one kind of group mark
+  followed by the other kind as decimal mark (`1,234.50`, `1.234,50`, `1 234,5`). One group proves nothing whichever
+  the mark: `1,234` may be 1.234, and `1 234` may be two values.
+
+`5-`, `(5)`, `--5`, `.5`, `5.`, `1_000`, `0x10`, `NaN`, `inf` and an exponent beyond ±30 have no reading.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from typing import Final
+
+import polars as pl
+
+from workers.records.schema import MAX_SIGNIFICANT_DIGITS
+
+PLAIN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
+AROUND: Final = " \t\r\n\v\f\u00a0\u1680\u2000-\u200f\u2028\u2029\u202a-\u202f\u205f-\u2064\u3000\ufeff\u00ad"
+"""Blanks and invisible characters, as the inside of a regular expression's class."""
+QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+
+_MARKS: Final = str.maketrans({
+    "\uff0e": ".", "\u066b": ".", "\uff0c": ",", "\u066c": ",", "\uff0b": "+", "\uff0d": "-", "\u2212": "-",
+})  # fmt: skip
+_BLANKS: Final = re.compile(f"^[{AROUND}]+|[{AROUND}]+$")
+_QUOTED: Final = re.compile(f"^[{QUOTES}](?P<inside>[^{QUOTES}]*)[{QUOTES}]$")
+_INNER_BLANK: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
+_EXPONENT: Final = re.compile(r"^(?P<digits>\d+(\.\d+)?)[eE](?P<power>-?\d{1,2})$|^\d+(\.\d+)?e\+\d{1,2}$", re.A)
+_SPREADSHEET: Final = re.compile(r"^-?\d+(\.\d+)?E\+\d+$", re.A)
+_GROUPED: Final = re.compile(
+    r"^(?P<head>[1-9]\d{0,2})(?P<group>[,. '\u2019])(?P<tail>\d{3}(?:(?P=group)\d{3})*)"
+    r"(?:(?P<mark>[.,])(?P<fraction>\d+))?$",
+    re.ASCII,
+)
+_COMMA_DECIMAL: Final = re.compile(r"^(?P<whole>\d{1,3}(?:[. '\u2019]\d{3})+|\d+),(?P<fraction>\d+)$", re.ASCII)
+_MAX_POWER: Final = 30
+_MAX_LENGTH: Final = 64
+_SUM_DIGITS: Final = 200
+_FAST_LENGTH: Final = 16
+_FAST_SCALE: Final = 14
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text says: `text` is its one reading as a plain decimal, or null with `doubt`, a sentence saying why."""
+
+    text: str | None = None
+    doubt: str | None = None
+
+
+@dataclass(frozen=True)
+class Notation:
+    """What a rule says of a sender's way of writing quantities."""
+
+    decimal_comma: bool = False
+    units: tuple[str, ...] = ()
+
+
+ORDINARY: Final = Notation()
+
+
+def is_plain(text: pl.Expr) -> pl.Expr:
+    """Tell whether the text is a plain decimal; null stays null."""
+    return text.str.contains(PLAIN)
+
+
+def significant_digits(text: pl.Expr) -> pl.Expr:
+    """Count the significant digits of plain decimals: leading zeros do not count, trailing zeros do."""
+    return text.str.strip_prefix("-").str.replace(".", "", literal=True).str.strip_chars_start("0").str.len_bytes()
+
+
+def has_too_many_digits(text: pl.Expr) -> pl.Expr:
+    """Tell whether a plain decimal has more digits than Stripe takes."""
+    return significant_digits(text) > MAX_SIGNIFICANT_DIGITS
+
+
+def strip_idle_zeros(text: pl.Expr) -> pl.Expr:
+    """Drop the zeros of plain decimals that carry nothing: `007` -> `7`, `1.500` -> `1.5`, `3.0` -> `3`."""
+    whole = text.str.replace(r"^(-?)0+([0-9])", "${1}${2}")
+    return pl.when(whole.str.contains(".", literal=True)).then(
+        whole.str.strip_chars_end("0").str.strip_suffix(".")
+    ).otherwise(whole)  # fmt: skip
+
+
+def strip_point_zero(text: pl.Expr) -> pl.Expr:
+    """Drop a fraction that is only zeros: `1234.00` -> `1234`; anything else stays."""
+    return text.str.replace(r"^(-?[0-9]+)\.0+$", "${1}")
+
+
+def bare(text: str) -> str:
+    """Return the text without blanks, invisible characters and quotes around it, or a leading apostrophe."""
+    return _BLANKS.sub("", _QUOTED.sub(r"\g<inside>", _BLANKS.sub("", text)).removeprefix("'"))
+
+
+def bare_text(text: pl.Expr) -> pl.Expr:
+    """Do what `bare` does, vectorised."""
+    stripped = text.str.replace_all(_BLANKS.pattern, "").str.replace(_QUOTED.pattern, "${inside}")
+    return stripped.str.strip_prefix("'").str.replace_all(_BLANKS.pattern, "")
+
+
+def read(text: str, notation: Notation = ORDINARY) -> Reading:
+    """Return the one reading of a quantity as it was written, or why there is none."""
+    core = _without_unit(_ascii_digits(bare(text)), notation.units)
+    if len(core) > _MAX_LENGTH:
+        return Reading(doubt="it is too long for a quantity")
+    negative = core.startswith("-")
+    body = core[1:] if core[:1] in {"-", "+"} else core
+    reading = _read_comma_decimal(body) if notation.decimal_comma else _read_unsigned(body)
+    if reading.text is None:
+        return reading
+    return Reading(text=_tidy(reading.text, negative=negative))
+
+
+def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFrame:
+    """Return `text`, `reading`, `doubt` for each distinct non-null text.
+
+    This is a Python loop, over the distinct texts that are no plain decimals only: a handful in most files.
+    """
+    distinct = texts.drop_nulls().unique(maintain_order=True).to_list()
+    readings = [read(text, notation) for text in distinct]
+    columns = {
+        "text": distinct,
+        "reading": [reading.text for reading in readings],
+        "doubt": [reading.doubt for reading in readings],
+    }
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def total(quantities: pl.Series) -> Decimal:
+    """Return the exact sum of plain decimal texts; nulls count as nothing."""
+    short = quantities.str.len_bytes() <= _FAST_LENGTH
+    exact = quantities.filter(short).cast(pl.Decimal(38, _FAST_SCALE)).sum()
+    return add(exact or Decimal(0), *map(Decimal, quantities.filter(~short).drop_nulls().to_list()))
+
+
+def add(*amounts: Decimal) -> Decimal:
+    """Return the exact sum of the amounts."""
+    with localcontext(prec=_SUM_DIGITS):
+        return sum(amounts, Decimal(0))
+
+
+def to_text(amount: Decimal) -> str:
+    """Return plain decimal text without idle zeros: `Decimal("1E+3")` -> `1000`."""
+    plain = format(amount, "f")
+    text = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if text in {"-0", ""} else text
+
+
+def round_to(text: str, digits: int, rounding: str) -> str:
+    """Return the plain decimal rounded to the significant digits; `rounding` is one of `decimal`'s modes."""
+    with localcontext(prec=digits, rounding=rounding):
+        return to_text(+Decimal(text))
+
+
+def _ascii_digits(text: str) -> str:
+    """Write the digits of any script as 0-9. Superscripts, fractions and numerals are no digits and stay."""
+    marked = text.translate(_MARKS)
+    if marked.isascii():
+        return marked
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in marked)
+
+
+def _without_unit(text: str, units: Sequence[str]) -> str:
+    for unit in sorted(units, key=len, reverse=True):
+        if text.lower().endswith(unit.lower()):
+            return _BLANKS.sub("", text[: len(text) - len(unit)])
+        if text.lower().startswith(unit.lower()):
+            return _BLANKS.sub("", text[len(unit) :])
+    return text
+
+
+def _read_unsigned(body: str) -> Reading:
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", body):
+        return Reading(text=body)
+    spaced = _INNER_BLANK.sub(" ", body)
+    if grouped := _GROUPED.match(spaced):
+        return _read_grouped(spaced, grouped)
+    if _EXPONENT.match(body):
+        return _read_exponent(body)
+    return Reading(doubt=_doubt(body))
+
+
+def _read_grouped(body: str, match: re.Match[str]) -> Reading:
+    group, mark = match["group"], match["mark"]
+    whole = match["head"] + match["tail"].replace(group, "")
+    if mark == group:
+        return Reading(doubt=f"{body} mixes group and decimal marks")
+    if mark:
+        return Reading(text=f"{whole}.{match['fraction']}")
+    if group in match["tail"]:
+        return Reading(text=whole)
+    other = body.replace(",", ".") if group == "," else "two values"
+    return Reading(doubt=f"{body} could be {whole} or {other}")
+
+
+def _read_exponent(body: str) -> Reading:
+    amount = Decimal(body)
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or abs(exponent) > _MAX_POWER or abs(amount.adjusted()) > _MAX_POWER:
+        return Reading(doubt=f"{body} is out of range for a quantity")
+    return Reading(text=format(amount, "f"))
+
+
+def _read_comma_decimal(body: str) -> Reading:
+    """Read a quantity whose sender writes the comma as decimal mark, by rule: `1.234` is then no longer plain."""
+    if re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", body, re.ASCII):
+        return Reading(doubt=f"{body} could be {body.replace('.', '')} or {body}")
+    if "," not in body:
+        return _read_unsigned(body)
+    spaced = _INNER_BLANK.sub(" ", body)
+    match = _COMMA_DECIMAL.match(spaced)
+    if match is None:
+        return Reading(doubt=f"{body} does not fit the rule decimal_comma")
+    return Reading(text=f"{re.sub('[^0-9]', '', match['whole'])}.{match['fraction']}")
+
+
+def _tidy(text: str, *, negative: bool) -> str:
+    whole, _, fraction = text.partition(".")
+    fraction = fraction if fraction.strip("0") else ""
+    plain = (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
+    return f"-{plain}" if negative and plain != "0" else plain
+
+
+def _doubt(body: str) -> str:
+    if _SPREADSHEET.match(body):
+        return f"{body} is how a spreadsheet writes a number that it may have rounded"
+    if re.fullmatch(r"\(.*\)|.*-", body):
+        return f"{body} may be a negative quantity in an accountant's notation"
+    if re.fullmatch(r"\d+,\d+", body, re.ASCII):
+        return f"{body} could be {body.replace(',', '.')} if the comma is a decimal mark (rule decimal_comma)"
+    if re.fullmatch(r"\d+[\d.,_]*\s?[^\W\d]+", body):
+        return f"{body} carries a unit (rule strip_units)"
+    return f"{body} is not a number" if body else "there is no value"
