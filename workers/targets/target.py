@@ -24,7 +24,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What the ledger knows of one chunk; `result` is the plain JSON it was finished with, None while it is open."""
+    """What the ledger knows of one chunk; `result` is the plain JSON it was finished with, None while open."""
 
     intended_at: datetime
     result: Any | None

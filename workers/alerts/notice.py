@@ -1,0 +1,88 @@
+"""What an alert says: a notice about a case, or about trouble that stops the service."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from workers.kernel.contract import digest
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many records of one code, and their quantity: None where it cannot be read as a number."""
+
+    records: int
+    quantity: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class CodeCount:
+    """What became of the records that Stripe refused for one code.
+
+    refused = repaired + deferred + quarantined; `confirmed` are those of the repaired that are proven to count.
+    """
+
+    code: str
+    refused: Tally
+    repaired: Tally = Tally(0, Decimal(0))
+    confirmed: Tally = Tally(0, Decimal(0))
+    deferred: Tally = Tally(0, Decimal(0))
+    quarantined: Tally = Tally(0, Decimal(0))
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """Why records wait for a person: the remedy's reason, how many, and the best suggestion there is."""
+
+    code: str
+    reason: str
+    records: int
+    suggestion: str | None = None
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What the reader should do now: a sentence, and the exact command or the console's address where there is one."""
+
+    sentence: str
+    command: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One case, as the billing engineer on call needs it.
+
+    `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline` is when the first of them
+    becomes too old to bill (35 days: Stripe docs, "Record usage for billing"). `files` is label -> place, e.g. where
+    the corrected and the quarantined sets lie.
+    """
+
+    case_id: str
+    headline: str
+    livemode: bool
+    account: str | None = None
+    codes: Sequence[CodeCount] = ()
+    reasons: Sequence[ReasonCount] = ()
+    oldest_usage: datetime | None = None
+    deadline: datetime | None = None
+    next_step: NextStep | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode."""
+
+    subject: str
+    headline: str
+    detail: str
+    livemode: bool | None = None
+    account: str | None = None
+    next_step: NextStep | None = None
+
+
+def meaning(notice: Notice | Trouble) -> str:
+    """Return a fingerprint that two notices share when a reader would learn nothing new from the second."""
+    return digest(repr(notice))

@@ -1,0 +1,119 @@
+"""What metermend asks of Stripe: the seam, and the answers that are not simply Stripe's own objects.
+
+An object of Stripe's is a plain dict as its JSON says. `account` is a connected account's id, or None for the
+account of the key. Every method raises Transient when Stripe may answer later, and Permanent with a sentence for an
+operator when it will not.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Json = dict[str, Any]
+Grouping = Literal["hour", "day"]
+
+
+@dataclass(frozen=True)
+class StripeFile:
+    """A file's metadata (Stripe docs, "The File object"); `size` in bytes, what Stripe left out is None."""
+
+    id: str
+    filename: str | None
+    size: int | None
+    type: str | None
+    purpose: str | None
+    url: str | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A file that lies complete on disk: its length and its digest in hex."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a meter has counted for a customer from `start` (inclusive) to `end`."""
+
+    start: datetime
+    end: datetime
+    value: Decimal
+
+
+@dataclass(frozen=True)
+class MeterEventReceipt:
+    """Stripe's answer to one meter event: `error` is Stripe's error object of a 400, None when it was accepted.
+
+    `asked_before` tells that an earlier try of the same call went unanswered, so it may have been accepted.
+    """
+
+    error: Mapping[str, Any] | None
+    asked_before: bool = False
+
+
+class StripeApi(Protocol):
+    """Stripe's API, as far as metermend uses it."""
+
+    def fetch_event(self, event_id: str, account: str | None) -> Json:
+        """Return a thin event with its data (Stripe docs, "Retrieve an Event", v2)."""
+
+    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
+        """Return a snapshot event (Stripe docs, "Retrieve an event")."""
+
+    def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        """Yield the snapshot events of these types from `since` on, oldest first; Stripe keeps 30 days."""
+
+    def thin_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        """Yield the thin events of these types from `since` on, oldest first; Stripe keeps 30 days."""
+
+    def fetch_meter(self, meter_id: str, account: str | None) -> Json | None:
+        """Return a meter, or None where there is none of that id."""
+
+    def list_meters(self, account: str | None) -> list[Json]:
+        """Return every meter, active and inactive."""
+
+    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
+        """Return those ids that name a customer who is not deleted."""
+
+    def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
+        """Return the ids of the customers whose metadata has exactly this value under this key."""
+
+    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
+        """Return a file's metadata."""
+
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+        """Write a file's contents to `into`, which exists only when complete.
+
+        Raises Permanent when it is larger than `max_bytes`, Transient when it was cut short.
+        """
+
+    def event_summaries(
+        self,
+        meter_id: str,
+        customer: str,
+        start: datetime,
+        end: datetime,
+        account: str | None,
+        grouping: Grouping | None = None,
+    ) -> Sequence[Summary]:
+        """Return what the meter has counted, padded outwards to whole minutes (hours, UTC days where grouped).
+
+        Stripe computes it with a delay that it does not tell (Stripe docs, "List billing meter event summaries").
+        """
+
+    def create_meter_event(
+        self, event: Mapping[str, Any], idempotency_key: str, account: str | None
+    ) -> MeterEventReceipt:
+        """Record usage; `event` has event_name, payload (text to text), identifier and timestamp (epoch seconds)."""
+
+    def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
+        """Take usage back that Stripe received less than 24 hours ago; returns the adjustment.
+
+        Source: Stripe docs, "Create a billing meter event adjustment".
+        """
