@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -58,6 +58,7 @@ class StoredEvent:
     state: EventState
     reason: str | None
     attempts: int
+    deaths: int
 
 
 _COLUMNS = [events.c[name] for name in StoredEvent.__dataclass_fields__]
@@ -82,6 +83,7 @@ class Events:
             "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
             "reason": receipt.ignored,
             "attempts": 0,
+            "deaths": 0,
             "due_at": None if receipt.ignored else now,
         }
         try:
@@ -106,6 +108,8 @@ class Events:
             "lease_owner": owner,
             "due_at": now + lease,
             "attempts": events.c.attempts + 1,
+            # A row that is still `processing` was left there by a worker that died over it.
+            "deaths": events.c.deaths + case((events.c.state == EventState.PROCESSING, 1), else_=0),
         }
         with self._database.write() as connection:
             if connection.execute(update(events).where(free).values(values)).rowcount != 1:
@@ -126,7 +130,7 @@ class Events:
     def retry(self, event_id: str) -> bool:
         """Take a failed or ignored event up again on an operator's word; return False when it is neither."""
         ended = events.c.state.in_([EventState.FAILED, EventState.IGNORED])
-        values = {"state": EventState.RECEIVED, "due_at": self._clock(), "attempts": 0, "reason": None}
+        values = {"state": EventState.RECEIVED, "due_at": self._clock(), "attempts": 0, "deaths": 0, "reason": None}
         with self._database.write() as connection:
             changed = connection.execute(update(events).where(events.c.id == event_id, ended).values(values))
         return changed.rowcount == 1

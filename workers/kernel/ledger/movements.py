@@ -7,7 +7,7 @@ Each refused record stands in exactly one bucket of its case, so the equation
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from enum import StrEnum
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ class EntryKind(StrEnum):
     """What happened, in the words of the book."""
 
     SEEN = "seen"
+    REVALUED = "revalued"
     PLANNED = "planned"
     DEFERRED = "deferred"
     QUARANTINED = "quarantined"
@@ -49,10 +50,15 @@ class EntryKind(StrEnum):
     WRITTEN_OFF = "written_off"
 
 
+_EXACT = Context(prec=400, traps=[Inexact])
+"""Sums of quantities are exact or fail; the engine reads no quantity of more than 64 characters."""
+
 Route = tuple[Bucket | None, Bucket | None]
 
 ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.SEEN: ((None, Bucket.PENDING),),
+    # A rule, such as a decimal comma, can make a quantity readable that was not when the record was seen.
+    EntryKind.REVALUED: ((None, Bucket.PENDING),),
     EntryKind.PLANNED: ((Bucket.PENDING, Bucket.PLANNED),),
     EntryKind.DEFERRED: ((Bucket.PENDING, Bucket.DEFERRED),),
     EntryKind.QUARANTINED: ((Bucket.PENDING, Bucket.QUARANTINED), (Bucket.PLANNED, Bucket.QUARANTINED)),
@@ -109,7 +115,7 @@ class Tally:
     quantity: Decimal = Decimal(0)
 
     def __add__(self, other: Self) -> "Tally":
-        return Tally(self.records + other.records, self.quantity + other.quantity)
+        return Tally(self.records + other.records, _EXACT.add(self.quantity, other.quantity))
 
     def __neg__(self) -> "Tally":
         return Tally(-self.records, -self.quantity)
@@ -143,7 +149,7 @@ class Balance:
                 )
         if movement.to_bucket is not None:
             buckets[movement.to_bucket] = buckets.get(movement.to_bucket, Tally()) + moved
-        if movement.kind is EntryKind.SEEN:
+        if movement.from_bucket is None and movement.to_bucket is not None:
             failed = failed + moved
         return Balance(failed, buckets)
 

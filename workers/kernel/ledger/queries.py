@@ -27,6 +27,7 @@ class EntryRow:
     quantity: str
     revision: int
     record_set: str | None
+    record_set_sha256: str | None
     submission_id: str | None
     event_id: str | None
     actor: str

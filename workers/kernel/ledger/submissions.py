@@ -144,11 +144,11 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def chunk_results(self, submission_id: str) -> dict[int, Any]:
-        """Return the results of finished chunks by number; an intended chunk without a result is None."""
-        query = select(chunks.c.number, chunks.c.result).where(chunks.c.submission_id == submission_id)
+    def chunks(self, submission_id: str) -> dict[int, tuple[datetime, Any]]:
+        """Return (intended at, result) of each chunk by number; the result is None until the target has answered."""
+        query = select(chunks).where(chunks.c.submission_id == submission_id)
         with self._database.read() as connection:
-            return {row.number: row.result for row in connection.execute(query)}
+            return {row.number: (row.intended_at, row.result) for row in connection.execute(query)}
 
     def intend_chunk(self, submission_id: str, number: int) -> None:
         """Write down that a chunk is about to be sent."""
