@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import case as sql_case
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -81,6 +82,7 @@ class Case:
     balance: Balance
     due_at: datetime | None
     attempts: int
+    deaths: int
     trouble: str | None
     alerted: str | None
     opened_at: datetime
@@ -108,6 +110,7 @@ class Cases:
             "opened_at": now,
             "changed_at": now,
             "attempts": 0,
+            "deaths": 0,
         }
         known = self.get(failure.case_id)
         if known is None:
@@ -143,7 +146,14 @@ class Cases:
         free = or_(cases.c.lease_until.is_(None), cases.c.lease_until <= now)
         with self._database.write() as connection:
             taken = connection.execute(
-                update(cases).where(cases.c.id == case_id, free).values(lease_owner=owner, lease_until=now + lease)
+                update(cases)
+                .where(cases.c.id == case_id, free)
+                .values(
+                    lease_owner=owner,
+                    lease_until=now + lease,
+                    # A lease that is still there ran out over a worker that died holding it.
+                    deaths=cases.c.deaths + sql_case((cases.c.lease_owner.is_not(None), 1), else_=0),
+                )
             )
             if taken.rowcount != 1:
                 raise Conflict(f"{case_id} is held by another worker")
@@ -238,7 +248,7 @@ class CaseTransaction:
 
     def wake(self, due_at: datetime | None) -> None:
         """Set when the case must be looked at next; None means when something arrives for it."""
-        self._changes |= {"due_at": due_at, "attempts": 0, "trouble": None}
+        self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": None}
 
     def stumble(self, trouble: str, due_at: datetime | None) -> None:
         """Note that work on the case failed; None as `due_at` leaves it to a person."""
@@ -268,7 +278,7 @@ class CaseTransaction:
 _MOVEMENT_COLUMNS = (
     "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "submission_id", "event_id", "actor",
 )  # fmt: skip
-_CASE_COLUMNS = ("id", "due_at", "attempts", "trouble", "alerted", "opened_at")
+_CASE_COLUMNS = ("id", "due_at", "attempts", "deaths", "trouble", "alerted", "opened_at")
 
 
 def case_of(row: Any) -> Case:

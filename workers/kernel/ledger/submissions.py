@@ -145,7 +145,7 @@ class Submissions:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
     def chunks(self, submission_id: str) -> dict[int, tuple[datetime, Any]]:
-        """Return (intended at, result) of each chunk by number; the result is None until the target has answered."""
+        """Return (intended at, result) of each chunk by number; the result is None until one is known."""
         query = select(chunks).where(chunks.c.submission_id == submission_id)
         with self._database.read() as connection:
             return {row.number: (row.intended_at, row.result) for row in connection.execute(query)}
