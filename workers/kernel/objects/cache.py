@@ -1,0 +1,67 @@
+"""A directory of local copies with a bound: what was used longest ago goes first."""
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.kernel.objects.directory import disk_error
+
+
+@dataclass(frozen=True)
+class FileCache:
+    """Copies that can be made again, shared by several processes on one machine.
+
+    `max_bytes` bounds the files together; files used less than `spare_seconds` ago stay even beyond it.
+    """
+
+    directory: Path
+    max_bytes: int
+    spare_seconds: float = 0
+
+    def find(self, name: str) -> Path | None:
+        """Return a copy and note its use; None when there is none."""
+        path = self.directory / name
+        try:
+            os.utime(path)
+        except OSError:
+            return None
+        return path
+
+    @contextmanager
+    def make(self, name: str) -> Iterator[Path]:
+        """Give a path to write the copy to; it takes its name when the block ends well, and is gone otherwise.
+
+        Raises Transient when the disk is full.
+        """
+        path = self.directory / name
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+        except OSError as error:
+            raise disk_error(error, str(path)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def shrink(self, keep: Collection[str] = ()) -> None:
+        """Remove the copies used longest ago until the bound holds; those named in `keep` stay."""
+        copies = sorted(self._copies(), key=lambda copy: copy[0])
+        excess = sum(size for _, size, _ in copies) - self.max_bytes
+        newest = time.time() - self.spare_seconds
+        for used, size, path in copies:
+            if excess <= 0:
+                return
+            if used < newest and path.relative_to(self.directory).as_posix() not in keep:
+                path.unlink(missing_ok=True)
+                excess -= size
+
+    def _copies(self) -> Iterator[tuple[float, int, Path]]:
+        for path in self.directory.rglob("*"):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                if path.is_file():
+                    yield stat.st_mtime, stat.st_size, path
