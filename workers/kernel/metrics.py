@@ -1,5 +1,7 @@
 """Every metric that the service publishes. A metric that is not listed here does not exist."""
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -21,3 +23,17 @@ ENQUEUE_FAILURES = Counter(
     "Events stored while Redis was away; the sweeper takes them up.",
     registry=REGISTRY,
 )
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number that is read from the ledger whenever /metrics is asked, so no process has to keep it."""
+
+    name: str
+    help: str
+
+
+EVENTS = Gauge("metermend_events", "Events by state.")
+CASES = Gauge("metermend_cases", "Cases by state.")
+RECORDS = Gauge("metermend_records", "Refused records by the bucket of the book that they stand in.")
+OLDEST_UNPROCESSED = Gauge("metermend_oldest_unprocessed_seconds", "How long the longest-waiting event has waited.")

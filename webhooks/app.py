@@ -1,0 +1,50 @@
+"""The web process as one WSGI app: the only place in `webhooks` that builds ledger and queue."""
+
+from flask import Flask, Response
+
+from webhooks import console, errors, health, receiver
+from webhooks.startup import startable
+from workers.kernel.clock import Clock, utc_now
+from workers.kernel.jobqueue import JobQueue, RqJobQueue
+from workers.kernel.ledger import Ledger, connect
+from workers.kernel.settings import Settings
+
+
+def create_app(
+    settings: Settings, *, ledger: Ledger | None = None, queue: JobQueue | None = None, clock: Clock = utc_now
+) -> Flask:
+    """Return the app. Nothing is connected before the first request.
+
+    Raises SettingsUnusable without a signing secret: every post would be refused, and refusals look like attacks.
+    """
+    settings = startable(settings)
+    ledger = ledger or connect(settings.database_url, clock)
+    queue = queue or RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
+    app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
+    app.extensions["health"] = health.Health(ledger, queue)
+    app.register_blueprint(receiver.blueprint)
+    app.register_blueprint(health.blueprint)
+    console.init_app(app, settings, ledger)
+    errors.init_app(app)
+    app.after_request(_harden)
+    return app
+
+
+def _harden(response: Response) -> Response:
+    """Forbid scripts, frames and caches; the pages need none of them."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if response.mimetype == "text/html":
+        response.headers.update(
+            {
+                "Content-Security-Policy": (
+                    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+                    "base-uri 'none'; frame-ancestors 'none'"
+                ),
+                "X-Frame-Options": "DENY",
+                "Referrer-Policy": "same-origin",
+                "Cache-Control": "no-store",
+            }
+        )
+    return response

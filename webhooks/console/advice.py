@@ -1,0 +1,34 @@
+"""What the operator should do next about a case: one sentence for each state."""
+
+from collections.abc import Mapping
+
+from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.movements import Bucket
+
+NEXT_STEP: Mapping[CaseState, str] = {
+    CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
+    CaseState.PLANNED: (
+        "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set and that no rule asks "
+        "for an approval."
+    ),
+    CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
+    CaseState.NEEDS_PERSON: (
+        "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend export {id}` to "
+        "read them with their reasons, then write a rule, correct the bill or write them off."
+    ),
+    CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
+    CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",
+}
+
+STUCK = "Work on this case has stopped: {trouble}. Mend the cause; `metermend doctor` checks the settings."
+
+
+def next_step(case: Case) -> str:
+    """Return the advice for a case; a case that nobody will take up again by itself comes first."""
+    if case.trouble and case.due_at is None:
+        return STUCK.format(trouble=case.trouble)
+    return NEXT_STEP[case.state].format(
+        id=case.id,
+        quarantined=case.balance[Bucket.QUARANTINED].records,
+        failed=case.balance.failed.records,
+    )

@@ -1,0 +1,93 @@
+"""The equation as the pages show it, and the ways that numbers and times are written there."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from workers.kernel.ledger.movements import Balance, Bucket, Tally
+
+TERMS: Mapping[str, Callable[[Balance], Tally]] = {
+    "confirmed": lambda balance: balance[Bucket.CONFIRMED],
+    "in flight": lambda balance: balance.in_flight,
+    "deferred": lambda balance: balance[Bucket.DEFERRED],
+    "quarantined": lambda balance: balance[Bucket.QUARANTINED],
+    "corrected": lambda balance: balance[Bucket.CORRECTED],
+    "written off": lambda balance: balance[Bucket.WRITTEN_OFF],
+}
+"""The right side of `failed = ...`, in its order."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the equation. `start` and `width` place it on a bar of 100; `quantity` is decimal text."""
+
+    name: str
+    records: int
+    quantity: str
+    start: float
+    width: float
+
+    @property
+    def slug(self) -> str:
+        """The name as a CSS class."""
+        return self.name.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`failed = sum of terms`, in records and in quantity."""
+
+    records: int
+    quantity: str
+    terms: tuple[Term, ...]
+    holds: bool
+
+
+def equation(balance: Balance) -> Equation:
+    """Lay a balance out for showing."""
+    terms, start = [], 0.0
+    for name, read in TERMS.items():
+        tally = read(balance)
+        width = 100 * tally.records / balance.failed.records if balance.failed.records else 0.0
+        terms.append(Term(name, tally.records, format(tally.quantity, "f"), round(start, 3), round(width, 3)))
+        start += width
+    return Equation(
+        balance.failed.records, format(balance.failed.quantity, "f"), tuple(terms), holds=balance.holds()
+    )
+
+
+def grouped(number: int | str) -> str:
+    """Write a whole or decimal number with a narrow space between thousands: `-12 345.678`."""
+    text = str(number)
+    sign, digits = ("\u2212", text[1:]) if text.startswith("-") else ("", text)
+    whole, point, fraction = digits.partition(".")
+    return f"{sign}{int(whole):,}".replace(",", "\u202f") + point + fraction if whole.isdigit() else text
+
+
+def moment(at: datetime | None) -> str:
+    """Write a time as `2026-11-21 09:41:07 UTC`, or a dash."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "\u2013"
+
+
+def pretty_json(raw: bytes) -> str:
+    """Indent a JSON body; what is no JSON is shown as it is."""
+    try:
+        return json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return raw.decode("utf-8", "replace")
+
+
+def words(name: str) -> str:
+    """Write an identifier such as `needs_person` as words."""
+    return name.replace("_", " ")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "grouped": grouped,
+    "moment": moment,
+    "pretty_json": pretty_json,
+    "words": words,
+    "equation": equation,
+}

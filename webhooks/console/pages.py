@@ -1,0 +1,91 @@
+"""The console's pages. Each reads the ledger and renders one template; a stranger is sent to the login."""
+
+from datetime import datetime
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webhooks.console.advice import next_step
+from webhooks.console.session import require_login
+from workers.kernel.clock import from_text
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.cases import CaseState
+
+PAGE_LENGTH = 50
+
+blueprint = Blueprint("pages", __name__, url_prefix="/console", template_folder="templates")
+assets = Blueprint("assets", __name__, url_prefix="/console", static_folder="static")
+blueprint.before_request(require_login)
+
+
+def front_door() -> ResponseReturnValue:
+    """Lead from the root to the console."""
+    return redirect(url_for("pages.overview"))
+
+
+@blueprint.get("/")
+def overview() -> str:
+    """Show the equation, the cases that need a person, and what is in work."""
+    queries = _ledger().queries
+    return render_template(
+        "console/overview.html",
+        balance=queries.balance(),
+        needy=queries.cases(states=[CaseState.NEEDS_PERSON], limit=PAGE_LENGTH),
+        recent=queries.cases(states=[s for s in CaseState if s is not CaseState.NEEDS_PERSON], limit=10),
+        case_counts=queries.case_counts(),
+        event_counts=queries.event_counts(),
+        waited=queries.oldest_unprocessed(),
+    )
+
+
+@blueprint.get("/cases")
+def case_list() -> str:
+    """List cases, the last changed first, of one state or of all."""
+    state, before = _state(request.args.get("state")), _moment(request.args.get("before"))
+    queries = _ledger().queries
+    found = queries.cases(states=[state] if state else [], limit=PAGE_LENGTH, before=before)
+    return render_template(
+        "console/cases.html",
+        cases=found,
+        state=state,
+        states=list(CaseState),
+        counts=queries.case_counts(),
+        more=found[-1].changed_at.isoformat() if len(found) == PAGE_LENGTH else None,
+    )
+
+
+@blueprint.get("/cases/<case_id>")
+def case_page(case_id: str) -> str:
+    """Show one case: what to do, what happened, and its book."""
+    ledger = _ledger()
+    case = ledger.cases.get(case_id) or abort(404)
+    return render_template(
+        "console/case.html",
+        case=case,
+        advice=next_step(case),
+        entries=ledger.queries.entries(case_id),
+        submissions=ledger.submissions.of_case(case_id),
+    )
+
+
+@blueprint.get("/events/<event_id>")
+def event_page(event_id: str) -> str:
+    """Show one event as Stripe delivered it."""
+    event = _ledger().events.get(event_id) or abort(404)
+    return render_template("console/event.html", event=event)
+
+
+def _ledger() -> Ledger:
+    ledger: Ledger = current_app.extensions["console"]
+    return ledger
+
+
+def _state(text: str | None) -> CaseState | None:
+    return CaseState(text) if text in set(CaseState) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return from_text(text) if text else None
+    except ValueError:
+        return None

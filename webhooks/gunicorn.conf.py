@@ -1,0 +1,42 @@
+# ruff: noqa: N999 (the name that gunicorn looks for)
+"""gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
+
+import os
+import sys
+from tempfile import mkdtemp
+from typing import Any
+
+from webhooks.startup import login_environment, startable
+from workers.kernel.errors import SettingsUnusable
+from workers.kernel.settings import load
+
+# Before any worker imports prometheus_client, which looks at this once: counters of all processes add up there.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", mkdtemp(prefix="metermend-metrics-"))
+
+try:
+    settings = startable(load())
+except SettingsUnusable as error:
+    print(error, file=sys.stderr)  # noqa: T201
+    sys.exit(2)
+# One login for all worker processes, also for those that are started later.
+os.environ.update(login_environment(settings))
+
+bind = f"0.0.0.0:{settings.port}"
+wsgi_app = "webhooks.wsgi:app"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = 8
+timeout = 60
+graceful_timeout = 30
+keepalive = 75  # longer than a load balancer keeps idle connections, so that we never close one it uses
+max_requests = 50_000
+max_requests_jitter = 5_000
+accesslog = None
+control_socket_disable = True
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Tell prometheus_client that a worker's live gauges are over; its counters stay."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)

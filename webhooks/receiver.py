@@ -1,0 +1,94 @@
+"""Stripe's posts: verify, commit, hint, answer. One handler for snapshot and thin payloads at three addresses.
+
+1. The body is read up to the cap, and its signature is judged before anything parses it.
+2. The event is committed to the ledger. Only then may the answer be 2xx: Stripe redelivers what was refused.
+3. An event that is new and ours is hinted to the job queue. A lost hint is found by the sweeper.
+"""
+
+import time
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, current_app, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from webhooks.signature import verify
+from workers.kernel import metrics
+from workers.kernel.clock import Clock
+from workers.kernel.envelope import read_envelope
+from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transient
+from workers.kernel.jobqueue import JobQueue
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.events import Receipt
+from workers.kernel.logs import get_logger
+from workers.kernel.settings import Settings
+
+log = get_logger(__name__)
+blueprint = Blueprint("receiver", __name__)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """What the handler works with; kept in the app's extensions."""
+
+    settings: Settings
+    ledger: Ledger
+    queue: JobQueue
+    clock: Clock
+
+    def take(self, body: bytes, signature: str | None) -> tuple[str, Receipt]:
+        """Store a signed event and return how it was answered: received, duplicate or ignored.
+
+        Raises Refused when it is not to be stored and LedgerUnavailable when it cannot be.
+        """
+        verify(
+            body,
+            signature,
+            self.settings.signing_secrets,
+            now=self.clock(),
+            tolerance=self.settings.webhook_tolerance,
+        )
+        receipt = read_envelope(body, livemode=self.settings.livemode)
+        if not self.ledger.events.record(receipt):
+            return "duplicate", receipt
+        if receipt.ignored:
+            return "ignored", receipt
+        self._hint(receipt.id)
+        return "received", receipt
+
+    def _hint(self, event_id: str) -> None:
+        try:
+            self.queue.enqueue_event(event_id, 0)
+        except Transient as error:
+            metrics.ENQUEUE_FAILURES.inc()
+            log.warning("enqueue_failed", event_id=event_id, error=str(error))
+
+
+@blueprint.post("/webhooks")
+@blueprint.post("/webhooks/thin")
+@blueprint.post("/webhooks/snapshot")
+def receive() -> Response:
+    """Answer 200 once the event is committed; every refusal is raised and answered by `webhooks.errors`."""
+    started = time.perf_counter()
+    receiver: Receiver = current_app.extensions["receiver"]
+    try:
+        answer, receipt = receiver.take(_body(), request.headers.get("Stripe-Signature"))
+    except MetermendError as error:
+        _count(error.slug if isinstance(error, Refused) else "unavailable", started)
+        raise
+    _count(answer, started, event_id=receipt.id, type=receipt.type, reason=receipt.ignored)
+    return jsonify(received=True)
+
+
+def _body() -> bytes:
+    """Read the body, also one of undeclared length, and stop at the app's MAX_CONTENT_LENGTH."""
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge("body_too_large") from None
+
+
+def _count(answer: str, started: float, **fields: str | None) -> None:
+    seconds = time.perf_counter() - started
+    metrics.WEBHOOKS.labels(answer).inc()
+    metrics.WEBHOOK_SECONDS.observe(seconds)
+    log.info("webhook", answer=answer, ms=round(seconds * 1000, 2), **{k: v for k, v in fields.items() if v})

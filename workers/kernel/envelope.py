@@ -1,0 +1,90 @@
+"""What stands on the outside of a Stripe event, snapshot or thin, read tolerantly and no deeper than needed.
+
+Source: Stripe docs, "Event destinations" (snapshot and thin payloads) and "Record usage in bulk".
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from workers.kernel.clock import from_epoch, from_text
+from workers.kernel.codes import EventType
+from workers.kernel.errors import MalformedBody
+from workers.kernel.ledger.events import Receipt
+
+KINDS = {"event": "snapshot", "v2.core.event": "thin"}
+"""Stripe's `object` of an event and what kind of payload it has. Another one is kept as `unknown`."""
+
+LONGEST_WORD = 255
+
+IRRELEVANT_TYPE = "irrelevant_type"
+LIVEMODE_MISMATCH = "livemode_mismatch"
+UNKNOWN_KIND = "unknown_kind"
+
+
+def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
+    """Return an event's receipt, with the reason in `ignored` where no work follows from it.
+
+    `livemode` is that of our API key, or None where it is not known. Raises MalformedBody when the body is not a
+    JSON object with an id and a type.
+    """
+    event = _json_object(body)
+    event_id, event_type = _word(event.get("id")), _word(event.get("type"))
+    if event_id is None or event_type is None:
+        raise MalformedBody("malformed_body")
+    kind = KINDS.get(str(event.get("object")), "unknown")
+    live = event.get("livemode")
+    return Receipt(
+        id=event_id,
+        kind=kind,
+        type=event_type,
+        livemode=live if isinstance(live, bool) else bool(livemode),
+        raw=body,
+        account=_word(event.get("account")) or _word(event.get("context")),
+        object_id=_object_id(event),
+        created_at=_moment(event.get("created")),
+        ignored=_why_ignored(kind, event_type, live, livemode),
+    )
+
+
+def _why_ignored(kind: str, event_type: str, live: object, expected: bool | None) -> str | None:
+    if event_type not in set(EventType):
+        return IRRELEVANT_TYPE
+    if kind == "unknown":
+        return UNKNOWN_KIND
+    if isinstance(live, bool) and expected is not None and live is not expected:
+        return LIVEMODE_MISMATCH
+    return None
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedBody("malformed_body") from None
+    if not isinstance(event, dict):
+        raise MalformedBody("malformed_body")
+    return event
+
+
+def _word(value: object) -> str | None:
+    """Return text that any database can store and any page can show, else None."""
+    fits = isinstance(value, str) and 0 < len(value) <= LONGEST_WORD and value.isprintable()
+    return str(value) if fits else None
+
+
+def _object_id(event: Mapping[str, Any]) -> str | None:
+    data = event.get("data")
+    subject = event.get("related_object") or (data.get("object") if isinstance(data, dict) else None)
+    return _word(subject.get("id")) if isinstance(subject, dict) else None
+
+
+def _moment(created: object) -> datetime | None:
+    """Read epoch seconds (snapshot) or RFC 3339 (thin); None when it is neither."""
+    try:
+        if isinstance(created, str):
+            return from_text(created)
+        return from_epoch(created) if isinstance(created, int | float) else None
+    except (ValueError, OverflowError, OSError):
+        return None

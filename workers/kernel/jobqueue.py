@@ -1,0 +1,124 @@
+"""The job queue: hints that work is due. The ledger is the truth, so a hint may be lost or given twice."""
+
+from typing import Protocol
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.exceptions import DuplicateJobError
+from rq.serializers import JSONSerializer
+
+from workers.kernel import contract
+from workers.kernel.errors import SettingsUnusable, Transient
+
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+"""A client with the library's defaults blocks the web for 4 s a call while Redis is away."""
+
+FAILED_JOB_SECONDS = 86_400
+"""How long RQ keeps a failed job for looking at; its own default is a year."""
+
+
+class JobQueue(Protocol):
+    """Where the web and the sweeper say that an event or a case is due. Raises Transient when it is away."""
+
+    def enqueue_event(self, event_id: str, attempt: int) -> None:
+        """Say that an event waits; the same (id, attempt) stands in the queue once."""
+
+    def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
+        """Say that a case waits; `large` keeps it from standing before small ones."""
+
+    def ping(self) -> None:
+        """Raise Transient unless the queue answers."""
+
+
+class RqJobQueue:
+    """RQ on Redis, with jobs named by path: the process that enqueues imports none of them.
+
+    Raises SettingsUnusable when `redis_url` is no address.
+    """
+
+    def __init__(self, redis_url: str, *, job_timeout: int) -> None:
+        self._connection = _fail_fast(redis_url)
+        self._job_timeout = job_timeout
+        self._events, self._files = (
+            Queue(name, connection=self._connection, serializer=JSONSerializer)
+            for name in (contract.EVENTS, contract.FILES)
+        )
+
+    def enqueue_event(self, event_id: str, attempt: int) -> None:
+        self._enqueue(self._events, contract.PROCESS_EVENT, event_id, attempt)
+
+    def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
+        self._enqueue(self._files if large else self._events, contract.ADVANCE_CASE, case_id, version)
+
+    def ping(self) -> None:
+        try:
+            self._connection.ping()
+        except RedisError as error:
+            raise _away(error) from error
+
+    def _enqueue(self, queue: Queue, path: str, subject: str, attempt: int) -> None:
+        job_id = contract.job_id(subject, attempt)
+        try:
+            try:
+                self._push(queue, path, subject, job_id, unique=True)
+            except DuplicateJobError:
+                # RQ knows the id for as long as the job's hash lives, also of a job that failed or whose worker
+                # died on taking it. Only an id that still stands in the list will run without our help.
+                if self._connection.lpos(queue.key, job_id) is None:
+                    self._push(queue, path, subject, job_id, unique=False)
+        except RedisError as error:
+            raise _away(error) from error
+
+    def _push(self, queue: Queue, path: str, subject: str, job_id: str, *, unique: bool) -> None:
+        queue.enqueue(
+            path,
+            subject,
+            job_id=job_id,
+            unique=unique,
+            job_timeout=self._job_timeout,
+            result_ttl=0,
+            failure_ttl=FAILED_JOB_SECONDS,
+        )
+
+
+class RecordingJobQueue:
+    """Keeps what was enqueued in lists. `away` makes it answer as if Redis were down."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.away = away
+        self.events: list[tuple[str, int]] = []
+        self.cases: list[tuple[str, int, bool]] = []
+
+    def enqueue_event(self, event_id: str, attempt: int) -> None:
+        self.ping()
+        if (event_id, attempt) not in self.events:
+            self.events.append((event_id, attempt))
+
+    def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
+        self.ping()
+        if (case_id, version, large) not in self.cases:
+            self.cases.append((case_id, version, large))
+
+    def ping(self) -> None:
+        if self.away:
+            raise Transient("the job queue does not answer")
+
+
+def _fail_fast(redis_url: str) -> "Redis":
+    try:
+        return Redis.from_url(
+            redis_url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
+
+
+def _away(error: RedisError) -> Transient:
+    return Transient(f"the job queue does not answer: {type(error).__name__}")
