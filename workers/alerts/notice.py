@@ -43,7 +43,7 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What the reader should do now: a sentence, and the exact command or the console's address where there is one."""
+    """What the reader should do now: a sentence, and the exact command or the console's address, if any."""
 
     sentence: str
     command: str | None = None
@@ -54,9 +54,9 @@ class NextStep:
 class Notice:
     """One case, as the billing engineer on call needs it.
 
-    `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline` is when the first of them
-    becomes too old to bill (35 days: Stripe docs, "Record usage for billing"). `files` is label -> place, e.g. where
-    the corrected and the quarantined sets lie.
+    `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline` is when it becomes too
+    old to bill (35 days: Stripe docs, "Record usage for billing"). `files` is label -> place: where the corrected
+    and the quarantined sets lie.
     """
 
     case_id: str

@@ -110,7 +110,7 @@ class StripeApi(Protocol):
     def create_meter_event(
         self, event: Mapping[str, Any], idempotency_key: str, account: str | None
     ) -> MeterEventReceipt:
-        """Record usage; `event` has event_name, payload (text to text), identifier and timestamp (epoch seconds)."""
+        """Record usage: event_name, payload (text to text), identifier and timestamp (epoch seconds)."""
 
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
         """Take usage back that Stripe received less than 24 hours ago; returns the adjustment.

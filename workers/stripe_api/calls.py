@@ -1,0 +1,144 @@
+"""One call to Stripe: at its pace, tried a bounded number of times, its errors translated."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeVar
+
+import requests
+import stripe
+from requests.adapters import HTTPAdapter
+
+from workers.kernel.errors import SettingsUnusable, Transient
+from workers.kernel.logs import get_logger
+from workers.kernel.settings import Settings
+from workers.stripe_api.api import Json
+from workers.stripe_api.errors import RateLimited, translate
+from workers.stripe_api.pace import Limits, Pace
+
+CONCURRENCY: Final = 8
+"""Calls that are under way at once, and connections that are kept."""
+ATTEMPTS: Final = 4
+"""Tries of one call; after them the job as a whole is tried again later."""
+FIRST_BACKOFF: Final = 0.5
+"""Seconds before the second try, doubled for each further one."""
+LONGEST_WAIT: Final = 30.0
+"""Seconds; where Stripe asks for more, the worker does something else meanwhile."""
+CONNECT_TIMEOUT: Final = 5.0
+
+Sleep = Callable[[float], None]
+Answer = TypeVar("Answer")
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Paces:
+    """The pace of each kind of call; the kinds have their own limits at Stripe."""
+
+    basic: Pace
+    meter_events: Pace
+    files: Pace
+    search: Pace
+
+    @classmethod
+    def of(cls, limits: Limits, sleep: Sleep) -> "Paces":
+        kinds = (limits.basic, limits.meter_events, limits.files, limits.search)
+        return cls(*(Pace(limit, sleep=sleep) for limit in kinds))
+
+
+class Calls:
+    """Calls over one pool of connections, each with a timeout; the key is never sent after a redirect."""
+
+    def __init__(self, settings: Settings, limits: Limits, sleep: Sleep = time.sleep) -> None:
+        self.key = api_key(settings)
+        self.timeout = (min(CONNECT_TIMEOUT, settings.stripe_timeout), settings.stripe_timeout)
+        self.paces = Paces.of(limits, sleep)
+        self.session = _session(self.key)
+        self._sleep = sleep
+        # The SDK does not try again on a plain 429, so all trying again is done here and none of it there.
+        self._client = stripe.StripeClient(
+            self.key,
+            base_addresses={
+                "api": settings.stripe_api_base.rstrip("/"),
+                "files": settings.stripe_files_base.rstrip("/"),
+                "meter_events": settings.stripe_meter_events_base.rstrip("/"),
+            },
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(timeout=self.timeout, session=self.session),
+        )
+
+    def get(self, path: str, params: Mapping[str, Any], account: str | None, pace: Pace | None = None) -> Json:
+        """Return what Stripe has at `path`; numbers with a fraction are Decimal."""
+        return self.persist(lambda: self.once("get", path, params, account), pace or self.paces.basic)
+
+    def post(self, path: str, params: Mapping[str, Any], account: str | None, idempotency_key: str) -> Json:
+        """Make something at `path`, or learn what an earlier call with the same key has made."""
+        return self.persist(lambda: self.once("post", path, params, account, idempotency_key), self.paces.basic)
+
+    def once(
+        self,
+        method: Literal["get", "post"],
+        path: str,
+        params: Mapping[str, Any],
+        account: str | None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Ask Stripe one time."""
+        options: Json = {"idempotency_key": idempotency_key} if idempotency_key else {}
+        if account:
+            options["stripe_context" if path.startswith("/v2/") else "stripe_account"] = account
+        try:
+            response = self._client.raw_request(method, path, **params, **options)
+        except stripe.StripeError as error:
+            raise translate(error, path) from error
+        return dict(json.loads(response.body, parse_float=Decimal))
+
+    def persist(self, ask: Callable[[], Answer], pace: Pace) -> Answer:
+        """Return what `ask` returns; a Transient is tried again, at most `ATTEMPTS` times in all."""
+        for attempt in range(1, ATTEMPTS):
+            pace.wait()
+            try:
+                return ask()
+            except Transient as trouble:
+                self._sleep(self._wait_after(trouble, attempt, pace))
+        pace.wait()
+        return ask()
+
+    def _wait_after(self, trouble: Transient, attempt: int, pace: Pace) -> float:
+        if isinstance(trouble, RateLimited) and trouble.reason != "resource-specific":
+            pace.slow_down()
+        if (trouble.retry_after or 0) > LONGEST_WAIT:
+            raise trouble
+        _log.info("stripe_call_repeated", attempt=attempt, why=str(trouble))
+        backoff = FIRST_BACKOFF * 2.0 ** (attempt - 1)
+        return trouble.retry_after or backoff * random.uniform(0.5, 1.0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+
+def api_key(settings: Settings) -> str:
+    """Return the API key as text. Raises SettingsUnusable when there is none."""
+    if settings.stripe_api_key is None:
+        raise SettingsUnusable(
+            "no API key", where="STRIPE_API_KEY", mend="create a restricted key as README.md shows"
+        )
+    return settings.stripe_api_key.get_secret_value()
+
+
+def _session(key: str) -> requests.Session:
+    session = requests.Session()
+    session.max_redirects = 0
+    session.mount("https://", HTTPAdapter(pool_maxsize=CONCURRENCY))
+    session.mount("http://", HTTPAdapter(pool_maxsize=CONCURRENCY))
+
+    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {key}"
+        return request
+
+    session.auth = bearer  # else a .netrc entry for the host would replace the key
+    return session

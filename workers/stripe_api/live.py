@@ -1,0 +1,147 @@
+"""Stripe itself, by the address in the settings."""
+
+import math
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from workers.kernel.clock import Clock, from_epoch, utc_now
+from workers.kernel.errors import Transient
+from workers.kernel.settings import Settings
+from workers.stripe_api import customers, downloads, events
+from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
+from workers.stripe_api.calls import Calls, Sleep
+from workers.stripe_api.errors import BadRequest, NotFound, RateLimited
+from workers.stripe_api.pace import Limits
+
+_GRAIN: Final[Mapping[Grouping | None, int]] = {None: 60, "hour": 3600, "day": 86400}
+
+
+class LiveStripeApi:
+    """Stripe's API. Safe for several threads; build one in each process, after any fork, and close it.
+
+    Raises SettingsUnusable when there is no API key.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        clock: Clock = utc_now,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self._calls = Calls(settings, limits, sleep)
+        self._files_base = settings.stripe_files_base
+        self._clock = clock
+
+    def fetch_event(self, event_id: str, account: str | None) -> Json:
+        return self._calls.get(f"/v2/core/events/{_part(event_id)}", {}, account)
+
+    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
+        return self._calls.get(f"/v1/events/{_part(event_id)}", {}, account)
+
+    def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        return events.snapshot_events(self._calls, self._clock, types, since, account)
+
+    def thin_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        return events.thin_events(self._calls, self._clock, types, since, account)
+
+    def fetch_meter(self, meter_id: str, account: str | None) -> Json | None:
+        try:
+            return self._calls.get(f"/v1/billing/meters/{_part(meter_id)}", {}, account)
+        except NotFound:
+            return None
+
+    def list_meters(self, account: str | None) -> list[Json]:
+        return list(events.v1_pages(self._calls, "/v1/billing/meters", {"limit": events.PAGE}, account))
+
+    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
+        return customers.existing_customers(self._calls, ids, account)
+
+    def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
+        return customers.search_customers(self._calls, key, value, account)
+
+    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
+        found = self._calls.get(f"/v1/files/{_part(file_id)}", {}, account)
+        expires = found.get("expires_at")
+        return StripeFile(
+            id=found["id"],
+            filename=found.get("filename"),
+            size=found.get("size"),
+            type=found.get("type"),
+            purpose=found.get("purpose"),
+            url=found.get("url"),
+            expires_at=from_epoch(expires) if expires else None,
+        )
+
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+        return downloads.download(self._calls, self._files_base, file_id, account, into, max_bytes)
+
+    def event_summaries(
+        self,
+        meter_id: str,
+        customer: str,
+        start: datetime,
+        end: datetime,
+        account: str | None,
+        grouping: Grouping | None = None,
+    ) -> Sequence[Summary]:
+        grain = _GRAIN[grouping]
+        params: Json = {
+            "customer": customer,
+            "start_time": _down(start, grain),
+            "end_time": max(_up(end, grain), _down(start, grain) + grain),
+            "limit": events.PAGE,
+        } | ({"value_grouping_window": grouping} if grouping else {})
+        path = f"/v1/billing/meters/{_part(meter_id)}/event_summaries"
+        return [_summary(found) for found in events.v1_pages(self._calls, path, params, account)]
+
+    def create_meter_event(
+        self, event: Mapping[str, Any], idempotency_key: str, account: str | None
+    ) -> MeterEventReceipt:
+        unanswered = False
+
+        def ask() -> MeterEventReceipt:
+            nonlocal unanswered
+            try:
+                self._calls.once("post", "/v1/billing/meter_events", event, account, idempotency_key)
+            except BadRequest as refusal:
+                return MeterEventReceipt(refusal.error, asked_before=unanswered)
+            except Transient as trouble:
+                unanswered = unanswered or not isinstance(trouble, RateLimited)
+                raise
+            return MeterEventReceipt(None, asked_before=unanswered)
+
+        return self._calls.persist(ask, self._calls.paces.meter_events)
+
+    def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
+        params = {"type": "cancel", "event_name": event_name, "cancel": {"identifier": identifier}}
+        path = "/v1/billing/meter_event_adjustments"
+        return self._calls.post(path, params, account, idempotency_key=f"metermend-cancel-{identifier}")
+
+    def close(self) -> None:
+        """Close the connections to Stripe."""
+        self._calls.close()
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _summary(found: Json) -> Summary:
+    return Summary(
+        from_epoch(found["start_time"]), from_epoch(found["end_time"]), Decimal(found["aggregated_value"])
+    )
+
+
+def _down(moment: datetime, grain: int) -> int:
+    return int(moment.timestamp()) // grain * grain
+
+
+def _up(moment: datetime, grain: int) -> int:
+    return math.ceil(moment.timestamp() / grain) * grain

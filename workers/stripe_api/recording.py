@@ -1,0 +1,134 @@
+"""A Stripe that answers from what it was given and remembers what it was asked."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from workers.kernel.clock import from_text
+from workers.kernel.errors import Permanent
+from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
+from workers.stripe_api.errors import NotFound
+
+
+class Call(NamedTuple):
+    """One call: the method's name, what it was about, and for which account."""
+
+    method: str
+    subject: str
+    account: str | None
+
+
+@dataclass
+class RecordingStripeApi:
+    """Canned answers; `calls` lists what was asked.
+
+    `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
+    Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead.
+    """
+
+    events: list[Json] = field(default_factory=list)
+    meters: list[Json] = field(default_factory=list)
+    customers: list[Json] = field(default_factory=list)
+    files: dict[str, tuple[StripeFile, bytes]] = field(default_factory=dict)
+    summaries: dict[tuple[str, str], list[Summary]] = field(default_factory=dict)
+    refuse: dict[str, Json] = field(default_factory=dict)
+    meter_events: dict[str, Json] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+
+    def fetch_event(self, event_id: str, account: str | None) -> Json:
+        self._note("fetch_event", event_id, account)
+        return self._event(event_id, "v2.core.event")
+
+    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
+        self._note("fetch_snapshot_event", event_id, account)
+        return self._event(event_id, "event")
+
+    def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        self._note("snapshot_events", ",".join(sorted(types)), account)
+        wanted = (event for event in self.events if event["object"] == "event" and event["type"] in types)
+        return iter(
+            sorted((e for e in wanted if e["created"] >= int(since.timestamp())), key=lambda e: e["created"])
+        )
+
+    def thin_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
+        self._note("thin_events", ",".join(sorted(types)), account)
+        wanted = (event for event in self.events if event["object"] == "v2.core.event" and event["type"] in types)
+        return iter(
+            sorted((e for e in wanted if from_text(e["created"]) >= since), key=lambda e: from_text(e["created"]))
+        )
+
+    def fetch_meter(self, meter_id: str, account: str | None) -> Json | None:
+        self._note("fetch_meter", meter_id, account)
+        return next((meter for meter in self.meters if meter["id"] == meter_id), None)
+
+    def list_meters(self, account: str | None) -> list[Json]:
+        self._note("list_meters", "", account)
+        return list(self.meters)
+
+    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
+        self._note("existing_customers", ",".join(sorted(ids)), account)
+        return {customer["id"] for customer in self.customers if not customer.get("deleted")} & set(ids)
+
+    def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
+        self._note("search_customers", f"{key}={value}", account)
+        return [one["id"] for one in self.customers if one.get("metadata", {}).get(key) == value]
+
+    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
+        self._note("fetch_file", file_id, account)
+        return self._file(file_id)[0]
+
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+        self._note("download_file", file_id, account)
+        contents = self._file(file_id)[1]
+        if len(contents) > max_bytes:
+            raise Permanent(f"{file_id}: larger than {max_bytes} bytes")
+        into.write_bytes(contents)
+        return Downloaded(len(contents), hashlib.sha256(contents).hexdigest())
+
+    def event_summaries(
+        self,
+        meter_id: str,
+        customer: str,
+        start: datetime,
+        end: datetime,
+        account: str | None,
+        grouping: Grouping | None = None,
+    ) -> Sequence[Summary]:
+        self._note("event_summaries", f"{meter_id} {customer} {grouping or ''}".rstrip(), account)
+        known = self.summaries.get((meter_id, customer), [])
+        return [summary for summary in known if summary.end > start and summary.start < end]
+
+    def create_meter_event(
+        self, event: Mapping[str, Any], idempotency_key: str, account: str | None
+    ) -> MeterEventReceipt:
+        identifier = event["identifier"]
+        self._note("create_meter_event", identifier, account)
+        if identifier in self.refuse:
+            return MeterEventReceipt(self.refuse[identifier])
+        if self.meter_events.setdefault(identifier, {**event, "key": idempotency_key})["key"] != idempotency_key:
+            message = f"An event already exists with identifier {identifier}."
+            return MeterEventReceipt({"type": "invalid_request_error", "message": message})
+        return MeterEventReceipt(None)
+
+    def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
+        self._note("cancel_meter_event", identifier, account)
+        if self.meter_events.pop(identifier, None) is None:
+            raise NotFound(f"{identifier}: nothing to cancel", {"code": "resource_missing"})
+        return {"object": "billing.meter_event_adjustment", "event_name": event_name, "status": "pending"}
+
+    def _note(self, method: str, subject: str, account: str | None) -> None:
+        self.calls.append(Call(method, subject, account))
+
+    def _event(self, event_id: str, kind: str) -> Json:
+        found = next((e for e in self.events if e["id"] == event_id and e["object"] == kind), None)
+        if found is None:
+            raise NotFound(f"{event_id}: no such event", {"code": "resource_missing"})
+        return found
+
+    def _file(self, file_id: str) -> tuple[StripeFile, bytes]:
+        if file_id not in self.files:
+            raise NotFound(f"{file_id}: no such file", {"code": "resource_missing"})
+        return self.files[file_id]
