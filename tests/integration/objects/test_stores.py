@@ -78,7 +78,9 @@ def test_listing_names_every_object_with_size_and_time(store: Store, tmp_path: P
     assert listed["a/x.csv"].name == "x.csv"
     assert listed["b.csv"].last_modified.tzinfo is not None
     assert listed["b.csv"] == store.head("b.csv")
-    assert sorted(found.key for found in store.list(after="b.csv")) == ["c.csv"]
+    assert [found.key for found in store.list(after="b.csv")] == ["c.csv"]
+    assert [found.key for found in store.list("a")] == ["a/x.csv"]
+    assert list(store.list("no-such-folder")) == []
 
 
 def test_nothing_there_is_an_empty_list_and_no_head(store: Store) -> None:

@@ -39,9 +39,9 @@ class DirectoryStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def list(self, *, after: str | None = None) -> Iterator[StoredObject]:
+    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
         with _translated(self.url):
-            yield from self._below(self._root, after or "")
+            yield from self._below(self._path(folder) if folder else self._root, after or "")
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         found = self.head(key)

@@ -68,9 +68,9 @@ class RemoteStore:
                 _raise_if_bucket_is_missing(error)
                 return None
 
-    def list(self, *, after: str | None = None) -> Iterator[StoredObject]:
-        with self._translated(""):
-            for page in obstore.list(self._store, offset=after, chunk_size=1000):
+    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
+        with self._translated(folder):
+            for page in obstore.list(self._store, folder or None, offset=after, chunk_size=1000):
                 yield from map(_described, page)
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:

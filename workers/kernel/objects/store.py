@@ -42,8 +42,11 @@ class Store(Protocol):
     def head(self, key: str) -> StoredObject | None:
         """Return what is known of one object; None when there is none."""
 
-    def list(self, *, after: str | None = None) -> Iterator[StoredObject]:
-        """Yield the objects at every depth, those only whose key sorts after `after`, in no promised order."""
+    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
+        """Yield the objects at every depth below `folder`, in no promised order.
+
+        With `after`, those only whose key sorts after it.
+        """
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         """Copy an object to `path` and return its size in bytes; `path` is whole or absent, never half written.

@@ -1,0 +1,110 @@
+"""Keeping files under names that hold their digest, and giving them back only when the digest is right."""
+
+import re
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final
+
+from workers.kernel.errors import Corrupt, Permanent
+from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.objects import Store
+from workers.kernel.objects.cache import FileCache
+
+CACHE_BYTES: Final = 8 * 1024**3
+"""Bound of the local copies of a remote archive."""
+SPARE_SECONDS: Final = 3600.0
+"""A fetched file stays at least as long as a job may run, so that nobody's file is taken away while he reads it."""
+MAX_BYTES: Final = 64 * 1024**3
+"""No file of a case comes near this; beyond it, what the store says of itself is wrong."""
+
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Archive:
+    """Keeps a case's files as `cases/{case_id}/{label}-{first 16 hex digits of sha256}{extension}`, for ever.
+
+    A directory's files are read where they lie; those of a remote store are copied to `scratch_dir` once. Every
+    method raises what the store raises; a full disk is Transient and leaves nothing half written.
+    """
+
+    def __init__(self, store: Store, scratch_dir: Path) -> None:
+        self._store = store
+        self._copies = FileCache(scratch_dir / "archive", CACHE_BYTES, SPARE_SECONDS)
+
+    def keep(self, case_id: str, label: str, path: Path) -> RecordSetRef:
+        """Put a file into the archive and return its name and digest; the same bytes always get the same name.
+
+        Raises Corrupt when the name is already taken by a file of another size.
+        """
+        sha256 = _digest(path)
+        name = f"{_folder(case_id)}/{_word(label)}-{sha256[:16]}{_extension(path)}"
+        kept = self._store.head(name)
+        if kept is None:
+            self._store.put_file(name, path)
+        elif kept.size != path.stat().st_size:
+            raise Corrupt(f"{self._store.location(name)} has {kept.size} bytes and is not what was kept there")
+        return RecordSetRef(name, sha256)
+
+    def fetch(self, ref: RecordSetRef) -> Path:
+        """Return a local path of a kept file, to be read only.
+
+        A remote store's copy stays for `SPARE_SECONDS` at least. Raises Corrupt when the bytes are not those that
+        were kept, and Permanent when they are gone.
+        """
+        path = self._store.local_path(ref.name)
+        if path is None:
+            return self._copied(ref)
+        try:
+            self._verify(ref, path)
+        except FileNotFoundError:
+            raise Permanent(f"{self._store.location(ref.name)} does not exist") from None
+        return path
+
+    def exists(self, ref: RecordSetRef) -> bool:
+        """Whether the archive holds a file of that name."""
+        return self._store.head(ref.name) is not None
+
+    def names(self, case_id: str) -> list[str]:
+        """Return the names of a case's files, sorted."""
+        return sorted(found.key for found in self._store.list(_folder(case_id)))
+
+    def delete(self, name: str) -> None:
+        """Remove one file, for retention; one that is gone already is no error."""
+        self._store.delete(name)
+
+    def _copied(self, ref: RecordSetRef) -> Path:
+        """Return the local copy; one that is damaged is made again."""
+        copy = self._copies.find(ref.name)
+        if copy is not None and _digest(copy) == ref.sha256:
+            return copy
+        with self._copies.make(ref.name) as path:
+            self._store.get_to_file(ref.name, path, MAX_BYTES)
+            self._verify(ref, path)
+        self._copies.shrink(keep={ref.name})
+        return self._copies.directory / ref.name
+
+    def _verify(self, ref: RecordSetRef, path: Path) -> None:
+        if (found := _digest(path)) != ref.sha256:
+            raise Corrupt(
+                f"{self._store.location(ref.name)} has the digest {found[:16]}…, but {ref.sha256[:16]}… was kept"
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _extension(path: Path) -> str:
+    """Return the file's extension, with the one before where the file is compressed."""
+    return "".join(path.suffixes[-2:]) if path.suffix in {".gz", ".zst"} else path.suffix
+
+
+def _folder(case_id: str) -> str:
+    return f"cases/{_word(case_id)}"
+
+
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise Permanent(f"{text!r} is no case id or label: letters, digits, '_', '.' and '-' only")
+    return text
