@@ -1,7 +1,7 @@
 """What is known of the Stripe account: its meters, its customers, and what a metadata search found.
 
-Nothing is known by default, and what is unknown is never held against a record: without meters no rule that hangs on
-a meter is checked, without customers no customer is called unknown.
+Nothing is known by default, and what is unknown is never held against a record: without meters no rule that hangs
+on a meter is checked, without customers no customer is called unknown.
 
 Sources: stripe-python's `billing.Meter`; Stripe docs, "Record usage for billing" (one event name, one meter).
 """
@@ -66,8 +66,8 @@ class Meter:
 class Catalog:
     """Meters, known customers and metadata hits. `None` means unknown, an empty collection means there are none.
 
-    `live` says that it was fetched from Stripe for this very plan, after the refusal: only then can it show that the
-    cause of a refusal has gone. A file on disk may be older than the refusal that it would explain away.
+    `live` says that it was fetched from Stripe for this very plan, after the refusal: only then can it show that
+    the cause of a refusal has gone. A file on disk may be older than the refusal that it would explain away.
     """
 
     meters: tuple[Meter, ...] | None = None

@@ -1,11 +1,12 @@
-"""The one diagnosis: what Stripe would refuse in a record, and why. `check`, the remedies and the re-check share it.
+"""The one diagnosis: what Stripe would refuse in a record, and why. Everything that judges shares it.
 
-A record is judged in six aspects, each with at most one fault at a time; a fault is a slug. Where Stripe has a code for
-it the slug is that code, any other fault is one of form and is counted as `malformed_record`.
+A record is judged in six aspects, each with at most one fault at a time; a fault is a slug. Where Stripe has a
+code for it the slug is that code, any other fault is one of form and is counted as `malformed_record`.
 
 | aspect | faults |
 |---|---|
-| record | the reader's reasons, `event_name_missing`, `event_name_too_long`, `identifier_too_long`, `identifier_repeated` |
+| record | the reader's reasons, `event_name_missing`, `event_name_too_long`, `identifier_too_long`, |
+| | `identifier_repeated` |
 | meter | `no_meter`, `archived_meter` |
 | timestamp | `timestamp_missing`, `timestamp_malformed`, `timestamp_too_far_in_past`, `timestamp_in_future` |
 | customer | `meter_event_no_customer_defined`, `meter_event_customer_not_found` |
@@ -60,11 +61,11 @@ _KNOWN: Final = "@known"
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """What records are judged by: the account's catalog, the window of time, and the names that rules declare wrong.
+    """What records are judged by: the catalog, the window of time, and the names that rules declare wrong.
 
-    `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's, so
-    they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the rows whose
-    identifier already stands on an earlier row of the file.
+    `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's,
+    so they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the
+    rows whose identifier already stands on an earlier row of the file.
     """
 
     catalog: Catalog

@@ -1,7 +1,8 @@
 """Quantities: exact decimal text, and the one reading of a text that is no plain decimal, if it has only one.
 
 A quantity is plain when it is digits, with a leading minus and a decimal point at most: `200`, `-5`, `0.10`, `007`.
-Stripe's documentation names whole numbers, its SDK examples send decimals; both are plain. No float is used anywhere.
+Stripe's documentation names whole numbers, its SDK examples send decimals; both are plain. No float is used
+anywhere.
 
 A text that is not plain is *read* only where nobody could read it otherwise (promise 4: never guess money):
 
@@ -38,8 +39,10 @@ _MARKS: Final = str.maketrans({
 _BLANKS: Final = re.compile(f"^[{AROUND}]+|[{AROUND}]+$")
 _QUOTED: Final = re.compile(f"^[{QUOTES}](?P<inside>[^{QUOTES}]*)[{QUOTES}]$")
 _INNER_BLANK: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
-_EXPONENT: Final = re.compile(r"^(?P<digits>\d+(\.\d+)?)[eE](?P<power>-?\d{1,2})$|^\d+(\.\d+)?e\+\d{1,2}$", re.A)
-_SPREADSHEET: Final = re.compile(r"^-?\d+(\.\d+)?E\+\d+$", re.A)
+_EXPONENT: Final = re.compile(
+    r"^(?P<digits>\d+(\.\d+)?)[eE](?P<power>-?\d{1,2})$|^\d+(\.\d+)?e\+\d{1,2}$", re.ASCII
+)
+_SPREADSHEET: Final = re.compile(r"^-?\d+(\.\d+)?E\+\d+$", re.ASCII)
 _GROUPED: Final = re.compile(
     r"^(?P<head>[1-9]\d{0,2})(?P<group>[,. '\u2019])(?P<tail>\d{3}(?:(?P=group)\d{3})*)"
     r"(?:(?P<mark>[.,])(?P<fraction>\d+))?$",
@@ -47,7 +50,7 @@ _GROUPED: Final = re.compile(
 )
 _COMMA_DECIMAL: Final = re.compile(r"^(?P<whole>\d{1,3}(?:[. '\u2019]\d{3})+|\d+),(?P<fraction>\d+)$", re.ASCII)
 _MAX_POWER: Final = 30
-_MAX_LENGTH: Final = 64
+MAX_LENGTH: Final = 64
 _SUM_DIGITS: Final = 200
 _FAST_LENGTH: Final = 16
 _FAST_SCALE: Final = 14
@@ -55,7 +58,7 @@ _FAST_SCALE: Final = 14
 
 @dataclass(frozen=True)
 class Reading:
-    """What a text says: `text` is its one reading as a plain decimal, or null with `doubt`, a sentence saying why."""
+    """What a text says: `text` is its one reading as a plain decimal, or null with a sentence in `doubt`."""
 
     text: str | None = None
     doubt: str | None = None
@@ -114,7 +117,7 @@ def bare_text(text: pl.Expr) -> pl.Expr:
 def read(text: str, notation: Notation = ORDINARY) -> Reading:
     """Return the one reading of a quantity as it was written, or why there is none."""
     core = _without_unit(_ascii_digits(bare(text)), notation.units)
-    if len(core) > _MAX_LENGTH:
+    if len(core) > MAX_LENGTH:
         return Reading(doubt="it is too long for a quantity")
     negative = core.startswith("-")
     body = core[1:] if core[:1] in {"-", "+"} else core
@@ -143,13 +146,13 @@ def total(quantities: pl.Series) -> Decimal:
     """Return the exact sum of plain decimal texts; nulls count as nothing."""
     short = quantities.str.len_bytes() <= _FAST_LENGTH
     exact = quantities.filter(short).cast(pl.Decimal(38, _FAST_SCALE)).sum()
-    return add(exact or Decimal(0), *map(Decimal, quantities.filter(~short).drop_nulls().to_list()))
+    return add(Decimal(exact or 0), *map(Decimal, quantities.filter(~short).drop_nulls().to_list()))
 
 
 def add(*amounts: Decimal) -> Decimal:
     """Return the exact sum of the amounts."""
     with localcontext(prec=_SUM_DIGITS):
-        return sum(amounts, Decimal(0))
+        return sum(amounts, start=Decimal(0))
 
 
 def to_text(amount: Decimal) -> str:

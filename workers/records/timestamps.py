@@ -1,7 +1,7 @@
 """Times: the window in which Stripe takes a record, and the one reading of a timestamp that is no epoch seconds.
 
-Stripe takes records up to 35 days old and 5 minutes ahead (Stripe docs, "Record usage with the API"); its files carry
-epoch seconds (Stripe docs, "Record usage in bulk"), the Dashboard also takes `yyyy-MM-dd` and
+Stripe takes records up to 35 days old and 5 minutes ahead (Stripe docs, "Record usage with the API"); its files
+carry epoch seconds (Stripe docs, "Record usage in bulk"), the Dashboard also takes `yyyy-MM-dd` and
 `yyyy-MM-dd'T'HH:mm:ssZ` (Stripe docs, "Record usage in bulk with the Dashboard").
 
 A text has one reading when it is
@@ -70,7 +70,7 @@ def epoch_seconds(text: pl.Expr) -> pl.Expr:
 
 
 def read(text: pl.Expr, window: Window, zone: str | None = None) -> pl.Expr:
-    """Return the one reading of a timestamp as Int64 epoch seconds, or null. `zone` is for local times (IANA name)."""
+    """Return a timestamp's one reading as Int64 epoch seconds, or null. `zone` (IANA) is that of local times."""
     core = bare_text(text)
     return pl.coalesce(_read_number(core, window), _read_form(core, zone))
 

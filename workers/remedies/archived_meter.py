@@ -1,0 +1,37 @@
+"""`archived_meter`: the meter was deactivated and takes no more records (Stripe docs, "Record usage in bulk").
+
+By rule only: a successor meter counts the record, or the record waits until the meter is reactivated. When that
+will be nobody knows, so it is deferred without a time.
+"""
+
+import polars as pl
+
+from workers.kernel.codes import Code
+from workers.records.catalog import METER_STATUS
+from workers.records.schema import EVENT_NAME
+from workers.remedies.remedy import Context, Remedy, constant, offer, translate
+from workers.remedies.rules import ALIAS, TARGET
+
+
+def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Put the successor's event name, unless the meter is known to be active again."""
+    successors = {rule.meter: rule.successor for rule in context.rules.archived_meters if rule.successor}
+    table = pl.DataFrame(
+        {ALIAS: list(successors), TARGET: list(successors.values())}, schema={ALIAS: pl.String, TARGET: pl.String}
+    )
+    archived = pl.col(METER_STATUS).ne_missing("active")
+    return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, pl.when(archived).then(EVENT_NAME), table)))
+
+
+def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
+    """Name the two ways out."""
+    return constant(rows, "reactivate the meter, or name its successor (rule archived_meters)")
+
+
+def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
+    """Let the records of the meters that are to wait, wait."""
+    waiting = [rule.meter for rule in context.rules.archived_meters if rule.wait]
+    return pl.col(EVENT_NAME).is_in(waiting), pl.lit(None, pl.String)
+
+
+ARCHIVED_METER = Remedy(Code.ARCHIVED_METER, mend, advise, defer)

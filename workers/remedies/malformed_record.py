@@ -1,0 +1,51 @@
+"""`malformed_record`: refused for its form. Stripe gives such rows a message and no code.
+
+Alone: a timestamp in RFC 3339 or a Dashboard form becomes epoch seconds, which is what Stripe's file templates
+carry. By rule: a local time, whose zone the rule names. Every other fault of form has a code of its own, or needs
+a person.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD as CODE
+from workers.records import timestamps
+from workers.records.diagnosis import IDENTIFIER_REPEATED, TIMESTAMP_MALFORMED, first_fault
+from workers.records.schema import TIMESTAMP
+from workers.remedies.remedy import Context, Remedy, offer, sentence
+
+_ADVICE: Final = {
+    "event_name_missing": "name the meter's event_name",
+    "event_name_too_long": "Stripe takes 100 characters in event_name",
+    "identifier_too_long": "Stripe takes 100 characters in identifier",
+    IDENTIFIER_REPEATED: "an earlier row has this identifier, and Stripe counts an identifier once",
+    "timestamp_missing": "say when the usage happened: Stripe would take the time of the upload",
+}
+
+
+def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Write the timestamp as epoch seconds."""
+    malformed = pl.when(pl.col("@timestamp_fault") == TIMESTAMP_MALFORMED).then(TIMESTAMP)
+    zone = context.rules.timestamps.naive_zone
+    zoned = timestamps.read(malformed, context.window, zone) if zone else pl.lit(None, pl.Int64)
+    return offer(
+        rows,
+        TIMESTAMP,
+        ("form", timestamps.read(malformed, context.window).cast(pl.String)),
+        ("naive_zone_rule", zoned.cast(pl.String)),
+    )
+
+
+def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+    """Say what the timestamp looks like, or what is wrong with the row."""
+    advice = first_fault().replace_strict(
+        _ADVICE, default="the row cannot be read as a record; see the original file"
+    )
+    malformed = first_fault() == TIMESTAMP_MALFORMED
+    return sentence(
+        rows, pl.when(malformed).then(timestamps.doubt(pl.col(TIMESTAMP), context.window)).otherwise(advice)
+    )
+
+
+MALFORMED_RECORD = Remedy(CODE, mend, advise)

@@ -1,0 +1,73 @@
+"""`meter_event_customer_not_found`: the id is unknown or was deleted (Stripe docs, "Record usage in bulk").
+
+Alone: blanks, quotes or invisible characters stand around an id that is known to exist. By rule: an alias, or
+exactly one customer that carries the id in its metadata (Stripe docs, "Search", `customers.search`).
+"""
+
+import polars as pl
+
+from workers.kernel.codes import Code
+from workers.records.catalog import CUSTOMER_ID, Catalog
+from workers.records.quantities import bare_text
+from workers.remedies.nearest import nearest_ids
+from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
+from workers.remedies.rules import ALIAS, TARGET
+
+
+def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Put the id that exists, or the one that a rule leads to."""
+    given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
+    aliases, hits = context.rules.customer_aliases, _single_hits(context.catalog)
+    return offer(
+        rows,
+        CUSTOMER_ID,
+        ("alias_rule", translate(rows, given, aliases)),
+        ("trimmed", translate(rows, core, _existing(context.catalog))),
+        ("alias_rule", translate(rows, core, aliases)),
+        ("metadata_rule", translate(rows, given, hits)),
+        ("metadata_rule", translate(rows, core, hits)),
+    )
+
+
+def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+    """Name the trimmed id, several metadata hits, or the nearest known id."""
+    given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
+    known = context.catalog.known_customers
+    near = (
+        nearest_ids(rows[CUSTOMER_ID], known[CUSTOMER_ID])
+        if known is not None
+        else pl.Series([None], dtype=pl.String)
+    )
+    trimmed = pl.when((core != given) & pl.lit(known is None)).then(core)
+    several = translate(rows, given, _several_hits(context.catalog))
+    return sentence(
+        rows,
+        pl.coalesce(
+            pl.format("without what stands around it the id is {}; nothing here says that it exists", trimmed),
+            pl.format("several customers carry it in their metadata: {}", pl.lit(several)),
+            pl.format("did you mean {}? (rule customers.aliases)", pl.lit(near)),
+        ),
+    )
+
+
+def _existing(catalog: Catalog) -> pl.DataFrame:
+    known = catalog.known_customers
+    if known is None:
+        return pl.DataFrame(schema={ALIAS: pl.String, TARGET: pl.String})
+    return known.select(pl.col(CUSTOMER_ID).alias(ALIAS), pl.col(CUSTOMER_ID).alias(TARGET))
+
+
+def _single_hits(catalog: Catalog) -> pl.DataFrame:
+    return _table({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
+
+
+def _several_hits(catalog: Catalog) -> pl.DataFrame:
+    return _table({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
+
+
+def _table(pairs: dict[str, str]) -> pl.DataFrame:
+    columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+CUSTOMER_NOT_FOUND = Remedy(Code.CUSTOMER_NOT_FOUND, mend, advise)

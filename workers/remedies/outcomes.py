@@ -1,0 +1,134 @@
+"""From treated records to outcomes: repaired, deferred or quarantined, each with its reason and a suggestion.
+
+A record is repaired only when the same diagnosis that found its faults finds none any more, *and*, where Stripe
+refused it, the aspect that Stripe's code names was changed. A refused record in which nothing was found or changed
+would be refused again, or has been counted: it goes to a person (`no_fault_found`).
+
+One exception: the cause of some refusals lies outside the record (the customer has been created since, the meter
+reactivated, the time has come). With a catalog that was fetched live the engine can see that such a cause has gone,
+and the record may be sent as it is (`cured`). An offline catalog may be older than the refusal and proves nothing.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
+from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of
+from workers.records.schema import CODE, FAULT, OUTCOME, REASON, ROW, SUGGESTION, VALID_FROM
+from workers.remedies.registry import REMEDIES
+from workers.remedies.remedy import Context
+from workers.remedies.treatment import FAULTS, HOWS, MENDED
+
+NO_FAULT_FOUND: Final = "no_fault_found"
+UNKNOWN_CODE: Final = "unknown_code"
+CURED: Final = "cured"
+OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_METER, Code.TIMESTAMP_IN_FUTURE)
+
+_STUCK: Final = "@stuck"
+_WAITING: Final = "@waiting"
+_ADVISER: Final = "@adviser"
+_TELLS_NOTHING: Final = "nothing is wrong with it now; see in Stripe whether it has been counted since"
+_CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
+
+
+def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
+    sorted_out = treated.with_columns(
+        pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
+        pl.coalesce(*(_stuck(name, context) for name in FAULT_COLUMNS)).alias(_STUCK),
+    )
+    outcome, reason = _outcome_and_reason(context)
+    decided = sorted_out.with_columns(
+        outcome.alias(OUTCOME),
+        reason.alias(REASON),
+        pl.coalesce(CODE, code_of(pl.col(FAULTS).str.extract("^([^,]*)"))).alias(FAULT),
+        pl.when(outcome == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM),
+    )
+    return _advised(decided, context).drop(_WAITING, _STUCK)
+
+
+def _waiting(column: str, context: Context) -> pl.Expr:
+    return pl.when(_may_wait(column, context)).then(column)
+
+
+def _stuck(column: str, context: Context) -> pl.Expr:
+    return pl.when(~_may_wait(column, context)).then(column)
+
+
+def _may_wait(column: str, context: Context) -> pl.Expr:
+    """Tell whether the record's fault in that aspect is one that may be waited for."""
+    fault = pl.col(column)
+    waits = [
+        (fault == code) & remedy.defer(context)[0] for code, remedy in REMEDIES.items() if remedy.defer
+    ]  # fmt: skip
+    return fault.is_not_null() & pl.any_horizontal(*waits).fill_null(value=False)
+
+
+def _valid_from(context: Context) -> pl.Expr:
+    times = [
+        pl.when(pl.any_horizontal(pl.col(name) == code for name in FAULT_COLUMNS)).then(remedy.defer(context)[1])
+        for code, remedy in REMEDIES.items()
+        if remedy.defer
+    ]
+    return pl.coalesce(*times)
+
+
+def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
+    code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
+    unanswered = code.is_not_null() & ~_is_answered(context)
+    cases = (
+        (code.is_not_null() & ~code.is_in(list(REMEDIES)), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
+        (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
+        (unanswered & ~_can_check(context), Outcome.QUARANTINED, code),
+        (unanswered, Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
+        (waiting.is_not_null(), Outcome.DEFERRED, waiting),
+        (pl.col(MENDED) != "", Outcome.REPAIRED, pl.col(HOWS)),
+        (code.is_not_null(), Outcome.REPAIRED, pl.lit(CURED)),
+    )
+    outcome, reason = pl.lit(str(Outcome.VALID)), pl.lit(None, pl.String)
+    for condition, decision, why in reversed(cases):
+        outcome = pl.when(condition).then(pl.lit(str(decision))).otherwise(outcome)
+        reason = pl.when(condition).then(why).otherwise(reason)
+    return outcome, reason
+
+
+def _is_answered(context: Context) -> pl.Expr:
+    """Tell whether what Stripe refused was changed, waits for its time, or has been cured outside the record."""
+    code, mended = pl.col(CODE), pl.col(MENDED)
+    by_aspect = [(code == known) & mended.str.contains(f"{aspect} ") for known, aspect in ASPECT_OF_CODE.items()]
+    form = (code == MALFORMED_RECORD) & (mended != "")
+    curable = [known for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
+    cured = pl.lit(context.catalog.live) & code.is_in(curable) & (mended == "")
+    return pl.any_horizontal(*by_aspect, form, cured, (pl.col(_WAITING) == code).fill_null(value=False))
+
+
+def _can_check(context: Context) -> pl.Expr:
+    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
+
+
+def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Add `SUGGESTION`: the advice of the remedy of the code that keeps a record in quarantine."""
+    reason = pl.col(REASON)
+    adviser = pl.when(pl.col(OUTCOME) == Outcome.QUARANTINED).then(
+        pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
+    )  # fmt: skip
+    parts = decided.with_columns(adviser.alias(_ADVISER)).partition_by(_ADVISER, as_dict=True, maintain_order=True)
+    advised = [rows.with_columns(_advice(key[0], rows, context).alias(SUGGESTION)) for key, rows in parts.items()]
+    return (
+        pl.concat(advised).sort(ROW).drop(_ADVISER) if advised else decided.with_columns(_none().alias(SUGGESTION))
+    )
+
+
+def _advice(adviser: object, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
+    if adviser is None:
+        return _none()
+    if adviser == UNKNOWN_CODE:
+        return pl.lit(_CODE_IS_NEW)
+    if adviser == NO_FAULT_FOUND:
+        return pl.lit(_TELLS_NOTHING)
+    return REMEDIES[str(adviser)].advise(rows, context)
+
+
+def _none() -> pl.Expr:
+    return pl.lit(None, pl.String)

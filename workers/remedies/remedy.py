@@ -1,0 +1,86 @@
+"""What a remedy is, and the few words that every remedy is written in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from workers.records.catalog import Catalog
+from workers.records.diagnosis import Standard
+from workers.records.timestamps import Window
+from workers.remedies.rules import ALIAS, TARGET, Rules
+
+HOW: Final = "@how"
+"""In which way a remedy changed a record, as a slug; one that ends in `_rule` did it on the operator's word."""
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a remedy may know: the standard that records are judged by, and the operator's rules."""
+
+    standard: Standard
+    rules: Rules
+
+    @property
+    def catalog(self) -> Catalog:
+        """The account's meters and customers."""
+        return self.standard.catalog
+
+    @property
+    def window(self) -> Window:
+        """The time in which Stripe takes records."""
+        return self.standard.window
+
+
+Mend = Callable[[pl.DataFrame, Context], pl.DataFrame]
+"""Takes judged records with the remedy's fault; returns them in that order, mended where one reading exists."""
+Advise = Callable[[pl.DataFrame, Context], pl.Series]
+"""Takes records that stay faulty; returns a sentence for the person who looks, or null, for each."""
+Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
+"""Returns whether a record that stays faulty may wait, and the RFC 3339 time from which it is valid (or null)."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """How the records of one code are repaired. What `mend` leaves as it is waits, or goes to a person."""
+
+    code: str
+    mend: Mend
+    advise: Advise
+    defer: Defer | None = None
+
+
+def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Series]) -> pl.DataFrame:
+    """Put the first offer that is not null into the column, and note `HOW` where that changes it.
+
+    Each offer is (how, text or null per record).
+    """
+    texts = [pl.lit(text) if isinstance(text, pl.Series) else text for _, text in offers]
+    named = rows.with_columns(text.alias(f"@offer{place}") for place, text in enumerate(texts))
+    offered = [pl.col(f"@offer{place}") for place in range(len(texts))]
+    how = pl.coalesce(
+        pl.when(text.is_not_null()).then(pl.lit(name))
+        for (name, _), text in zip(offers, offered, strict=True)
+    )  # fmt: skip
+    chosen = pl.coalesce(offered)
+    changes = chosen.is_not_null() & chosen.ne_missing(pl.col(column))
+    return named.with_columns(
+        pl.when(changes).then(chosen).otherwise(pl.col(column)).alias(column),
+        pl.when(changes).then(how).otherwise(pl.col(HOW)).alias(HOW),
+    ).drop(f"@offer{place}" for place in range(len(texts)))
+
+
+def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Series:
+    """Return the table's `target` for each text that is one of its `alias`es, else null. Made for large tables."""
+    return rows.select(texts.alias(ALIAS)).join(table, on=ALIAS, how="left", maintain_order="left")[TARGET]
+
+
+def sentence(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
+    """Evaluate an expression that gives a sentence or null for each record."""
+    return rows.select(expression.cast(pl.String).alias("sentence")).to_series()
+
+
+def constant(rows: pl.DataFrame, text: str) -> pl.Series:
+    """Return the same sentence for each record."""
+    return pl.Series("sentence", [text], dtype=pl.String).new_from_index(0, rows.height)

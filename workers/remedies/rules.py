@@ -1,0 +1,254 @@
+"""Rules: what the operator told us. Read from `rules.toml`; reference and a worked example stand in docs/rules.md.
+
+Without a rule a remedy does only what leaves no doubt. A rule widens that, and every change that it makes is
+recorded under its name (`...alias_rule`, `...clamp_rule`, and so on).
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workers.kernel.errors import InputUnusable
+from workers.records.quantities import ORDINARY, Notation
+from workers.records.schema import EVENT_NAME, MAX_SIGNIFICANT_DIGITS
+
+ALIAS: Final = "alias"
+TARGET: Final = "target"
+DEFAULT_HORIZON_HOURS: Final = 24
+
+Rounding = Literal["half_even", "half_up", "half_down", "up", "down", "ceiling", "floor"]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name!r} is no IANA time zone") from error
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MissingCustomer(_Section):
+    """Where the customer of a source stands, or which one it is, for records that name none."""
+
+    source: str = "*"
+    column: str | None = None
+    constant: str | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.column is None) == (self.constant is None):
+            raise ValueError("give either column or constant")
+        return self
+
+    def covers(self, source: str) -> bool:
+        """Tell whether the rule is for the file of that name."""
+        return fnmatchcase(source, self.source)
+
+
+class CustomerRules(_Section):
+    """How customers are found: aliases inline or from a CSV file, Stripe's metadata, and defaults of a source."""
+
+    aliases: dict[str, str] = {}
+    alias_file: Path | None = None
+    metadata_key: str | None = None
+    missing: tuple[MissingCustomer, ...] = ()
+
+
+class EventNameRules(_Section):
+    """Which event name is meant where another stands."""
+
+    aliases: dict[str, str] = {}
+
+
+class ValueRule(_Section):
+    """How a meter's quantities are written, and where they stand when the meter's own key is empty."""
+
+    meter: str = "*"
+    column: str | None = None
+    one_when_missing: bool = False
+    decimal_comma: bool = False
+    strip_units: tuple[str, ...] = ()
+    round_to_digits: int | None = Field(default=None, ge=1, le=MAX_SIGNIFICANT_DIGITS)
+    rounding: Rounding = "half_even"
+
+    @property
+    def notation(self) -> Notation:
+        """How the quantities are to be read."""
+        return Notation(decimal_comma=self.decimal_comma, units=self.strip_units)
+
+
+class TimestampRules(_Section):
+    """What may be done to times. `horizon_hours`: how far ahead a record may lie and be deferred."""
+
+    naive_zone: Annotated[str, AfterValidator(_known_zone)] | None = None
+    shift_seconds: int = 0
+    horizon_hours: int = Field(default=DEFAULT_HORIZON_HOURS, ge=0)
+    clamp_too_old: bool = False
+    redate_too_old_to: datetime | None = None
+
+    @model_validator(mode="after")
+    def _moves_one_way(self) -> Self:
+        if self.clamp_too_old and self.redate_too_old_to:
+            raise ValueError("give either clamp_too_old or redate_too_old_to")
+        if self.redate_too_old_to and self.redate_too_old_to.tzinfo is None:
+            raise ValueError("redate_too_old_to needs a time zone")
+        return self
+
+
+class ArchivedMeterRule(_Section):
+    """What becomes of the records of an archived meter: another meter counts them, or they wait."""
+
+    meter: str
+    successor: str | None = None
+    wait: bool = False
+
+    @model_validator(mode="after")
+    def _decides_once(self) -> Self:
+        if (self.successor is None) == (not self.wait):
+            raise ValueError("give either successor or wait = true")
+        return self
+
+
+class DimensionRule(_Section):
+    """Which payload keys of a meter stay, go, or have a default."""
+
+    meter: str = "*"
+    keep: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    defaults: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _keeps_or_drops(self) -> Self:
+        if self.keep is not None and self.drop:
+            raise ValueError("give either keep or drop")
+        return self
+
+
+class _RulesFile(_Section):
+    customers: CustomerRules = CustomerRules()
+    event_names: EventNameRules = EventNameRules()
+    values: tuple[ValueRule, ...] = ()
+    timestamps: TimestampRules = TimestampRules()
+    archived_meters: tuple[ArchivedMeterRule, ...] = ()
+    dimensions: tuple[DimensionRule, ...] = ()
+
+
+class _Document(_Section):
+    customers: CustomerRules = CustomerRules()
+    event_names: EventNameRules = EventNameRules()
+    values: tuple[ValueRule, ...] = ()
+    timestamps: TimestampRules = TimestampRules()
+    archived_meters: tuple[ArchivedMeterRule, ...] = ()
+    dimensions: tuple[DimensionRule, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """The operator's rules. Aliases are frames of `alias` and `target`, to be joined with: 100 k and more fit."""
+
+    customers: CustomerRules = field(default_factory=CustomerRules)
+    values: tuple[ValueRule, ...] = ()
+    timestamps: TimestampRules = field(default_factory=TimestampRules)
+    archived_meters: tuple[ArchivedMeterRule, ...] = ()
+    dimensions: tuple[DimensionRule, ...] = ()
+    customer_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
+    event_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
+
+    def value_rules(self) -> tuple[ValueRule, ...]:
+        """Return the value rules, those for a named meter before those for every meter."""
+        return tuple(sorted(self.values, key=lambda rule: rule.meter == "*"))
+
+    def notation_of(self, event_name: str | None) -> Notation:
+        """Return how the quantities of the event name are written."""
+        covering = (rule for rule in self.value_rules() if rule.meter in {"*", event_name})
+        return next((rule.notation for rule in covering), ORDINARY)
+
+    def dimension_rules(self) -> tuple[DimensionRule, ...]:
+        """Return the dimension rules, those for a named meter before those for every meter."""
+        return tuple(sorted(self.dimensions, key=lambda rule: rule.meter == "*"))
+
+
+def load_rules(path: Path) -> Rules:
+    """Read `rules.toml`; an alias file is looked for beside it. Raises InputUnusable, naming the key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputUnusable(f"the rules cannot be read ({error})", where=str(path)) from error
+    return parse_rules(text, where=str(path), folder=path.parent)
+
+
+def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) -> Rules:
+    """Read rules from the text of a `rules.toml`. Raises InputUnusable."""
+    try:
+        document = _Document.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputUnusable(f"no TOML: {error}", where=where) from error
+    except ValidationError as error:
+        raise InputUnusable(_first_problem(error), where=where, mend="see docs/rules.md") from error
+    _refuse_doubles("values", [rule.meter for rule in document.values], where)
+    _refuse_doubles("dimensions", [rule.meter for rule in document.dimensions], where)
+    _refuse_doubles("archived_meters", [rule.meter for rule in document.archived_meters], where)
+    customers = document.customers
+    listed = _read_aliases(folder / customers.alias_file) if customers.alias_file else _aliases({})
+    return Rules(
+        customers=customers,
+        values=document.values,
+        timestamps=document.timestamps,
+        archived_meters=document.archived_meters,
+        dimensions=document.dimensions,
+        customer_aliases=_one_target_each(pl.concat([_aliases(customers.aliases), listed]), where),
+        event_aliases=_one_target_each(_aliases(document.event_names.aliases), where),
+    )
+
+
+def meter_is(meter: str) -> pl.Expr:
+    """Tell which records a rule for the meter of that event name covers; `*` covers all."""
+    return pl.lit(value=True) if meter == "*" else pl.col(EVENT_NAME) == meter
+
+
+def _aliases(pairs: dict[str, str]) -> pl.DataFrame:
+    columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def _read_aliases(path: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputUnusable(
+            f"the alias file cannot be read ({error})", where=str(path), mend="CSV, columns alias,target"
+        ) from error
+    if {ALIAS, TARGET} - set(table.columns):
+        raise InputUnusable("the alias file lacks a column", where=str(path), mend="CSV, columns alias,target")
+    return table.select(ALIAS, TARGET).drop_nulls()
+
+
+def _one_target_each(aliases: pl.DataFrame, where: str) -> pl.DataFrame:
+    distinct = aliases.unique(maintain_order=True)
+    double = distinct.filter(pl.col(ALIAS).is_duplicated())
+    if not double.is_empty():
+        raise InputUnusable(f"alias {double.item(0, ALIAS)!r} has two targets", where=where, mend="keep one")
+    return distinct
+
+
+def _refuse_doubles(section: str, meters: list[str], where: str) -> None:
+    for meter in meters:
+        if meters.count(meter) > 1:
+            raise InputUnusable(f"two [[{section}]] are for the meter {meter!r}", where=where, mend="join them")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem: Any = error.errors()[0]
+    key = ".".join(str(step) for step in problem["loc"])
+    return f"{key or 'the rules'}: {problem['msg'].removeprefix('Value error, ')}"

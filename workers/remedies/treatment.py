@@ -1,0 +1,91 @@
+"""Remedies applied to faulty records until each is clean or stuck.
+
+A record can have a fault in each aspect, and mending one can show another: an alias leads to an unknown customer.
+So the aspects are treated in their order (the meter first, since it says which columns are the customer's and the
+value's), and within an aspect in rounds: the remedy of the fault is applied, what changed is judged again by the
+same diagnosis, and what did not change is stuck. A change is found by comparing before and after, not by asking
+the remedy.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from workers.records.catalog import with_columns_of
+from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of
+from workers.records.schema import CHANGES, CODE, ROW, original_columns
+from workers.remedies.registry import REMEDIES
+from workers.remedies.remedy import HOW, Context
+
+FAULTS: Final = "@faults"
+"""The slugs of the faults that a record had before treatment, comma-separated, in the order of the aspects."""
+MENDED: Final = "@mended"
+"""The aspects in which a record was changed, each followed by a blank."""
+HOWS: Final = "@hows"
+"""The ways in which a record was changed, comma-separated, in order."""
+
+_MAX_ROUNDS: Final = 4
+_TREAT: Final = "@treat"
+
+
+def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Return judged records as the remedies leave them, with `CHANGES`, `HOWS` and `MENDED`, ordered by row."""
+    empty = (pl.lit("").alias(MENDED), *(pl.lit(None, pl.String).alias(name) for name in (CHANGES, HOWS, HOW)))
+    work = judged.with_columns(empty)
+    for aspect in ASPECTS[1:]:
+        work = _treat_aspect(work, aspect, context)
+    return work.sort(ROW).drop(HOW)
+
+
+def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+    stated = pl.when(pl.col(CODE).is_in([code for code, of in ASPECT_OF_CODE.items() if of == aspect])).then(CODE)
+    pending = work.with_columns(pl.coalesce(_fault_code(aspect), stated).alias(_TREAT))
+    settled = []
+    for _ in range(_MAX_ROUNDS):
+        settled.append(pending.filter(pl.col(_TREAT).is_null()))
+        pending = pending.filter(pl.col(_TREAT).is_not_null())
+        if pending.is_empty():
+            break
+        treated = _apply(pending, aspect, context)
+        settled.append(treated.filter(pl.col(HOW).is_null()))
+        changed = context.standard.judge(treated.filter(pl.col(HOW).is_not_null()))
+        pending = changed.with_columns(_fault_code(aspect).alias(_TREAT), pl.lit(None, pl.String).alias(HOW))
+    return pl.concat([*settled, pending], how="diagonal").drop(_TREAT)
+
+
+def _apply(rows: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+    """Apply to each record the remedy of the code that it is to be treated for."""
+    treated = []
+    for (code,), alike in rows.partition_by(_TREAT, as_dict=True, maintain_order=True).items():
+        mended = context.catalog.write_back(REMEDIES[str(code)].mend(alike, context))
+        treated.append(_note_changes(alike, mended, str(code), aspect))
+    return pl.concat(treated, how="diagonal")
+
+
+def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: str) -> pl.DataFrame:
+    """Append each change of a sender's column to `CHANGES`, and make `HOW` null where there is none."""
+    columns = original_columns(after.columns)
+    before = with_columns_of(before, columns)
+    differs = {name: before[name].ne_missing(after[name]) for name in columns}
+    differing = [name for name in columns if differs[name].any()]
+    remedy = pl.format("{}.{}", pl.lit(code), pl.col(HOW))
+    entries = [
+        pl.when(differs[name]).then(
+            pl.struct(column=pl.lit(name), before=before[name], after=name, remedy=remedy).struct.json_encode()
+        )
+        for name in differing
+    ]  # fmt: skip
+    changed = pl.any_horizontal(pl.lit(value=False), *(pl.lit(differs[name]) for name in differing))
+    return after.with_columns(
+        pl.concat_str(CHANGES, *entries, separator=",", ignore_nulls=True).alias(CHANGES) if entries else CHANGES,
+        pl.when(changed).then(HOW).alias(HOW),
+        pl.when(changed)
+        .then(pl.concat_str(HOWS, HOW, separator=",", ignore_nulls=True))
+        .otherwise(HOWS)
+        .alias(HOWS),
+        pl.when(changed).then(pl.col(MENDED) + f"{aspect} ").otherwise(MENDED).alias(MENDED),
+    )
+
+
+def _fault_code(aspect: str) -> pl.Expr:
+    return code_of(pl.col(f"@{aspect}_fault"))
