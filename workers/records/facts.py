@@ -13,9 +13,9 @@ class FileFacts:
     """Facts about a whole file.
 
     `columns` are the sender's columns over all parts, in order of first appearance: passing them to
-    `UsageFile.read` gives every part the same schema. `repeats` holds, per key that was asked for, the records that
-    share their key with another: `@row` and `@first` (Int64, row of the first record with that key), `@last` (row of
-    the last), sorted by `@row`. Keys that occur once, and null keys, are absent.
+    `UsageFile.read` gives every part the same schema. `repeats` holds, per key that was asked for, the records
+    that share their key with another: `@row`, `@first` and `@last` (Int64, rows of first and last record with
+    that key), sorted by `@row`. Keys that occur once, and null keys, are absent.
     """
 
     parts: tuple[Part, ...]

@@ -107,6 +107,13 @@ def payload_columns(columns: list[str]) -> list[str]:
     return first + [name for name in present if name not in first]
 
 
+def template_order(columns: list[str]) -> list[str]:
+    """Return the columns in Stripe's template order, then the other payload columns, then the rest, by name."""
+    first = [name for name in TEMPLATE_COLUMNS if name in columns]
+    others = sorted(set(columns) - set(first), key=lambda name: (not is_payload(name), name))
+    return first + others
+
+
 def carried_name(original: str) -> str:
     """Return the frame's name for a sender's column: a leading `@` is doubled, since single ones are ours."""
     return "@" + original if original.startswith("@") else original

@@ -1,0 +1,111 @@
+"""One part of a CSV file as a canonical frame."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from workers.records.csv_lines import BYTE_ORDER_MARK, CsvGrammar, OddLines, OddRecord, lines_of
+from workers.records.layout import Part
+from workers.records.schema import RAW, ROW, UNREADABLE
+
+
+class CsvReader:
+    """Reads parts of one CSV file whose header is known. `columns` are the frame's names, one per field."""
+
+    def __init__(self, delimiter: str, columns: Sequence[str]) -> None:
+        self.grammar = CsvGrammar(delimiter, len(columns))
+        self.columns = list(columns)
+
+    def read(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the part's rows with `wanted` of the columns (all if None), `ROW`, `UNREADABLE` and `RAW`."""
+        columns = self.columns if wanted is None else [name for name in self.columns if name in wanted]
+        if part.plain:
+            frame = self._plain(data, columns)
+            if frame is not None and frame.height == part.rows:
+                rows = pl.int_range(part.first_row, part.first_row + part.rows, eager=True)
+                return _with_reader_columns(frame, rows)
+        return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
+
+    def _plain(self, data: bytes, columns: list[str]) -> pl.DataFrame | None:
+        """Let polars read regular lines; None where it refuses them."""
+        if data.startswith(BYTE_ORDER_MARK):  # in the middle of a file it is text, which polars would strip
+            frame = self._plain(b"\n" + data, columns)
+            return None if frame is None else frame[1:]
+        try:
+            frame = (
+                pl.scan_csv(
+                    data,
+                    has_header=False,
+                    schema=dict.fromkeys(self.columns, pl.String),
+                    separator=self.grammar.delimiter,
+                )
+                .select(columns)
+                .collect()
+            )
+        except PolarsError:
+            return None
+        if b'""' in data:  # a quoted empty field is as absent as a bare one
+            frame = frame.with_columns(pl.all().replace("", None))
+        return frame
+
+    def _careful(self, data: bytes, first_row: int, columns: list[str]) -> pl.DataFrame:
+        """Read regular lines by polars and the odd ones by Python's csv, each with its exact row number."""
+        lines = lines_of(data)
+        regular = self.grammar.regular(lines)
+        frame = self._settled(data, lines, regular, first_row, columns)
+        if frame is None:
+            frame = self._settled(data, lines, pl.repeat(False, len(lines), eager=True), first_row, columns)
+        assert frame is not None
+        return frame
+
+    def _settled(
+        self, data: bytes, lines: pl.Series, regular: pl.Series, first_row: int, columns: list[str]
+    ) -> pl.DataFrame | None:
+        settler = OddLines(data, self.grammar)
+        odd, _ = settler.settle((~regular).arg_true().to_list(), final=True)
+        whole, rows = _numbered(regular, odd, first_row)
+        kept = lines.filter(whole)
+        frame = self._plain("\n".join(["", *kept]).encode()[1:], columns)
+        if frame is None or frame.height != len(kept):
+            return None
+        good = _with_reader_columns(frame, rows.filter(whole))
+        return pl.concat([good, self._odd_frame(odd, rows, settler, columns)]).sort(ROW)
+
+    def _odd_frame(
+        self, odd: list[OddRecord], rows: pl.Series, settler: OddLines, columns: list[str]
+    ) -> pl.DataFrame:
+        records = [record for record in odd if record.is_row]
+        at = [self.columns.index(name) for name in columns]
+        cells: dict[str, list[str | None]] = {
+            name: [(record.fields[index] or None) if record.fields else None for record in records]
+            for name, index in zip(columns, at, strict=True)
+        }
+        raw = [
+            settler.text(record.line, record.lines).decode(errors="backslashreplace") if record.reason else None
+            for record in records
+        ]
+        numbers = rows.gather([record.line for record in records])
+        frame = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String)) if columns else pl.DataFrame()
+        return frame.with_columns(
+            numbers.alias(ROW),
+            pl.Series(UNREADABLE, [record.reason for record in records], dtype=pl.String),
+            pl.Series(RAW, raw, dtype=pl.String),
+        )
+
+
+def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple[pl.Series, pl.Series]:
+    """Return which lines are whole regular records, and per line the number of the record that it belongs to."""
+    spanned = [line for record in odd for line in range(record.line, record.line + record.lines)]
+    opening = [record.line for record in odd if record.is_row]
+    whole = regular.scatter(spanned, values=False) if spanned else regular
+    begins = whole.scatter(opening, values=True) if opening else whole
+    return whole, begins.cast(pl.Int64).cum_sum() + (first_row - 1)
+
+
+def _with_reader_columns(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    return frame.with_columns(
+        rows.cast(pl.Int64).alias(ROW),
+        pl.lit(None, pl.String).alias(UNREADABLE),
+        pl.lit(None, pl.String).alias(RAW),
+    )

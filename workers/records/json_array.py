@@ -1,0 +1,122 @@
+"""From a JSON array of any size to JSON Lines: one element a line, in bounded memory.
+
+The array is split where `}`, a comma and `{` meet. Such a place may lie inside a string or a nested list, so each
+piece is tested: if its quotes and brackets balance it is one element, since it began at an element's start. A piece
+that does not balance goes through Python's own scanner, which finds where the element really ends; if there is no
+valid element, the piece alone becomes an unreadable line and the split goes on behind it.
+
+Line feeds between values become carriage returns, which mean the same to JSON and are as forbidden inside strings.
+"""
+
+import json
+import re
+from bisect import bisect_right
+from typing import IO, Final
+
+import polars as pl
+
+from workers.kernel.errors import FileUnusable
+from workers.records import text_copy
+from workers.records.json_record import DECODER
+
+BLOCK: Final = 8 << 20
+MAX_ELEMENT_BYTES: Final = 1 << 20
+MAX_PENDING_BYTES: Final = 64 << 20
+
+SEAM: Final = r"\}[ \t\r]*,?[ \t\r]*\{"
+SEAM_IN_TEXT: Final = re.compile(SEAM)
+SEAM_IN_FILE: Final = re.compile(rb"\}[ \t\r\n]*,?[ \t\r\n]*\{")
+GAP: Final = re.compile(r"[ \t\r,]*")
+_STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_FLAT: Final = rf'(?:[^"{{}}\[\]]|{_STRING})*'
+_NESTED: Final = rf"(?:\{{{_FLAT}\}}|\[{_FLAT}\])"
+BALANCED: Final = rf"(?s)^\{{{_FLAT}(?:{_NESTED}{_FLAT})*\}}$"
+
+
+def as_lines(source: IO[bytes], name: str) -> IO[bytes]:
+    """Return an unnamed temporary file with one element a line; raises FileUnusable like `write_lines`."""
+    return text_copy.filled(lambda copy: write_lines(source, copy, name), name)
+
+
+def write_lines(source: IO[bytes], copy: IO[bytes], name: str) -> None:
+    """Write the array's elements to `copy`, one a line; a run of objects without brackets counts as one, too.
+
+    Where the array is cut off, the last line lacks its line feed. Raises FileUnusable where no element ends within
+    `MAX_PENDING_BYTES`.
+    """
+    source.seek(0)
+    pending = source.read(BLOCK).removeprefix(b"\xef\xbb\xbf").lstrip().removeprefix(b"[").lstrip()
+    while block := source.read(BLOCK):
+        pending += block
+        lines, used = _split(pending, _last_seam(pending), final=False)
+        copy.write(lines)
+        pending = pending[used:]
+        if len(pending) > MAX_PENDING_BYTES:
+            raise FileUnusable(
+                f"no record ends within {MAX_PENDING_BYTES:,} bytes of it", where=name, mend="send JSON Lines"
+            )
+    tail = pending.rstrip()
+    whole = tail.removesuffix(b"]").rstrip().removesuffix(b",").rstrip()
+    lines, _ = _split(whole, len(whole), final=True)
+    copy.write(lines if tail.endswith(b"]") else lines.removesuffix(b"\n"))
+
+
+def _last_seam(data: bytes) -> int:
+    """Return where the last element that surely has a successor ends; 0 where there is none in the last stretch."""
+    at = len(data)
+    while (at := data.rfind(b"}", max(0, len(data) - MAX_ELEMENT_BYTES), at)) > 0:
+        if SEAM_IN_FILE.match(data, at):
+            return at + 1
+    return 0
+
+
+def _split(data: bytes, end: int, *, final: bool) -> tuple[bytes, int]:
+    """Return the elements before `end` as lines, and where the data that is not used yet begins."""
+    if not end:
+        return b"", 0
+    text = data[:end].replace(b"\n", b"\r")
+    try:
+        lines = pl.Series([text.decode()]).str.replace_all(SEAM, "}\n{")
+    except UnicodeDecodeError:
+        return _scanned(text, set(), final=final)
+    balanced = lines.str.split("\n").explode().str.contains(BALANCED)
+    if balanced.all():
+        return f"{lines[0]}\n".encode(), end
+    return _scanned(text, set(balanced.arg_true()), final=final)
+
+
+def _scanned(data: bytes, balanced: set[int], *, final: bool) -> tuple[bytes, int]:
+    """Split with Python's scanner wherever a piece is not `balanced`; see the module's text."""
+    text = data.decode(errors="surrogateescape")
+    seams = list(SEAM_IN_TEXT.finditer(text))
+    starts = [0, *(seam.end() - 1 for seam in seams)]
+    ends = [*(seam.start() + 1 for seam in seams), len(text)]
+    elements: list[str] = []
+    at = 0
+    while at < len(text):
+        piece = bisect_right(starts, at) - 1
+        if piece in balanced and starts[piece] == at:
+            end = ends[piece]
+        else:
+            found = _end_of_value(text, at)
+            if found is None and not final and len(text) - at < MAX_ELEMENT_BYTES:
+                break
+            end = ends[piece] if found is None else found
+        elements.append(text[at:end])
+        at = _behind_gap(text, end)
+    lines = "".join(f"{element}\n" for element in elements).encode(errors="surrogateescape")
+    return lines, len(text[:at].encode(errors="surrogateescape"))
+
+
+def _end_of_value(text: str, at: int) -> int | None:
+    try:
+        _, end = DECODER.raw_decode(text, at)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return end
+
+
+def _behind_gap(text: str, at: int) -> int:
+    gap = GAP.match(text, at)
+    assert gap is not None
+    return gap.end()

@@ -1,0 +1,125 @@
+"""One part of a JSON Lines file as a canonical frame. A JSON array is read as the lines it was split into."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from workers.records.csv_lines import lines_of
+from workers.records.json_record import NotARecord, parse_record
+from workers.records.json_shapes import MAX_SHAPES, shape_of
+from workers.records.layout import Part, Unreadable
+from workers.records.schema import RAW, ROW, UNREADABLE
+
+JSON_BLANKS = " \t\r\n"
+
+
+def blank_lines(lines: pl.Series) -> pl.Series | None:
+    """Tell which lines are blank; None when none is, which is told cheaply where every line opens an object."""
+    if lines.str.starts_with("{").all(ignore_nulls=False):
+        return None
+    blank = (lines.str.strip_chars(JSON_BLANKS) == "").fill_null(value=False)
+    return blank if blank.any() else None
+
+
+class JsonReader:
+    """Reads parts of one JSON Lines file. `renames` are top-level keys whose one reading is a canonical column."""
+
+    def __init__(self, renames: Mapping[str, str]) -> None:
+        self.renames = renames
+
+    def read(
+        self, data: bytes, part: Part, wanted: Sequence[str] | None = None, *, cut: bool = False
+    ) -> pl.DataFrame:
+        """Return the part's rows with `wanted` of the columns (all if None), `ROW`, `UNREADABLE` and `RAW`.
+
+        `cut` says that the file ends in the middle of a line, at the end of this part.
+        """
+        lines = lines_of(data)
+        blank = blank_lines(lines)
+        if blank is not None:
+            lines = lines.filter(~blank)
+        numbered = pl.DataFrame(
+            {"line": lines, ROW: pl.int_range(part.first_row, part.first_row + len(lines), eager=True)}
+        )
+        needed = None if wanted is None else self._with_sources(wanted)
+        frames, odd = _by_shapes(numbered, needed, ascii_only=data.isascii())
+        if odd.height:
+            raw = None if odd["line"].null_count() == 0 else [text for text in data.split(b"\n") if text.strip()]
+            frames.append(_odd_frame(odd, needed, raw, part, cut=cut))
+        frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={ROW: pl.Int64})
+        return self._renamed(frame.sort(ROW) if len(frames) > 1 else frame)
+
+    def _with_sources(self, wanted: Sequence[str]) -> list[str]:
+        return [*wanted, *(old for old, new in self.renames.items() if new in wanted)]
+
+    def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Move each renamed key's value to its canonical column where that has none."""
+        for old, new in self.renames.items():
+            if old not in frame.columns:
+                continue
+            if new not in frame.columns:
+                frame = frame.rename({old: new})
+                continue
+            moved = pl.col(new).is_null()
+            frame = frame.with_columns(
+                pl.coalesce(new, old).alias(new), pl.when(~moved).then(pl.col(old)).alias(old)
+            )
+        return frame
+
+
+def _by_shapes(
+    lines: pl.DataFrame, wanted: Sequence[str] | None, *, ascii_only: bool
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Read what shapes can read; the rest are the lines for the Python loop."""
+    frames: list[pl.DataFrame] = []
+    shapeless: list[pl.DataFrame] = []
+    for _ in range(MAX_SHAPES):
+        if not lines.height:
+            break
+        first = lines["line"][0]
+        shape = None if first is None else shape_of(first, ascii_only=ascii_only)
+        if shape is None:
+            shapeless.append(lines[:1])
+            lines = lines[1:]
+            continue
+        found, rest = shape.extract(lines, wanted)
+        if not found.height or found[ROW][0] != lines[ROW][0]:
+            shapeless.append(lines[:1])
+            lines = lines[1:]
+            continue
+        frames.append(found)
+        lines = rest
+    return frames, pl.concat([*shapeless, lines])
+
+
+def _odd_frame(
+    odd: pl.DataFrame, wanted: Sequence[str] | None, raw: list[bytes] | None, part: Part, *, cut: bool
+) -> pl.DataFrame:
+    """Read the lines that fit no shape one by one in Python."""
+    cells: list[dict[str, str | None]] = []
+    last_row = part.first_row + part.rows - 1
+    for row, line in odd.select(ROW, "line").iter_rows():
+        text = line if line is not None else _undecodable(raw, row - part.first_row)
+        record = _record_or_reason(None if line is None else line, text)
+        if cut and row == last_row and record.get(UNREADABLE) == Unreadable.NOT_JSON:
+            record[UNREADABLE] = Unreadable.CUT_LINE
+        cells.append(record)
+    names = dict.fromkeys(name for record in cells for name in record)
+    kept = [name for name in names if wanted is None or name in wanted or name in (UNREADABLE, RAW)]
+    columns = {name: [record.get(name) for record in cells] for name in kept}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(kept, pl.String))
+    return frame.with_columns(odd[ROW].alias(ROW)) if kept else odd.select(ROW)
+
+
+def _undecodable(raw: list[bytes] | None, index: int) -> str:
+    assert raw is not None
+    return raw[index].decode(errors="backslashreplace")
+
+
+def _record_or_reason(line: str | None, text: str) -> dict[str, str | None]:
+    if line is None:
+        return {UNREADABLE: Unreadable.NOT_UTF8, RAW: text}
+    try:
+        return parse_record(line)
+    except NotARecord as error:
+        return {UNREADABLE: error.reason, RAW: text}

@@ -1,0 +1,124 @@
+"""Opening any usage file: what it is, as plain UTF-8 text, with its columns named."""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from workers.kernel.errors import FileUnusable
+from workers.records import json_array, sniffing, text_copy
+from workers.records.csv_part import CsvReader
+from workers.records.headers import frame_columns, missing_columns, renames_for
+from workers.records.json_part import JsonReader
+from workers.records.layout import Finding, Format, Layout, ReadOptions
+from workers.records.usage_file import UsageFile
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The file as plain UTF-8 text, with what was found on the way there."""
+
+    name: str
+    size: int
+    compression: str | None
+    encoding: str
+    findings: tuple[Finding, ...]
+    stream: IO[bytes]
+
+    def layout(
+        self,
+        file_format: Format,
+        columns: tuple[str, ...],
+        renames: Mapping[str, str],
+        findings: list[Finding],
+        delimiter: str | None = None,
+    ) -> Layout:
+        return Layout(
+            name=self.name,
+            bytes=self.size,
+            format=file_format,
+            compression=self.compression,
+            encoding=self.encoding,
+            delimiter=delimiter,
+            columns=columns,
+            renames=renames,
+            findings=(
+                *self.findings,
+                *sniffing.file_findings(self.name, self.size, file_format, self.compression),
+                *findings,
+            ),
+        )
+
+
+def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
+    """Find out what the file is and open it. Raises FileUnusable, in one clear line, where it is no usage file."""
+    options = options or ReadOptions()
+    try:
+        with path.open("rb") as packed:
+            return _opened(_as_text(packed, path, options), options)
+    except OSError as error:
+        raise FileUnusable(
+            f"it cannot be read ({error.strerror})", where=path.name, mend="check the path and its permissions"
+        ) from error
+
+
+def _as_text(packed: IO[bytes], path: Path, options: ReadOptions) -> _Text:
+    compression = text_copy.compression_of(packed.read(4))
+    stream = text_copy.unpack(path, compression) if compression else packed
+    encoding, findings = (
+        (codecs_name(options.encoding, path.name), [])
+        if options.encoding
+        else text_copy.encoding_of(stream, path.name)
+    )
+    if encoding not in {"utf-8", "utf-8-sig", "ascii"}:
+        stream = text_copy.transcode(stream, encoding, path.name)
+    stream.seek(0)
+    head = stream.read(sniffing.HEAD_BYTES)
+    if b"\r" in head and b"\n" not in head:
+        findings = [*findings, Finding("line_ends", "ends its lines with carriage returns alone")]
+        stream = text_copy.line_feeds_for_returns(stream, path.name)
+    return _Text(path.name, path.stat().st_size, compression, encoding, tuple(findings), stream)
+
+
+def codecs_name(encoding: str, name: str) -> str:
+    """Return Python's name for a declared encoding; raises FileUnusable for one that it does not know."""
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError as error:
+        raise FileUnusable(f"{encoding!r} is no known encoding", where=name, mend="declare e.g. latin-1") from error
+
+
+def _opened(text: _Text, options: ReadOptions) -> UsageFile:
+    text.stream.seek(0)
+    raw = text.stream.read(sniffing.HEAD_BYTES)
+    head = raw.removeprefix(codecs.BOM_UTF8)
+    sniffing.require_text(head, text.name)
+    file_format = sniffing.format_of(head, options)
+    if file_format is Format.CSV:
+        return _open_csv(text, head, len(raw) - len(head), options)
+    return _open_json(text, file_format, len(raw) - len(head), options)
+
+
+def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> UsageFile:
+    found = sniffing.csv_head(head, options, text.name)
+    renames, findings = renames_for(found.headers, options.headers)
+    columns, repeated = frame_columns(found.headers, renames)
+    findings += repeated + missing_columns(columns)
+    if found.delimiter != ",":
+        findings.append(Finding("delimiter", f"separates fields with {found.delimiter!r}; Stripe expects ','"))
+    layout = text.layout(Format.CSV, found.headers, renames, findings, found.delimiter)
+    return UsageFile(layout, text.stream, mark + found.length, CsvReader(found.delimiter, columns))
+
+
+def _open_json(text: _Text, file_format: Format, mark: int, options: ReadOptions) -> UsageFile:
+    stream = text.stream
+    if file_format is Format.JSON:
+        stream = json_array.as_lines(stream, text.name)
+        mark = 0
+    stream.seek(mark)
+    columns = sniffing.sample_columns(stream.read(sniffing.HEAD_BYTES))
+    renames, findings = renames_for(columns, options.headers)
+    named = [renames.get(column, column) for column in columns]
+    layout = text.layout(file_format, tuple(columns), renames, findings + missing_columns(named))
+    return UsageFile(layout, stream, mark, JsonReader(renames))

@@ -1,0 +1,101 @@
+"""An open usage file: cut into parts, read part by part into canonical frames."""
+
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import IO, Final, Self
+
+import polars as pl
+
+from workers.kernel.errors import FileUnusable
+from workers.records.csv_part import CsvReader
+from workers.records.cutting import CsvScanner, JsonLinesScanner, Scanner, cut
+from workers.records.json_part import JsonReader
+from workers.records.layout import Format, Layout, Part
+from workers.records.schema import (
+    RAW,
+    READER_COLUMNS,
+    REQUIRED_COLUMNS,
+    SOURCE,
+    original_columns,
+    template_order,
+)
+
+TARGET_BYTES: Final = 16 << 20
+"""Default size of a part. Two in flight, with their frames, stay within 300 MiB."""
+
+
+class UsageFile:
+    """An open usage file. Safe to read from several threads at once; closed by `close`, `with`, or when let go."""
+
+    def __init__(self, layout: Layout, text: IO[bytes], start: int, reader: CsvReader | JsonReader) -> None:
+        self.layout = layout
+        self._fd = os.dup(text.fileno())
+        self._close = weakref.finalize(self, os.close, self._fd)
+        self._start, self._end = start, os.fstat(self._fd).st_size
+        self._reader = reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file and of its plain copy, if it needed one."""
+        self._close()
+
+    @property
+    def plain_bytes(self) -> int:
+        """Size of the file as plain UTF-8 text: what offsets of parts refer to."""
+        return self._end
+
+    def parts(self, target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
+        """Cut the file into parts of about `target_bytes`; raises FileUnusable where it cannot be cut."""
+        return cut(self._bytes, self._start, self._end, self._scanner(), target_bytes, self.layout.name)
+
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the part as a canonical frame in the file's order.
+
+        `columns` asks for just these of the sender's columns, in this order, null where the part has none of them;
+        the default is all that the part has, and the required ones. `READER_COLUMNS` are always there. Raises
+        FileUnusable if the file no longer is what it was when it was cut.
+        """
+        data = self._bytes(part.offset, part.length)
+        if isinstance(self._reader, CsvReader):
+            frame = self._reader.read(data, part, columns)
+        else:
+            at_end = part.offset + part.length >= self._end
+            frame = self._reader.read(data, part, columns, cut=at_end and not data.endswith(b"\n"))
+        if frame.height != part.rows or len(data) != part.length:
+            raise FileUnusable(
+                "it has changed since it was cut into parts", where=self.layout.name, mend="start over"
+            )
+        return self._canonical(frame, columns)
+
+    def _canonical(self, frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
+        frame = frame.with_columns(pl.lit(self.layout.name).alias(SOURCE))
+        if self.layout.format is Format.JSON and RAW in frame.columns:
+            frame = frame.with_columns(pl.col(RAW).str.replace_all("\r", "\n", literal=True))
+        if columns is None:
+            columns = self.columns_of(frame)
+        absent = [name for name in (*columns, *READER_COLUMNS) if name not in frame.columns]
+        return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent).select(
+            *columns, *READER_COLUMNS
+        )
+
+    def columns_of(self, frame: pl.DataFrame) -> list[str]:
+        """Return the frame's sender's columns: in the header's order (CSV) or in the template's (JSON)."""
+        present = original_columns(frame.columns)
+        present += [name for name in REQUIRED_COLUMNS if name not in present]
+        return present if self.layout.format is Format.CSV else template_order(present)
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        chunks = []
+        while length > 0 and (chunk := os.pread(self._fd, length, offset)):
+            chunks.append(chunk)
+            offset, length = offset + len(chunk), length - len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _scanner(self) -> Scanner:
+        return CsvScanner(self._reader.grammar) if isinstance(self._reader, CsvReader) else JsonLinesScanner()
