@@ -118,7 +118,7 @@ class Tally:
         return Tally(self.records + other.records, _EXACT.add(self.quantity, other.quantity))
 
     def __neg__(self) -> "Tally":
-        return Tally(-self.records, -self.quantity)
+        return Tally(-self.records, _EXACT.minus(self.quantity))
 
 
 @dataclass(frozen=True)

