@@ -15,10 +15,10 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of
-from workers.records.schema import CODE, FAULT, OUTCOME, REASON, ROW, SUGGESTION, VALID_FROM
+from workers.records.schema import CODE, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context
-from workers.remedies.treatment import FAULTS, HOWS, MENDED
+from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE
 
 NO_FAULT_FOUND: Final = "no_fault_found"
 UNKNOWN_CODE: Final = "unknown_code"
@@ -116,7 +116,9 @@ def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
     parts = decided.with_columns(adviser.alias(_ADVISER)).partition_by(_ADVISER, as_dict=True, maintain_order=True)
     advised = [rows.with_columns(_advice(key[0], rows, context).alias(SUGGESTION)) for key, rows in parts.items()]
     return (
-        pl.concat(advised).sort(ROW).drop(_ADVISER) if advised else decided.with_columns(_none().alias(SUGGESTION))
+        pl.concat(advised).sort(PLACE).drop(_ADVISER)
+        if advised
+        else decided.with_columns(_none().alias(SUGGESTION))
     )
 
 

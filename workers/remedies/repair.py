@@ -1,11 +1,11 @@
 """Records in, outcomes out: `repair_frame` is the engine's core, the same for any cut of a file.
 
-1. One vectorised diagnosis judges every record. The clean ones that Stripe never refused are valid, and done.
-2. The others are treated (`treatment`) and decided (`outcomes`).
+1. A cheap vectorised pass finds the records that are sound and that Stripe never refused: valid, and done.
+2. The full diagnosis judges the others; they are treated (`treatment`) and decided (`outcomes`).
 3. What is quarantined gets its original values back: a half-repaired record is nobody's.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,8 +13,8 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.records import quantities
-from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
-from workers.records.diagnosis import FAULT_COLUMNS, Standard, is_clean
+from workers.records.catalog import RESOLVED, VALUE_TEXT, Catalog, with_columns_of
+from workers.records.diagnosis import FAULT_COLUMNS, Standard
 from workers.records.schema import (
     CHANGES,
     CODE,
@@ -30,18 +30,40 @@ from workers.records.timestamps import Window
 from workers.remedies.outcomes import decide
 from workers.remedies.remedy import Context
 from workers.remedies.rules import ALIAS, Rules
-from workers.remedies.treatment import FAULTS, treat
+from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, treat
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
+_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, MENDED, HOWS, PLACE)
 
-def circumstances(catalog: Catalog, rules: Rules, now: datetime) -> Context:
-    """Return what records are repaired by at the moment `now` (aware)."""
+
+@dataclass(frozen=True)
+class Examined:
+    """A frame's records after repair: the sound ones as they came, the others with `PLAN_COLUMNS` and `FAULTS`.
+
+    Both carry `PLACE`, the record's place in the frame, and stand in that order.
+    """
+
+    sound: pl.DataFrame
+    treated: pl.DataFrame
+
+    def merged(self) -> pl.DataFrame:
+        """Return all records in their order, each with `PLAN_COLUMNS` and `FAULTS`."""
+        planned = self.sound.with_columns(_plan_of_sound())
+        return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
+
+
+def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
+    """Return what records are repaired by at the moment `now` (aware).
+
+    `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row of the file.
+    """
     standard = Standard(
         catalog,
         Window(now),
         customer_aliases=rules.customer_aliases[ALIAS],
         event_aliases=rules.event_aliases[ALIAS],
+        repeated_rows=repeated_rows,
     )
     return Context(standard, rules)
 
@@ -55,32 +77,30 @@ def repair_frame(
     resubmit_valid: bool = True,
     repeated_rows: pl.Series = NO_ROWS,
 ) -> pl.DataFrame:
-    """Return the canonical frame with `PLAN_COLUMNS` and `FAULTS`, in its order, repaired where it can be.
+    """Return the canonical frame in its order with `PLAN_COLUMNS` and `FAULTS`, repaired where it can be.
 
-    `now` is aware and decides which times Stripe takes. `resubmit_valid=False` says that Stripe refused every
-    record of the frame, also those without a `CODE`. `repeated_rows` (Int64) are the rows whose identifier stands
-    on an earlier row of the file.
+    `now` is aware and decides which times Stripe takes. `resubmit_valid=False` says that Stripe refused every record
+    of the frame, also those without a `CODE`. Columns of the caller's own are carried along.
     """
-    context = circumstances(catalog, rules, now)
-    standard = replace(context.standard, repeated_rows=repeated_rows)
-    return _repair(_with_code(frame, resubmit_valid=resubmit_valid), Context(standard, rules))
+    context = circumstances(catalog, rules, now, repeated_rows)
+    return examine(frame, context, resubmit_valid=resubmit_valid).merged()
 
 
-def _repair(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-    judged = context.standard.judge(frame)
-    healthy = is_clean() & pl.col(CODE).is_null()
-    treated = _treated(judged.filter(~healthy), context)
-    valid = judged.filter(healthy).with_columns(_plan_of_valid())
-    columns = (*original_columns(treated.columns), *READER_COLUMNS, *FAILURE_COLUMNS, *PLAN_COLUMNS, FAULTS)
-    both = (with_columns_of(part, columns).select(columns) for part in (valid, treated))
-    return pl.concat(both).sort(ROW)
+def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True) -> Examined:
+    """Repair a canonical frame like `repair_frame`, but leave sound and treated records apart."""
+    frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE)
+    if not resubmit_valid:
+        frame = frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
+    marked = context.standard.mark_sound(frame)
+    sound = marked["sound"] & frame[CODE].is_null()
+    return Examined(frame.with_columns(marked[VALUE_TEXT]).filter(sound), _treated(frame.filter(~sound), context))
 
 
-def _treated(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Treat and decide records that are faulty or were refused."""
-    faults = pl.concat_str(FAULT_COLUMNS, separator=",", ignore_nulls=True)
-    found = judged.with_columns(faults.alias(FAULTS))
-    decided = decide(treat(found, context), context).with_columns(
+def _treated(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Judge, treat and decide records that are not sound, or were refused."""
+    faults = pl.concat_str(FAULT_COLUMNS, separator=",", ignore_nulls=True).replace("", None)
+    judged = context.standard.judge(frame).with_columns(faults.alias(FAULTS))
+    decided = decide(treat(judged, context), context).with_columns(
         _readable_quantity().alias(QUANTITY),
         pl.when(pl.col(CHANGES) != "").then(pl.format("[{}]", CHANGES)).alias(CHANGES),
     )
@@ -90,7 +110,7 @@ def _treated(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
 def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """Give quarantined records their original values back."""
     columns = original_columns(decided.columns)
-    before = with_columns_of(judged.sort(ROW), columns).select(columns)
+    before = with_columns_of(judged, columns)
     quarantined = pl.col(OUTCOME) == Outcome.QUARANTINED
     return decided.with_columns(
         *(pl.when(quarantined).then(before[name]).otherwise(pl.col(name)).alias(name) for name in columns),
@@ -98,18 +118,15 @@ def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plan_of_valid() -> list[pl.Expr]:
-    nothing = [
-        pl.lit(None, pl.String).alias(name) for name in (*PLAN_COLUMNS, FAULTS) if name not in {OUTCOME, QUANTITY}
+def _plan_of_sound() -> list[pl.Expr]:
+    empty = [name for name in (*PLAN_COLUMNS, FAULTS) if name not in {OUTCOME, QUANTITY}]
+    return [
+        pl.lit(str(Outcome.VALID)).alias(OUTCOME),
+        pl.col(VALUE_TEXT).alias(QUANTITY),
+        *(pl.lit(None, pl.String).alias(name) for name in empty),
     ]
-    return [pl.lit(str(Outcome.VALID)).alias(OUTCOME), pl.col(VALUE_TEXT).alias(QUANTITY), *nothing]
 
 
 def _readable_quantity() -> pl.Expr:
     value = pl.col(VALUE_TEXT)
     return pl.when(quantities.is_plain(value) & (value.str.len_bytes() <= quantities.MAX_LENGTH)).then(value)
-
-
-def _with_code(frame: pl.DataFrame, *, resubmit_valid: bool) -> pl.DataFrame:
-    frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS))
-    return frame if resubmit_valid else frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))

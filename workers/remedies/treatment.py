@@ -13,10 +13,12 @@ import polars as pl
 
 from workers.records.catalog import with_columns_of
 from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of
-from workers.records.schema import CHANGES, CODE, ROW, original_columns
+from workers.records.schema import CHANGES, CODE, original_columns
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import HOW, Context
 
+PLACE: Final = "@place"
+"""Place of a record in the frame that is repaired, from 0: rows need not be unique, since sources can be mixed."""
 FAULTS: Final = "@faults"
 """The slugs of the faults that a record had before treatment, comma-separated, in the order of the aspects."""
 MENDED: Final = "@mended"
@@ -29,12 +31,12 @@ _TREAT: Final = "@treat"
 
 
 def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Return judged records as the remedies leave them, with `CHANGES`, `HOWS` and `MENDED`, ordered by row."""
+    """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`."""
     empty = (pl.lit("").alias(MENDED), *(pl.lit(None, pl.String).alias(name) for name in (CHANGES, HOWS, HOW)))
     work = judged.with_columns(empty)
     for aspect in ASPECTS[1:]:
         work = _treat_aspect(work, aspect, context)
-    return work.sort(ROW).drop(HOW)
+    return work.sort(PLACE).drop(HOW)
 
 
 def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
