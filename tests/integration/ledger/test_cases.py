@@ -93,7 +93,7 @@ def test_a_quantity_of_any_length_is_kept_to_the_last_digit(ledger: Ledger) -> N
 def test_an_overdrawn_bucket_writes_nothing_at_all(ledger: Ledger) -> None:
     case = opened(ledger, EntryKind.SEEN)
     with ledger.cases.hold(case.id, "worker", LEASE) as held:
-        with pytest.raises(Corrupt), held.transaction() as draft:
+        with pytest.raises(Corrupt), held.transaction() as draft:  # noqa: PT012 (the second move is refused)
             draft.move(a_movement(EntryKind.PLANNED, 2))
             draft.move(a_movement(EntryKind.PLANNED, 2))
         assert held.case.version == 1
@@ -177,7 +177,7 @@ def test_submissions_and_entries_commit_together(ledger: Ledger, clock: FrozenCl
     case = opened(ledger, EntryKind.SEEN, EntryKind.PLANNED)
     intent = Intent("sub_1", 1, "file", 3, Decimal("4.5"), ("api_calls",), RecordSetRef("sets/1", "0" * 64))
     with ledger.cases.hold(case.id, "one", LEASE) as held:
-        with pytest.raises(RuntimeError), held.transaction() as draft:
+        with pytest.raises(RuntimeError), held.transaction() as draft:  # noqa: PT012 (both writes are undone)
             draft.submissions.intend(intent)
             draft.move(a_movement(EntryKind.INTENDED, 3, "4.5", submission_id="sub_1"))
             raise RuntimeError("killed before the commit")

@@ -14,6 +14,9 @@ from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
 BUSY_SECONDS = 5
 """How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
 
+_NO_SUCH_TABLE_OR_COLUMN = ("42P01", "42703")
+"""PostgreSQL's states for what only a migration mends; SQLite reports the same as an operational error."""
+
 
 class Database:
     """Transactions on the ledger's database. Safe to share between threads, not across a fork."""
@@ -49,6 +52,8 @@ def _translated() -> Iterator[None]:
     except (OperationalError, PoolTimeout) as error:
         raise LedgerUnavailable(f"the ledger does not answer: {_first_line(error)}") from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _NO_SUCH_TABLE_OR_COLUMN:
+            raise LedgerUnavailable("the ledger is not migrated: run metermend db upgrade") from error
         if error.connection_invalidated:
             raise LedgerUnavailable(f"the ledger closed the connection: {_first_line(error)}") from error
         raise
