@@ -62,11 +62,11 @@ def write_lines(source: IO[bytes], copy: IO[bytes], name: str) -> None:
 
 
 def _last_seam(data: bytes) -> int:
-    """Return where the last element that surely has a successor ends; 0 where there is none in the last stretch."""
+    """Return where the last element seems to begin; 0 where none does in the last stretch."""
     at = len(data)
     while (at := data.rfind(b"}", max(0, len(data) - MAX_ELEMENT_BYTES), at)) > 0:
-        if SEAM_IN_FILE.match(data, at):
-            return at + 1
+        if seam := SEAM_IN_FILE.match(data, at):
+            return seam.end() - 1
     return 0
 
 
@@ -74,19 +74,19 @@ def _split(data: bytes, end: int, *, final: bool) -> tuple[bytes, int]:
     """Return the elements before `end` as lines, and where the data that is not used yet begins."""
     if not end:
         return b"", 0
-    text = data[:end].replace(b"\n", b"\r")
+    text = data[:end].rstrip(b" \t\r\n,").replace(b"\n", b"\r")
     try:
         lines = pl.Series([text.decode()]).str.replace_all(SEAM, "}\n{")
     except UnicodeDecodeError:
-        return _scanned(text, set(), final=final)
+        return _scanned(text, set(), end, final=final)
     balanced = lines.str.split("\n").explode().str.contains(BALANCED)
     if balanced.all():
         return f"{lines[0]}\n".encode(), end
-    return _scanned(text, set(balanced.arg_true()), final=final)
+    return _scanned(text, set(balanced.arg_true()), end, final=final)
 
 
-def _scanned(data: bytes, balanced: set[int], *, final: bool) -> tuple[bytes, int]:
-    """Split with Python's scanner wherever a piece is not `balanced`; see the module's text."""
+def _scanned(data: bytes, balanced: set[int], behind: int, *, final: bool) -> tuple[bytes, int]:
+    """Split with Python's scanner wherever a piece is not `balanced`; `behind` is where used-up data ends."""
     text = data.decode(errors="surrogateescape")
     seams = list(SEAM_IN_TEXT.finditer(text))
     starts = [0, *(seam.end() - 1 for seam in seams)]
@@ -105,7 +105,7 @@ def _scanned(data: bytes, balanced: set[int], *, final: bool) -> tuple[bytes, in
         elements.append(text[at:end])
         at = _behind_gap(text, end)
     lines = "".join(f"{element}\n" for element in elements).encode(errors="surrogateescape")
-    return lines, len(text[:at].encode(errors="surrogateescape"))
+    return lines, behind if at == len(text) else len(text[:at].encode(errors="surrogateescape"))
 
 
 def _end_of_value(text: str, at: int) -> int | None:

@@ -50,6 +50,12 @@ class UsageFile:
         """Size of the file as plain UTF-8 text: what offsets of parts refer to."""
         return self._end
 
+    @property
+    def header_columns(self) -> tuple[str, ...]:
+        """The columns that every part has: those of a CSV file's header, and the required ones."""
+        named = list(self._reader.columns) if isinstance(self._reader, CsvReader) else []
+        return tuple(named + [name for name in REQUIRED_COLUMNS if name not in named])
+
     def parts(self, target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
         """Cut the file into parts of about `target_bytes`; raises FileUnusable where it cannot be cut."""
         return cut(self._bytes, self._start, self._end, self._scanner(), target_bytes, self.layout.name)

@@ -1,0 +1,109 @@
+"""Finding the records that share a key, in a file too large for memory.
+
+1. Each part's keys are hashed to 64 bits and spooled to a temporary file: 8 bytes a record.
+2. The spool is gone through by ranges of the hash, each small enough to sort in memory; records whose hash occurs
+   twice are candidates.
+3. Only parts with candidates are read again, and candidates are compared by the key itself, so that two keys that
+   happen to share a hash are never taken for one.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import polars as pl
+
+from workers.records.layout import Part
+from workers.records.schema import ROW
+from workers.records.usage_file import UsageFile
+
+BATCH: Final = 2_000_000
+"""Records sorted or compared at a time: about 100 MiB."""
+HASH: Final = "hash"
+KEY: Final = "key"
+FIRST: Final = "@first"
+LAST: Final = "@last"
+REPEATS_SCHEMA: Final = {ROW: pl.Int64, FIRST: pl.Int64, LAST: pl.Int64}
+
+
+class RepeatFinder:
+    """Collects one key of every part, then tells which records repeat it. Parts may be added by several threads."""
+
+    def __init__(self, file: UsageFile, key: pl.Expr, columns: Sequence[str]) -> None:
+        self._file, self._columns = file, columns
+        self._key = key.alias(KEY)
+        self._spool = tempfile.TemporaryDirectory(prefix="metermend-")
+        self._parts: dict[int, Part] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.cleanup()
+
+    def add(self, part: Part, frame: pl.DataFrame) -> None:
+        """Take in the keys of a part; `frame` is what the file gives for it."""
+        hashed = frame.select(pl.when(self._key.is_not_null()).then(self._key.hash()).alias(HASH), ROW)
+        hashed.drop_nulls(HASH).write_parquet(self._path(part), compression="uncompressed", statistics=False)
+        self._parts[part.first_row] = part
+
+    def repeats(self) -> pl.DataFrame:
+        """Return `@row`, `@first`, `@last` of each record whose key another record has, sorted by row."""
+        candidates = self._candidates()
+        found = [self._compared(batch) for batch in _batches(candidates)]
+        return pl.concat([pl.DataFrame(schema=REPEATS_SCHEMA), *found]).sort(ROW)
+
+    def _path(self, part: Part) -> Path:
+        return Path(self._spool.name) / f"{part.first_row}.parquet"
+
+    def _candidates(self) -> pl.DataFrame:
+        """Return `hash` and row of the records whose hash occurs twice, sorted by hash."""
+        empty = pl.DataFrame(schema={HASH: pl.UInt64, ROW: pl.Int64})
+        if not self._parts:
+            return empty
+        spool = pl.scan_parquet([self._path(part) for part in self._parts.values()])
+        batches = 1 + sum(part.rows for part in self._parts.values()) // BATCH
+        found = []
+        for batch in range(batches):
+            low, high = (edge * (1 << 64) // batches for edge in (batch, batch + 1))
+            within = (pl.col(HASH) >= pl.lit(low, pl.UInt64)) & (pl.col(HASH) <= pl.lit(high - 1, pl.UInt64))
+            found.append(_shared(spool.filter(within).collect().sort(HASH), HASH))
+        return pl.concat([empty, *found])
+
+    def _compared(self, candidates: pl.DataFrame) -> pl.DataFrame:
+        """Read the candidates' keys and return those that are really the same."""
+        rows = candidates[ROW].sort()
+        keys = [self._keys(part, rows) for part in self._parts.values()]
+        by_key = pl.concat([frame for frame in keys if frame.height])
+        by_key = by_key.with_columns(
+            pl.col(ROW).min().over(KEY).alias(FIRST), pl.col(ROW).max().over(KEY).alias(LAST)
+        )
+        return by_key.filter(pl.col(FIRST) < pl.col(LAST)).select(ROW, FIRST, LAST)
+
+    def _keys(self, part: Part, rows: pl.Series) -> pl.DataFrame:
+        first, last = rows.search_sorted([part.first_row, part.first_row + part.rows])
+        if first == last:
+            return pl.DataFrame(schema={ROW: pl.Int64, KEY: pl.String})
+        chosen = rows[first:last].to_frame()
+        return self._file.read(part, self._columns).select(ROW, self._key).join(chosen, on=ROW, how="semi")
+
+
+def _shared(ordered: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return the rows of a sorted frame whose value a neighbour has too."""
+    value = pl.col(column)
+    return ordered.filter(
+        (value == value.shift(1)).fill_null(value=False) | (value == value.shift(-1)).fill_null(value=False)
+    )
+
+
+def _batches(candidates: pl.DataFrame) -> list[pl.DataFrame]:
+    """Split candidates, sorted by hash, into batches of about `BATCH` that never separate equal hashes."""
+    batches, start = [], 0
+    while start < candidates.height:
+        end = min(start + BATCH, candidates.height)
+        if end < candidates.height:
+            end += int((candidates[HASH][end:] == candidates[HASH][end - 1]).sum())
+        batches.append(candidates[start:end])
+        start = end
+    return batches
