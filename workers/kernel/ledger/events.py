@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -144,6 +144,15 @@ class Events:
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(events.c.due_at).limit(limit)
         with self._database.read() as connection:
             return [(row.id, row.attempts) for row in connection.execute(query)]
+
+    def ignored_since(self, reason: str, moment: datetime) -> tuple[datetime, int] | None:
+        """Return (when the newest arrived, how many) of events ignored for `reason` after `moment`; None if none."""
+        query = select(func.max(events.c.received_at), func.count()).where(
+            events.c.state == EventState.IGNORED, events.c.reason == reason, events.c.received_at > moment
+        )
+        with self._database.read() as connection:
+            newest, count = connection.execute(query).one()
+        return (newest, count) if count else None
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         """Return those of `event_ids` that the ledger holds."""

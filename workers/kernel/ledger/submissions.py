@@ -137,10 +137,9 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def unsettled(self) -> Sequence[Submission]:
-        """Return every submission whose records may still be refused."""
-        open_states = [SubmissionState.INTENDED, SubmissionState.SENT]
-        query = select(*_COLUMNS).where(submissions.c.state.in_(open_states)).order_by(submissions.c.intended_at)
+    def since(self, moment: datetime) -> Sequence[Submission]:
+        """Return every submission that was intended after `moment`, oldest first."""
+        query = select(*_COLUMNS).where(submissions.c.intended_at >= moment).order_by(submissions.c.intended_at)
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 

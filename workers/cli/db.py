@@ -1,0 +1,22 @@
+"""`metermend db`: the ledger's schema."""
+
+import click
+
+from workers.kernel.ledger import connect
+from workers.kernel.ledger.schema import is_current, newest, upgrade
+from workers.kernel.settings import load
+
+
+@click.group()
+def db() -> None:
+    """Look after the ledger's database."""
+
+
+@db.command(name="upgrade")
+def upgrade_command() -> None:
+    """Bring the ledger to the schema of this release; safe to run from several processes at once."""
+    ledger = connect(load().database_url)
+    already = is_current(ledger.database)
+    upgrade(ledger.database)
+    click.echo(f"ledger at revision {newest()}" + (", nothing to do" if already else ""))
+    ledger.close()

@@ -1,0 +1,59 @@
+"""The entry point: finds the command, and turns errors into one line and an exit code."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from workers.kernel.errors import MetermendError
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "check": "workers.cli.check:check",
+    "clock": "workers.cli.worker:clock",
+    "db": "workers.cli.db:db",
+    "demo": "workers.cli.demo:demo",
+    "doctor": "workers.cli.doctor:doctor",
+    "export": "workers.cli.export:export",
+    "prove": "workers.cli.prove:prove",
+    "reconcile": "workers.cli.reconcile:reconcile",
+    "repair": "workers.cli.repair:repair",
+    "replay": "workers.cli.replay:replay",
+    "retry": "workers.cli.retry:retry",
+    "rules": "workers.cli.rules:rules",
+    "serve": "workers.cli.serve:serve",
+    "undo": "workers.cli.undo:undo",
+    "worker": "workers.cli.worker:worker",
+}
+"""Command -> where it is. Imported late: a worker must not carry what only `check` needs."""
+
+UNUSABLE = 2
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MetermendError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = UNUSABLE
+            raise failure from error
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="metermend")
+def main() -> None:
+    """Find every usage record that Stripe refused, repair it without guessing, and prove that it was billed once."""

@@ -1,0 +1,78 @@
+"""Carrying a case on from wherever its book says it stands.
+
+1. Deferred records whose time has come are pending again.
+2. Pending records are planned.
+3. Planned records are submitted, where there is a target; a submission that a crash left open goes on first.
+4. Submitted records are confirmed once their window has passed without a refusal.
+5. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
+
+Each step ends in one commit, so calling `advance` again after a crash does the rest and nothing twice.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.submissions import SubmissionState
+from workers.pipeline.confirming import confirm, due_for_confirmation
+from workers.pipeline.context import Context
+from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
+from workers.pipeline.planning import plan
+from workers.pipeline.submitting import submit
+from workers.pipeline.telling import tell
+
+Step = Callable[[Context, HeldCase], None]
+
+MAX_STEPS: Final = 64
+"""No case takes more steps at a stretch; what is left is taken up at its next turn."""
+
+
+def advance(context: Context, case_id: str) -> Case:
+    """Do all that can be done for a case now, and return it as it stands then.
+
+    Raises Conflict when another worker holds it; Transient and Permanent when a step fails, after what was finished
+    has been committed.
+    """
+    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        for _ in range(MAX_STEPS):
+            step = _next_step(context, held)
+            if step is None:
+                break
+            step(context, held)
+        tell(context, held)
+        with held.transaction() as transaction:
+            transaction.wake(_wake_at(context, held))
+        return held.case
+
+
+def _next_step(context: Context, held: HeldCase) -> Step | None:
+    balance = held.case.balance
+    if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
+        return reopen_due
+    if balance[Bucket.PENDING].records:
+        return plan
+    if context.target is not None and (balance[Bucket.PLANNED].records or _has_open_submission(context, held)):
+        return _submit
+    if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
+        return confirm
+    return None
+
+
+def _submit(context: Context, held: HeldCase) -> None:
+    assert context.target is not None
+    submit(context, held, context.target)
+
+
+def _has_open_submission(context: Context, held: HeldCase) -> bool:
+    submissions = context.ledger.submissions.of_case(held.case.id)
+    return any(submission.state is SubmissionState.INTENDED for submission in submissions)
+
+
+def _wake_at(context: Context, held: HeldCase) -> datetime | None:
+    """Return when there is more to do: a window passes, or a deferred record becomes valid."""
+    submissions = context.ledger.submissions.of_case(held.case.id)
+    times = [s.confirm_at for s in submissions if s.state is SubmissionState.SENT and s.confirm_at]
+    deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
+    return min([*times, *([deferred] if deferred else [])], default=None)

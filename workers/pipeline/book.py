@@ -1,0 +1,173 @@
+"""Finding records by the book: which records of a case stand in a bucket, and writing sets of them.
+
+A record set of a case carries, beside the canonical columns, what follows a record through its revisions:
+
+- `@record`: its number within the case, from 0;
+- `@revision`: how many corrected revisions of it were sent;
+- `@origin`: the identifier that its sender gave;
+- `@counted_as`: the code that it is counted under;
+- `@refused_as`: `format` (Stripe never took it in, so its identifier is unused) or `data` (Stripe may remember it).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD
+from workers.kernel.ledger.breakdown import BY_CODE, detail_of
+from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef, Tally
+from workers.kernel.ledger.queries import EntryRow
+from workers.pipeline.context import Context
+from workers.records import quantities
+from workers.records.schema import CODE, IDENTIFIER, QUANTITY
+
+RECORD: Final = "@record"
+REVISION: Final = "@revision"
+ORIGIN: Final = "@origin"
+REFUSED_AS: Final = "@refused_as"
+COUNTED_AS: Final = "@counted_as"
+FOLLOWING: Final = (RECORD, REVISION, ORIGIN, REFUSED_AS, COUNTED_AS)
+"""What follows a record through its revisions, beside what the engine knows of it."""
+FORMAT: Final = "format"
+DATA: Final = "data"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A record set that stands in a bucket, and the sets of those that have left it since."""
+
+    records: RecordSetRef
+    left: tuple[RecordSetRef, ...] = ()
+
+    def without(self, gone: RecordSetRef) -> "Standing":
+        """Return what stands after the records of `gone` have left."""
+        return Standing(self.records, (*self.left, gone))
+
+
+def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
+    """Tell from the book in which record sets the located records of `bucket` lie."""
+    sets: list[Standing] = []
+    located = 0
+    for entry in entries:
+        if entry.record_set is None or entry.record_set_sha256 is None:
+            continue
+        ref = RecordSetRef(entry.record_set, entry.record_set_sha256)
+        if entry.to_bucket == bucket:
+            sets.append(Standing(ref))
+            located += entry.records
+        elif entry.from_bucket == bucket:
+            whole = Standing(ref)
+            sets = [s for s in sets if s != whole] if whole in sets else [s.without(ref) for s in sets]
+            located -= entry.records
+            sets = sets if located else []
+    return sets
+
+
+def records_in(
+    context: Context, case_id: str, bucket: Bucket, *, submission_id: str | None = None
+) -> pl.LazyFrame | None:
+    """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
+    there = _standing_of(context, case_id, bucket, submission_id)
+    frames = [_remaining(context, one) for one in there]
+    return pl.concat(frames, how="diagonal") if frames else None
+
+
+def _remaining(context: Context, there: Standing) -> pl.LazyFrame:
+    records = scan(context, there.records)
+    for ref in there.left:
+        records = records.join(scan(context, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
+    return records
+
+
+def keep_records_in(
+    context: Context, case_id: str, bucket: Bucket, label: str, *, submission_id: str | None = None
+) -> RecordSetRef | None:
+    """Return a record set of what stands in `bucket`: one that exists already, or one written now."""
+    there = _standing_of(context, case_id, bucket, submission_id)
+    if len(there) == 1 and not there[0].left:
+        return there[0].records
+    records = records_in(context, case_id, bucket, submission_id=submission_id)
+    return None if records is None else keep(context, case_id, label, records)
+
+
+def _standing_of(context: Context, case_id: str, bucket: Bucket, submission_id: str | None) -> Sequence[Standing]:
+    entries = context.ledger.queries.entries(case_id)
+    return standing([e for e in entries if submission_id in (None, e.submission_id)], bucket)
+
+
+def scan(context: Context, ref: RecordSetRef) -> pl.LazyFrame:
+    """Open a record set of the archive. Raises Corrupt when its bytes are not those that were kept."""
+    return pl.scan_parquet(context.archive.fetch(ref))
+
+
+def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.DataFrame) -> RecordSetRef:
+    """Write records into the archive as an immutable record set, without holding them all in memory."""
+    with workspace(context) as folder:
+        path = folder / f"{label}.parquet"
+        records.lazy().sink_parquet(path, compression="zstd", statistics=False, maintain_order=True)
+        return context.archive.keep(case_id, label, path)
+
+
+def keep_file(context: Context, case_id: str, label: str, path: Path) -> str:
+    """Keep a file as it came, as evidence, and return its name in the archive."""
+    return context.archive.keep(case_id, label, path).name
+
+
+@contextmanager
+def workspace(context: Context) -> Iterator[Path]:
+    """Open a folder on local disk that is gone afterwards."""
+    with TemporaryDirectory(dir=context.scratch) as folder:
+        yield Path(folder)
+
+
+def movement(
+    context: Context,
+    kind: EntryKind,
+    route: tuple[Bucket | None, Bucket | None],
+    ref: RecordSetRef,
+    *,
+    revision: int = 0,
+    submission_id: str | None = None,
+    event_id: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> Movement:
+    """Return the entry that moves the records of a set, counted from the set itself."""
+    tallies = tally(scan(context, ref))
+    total = sum(tallies.values(), Tally())
+    return Movement(
+        kind,
+        *route,
+        total.records,
+        total.quantity,
+        revision=revision,
+        record_set=ref,
+        submission_id=submission_id,
+        event_id=event_id,
+        detail={**(detail or {}), BY_CODE: detail_of(tallies)},
+    )
+
+
+def tally(records: pl.LazyFrame) -> dict[str, Tally]:
+    """Count records and sum their readable quantities by the code that they are counted under."""
+    names = records.collect_schema().names()
+    code = pl.col(COUNTED_AS) if COUNTED_AS in names else pl.lit(MALFORMED_RECORD).alias(COUNTED_AS)
+    frame = records.select(code, QUANTITY).collect()
+    groups = frame.partition_by(COUNTED_AS, as_dict=True, maintain_order=True)
+    return {str(key[0]): Tally(part.height, quantities.total(part[QUANTITY])) for key, part in groups.items()}
+
+
+def numbered(frame: pl.DataFrame, *, first: int, refused_as: str) -> pl.DataFrame:
+    """Give records that were just found the columns that follow them; `first` is the first one's number."""
+    code = pl.col(CODE) if CODE in frame.columns else pl.lit(None, pl.String)
+    return frame.with_columns(
+        code.fill_null(MALFORMED_RECORD).alias(COUNTED_AS),
+        pl.int_range(first, first + frame.height, dtype=pl.Int64).alias(RECORD),
+        pl.lit(0, pl.Int64).alias(REVISION),
+        pl.col(IDENTIFIER).alias(ORIGIN),
+        pl.lit(refused_as).alias(REFUSED_AS),
+    )

@@ -1,0 +1,50 @@
+"""What Stripe knows of meters and customers at this moment, fetched for the records that are about to be judged."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from workers.pipeline.context import Context
+from workers.records.catalog import Catalog, Meter
+from workers.remedies import customers_to_look_up, metadata_queries
+
+
+@dataclass
+class Catalogs:
+    """Catalogs for the slices of one plan: each customer is asked for once."""
+
+    context: Context
+    account: str | None
+    _meters: tuple[Meter, ...] | None = None
+    _known: dict[str, bool] = field(default_factory=dict)
+    _hits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def for_records(self, frame: pl.DataFrame) -> Catalog:
+        """Return the account's meters, and those customers and metadata hits that these records make matter."""
+        meters = self._all_meters()
+        base = Catalog(meters=meters, live=True)
+        self._search(metadata_queries(frame, base, self.context.rules))
+        hits = dict(self._hits)
+        wanted = customers_to_look_up(
+            frame, Catalog(meters=meters, metadata_hits=hits, live=True), self.context.rules
+        )
+        self._look_up(wanted)
+        existing = pl.Series([customer for customer, exists in self._known.items() if exists], dtype=pl.String)
+        return Catalog(meters=meters, customers=existing, metadata_hits=hits, live=True)
+
+    def _all_meters(self) -> tuple[Meter, ...]:
+        if self._meters is None:
+            objects = self.context.stripe.list_meters(self.account)
+            self._meters = tuple(Meter.from_stripe(meter) for meter in objects)
+        return self._meters
+
+    def _look_up(self, customers: list[str]) -> None:
+        unknown = [customer for customer in customers if customer not in self._known]
+        existing = self.context.stripe.existing_customers(unknown, self.account) if unknown else set()
+        self._known |= {customer: customer in existing for customer in unknown}
+
+    def _search(self, texts: list[str]) -> None:
+        key = self.context.rules.customers.metadata_key
+        for text in texts:
+            if key is not None and text not in self._hits:
+                self._hits[text] = tuple(self.context.stripe.search_customers(key, text, self.account))

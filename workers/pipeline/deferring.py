@@ -1,0 +1,48 @@
+"""Deferred records: waiting for their time, or for what they wait for to change."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import from_text
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.movements import Bucket, EntryKind
+from workers.pipeline.book import keep, movement, records_in
+from workers.pipeline.context import Context
+from workers.records.schema import VALID_FROM
+
+RECHECK: Final = timedelta(hours=1)
+"""How often records without a known time are looked at again, such as those that wait for their meter."""
+
+
+def some_deferred_is_due(context: Context, held: HeldCase) -> bool:
+    """Whether a deferred record of the case can be planned again."""
+    due_at = next_deferred(context, held)
+    return due_at is not None and due_at <= context.clock()
+
+
+def next_deferred(context: Context, held: HeldCase) -> datetime | None:
+    """Return when the first deferred record of the case is due; None when none is deferred."""
+    deferred = records_in(context, held.case.id, Bucket.DEFERRED)
+    if deferred is None:
+        return None
+    found = deferred.select(pl.col(VALID_FROM).min(), pl.col(VALID_FROM).null_count().alias("waiting")).collect()
+    earliest, waiting = found.row(0)
+    times = [from_text(earliest)] if earliest else []
+    since = held.case.changed_at
+    return min([*times, *([since + RECHECK] if waiting else [])], default=None)
+
+
+def reopen_due(context: Context, held: HeldCase) -> None:
+    """Take the deferred records that are due back to pending, those that wait for a change along with them."""
+    deferred = records_in(context, held.case.id, Bucket.DEFERRED)
+    assert deferred is not None
+    now = context.clock().isoformat()
+    is_due = pl.col(VALID_FROM).is_null() | (
+        pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
+        <= pl.lit(now).str.to_datetime(time_zone="UTC")
+    )
+    ref = keep(context, held.case.id, "reopened", deferred.filter(is_due))
+    with held.transaction() as transaction:
+        transaction.move(movement(context, EntryKind.REOPENED, (Bucket.DEFERRED, Bucket.PENDING), ref))

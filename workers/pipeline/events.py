@@ -1,0 +1,121 @@
+"""One event, from claimed to ended: taken in, its cases carried on, and every failure ended where it can be seen.
+
+- Transient: the event waits and is tried again, `event_attempts` times.
+- Permanent: the event ends as failed, with the reason, and a person is told.
+- A worker that died over it three times: likewise, so that it cannot take the others down with it.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from workers.alerts import NextStep
+from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
+from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.logs import get_logger
+from workers.pipeline.advance import advance
+from workers.pipeline.context import Context
+from workers.pipeline.intake import take_in
+from workers.pipeline.telling import trouble
+
+log = get_logger(__name__)
+
+MAX_DEATHS: Final = 3
+_FIRST_WAIT: Final = 2.0
+_LONGEST_WAIT: Final = 900.0
+
+
+def process(context: Context, event_id: str) -> float | None:
+    """Do an event's work; return the seconds after which to try again, or None when it has ended.
+
+    Raises Conflict when it is ended already or another worker has it, LedgerUnavailable when the ledger is away.
+    """
+    event = context.ledger.events.claim(event_id, context.owner, context.lease)
+    if event.deaths >= MAX_DEATHS:
+        return _fail(context, event, f"a worker died over it {event.deaths} times")
+    try:
+        taken = take_in(context, event)
+    except (Transient, Conflict) as error:
+        return _postpone(context, event, error)
+    except (Permanent, InputUnusable) as error:
+        return _fail(context, event, str(error))
+    except LedgerUnavailable:
+        raise
+    except Exception as error:
+        log.exception("unexpected", event_id=event.id)
+        return _postpone(context, event, error)
+    state = EventState.IGNORED if taken.ignored else EventState.DONE
+    context.ledger.events.finish(event.id, context.owner, state, taken.ignored)
+    log.info(
+        "event", event_id=event.id, type=event.type, state=state, reason=taken.ignored, cases=len(taken.case_ids)
+    )
+    for case_id in taken.case_ids:
+        carry_on(context, case_id)
+    return None
+
+
+def carry_on(context: Context, case_id: str) -> float | None:
+    """Advance a case; return the seconds after which to try again where a step has to wait.
+
+    A case that another worker holds is left to it.
+    """
+    try:
+        case = advance(context, case_id)
+    except Conflict:
+        return None
+    except Transient as error:
+        return _stumble(context, case_id, error)
+    except (Permanent, InputUnusable) as error:
+        return _give_up(context, case_id, str(error))
+    except LedgerUnavailable:
+        raise
+    except Exception as error:
+        log.exception("unexpected", case_id=case_id)
+        return _stumble(context, case_id, error)
+    log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
+    return None
+
+
+def wait_before(attempt: int, error: Exception) -> float:
+    """Return the seconds before the next attempt: what the far side asked for, else doubling up to 15 minutes."""
+    asked = getattr(error, "retry_after", None)
+    return min(float(asked) if asked else _FIRST_WAIT * 2 ** min(attempt, 12), _LONGEST_WAIT)
+
+
+def _postpone(context: Context, event: StoredEvent, error: Exception) -> float | None:
+    if event.attempts >= context.settings.event_attempts:
+        return _fail(context, event, f"given up after {event.attempts} attempts: {error}")
+    wait = wait_before(event.attempts, error)
+    until = context.clock() + timedelta(seconds=wait)
+    context.ledger.events.postpone(event.id, context.owner, until, str(error))
+    log.warning("event_postponed", event_id=event.id, attempt=event.attempts, seconds=wait, error=str(error))
+    return wait
+
+
+def _fail(context: Context, event: StoredEvent, reason: str) -> None:
+    context.ledger.events.finish(event.id, context.owner, EventState.FAILED, reason)
+    step = NextStep("Mend the cause, then take the event up again.", f"metermend retry {event.id}")
+    trouble(context, event.id, f"{event.type} could not be worked on", reason, step)
+
+
+def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
+    case = context.ledger.cases.get(case_id)
+    if case is None or max(case.attempts, case.deaths) + 1 >= context.settings.event_attempts:
+        return _give_up(context, case_id, f"given up: {error}")
+    wait = wait_before(case.attempts + 1, error)
+    with (
+        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
+        held.transaction() as transaction,
+    ):
+        transaction.stumble(str(error), context.clock() + timedelta(seconds=wait))
+    log.warning("case_postponed", case_id=case_id, seconds=wait, error=str(error))
+    return wait
+
+
+def _give_up(context: Context, case_id: str, reason: str) -> None:
+    with (
+        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
+        held.transaction() as transaction,
+    ):
+        transaction.stumble(reason, None)
+    step = NextStep("Mend the cause, then carry the case on.", f"metermend retry {case_id}")
+    trouble(context, case_id, "a case cannot go on", reason, step)

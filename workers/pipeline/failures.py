@@ -1,0 +1,64 @@
+"""What a case is about, and the key that leads every notice of one failure to one case.
+
+Stripe may send two event objects for one change, and redelivers what it believes lost, so the key names the failure
+and not the event: the import set, or the meter, validation window and code.
+"""
+
+from typing import Final
+
+from workers.kernel.ledger.cases import Failure
+
+WHOLE_FILE: Final = "whole_file"
+"""A file that was refused as a whole: none of its records was taken in."""
+FAILED_RECORDS: Final = "failed_records"
+"""Rows of a file that were refused for their format; Stripe lists all of them."""
+VALIDATION_REPORT: Final = "validation_report"
+"""Well-formed records that were refused for their data; Stripe tells a count and samples."""
+
+
+def of_import_set(
+    import_set_id: str,
+    *,
+    whole: bool,
+    account: str | None,
+    livemode: bool,
+    file_name: str | None,
+    reason: str | None,
+) -> Failure:
+    """Return the failure of an import set."""
+    name = file_name or import_set_id
+    summary = f"{name} was refused: {reason}" if whole else f"rows of {name} were refused for their format"
+    return Failure(
+        key=f"import_set:{account or ''}:{import_set_id}",
+        kind=WHOLE_FILE if whole else FAILED_RECORDS,
+        livemode=livemode,
+        account=account,
+        summary=summary,
+        import_set_id=import_set_id,
+    )
+
+
+def of_report(
+    code: str,
+    *,
+    account: str | None,
+    livemode: bool,
+    meter_id: str | None,
+    event_name: str | None,
+    window_start: str,
+    window_end: str | None,
+) -> Failure:
+    """Return the failure of one code in one meter's validation window; times are RFC 3339 as Stripe wrote them."""
+    subject = event_name or meter_id or "an unknown meter"
+    return Failure(
+        key=f"report:{account or ''}:{meter_id or ''}:{window_start}:{code}",
+        kind=VALIDATION_REPORT,
+        livemode=livemode,
+        account=account,
+        summary=f"{code} on {subject}",
+        code=code,
+        meter_id=meter_id,
+        event_name=event_name,
+        window_start=window_start,
+        window_end=window_end,
+    )

@@ -1,0 +1,26 @@
+"""From an event to its cases: each type has one way in. A type that is not in the table is not ours to work on."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from workers.kernel.codes import EventType
+from workers.kernel.ledger.events import StoredEvent
+from workers.pipeline import import_sets, validation_reports
+from workers.pipeline.context import Context
+from workers.pipeline.taken import Taken
+
+INTAKE: Final[Mapping[str, Callable[[Context, StoredEvent], Taken]]] = {
+    EventType.IMPORT_SET_FAILED: import_sets.take_in,
+    EventType.IMPORT_SET_SUCCEEDED: import_sets.take_in,
+    EventType.ERROR_REPORT_TRIGGERED: validation_reports.take_in,
+    EventType.NO_METER_FOUND: validation_reports.take_in,
+}
+
+
+def take_in(context: Context, event: StoredEvent) -> Taken:
+    """Find the refused records behind an event and write them into the book of their cases.
+
+    Calling it again for the same event, or for another event about the same failure, adds nothing. Raises Transient
+    and Permanent as Stripe, the sources and the archive do.
+    """
+    return INTAKE[event.type](context, event)

@@ -1,0 +1,167 @@
+"""Events about records that Stripe refused for their data: a count and samples, per meter, window and code.
+
+The samples carry identifiers only, so their rows are looked up: first among our own submissions, whose refusals
+belong to the case that they came from, then in the sender's usage files. What Stripe counts but does not name is
+never guessed at: it is counted, and put before a person.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import to_text
+from workers.kernel.errors import Permanent
+from workers.kernel.ledger.cases import Failure, HeldCase
+from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.movements import Bucket, Movement, RecordSetRef
+from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.book import DATA, records_in, scan
+from workers.pipeline.context import Context
+from workers.pipeline.failures import of_report
+from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside
+from workers.pipeline.seen import Unlocated, take_in_seen
+from workers.pipeline.taken import Taken
+from workers.records.schema import IDENTIFIER, MAX_AGE, REASON, SUGGESTION
+from workers.reports.error_report import CodeErrors, ErrorReport, read
+
+NOT_SAMPLED: Final = "not_sampled"
+NOT_IN_SOURCES: Final = "not_in_sources"
+AMBIGUOUS_IN_SOURCES: Final = "ambiguous_in_sources"
+PERHAPS_REFUSED: Final = "perhaps_refused"
+
+_HOW_TO_FIND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
+_PERHAPS: Final = (
+    "Stripe refused {unnamed} more of these {rest} without naming them: compare with the meter's summaries."
+)
+
+
+def take_in(context: Context, event: StoredEvent) -> Taken:
+    """Fetch the whole event and its meter, and take in each code's records.
+
+    Raises Permanent when the event names no error at all.
+    """
+    full = context.stripe.fetch_event(event.id, event.account)
+    meter_id = read(full).meter_id
+    meter = context.stripe.fetch_meter(meter_id, event.account) if meter_id else None
+    report = read(full, meter)
+    if not report.errors:
+        raise Permanent(f"{event.id} reports no error that could be read: {'; '.join(report.oddities)}")
+    cases = [case_id for errors in report.errors for case_id in _take_in_errors(context, event, report, errors)]
+    return Taken(tuple(dict.fromkeys(cases)))
+
+
+def _take_in_errors(context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Iterator[str]:
+    """Take in one code's records and yield the cases that they belong to."""
+    failure = _failure(event, report, errors)
+    samples = _samples(errors)
+    ours = our_records(context, report.event_name, samples)
+    for submission, refused in ours:
+        unnamed = _unnamed(errors, samples) if refused.height == samples.height else 0
+        _refuse_ours(context, event, failure.key, submission, refused, unnamed)
+        yield submission.case_id
+    named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]
+    others = samples.filter(~pl.col(IDENTIFIER).is_in(named))
+    if not ours or not others.is_empty():
+        yield _take_in_theirs(context, event, failure, others, _unnamed(errors, samples))
+
+
+def _failure(event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Failure:
+    names = [sample.event_name for sample in errors.samples if sample.event_name]
+    return of_report(
+        errors.code,
+        account=event.account,
+        livemode=event.livemode,
+        meter_id=report.meter_id,
+        event_name=report.event_name or (names[0] if len(set(names)) == 1 else None),
+        window_start=to_text(report.window_start) if report.window_start else event.id,
+        window_end=to_text(report.window_end) if report.window_end else None,
+    )
+
+
+def _samples(errors: CodeErrors) -> pl.DataFrame:
+    """Return the named records as REFUSAL_SCHEMA, each once."""
+    rows = [(s.identifier, errors.code, s.message) for s in errors.samples if s.identifier]
+    return pl.DataFrame(rows, schema=REFUSAL_SCHEMA, orient="row").unique(IDENTIFIER, maintain_order=True)
+
+
+def _unnamed(errors: CodeErrors, samples: pl.DataFrame) -> int:
+    """Return how many refused records the event counts but does not name."""
+    return max(0, (errors.error_count or 0) - samples.height)
+
+
+def our_records(
+    context: Context, event_name: str | None, samples: pl.DataFrame
+) -> list[tuple[Submission, pl.DataFrame]]:
+    """Return those samples that we sent ourselves, with the submission that carried them."""
+    wanted = samples.lazy()
+    found = []
+    for submission in context.ledger.submissions.since(context.clock() - MAX_AGE - timedelta(days=1)):
+        if event_name is not None and event_name not in submission.event_names:
+            continue
+        ref = RecordSetRef(submission.record_set, submission.record_set_sha256)
+        sent = scan(context, ref).select(IDENTIFIER)
+        mine = wanted.join(sent, on=IDENTIFIER, how="semi", maintain_order="left").collect()
+        if not mine.is_empty():
+            found.append((submission, mine))
+    return found
+
+
+def _refuse_ours(
+    context: Context,
+    event: StoredEvent,
+    failure_key: str,
+    submission: Submission,
+    refused: pl.DataFrame,
+    unnamed: int,
+) -> None:
+    """Take refused records of a submission back into their case; once, however often Stripe tells it."""
+    if _is_taken_in(context, submission.case_id, failure_key):
+        return
+    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        moves = [
+            *refuse(
+                context, held, submission, refused, refused_as=DATA, failure_key=failure_key, event_id=event.id
+            ),
+            *_set_aside_unnamed(context, held, submission, refused, unnamed, failure_key),
+        ]
+        with held.transaction() as transaction:
+            for move in moves:
+                transaction.move(move)
+            transaction.wake(context.clock())
+
+
+def _is_taken_in(context: Context, case_id: str, failure_key: str) -> bool:
+    entries = context.ledger.queries.entries(case_id)
+    return any(entry.detail.get("failure") == failure_key for entry in entries)
+
+
+def _set_aside_unnamed(
+    context: Context, held: HeldCase, submission: Submission, refused: pl.DataFrame, unnamed: int, key: str
+) -> Iterator[Movement]:
+    """Stripe refused more of the submission than it named, so none of the rest can count as arrived."""
+    standing = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
+    if not unnamed or standing is None:
+        return
+    rest = standing.select(IDENTIFIER).join(refused.lazy(), on=IDENTIFIER, how="anti").collect()
+    reasons = rest.with_columns(
+        pl.lit(PERHAPS_REFUSED).alias(REASON),
+        pl.lit(_PERHAPS.format(unnamed=unnamed, rest=rest.height)).alias(SUGGESTION),
+    )
+    yield from set_aside(context, held, submission, reasons, failure_key=key)
+
+
+def _take_in_theirs(
+    context: Context, event: StoredEvent, failure: Failure, samples: pl.DataFrame, unnamed: int
+) -> str:
+    """Open the case of records that the sender sent himself, with those that his usage files hold."""
+    found = context.sources.find(samples[IDENTIFIER])
+    located = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    counts = {
+        NOT_SAMPLED: unnamed,
+        NOT_IN_SOURCES: len(found.missing),
+        AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
+    }
+    unlocated = Unlocated({reason: count for reason, count in counts.items() if count}, _HOW_TO_FIND)
+    return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)

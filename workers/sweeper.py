@@ -1,0 +1,62 @@
+"""Finishing what crashed or was never started.
+
+1. Events that nobody works on though they are due: their job was lost with Redis, or their worker died.
+2. Cases that are due: a confirmation window has passed, a deferred record is valid, a worker died, a wait is over.
+3. Events of the wrong mode, which the web only stores: a person is told once.
+
+Due times lie in the ledger, so a sweep is safe to run anywhere, any number of times; a hint that is given twice
+finds the row taken.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from workers.alerts import NextStep
+from workers.kernel.clock import from_text, to_text
+from workers.kernel.envelope import LIVEMODE_MISMATCH
+from workers.kernel.logs import get_logger
+from workers.pipeline.context import Context
+from workers.pipeline.telling import trouble
+
+log = get_logger(__name__)
+
+BATCH: Final = 500
+QUIET: Final = timedelta(seconds=10)
+"""A row that became due this recently is probably in the queue already."""
+_MISMATCH: Final = "livemode_mismatch_told"
+
+
+def sweep(context: Context, *, quiet: timedelta = QUIET) -> int:
+    """Hint at everything that is due and return how many hints were given.
+
+    Raises Transient while Redis is away and LedgerUnavailable while the ledger is; the next sweep does the rest.
+    """
+    events = context.ledger.events.due(BATCH, quiet=quiet)
+    for event_id, attempts in events:
+        context.queue.enqueue_event(event_id, attempts)
+    cases = context.ledger.cases.due(BATCH)
+    for case_id, version in cases:
+        context.queue.enqueue_case(case_id, version)
+    _tell_mismatches(context)
+    if events or cases:
+        log.info("swept", events=len(events), cases=len(cases))
+    return len(events) + len(cases)
+
+
+def _tell_mismatches(context: Context) -> None:
+    told = context.ledger.checkpoints.get(_MISMATCH)
+    since = from_text(told) if told else datetime.min.replace(tzinfo=context.clock().tzinfo)
+    found = context.ledger.events.ignored_since(LIVEMODE_MISMATCH, since)
+    if not found:
+        return
+    newest, count = found
+    trouble(
+        context,
+        "livemode",
+        f"{count} events of the other mode arrived",
+        "They are stored and ignored: the API key's mode and the event destination's mode differ.",
+        NextStep(
+            "Give the live key to the live destination and the test key to the sandbox's.", "metermend doctor"
+        ),
+    )
+    context.ledger.checkpoints.save(_MISMATCH, to_text(newest))
