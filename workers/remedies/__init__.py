@@ -6,8 +6,20 @@ Start with `no_meter` (the plainest remedy), then `repair.repair_frame` (records
 `registry.REMEDIES`, and name its aspect in `records.diagnosis`. A code without a remedy is quarantined.
 """
 
+from workers.remedies.lookups import customers_to_look_up, metadata_queries
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Remedy
+from workers.remedies.repair import repair_frame
 from workers.remedies.rules import Rules, load_rules, parse_rules
 
-__all__ = ["REMEDIES", "Context", "Remedy", "Rules", "load_rules", "parse_rules"]
+__all__ = [
+    "REMEDIES",
+    "Context",
+    "Remedy",
+    "Rules",
+    "customers_to_look_up",
+    "load_rules",
+    "metadata_queries",
+    "parse_rules",
+    "repair_frame",
+]

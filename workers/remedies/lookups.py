@@ -1,4 +1,4 @@
-"""What is worth asking Stripe before records are repaired: which customers exist, and whose metadata names another id.
+"""What is worth asking Stripe before records are repaired: which customers exist, and whose metadata fits.
 
 The answers go into the `Catalog`. More is asked for than may be used, since whether a record is refused for its
 customer alone is only known afterwards; each distinct text is asked for once.
@@ -10,7 +10,8 @@ from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.remedies.meter_event_no_customer_defined import candidate_ids, ruled_customers
 from workers.remedies.remedy import translate
-from workers.remedies.rules import Rules
+from workers.remedies.rules import ALIAS, Rules
+from workers.remedies.treatment import MAX_ROUNDS
 
 _STRIPE_ID = r"^(cus|acct)_[A-Za-z0-9_]+$"
 _LONGEST_ID = 255
@@ -23,15 +24,16 @@ def customers_to_look_up(frame: pl.DataFrame, catalog: Catalog, rules: Rules) ->
     what other columns or rules offer where no customer is given.
     """
     resolved = catalog.resolve(frame)
-    given = bare_text(pl.col(CUSTOMER_ID))
-    texts = _distinct(resolved, given, *candidate_ids(resolved, catalog), *ruled_customers(resolved, rules))
-    aliased = _followed(_with_raw(texts, resolved), rules.customer_aliases)
-    hits = pl.Series([hits[0] for hits in catalog.metadata_hits.values() if len(hits) == 1], dtype=pl.String)
-    wanted = pl.concat([texts, aliased, hits.alias(texts.name)]).unique()
+    offered = (*candidate_ids(resolved, catalog), *ruled_customers(resolved, rules))
+    texts = _distinct(resolved, pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID)), *offered)
+    hits = [hits[0] for hits in catalog.metadata_hits.values() if len(hits) == 1]
+    wanted = pl.concat([_with_targets(texts, rules), pl.Series("text", hits, dtype=pl.String)]).unique()
+    possible = wanted.to_frame().filter(
+        (bare_text(pl.col("text")) == pl.col("text")) & (pl.col("text").str.len_chars() <= _LONGEST_ID)
+    )
     known = catalog.known_customers
-    if known is not None:
-        wanted = wanted.filter(~wanted.is_in(known[CUSTOMER_ID].implode()))
-    return wanted.filter(wanted.str.len_chars() <= _LONGEST_ID).sort().to_list()
+    unknown = possible if known is None else possible.join(known, left_on="text", right_on=CUSTOMER_ID, how="anti")
+    return unknown["text"].sort().to_list()
 
 
 def metadata_queries(frame: pl.DataFrame, catalog: Catalog, rules: Rules) -> list[str]:
@@ -42,6 +44,22 @@ def metadata_queries(frame: pl.DataFrame, catalog: Catalog, rules: Rules) -> lis
     if rules.customers.metadata_key is None:
         return []
     texts = _distinct(catalog.resolve(frame), bare_text(pl.col(CUSTOMER_ID)))
-    aliases = rules.customer_aliases["alias"]
+    aliases = rules.customer_aliases[ALIAS]
     foreign = texts.filter(~texts.str.contains(_STRIPE_ID) & ~texts.is_in(aliases.implode()))
     return foreign.sort().to_list()
+
+
+def _distinct(rows: pl.DataFrame, *texts: pl.Expr) -> pl.Series:
+    """Return the distinct texts that are not blank."""
+    columns = [rows.select(text.cast(pl.String).alias("text")).to_series() for text in texts]
+    distinct = pl.concat(columns).drop_nulls().unique()
+    return distinct.filter(distinct != "")
+
+
+def _with_targets(texts: pl.Series, rules: Rules) -> pl.Series:
+    """Return the texts and what their aliases lead to, as far as the remedies would follow them."""
+    reached = frontier = texts
+    for _ in range(MAX_ROUNDS):
+        frontier = translate(frontier.to_frame(), pl.col("text"), rules.customer_aliases).drop_nulls().alias("text")
+        reached = pl.concat([reached, frontier])
+    return reached

@@ -11,11 +11,11 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Code
-from workers.records.catalog import CUSTOMER_ID
+from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.records.schema import PAYLOAD_PREFIX, SOURCE, original_columns
 from workers.remedies.remedy import Context, Remedy, offer, sentence
-from workers.remedies.rules import MissingCustomer
+from workers.remedies.rules import MissingCustomer, Rules
 
 _FORM: Final = r"^(cus|acct)_[A-Za-z0-9_]+$"
 _KNOWN_KEYS: Final = frozenset(
@@ -37,17 +37,16 @@ _KNOWN_KEYS: Final = frozenset(
 
 def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Copy the id to the meter's key."""
-    ruled = [("source_rule", _ruled(rule, rows)) for rule in context.rules.customers.missing]
-    candidates = _candidates(rows, context)
+    candidates = _candidates(rows, context.catalog)
     lone = pl.when(candidates.list.len() == 1).then(candidates.list.first())
+    offers = [*(("source_rule", text) for text in ruled_customers(rows, context.rules)), ("known_key", lone)]
     blank = bare_text(pl.col(CUSTOMER_ID)).fill_null("") == ""
-    offers = [(how, pl.when(blank).then(text)) for how, text in (*ruled, ("known_key", lone))]
-    return offer(rows, CUSTOMER_ID, *offers)
+    return offer(rows, CUSTOMER_ID, *((how, pl.when(blank).then(text)) for how, text in offers))
 
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     """Name the candidates, or the rule that would help."""
-    candidates = _candidates(rows, context)
+    candidates = _candidates(rows, context.catalog)
     several = pl.when(candidates.list.len() > 1).then(candidates.list.join(" or "))
     return sentence(
         rows,
@@ -58,29 +57,35 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     )
 
 
-def _ruled(rule: MissingCustomer, rows: pl.DataFrame) -> pl.Expr:
-    covered = pl.col(SOURCE).is_in([name for name in rows[SOURCE].unique() if name and rule.covers(name)])
-    if rule.constant is not None:
-        return pl.when(covered).then(pl.lit(rule.constant))
-    return (
-        pl.when(covered).then(_filled(str(rule.column))) if rule.column in rows.columns else pl.lit(None, pl.String)
-    )
+def ruled_customers(rows: pl.DataFrame, rules: Rules) -> list[pl.Expr]:
+    """Return what each rule on missing customers offers to each record, in the order of the rules."""
+    sources = rows[SOURCE].drop_nulls().unique().to_list()
+    return [
+        pl.when(pl.col(SOURCE).is_in([name for name in sources if rule.covers(name)])).then(_offered(rule, rows))
+        for rule in rules.customers.missing
+    ]
 
 
-def _filled(column: str) -> pl.Expr:
-    return pl.when(bare_text(pl.col(column)) != "").then(pl.col(column))
-
-
-def _candidates(rows: pl.DataFrame, context: Context) -> pl.Expr:
-    """Return the distinct ids that stand under the known keys, as a list per record."""
-    keys = {name.removeprefix(PAYLOAD_PREFIX) for name in context.catalog.customer_columns} | _KNOWN_KEYS
+def candidate_ids(rows: pl.DataFrame, catalog: Catalog) -> list[pl.Expr]:
+    """Return, for each known key, the id that stands under it, or null."""
+    keys = {name.removeprefix(PAYLOAD_PREFIX) for name in catalog.customer_columns} | _KNOWN_KEYS
     columns = [name for name in original_columns(rows.columns) if name.removeprefix(PAYLOAD_PREFIX).lower() in keys]
-    ids = [pl.when(bare_text(pl.col(name)).str.contains(_FORM)).then(bare_text(pl.col(name))) for name in columns]
-    return (
-        pl.concat_list(ids).list.drop_nulls().list.unique(maintain_order=True)
-        if ids
-        else pl.lit([], pl.List(pl.String))
-    )
+    ids = [bare_text(pl.col(name)) for name in columns]
+    return [pl.when(text.str.contains(_FORM)).then(text) for text in ids]
+
+
+def _offered(rule: MissingCustomer, rows: pl.DataFrame) -> pl.Expr:
+    if rule.constant is not None:
+        return pl.lit(rule.constant)
+    if rule.column not in rows.columns:
+        return pl.lit(None, pl.String)
+    return pl.when(bare_text(pl.col(rule.column)) != "").then(rule.column)
+
+
+def _candidates(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:
+    """Return the distinct ids that stand under the known keys, as a list per record."""
+    ids = candidate_ids(rows, catalog)
+    return pl.concat_list(ids).list.drop_nulls().list.unique(maintain_order=True)
 
 
 NO_CUSTOMER_DEFINED = Remedy(Code.NO_CUSTOMER_DEFINED, mend, advise)

@@ -79,15 +79,15 @@ def repair_frame(
 ) -> pl.DataFrame:
     """Return the canonical frame in its order with `PLAN_COLUMNS` and `FAULTS`, repaired where it can be.
 
-    `now` is aware and decides which times Stripe takes. `resubmit_valid=False` says that Stripe refused every record
-    of the frame, also those without a `CODE`. Columns of the caller's own are carried along.
+    `now` is aware and decides which times Stripe takes. `resubmit_valid=False` says that Stripe refused every
+    record of the frame, also those without a `CODE`. Columns of the caller's own are carried along.
     """
     context = circumstances(catalog, rules, now, repeated_rows)
     return examine(frame, context, resubmit_valid=resubmit_valid).merged()
 
 
 def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True) -> Examined:
-    """Repair a canonical frame like `repair_frame`, but leave sound and treated records apart."""
+    """Do what `repair_frame` does, but leave sound and treated records apart."""
     frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE)
     if not resubmit_valid:
         frame = frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))

@@ -29,7 +29,7 @@ Rounding = Literal["half_even", "half_up", "half_down", "up", "down", "ceiling",
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise ValueError(f"{name!r} is no IANA time zone") from error
     return name
 
@@ -251,4 +251,7 @@ def _refuse_doubles(section: str, meters: list[str], where: str) -> None:
 def _first_problem(error: ValidationError) -> str:
     problem: Any = error.errors()[0]
     key = ".".join(str(step) for step in problem["loc"])
-    return f"{key or 'the rules'}: {problem['msg'].removeprefix('Value error, ')}"
+    message = (
+        "no such rule" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+    )
+    return f"{key}: {message}"

@@ -26,7 +26,8 @@ MENDED: Final = "@mended"
 HOWS: Final = "@hows"
 """The ways in which a record was changed, comma-separated, in order."""
 
-_MAX_ROUNDS: Final = 4
+MAX_ROUNDS: Final = 4
+"""Remedies that one aspect of a record may need in a row; aliases that lead in a circle end here."""
 _TREAT: Final = "@treat"
 
 
@@ -43,7 +44,7 @@ def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataF
     stated = pl.when(pl.col(CODE).is_in([code for code, of in ASPECT_OF_CODE.items() if of == aspect])).then(CODE)
     pending = work.with_columns(pl.coalesce(_fault_code(aspect), stated).alias(_TREAT))
     settled = []
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         settled.append(pending.filter(pl.col(_TREAT).is_null()))
         pending = pending.filter(pl.col(_TREAT).is_not_null())
         if pending.is_empty():
