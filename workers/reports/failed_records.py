@@ -1,0 +1,111 @@
+"""Failed-records files: which columns say what went wrong, and which code a message stands for.
+
+Stripe publishes no schema of these files (Stripe docs, "Record usage in bulk": the complete list of failed records
+with detailed error descriptions), so the columns are recognised by their names, and can be declared instead
+(`ReadOptions`). Messages become codes only where the text is certain: Stripe's own examples, or the code itself in
+the text. Any other message is a refusal for form, `malformed_record`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.kernel.errors import FileUnusable
+from workers.records.layout import Layout, ReadOptions
+from workers.records.schema import CODE, EVENT_NAME, MESSAGE, REQUIRED_COLUMNS, ROW, is_payload
+
+ALREADY_EXISTS: Final = "event_already_exists"
+"""Our word for a row whose identifier Stripe has already taken in: held, so never to be sent again."""
+
+_CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)?[ _-]?(code|type)$")
+_MESSAGE_HEADER: Final = re.compile(r"(?i)error|reason|message|failure")
+_ROW_HEADER: Final = re.compile(r"(?i)^(row|line|record)([ _-]?(number|no|num|index))?$")
+
+_MESSAGES: Final = {
+    r"^Customer mapping key .+ not found in payload": Code.NO_CUSTOMER_DEFINED,
+    r"^No meter was found matching event_name ": Code.NO_METER,
+    r"^The value in the event payload can have at most .+ digits": Code.VALUE_TOO_MANY_DIGITS,
+    r"^An event already exists with identifier ": ALREADY_EXISTS,
+}
+"""Texts of Stripe's examples: Stripe docs, "Record usage in bulk"; changelog of 2026-04-22; stripe-python."""
+
+
+@dataclass(frozen=True)
+class FailureColumns:
+    """The columns of a failed-records file that are Stripe's: its code, its message, and the row in the original."""
+
+    code: str | None = None
+    message: str | None = None
+    row: str | None = None
+
+
+def recognise(layout: Layout, options: ReadOptions | None = None) -> FailureColumns | None:
+    """Return the failure columns of a file, or null when it is a usage file.
+
+    Declared columns win. A file without a column for a code or a message is a usage file. Raises FileUnusable when a
+    declared column is missing, or when the file names failures but does not repeat the records.
+    """
+    options = options or ReadOptions()
+    columns = [layout.renames.get(name, name) for name in layout.columns]
+    declared = (options.code_column, options.error_column, options.row_column)
+    for name in filter(None, declared):
+        if name not in columns:
+            raise FileUnusable(
+                f"there is no column {name!r}", where=layout.name, mend=f"it has {', '.join(columns)}"
+            )
+    found = _found(columns, options)
+    if found.code is None and found.message is None:
+        return None
+    if EVENT_NAME not in columns:
+        raise FileUnusable(
+            "it tells failures but does not repeat the records",
+            where=layout.name,
+            mend="repair the file that was uploaded instead",
+        )
+    return found
+
+
+def annotate(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
+    """Add `CODE` and `MESSAGE` to the records of a failed-records file; no `CODE` is null."""
+    given = _text(frame, columns.code)
+    message = _text(frame, columns.message)
+    code = pl.coalesce(_as_code(given), _code_of_message(message), given, pl.lit(MALFORMED_RECORD))
+    return frame.with_columns(code.alias(CODE), message.alias(MESSAGE))
+
+
+def with_original_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
+    """Put the row of the original file into `ROW`, where the failed-records file gives one."""
+    row = _text(frame, columns.row).cast(pl.Int64, strict=False)
+    return frame.with_columns(pl.coalesce(row, ROW).alias(ROW))
+
+
+def _found(columns: Sequence[str], options: ReadOptions) -> FailureColumns:
+    free = [name for name in columns if name not in REQUIRED_COLUMNS and not is_payload(name)]
+    code = options.code_column or next(filter(_CODE_HEADER.search, free), None)
+    messages = [name for name in free if name != code]
+    return FailureColumns(
+        code=code,
+        message=options.error_column or next(filter(_MESSAGE_HEADER.search, messages), None),
+        row=options.row_column or next(filter(_ROW_HEADER.search, free), None),
+    )
+
+
+def _text(frame: pl.DataFrame, column: str | None) -> pl.Expr:
+    if column is None or column not in frame.columns:
+        return pl.lit(None, pl.String)
+    text = pl.col(column).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def _as_code(text: pl.Expr) -> pl.Expr:
+    return pl.when(text.is_in([*Code, MALFORMED_RECORD])).then(text)
+
+
+def _code_of_message(message: pl.Expr) -> pl.Expr:
+    named = message.str.extract(rf"\b({'|'.join(Code)})\b")
+    known = [pl.when(message.str.contains(text)).then(pl.lit(str(code))) for text, code in _MESSAGES.items()]
+    return pl.coalesce(*known, named)
