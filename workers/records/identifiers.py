@@ -1,0 +1,68 @@
+"""Identifiers of our own: deterministic, so that a retry is the same record to Stripe and never a second one.
+
+Stripe keeps an identifier unique for at least 24 hours (stripe-python, `billing.MeterEvent`, `identifier`), of at
+most 100 characters. Revision 1 of a record has the sender's identifier; revision n has `~rn` appended to it.
+"""
+
+import hashlib
+import re
+from typing import Final
+
+import polars as pl
+
+from workers.records.schema import IDENTIFIER, MAX_IDENTIFIER_LENGTH, ROW
+
+MARK: Final = "~r"
+REVISED: Final = re.compile(r"(?s)(.+)~r([2-9]|[1-9][0-9]{1,3})")
+LONGEST_ORIGIN: Final = MAX_IDENTIFIER_LENGTH - len("~r9999")
+
+
+def source_digest(source: str) -> str:
+    """Return what stands for a source in the identifiers made for its records: 24 hex digits of its sha256."""
+    return hashlib.sha256(source.encode()).hexdigest()[:24]
+
+
+def with_identifiers(source: str) -> pl.Expr:
+    """Return the identifier of each record, or `mm-<digest of source>-<row>` where the sender gave none.
+
+    `source` has to name the content, not only the file: an import set's id, a file id, or a digest. Two files that
+    share a name would otherwise share identifiers, and Stripe would take one record for the other.
+    """
+    made = pl.concat_str(pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String))
+    return (
+        pl.when(pl.col(IDENTIFIER).str.strip_chars() == "").then(None).otherwise(pl.col(IDENTIFIER)).fill_null(made)
+    )
+
+
+def origin_of(identifier: str) -> tuple[str, int]:
+    """Return the origin's identifier and the revision that an identifier stands for: `("a", 3)` for `a~r3`."""
+    revised = REVISED.fullmatch(identifier)
+    return (revised[1], int(revised[2])) if revised else (identifier, 1)
+
+
+def revision_identifier(identifier: str, revision: int) -> str:
+    """Return the identifier of the record's given revision, whatever revision `identifier` stands for.
+
+    At most 100 characters for a revision up to 9999: of a longer origin 64 hex digits of its sha256 stand in.
+    """
+    origin, _ = origin_of(identifier)
+    if revision == 1:
+        return origin
+    if len(origin) > LONGEST_ORIGIN:
+        origin = "mm-" + hashlib.sha256(origin.encode()).hexdigest()
+    return f"{origin}{MARK}{revision}"
+
+
+def next_revisions(identifier: pl.Expr) -> pl.Expr:
+    """Return the identifier of the revision after the one that each identifier stands for.
+
+    Only identifiers that are revisions already or too long for a mark go through Python.
+    """
+    odd = identifier.str.contains(MARK, literal=True) | (identifier.str.len_chars() > LONGEST_ORIGIN)
+    by_hand = pl.when(odd).then(identifier).map_elements(_next_revision, return_dtype=pl.String)
+    return pl.when(odd).then(by_hand).otherwise(pl.concat_str(identifier, pl.lit(f"{MARK}2")))
+
+
+def _next_revision(identifier: str) -> str:
+    _, revision = origin_of(identifier)
+    return revision_identifier(identifier, revision + 1)
