@@ -6,8 +6,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from workers.kernel.objects.directory import disk_error
+
+UNFINISHED_SECONDS: Final = 3600.0
+"""What is being written has a name with a dot; after this long, who wrote it is dead."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class FileCache:
         Raises Transient when the disk is full.
         """
         path = self.directory / name
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
+        temporary = self.directory / f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -51,11 +55,13 @@ class FileCache:
         """Remove the copies used longest ago until the bound holds; those named in `keep` stay."""
         copies = sorted(self._copies(), key=lambda copy: copy[0])
         excess = sum(size for _, size, _ in copies) - self.max_bytes
-        newest = time.time() - self.spare_seconds
+        now = time.time()
         for used, size, path in copies:
             if excess <= 0:
                 return
-            if used < newest and path.relative_to(self.directory).as_posix() not in keep:
+            name = path.relative_to(self.directory).as_posix()
+            spare_seconds = UNFINISHED_SECONDS if name.startswith(".") else self.spare_seconds
+            if used < now - spare_seconds and name not in keep:
                 path.unlink(missing_ok=True)
                 excess -= size
 

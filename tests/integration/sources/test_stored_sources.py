@@ -1,0 +1,182 @@
+"""The real usage sources under the conditions of service: new files, bad files, a small cache, other processes."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import FrozenClock
+from workers.kernel.errors import Permanent
+from workers.records.schema import IDENTIFIER, VALUE
+from workers.sources import StoredUsageSources
+
+HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value\n"
+
+
+def usage(*identifiers: str, value: str = "1") -> bytes:
+    rows = (f"{identifier},1795250000,tokens,cus_1,{value}\n" for identifier in identifiers)
+    return (HEADER + "".join(rows)).encode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "usage").mkdir()
+    return tmp_path / "usage"
+
+
+@pytest.fixture
+def sources(folder: Path, tmp_path: Path) -> StoredUsageSources:
+    return StoredUsageSources([str(folder)], tmp_path / "cache")
+
+
+def cached(tmp_path: Path, kind: str) -> list[Path]:
+    return sorted((tmp_path / "cache").rglob(f"*.{kind}"))
+
+
+def test_a_file_that_has_just_arrived_is_searched_at_once(folder: Path, sources: StoredUsageSources) -> None:
+    (folder / "one.csv").write_bytes(usage("a"))
+    assert sources.find(["a", "b"]).missing == ("b",)
+    (folder / "two.csv").write_bytes(usage("b"))
+    assert sources.find(["a", "b"]).records.height == 2
+
+
+def test_a_file_that_was_rewritten_is_read_anew(folder: Path, sources: StoredUsageSources) -> None:
+    (folder / "one.csv").write_bytes(usage("a", value="1"))
+    assert sources.find(["a"]).records[VALUE].to_list() == ["1"]
+    (folder / "one.csv").write_bytes(usage("a", "b", value="22"))
+    found = sources.find(["b"])
+    assert found.records[VALUE].to_list() == ["22"]
+
+
+def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) -> None:
+    """Else a repaired record would be found beside its original and both be taken for ambiguous."""
+    (folder / "metermend-case_1-1.csv").write_bytes(usage("a", value="2"))
+    (folder / "one.csv").write_bytes(usage("a"))
+    found = sources.find(["a"])
+    assert found.records[VALUE].to_list() == ["1"]
+    assert sources.file("metermend-case_1-1.csv") is None
+
+
+def test_files_beyond_the_look_back_are_left_alone(folder: Path, tmp_path: Path, clock: FrozenClock) -> None:
+    sources = StoredUsageSources([str(folder)], tmp_path / "cache", clock=clock)
+    for name, days in (("old.csv", 37), ("new.csv", 35)):
+        (folder / name).write_bytes(usage(name))
+        moment = (clock() - timedelta(days=days)).timestamp()
+        os.utime(folder / name, (moment, moment))
+    assert sources.find(["old.csv", "new.csv"]).missing == ("old.csv",)
+
+
+def test_a_broken_file_is_named_and_the_others_are_searched(folder: Path, sources: StoredUsageSources) -> None:
+    """One bad export must not hide every other one, nor may it go unsaid."""
+    (folder / "bad.csv").write_bytes(bytes(range(256)) * 20)
+    (folder / "good.csv").write_bytes(usage("a"))
+    for _ in range(2):
+        found = sources.find(["a", "b"])
+        assert found.records[IDENTIFIER].to_list() == ["a"]
+        assert len(found.unusable) == 1
+        assert "bad.csv" in found.unusable[0]
+        assert "binary" in found.unusable[0]
+
+
+def test_a_readme_beside_the_usage_is_not_read(folder: Path, sources: StoredUsageSources) -> None:
+    (folder / "README.md").write_bytes(bytes(range(256)) * 20)
+    (folder / ".hidden.csv").write_bytes(bytes(range(256)) * 20)
+    assert sources.find(["a"]).unusable == ()
+
+
+def test_an_unreadable_row_does_not_hide_its_neighbours(folder: Path, sources: StoredUsageSources) -> None:
+    (folder / "one.csv").write_bytes(usage("a") + b"too,few\n" + usage("b").partition(b"\n")[2])
+    assert sources.find(["a", "b"]).records[IDENTIFIER].to_list() == ["a", "b"]
+
+
+def test_a_file_is_converted_once(folder: Path, sources: StoredUsageSources, tmp_path: Path) -> None:
+    (folder / "one.csv").write_bytes(usage("a"))
+    sources.find(["a"])
+    before = cached(tmp_path, "0")[0].stat().st_ino
+    StoredUsageSources([str(folder)], tmp_path / "cache").find(["a"])
+    assert cached(tmp_path, "0")[0].stat().st_ino == before
+
+
+def test_only_files_with_a_hit_are_read(folder: Path, sources: StoredUsageSources, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (folder / f"{name}.csv").write_bytes(usage(name))
+    sources.find(["a", "b"])
+    by_content = {pl.read_parquet(path)[IDENTIFIER][0]: path for path in cached(tmp_path, "0")}
+    by_content["b"].write_bytes(b"never read")
+    assert sources.find(["a"]).records.height == 1
+
+
+@pytest.mark.parametrize("kind", ["0", "index"])
+@pytest.mark.parametrize("damage", [b"", b"PAR1 nonsense PAR1"])
+def test_a_damaged_cache_is_made_again(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path, kind: str, damage: bytes
+) -> None:
+    """After a power cut the cache may hold empty files; a record in them is not missing."""
+    (folder / "one.csv").write_bytes(usage("a"))
+    sources.find(["a"])
+    cached(tmp_path, kind)[0].write_bytes(damage)
+    assert sources.find(["a"]).records.height == 1
+
+
+def test_a_cache_that_is_too_small_still_finds_everything(folder: Path, tmp_path: Path) -> None:
+    sources = StoredUsageSources([str(folder)], tmp_path / "cache", cache_bytes=1)
+    for number in range(6):
+        (folder / f"{number}.csv").write_bytes(usage(*(f"{number}-{row}" for row in range(200))))
+    wanted = [f"{number}-7" for number in range(6)]
+    for number in range(6):
+        assert sources.find([wanted[number]]).records[IDENTIFIER].to_list() == [wanted[number]]
+    assert len(cached(tmp_path, "0")) < 6
+
+
+def test_two_files_of_one_name_that_differ_are_not_chosen_between(
+    folder: Path, sources: StoredUsageSources
+) -> None:
+    for place, value in (("a", "1"), ("b", "2")):
+        (folder / place).mkdir()
+        (folder / place / "usage.csv").write_bytes(usage("x", value=value))
+    with pytest.raises(Permanent, match=r"several files are named usage\.csv"):
+        sources.file("usage.csv")
+    (folder / "b" / "usage.csv").write_bytes(usage("x", value="1"))
+    assert StoredUsageSources([str(folder)], folder / "cache").file("usage.csv") is not None
+
+
+def test_a_file_with_a_wrong_extension_is_found_whole(folder: Path, sources: StoredUsageSources) -> None:
+    """Its extension may be the very reason why Stripe refused it."""
+    (folder / "usage.data").write_bytes(usage("x"))
+    assert sources.file("usage.data") == folder / "usage.data"
+
+
+def test_several_processes_share_one_cache(folder: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        (folder / f"{number}.csv").write_bytes(usage(*(f"{number}-{row}" for row in range(500))))
+    script = (
+        "import sys; from pathlib import Path; from workers.sources import StoredUsageSources\n"
+        "sources = StoredUsageSources([sys.argv[1]], Path(sys.argv[2]), cache_bytes=20_000)\n"
+        "for number in list(range(5)) * 4:\n"
+        "    assert sources.find([f'{number}-499']).records.height == 1, number\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(folder), str(tmp_path / "cache")]) for _ in range(3)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+
+
+def test_building_the_sources_runs_no_polars(tmp_path: Path) -> None:
+    """A worker that forks after polars has run hangs in the child."""
+    script = (
+        "import os, sys; from pathlib import Path; from workers.sources import StoredUsageSources\n"
+        "sources = StoredUsageSources([sys.argv[1]], Path(sys.argv[2]))\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(len(sources.find(['a']).missing) - 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    started = time.monotonic()
+    command = [sys.executable, "-c", script, str(tmp_path / "usage"), str(tmp_path / "cache")]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert time.monotonic() - started < 60

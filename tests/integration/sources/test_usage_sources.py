@@ -1,0 +1,129 @@
+"""One contract for the real usage sources (directory, S3) and the double: what was billed wrong is found again."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.integration.objects.moto_s3 import BUCKET, moto_s3
+from workers.kernel.objects import open_store
+from workers.records.reader import open_file
+from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE
+from workers.sources import RecordingUsageSources, StoredUsageSources, UsageSources
+
+Build = Callable[[Mapping[str, bytes]], UsageSources]
+
+HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value\n"
+MARCH = (HEADER + "a-1,1795250000,tokens,cus_1,0100\na-2,1795250001,tokens,cus_2,1.50\n").encode()
+APRIL = json.dumps(
+    [
+        {
+            "identifier": "b-1",
+            "timestamp": 1795250002,
+            "event_name": "calls",
+            "payload": {"value": 7, "stripe_customer_id": "cus_3", "region": "eu"},
+        }
+    ]
+).encode()
+MAY = gzip.compress(
+    b'{"identifier":"c-1","timestamp":1795250003,"event_name":"calls","payload":{"value":12345678901234567890}}\n'
+)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with moto_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["directory", "s3", "recording"])
+def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    folder = tmp_path / "usage"
+
+    def on_disk(files: Mapping[str, bytes]) -> StoredUsageSources:
+        write(folder, files)
+        return StoredUsageSources([str(folder)], tmp_path / "cache")
+
+    def on_s3(files: Mapping[str, bytes]) -> StoredUsageSources:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+        store = open_store(url := f"s3://{BUCKET}/{tmp_path.name}")
+        for path in write(folder, files):
+            store.put_file(path.relative_to(folder).as_posix(), path)
+        return StoredUsageSources([url], tmp_path / "cache")
+
+    def recorded(files: Mapping[str, bytes]) -> RecordingUsageSources:
+        paths = write(folder, files)
+        frames = [usage.read(part) for usage in map(open_file, paths) for part in usage.parts()]
+        return RecordingUsageSources(pl.concat(frames, how="diagonal"), {path.name: path for path in paths})
+
+    builders: dict[str, Build] = {"directory": on_disk, "s3": on_s3, "recording": recorded}
+    return builders[request.param]
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return [folder / name for name in files]
+
+
+def test_records_are_found_in_every_shape_with_their_text_untouched(build: Build) -> None:
+    """A quantity that comes back as a float bills another amount."""
+    sources = build({"march.csv": MARCH, "in/april.json": APRIL, "may.jsonl.gz": MAY})
+    found = sources.find(["a-1", "c-1", "b-1"])
+    rows = {row[IDENTIFIER]: row for row in found.records.rows(named=True)}
+    assert set(rows) == {"a-1", "b-1", "c-1"}
+    assert rows["a-1"][VALUE] == "0100"
+    assert rows["c-1"][VALUE] == "12345678901234567890"
+    assert (rows["b-1"][CUSTOMER], rows["b-1"]["payload_region"]) == ("cus_3", "eu")
+    assert (rows["a-1"][SOURCE], rows["a-1"][ROW]) == ("march.csv", 1)
+    assert (found.missing, found.ambiguous, found.unusable) == ((), (), ())
+
+
+def test_the_frame_is_canonical(build: Build) -> None:
+    for identifiers in (["a-1"], ["nowhere"]):
+        records = build({"march.csv": MARCH}).find(identifiers).records
+        assert records.columns[-4:] == list(READER_COLUMNS)
+        assert records.schema[ROW] == pl.Int64
+        assert {str(dtype) for name, dtype in records.schema.items() if name != ROW} == {"String"}
+
+
+def test_what_stands_nowhere_is_missing(build: Build) -> None:
+    found = build({"march.csv": MARCH}).find(pl.Series(["a-2", "z-9", None, "z-9"]))
+    assert found.records[IDENTIFIER].to_list() == ["a-2"]
+    assert found.missing == ("z-9",)
+
+
+def test_an_identifier_on_rows_that_differ_is_never_chosen(build: Build) -> None:
+    """Choosing one of two quantities is guessing money."""
+    other = HEADER.encode() + b"a-1,1795250000,tokens,cus_1,0999\n"
+    found = build({"march.csv": MARCH, "other.csv": other}).find(["a-1", "a-2"])
+    assert found.records[IDENTIFIER].to_list() == ["a-2"]
+    assert found.ambiguous == ("a-1",)
+    assert found.missing == ()
+
+
+def test_the_same_row_in_two_files_counts_once(build: Build) -> None:
+    """A file that was uploaded twice must not make its records ambiguous, or be billed twice."""
+    copy = b"exported_by," + HEADER.encode() + b"night job,a-1,1795250000,tokens,cus_1,0100\n"
+    found = build({"march.csv": MARCH, "again.csv": copy}).find(["a-1"])
+    assert found.records.height == 1
+    assert found.ambiguous == ()
+
+
+def test_a_whole_file_is_found_by_its_base_name(build: Build) -> None:
+    sources = build({"in/march.csv": MARCH, "april.json": APRIL})
+    path = sources.file("somewhere/else/march.csv")
+    assert path is not None
+    assert path.read_bytes() == MARCH
+    assert sources.file("june.csv") is None
+
+
+def test_nothing_asked_is_nothing_found(build: Build) -> None:
+    found = build({"march.csv": MARCH}).find([])
+    assert (found.records.height, found.missing, found.ambiguous) == (0, (), ())

@@ -1,0 +1,159 @@
+"""Looking usage up in the sender's files, wherever they are stored."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import Clock, utc_now
+from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.logs import get_logger
+from workers.kernel.objects import open_store
+from workers.kernel.objects.cache import FileCache
+from workers.records.schema import IDENTIFIER
+from workers.sources.converted import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed
+from workers.sources.listing import Listing, SourceFile
+from workers.sources.usage_sources import Found, settle, wanted
+
+CACHE_BYTES: Final = 16 * 1024**3
+"""Bound of the converted files: some 500 million records."""
+ORIGINALS_BYTES: Final = 4 * 1024**3
+"""Bound of the copies of whole files."""
+SPARE_SECONDS: Final = 3600.0
+"""A copy of a whole file stays at least as long as a job may run."""
+
+_CONVERTERS: Final = 4
+_ATTEMPTS: Final = 3
+_log = get_logger(__name__)
+
+
+class StoredUsageSources:
+    """Searches directories and buckets by a hash index per file, so that only files with a hit are read.
+
+    `urls` are directories or `s3://bucket/prefix` and the like, as `open_store` takes them; `cache_dir` is local
+    disk that may be emptied at any time. Nothing is contacted before the first question.
+    """
+
+    def __init__(
+        self, urls: Iterable[str], cache_dir: Path, *, clock: Clock = utc_now, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._listing = Listing([open_store(url) for url in urls], clock)
+        self._converted = ConvertedFiles(cache_dir, cache_bytes)
+        self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
+
+    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+        """Look records up by their identifiers; for those that a recent listing misses, list anew.
+
+        Raises Transient and SettingsUnusable as stores do.
+        """
+        started = time.monotonic()
+        looked_up = wanted(identifiers)
+        unusable: dict[SourceFile, str] = {}
+        files = self._listing.files()
+        found = settle(looked_up, rows := self._search(files, looked_up, unusable), unusable.values())
+        if not found.missing:
+            return found
+        newer = [file for file in self._listing.files(not_before=started) if file not in set(files)]
+        rows += self._search(newer, looked_up, unusable)
+        return settle(looked_up, rows, unusable.values())
+
+    def file(self, name: str) -> Path | None:
+        """Return the sender's file of that base name where it lies on this machine, else a copy.
+
+        Raises Permanent when several files of that name differ.
+        """
+        started = time.monotonic()
+        base = PurePosixPath(name).name
+        named = _named(base, self._listing.files()) or _named(base, self._listing.files(not_before=started))
+        paths = [self._original(file) for file in named]
+        if len(paths) > 1 and len({_digest(path) for path in paths}) > 1:
+            places = ", ".join(file.location for file in named)
+            raise Permanent(f"several files are named {base} and differ, so none can be chosen: {places}")
+        return paths[-1] if paths else None
+
+    def _search(
+        self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]
+    ) -> list[pl.DataFrame]:
+        """Return every row that carries one of the identifiers, in the order of the files."""
+        rows = []
+        for file, number in self._hits(files, identifiers, unusable):
+            try:
+                rows.append(self._converted.rows(file, number, identifiers))
+            except (FileUnusable, Permanent) as error:
+                _note(file, error, unusable)
+        return rows
+
+    def _hits(
+        self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]
+    ) -> list[tuple[SourceFile, int]]:
+        """Return the files, and their parts by number, that hold one of the identifiers by its hash."""
+        for _ in range(_ATTEMPTS):
+            indexes = self._indexes(files, unusable)
+            try:
+                return _parts_with(identifiers, indexes)
+            except FileNotFoundError:
+                continue  # somebody has just emptied the cache
+            except pl.exceptions.PolarsError as error:
+                _log.warning("source_cache_damaged", error=str(error)[:200])
+                for file in indexes.values():
+                    self._converted.forget_index(file)
+        raise Transient("the cache of usage sources does not last long enough to be read", retry_after=30)
+
+    def _indexes(self, files: Sequence[SourceFile], unusable: dict[SourceFile, str]) -> dict[str, SourceFile]:
+        """Return each usable file under the path of its index; those that are new are converted first."""
+        usage = [file for file in files if file.may_be_usage and file not in unusable]
+        paths = {file: self._converted.cached_index(file) for file in usage}
+        new = [file for file, path in paths.items() if path is None]
+        if new:
+            with ThreadPoolExecutor(min(_CONVERTERS, len(new))) as pool:
+                paths |= dict(zip(new, pool.map(lambda file: self._index(file, unusable), new), strict=True))
+        return {str(path): file for file, path in paths.items() if path is not None}
+
+    def _index(self, file: SourceFile, unusable: dict[SourceFile, str]) -> Path | None:
+        try:
+            return self._converted.index(file)
+        except (FileUnusable, Permanent) as error:
+            _note(file, error, unusable)
+            return None
+
+    def _original(self, file: SourceFile) -> Path:
+        local = file.store.local_path(file.stored.key)
+        if local is not None:
+            return local
+        name = f"{file.version}/{file.stored.name}"
+        copy = self._originals.find(name)
+        if copy is None:
+            with self._originals.make(name) as path:
+                file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
+            self._originals.shrink(keep={name})
+        return copy or self._originals.directory / name
+
+
+def _note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -> None:
+    """Note a file that cannot be used, and go on without it: the others may hold what is looked for."""
+    unusable[file] = f"{file.location}: {error}"
+    _log.warning("usage_source_unusable", location=file.location, error=str(error))
+
+
+def _parts_with(identifiers: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
+    if not indexes or identifiers.is_empty():
+        return []
+    hashes = identifiers.to_frame().select(hashed(pl.col(IDENTIFIER))).to_series()
+    hits = pl.scan_parquet(list(indexes), include_file_paths="index").filter(pl.col(HASH).is_in(hashes.implode()))
+    numbers: dict[str, set[int]] = {}
+    for index, number in hits.select("index", PART).unique().collect().rows():
+        numbers.setdefault(index, set()).add(number)
+    return [(file, number) for index, file in indexes.items() for number in sorted(numbers.get(index, ()))]
+
+
+def _named(base: str, files: Iterable[SourceFile]) -> list[SourceFile]:
+    return [file for file in files if file.stored.name == base]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
