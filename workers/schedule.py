@@ -53,9 +53,9 @@ def run_until_signalled(context: Context) -> None:
 def enqueue_retries(redis: "Redis") -> None:
     """Put jobs whose backoff is over back into their queues. Raises RedisError."""
     scheduler = RQScheduler([EVENTS, FILES], connection=redis, serializer=JSONSerializer)
-    scheduler.acquire_locks()
-    scheduler.enqueue_scheduled_jobs()
-    scheduler.release_locks()
+    scheduler.acquire_locks()  # type: ignore[no-untyped-call]
+    scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
+    scheduler.release_locks()  # type: ignore[no-untyped-call]
 
 
 def _attempt(failure: str, work: Callable[[], object]) -> None:

@@ -64,6 +64,10 @@ class Archive:
         """Whether the archive holds a file of that name."""
         return self._store.head(ref.name) is not None
 
+    def location(self, ref: RecordSetRef) -> str:
+        """Return the full address of a kept file, for a person to look."""
+        return self._store.location(ref.name)
+
     def names(self, case_id: str) -> list[str]:
         """Return the names of a case's files, sorted."""
         return sorted(found.key for found in self._store.list(_folder(case_id)))

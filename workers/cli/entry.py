@@ -56,4 +56,4 @@ class _Commands(click.Group):
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="metermend")
 def main() -> None:
-    """Find every usage record that Stripe refused, repair it without guessing, and prove that it was billed once."""
+    """Find every usage record that Stripe refused, repair it without guessing, prove that it was billed once."""

@@ -17,7 +17,9 @@ from workers.kernel.settings import load
 
 
 @click.command()
-@click.option("--queue", "queues", multiple=True, type=click.Choice([EVENTS, FILES]), help="Default: both, events first.")
+@click.option(
+    "--queue", "queues", multiple=True, type=click.Choice([EVENTS, FILES]), help="Default: both, events first."
+)
 @click.option("--burst", is_flag=True, help="Stop when the queues are empty.")
 def worker(queues: tuple[str, ...], *, burst: bool) -> None:
     """Work on events and cases until stopped. Start as many as you like, on any machine."""

@@ -22,6 +22,7 @@ log = get_logger(__name__)
 MAX_DEATHS: Final = 3
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
+_BUSY_WAIT: Final = 5.0
 
 
 def process(context: Context, event_id: str) -> float | None:
@@ -31,13 +32,15 @@ def process(context: Context, event_id: str) -> float | None:
     """
     event = context.ledger.events.claim(event_id, context.owner, context.lease)
     if event.deaths >= MAX_DEATHS:
-        return _fail(context, event, f"a worker died over it {event.deaths} times")
+        _fail(context, event, f"a worker died over it {event.deaths} times")
+        return None
     try:
         taken = take_in(context, event)
     except (Transient, Conflict) as error:
         return _postpone(context, event, error)
     except (Permanent, InputUnusable) as error:
-        return _fail(context, event, str(error))
+        _fail(context, event, str(error))
+        return None
     except LedgerUnavailable:
         raise
     except Exception as error:
@@ -65,7 +68,8 @@ def carry_on(context: Context, case_id: str) -> float | None:
     except Transient as error:
         return _stumble(context, case_id, error)
     except (Permanent, InputUnusable) as error:
-        return _give_up(context, case_id, str(error))
+        _give_up(context, case_id, str(error))
+        return None
     except LedgerUnavailable:
         raise
     except Exception as error:
@@ -82,9 +86,11 @@ def wait_before(attempt: int, error: Exception) -> float:
 
 
 def _postpone(context: Context, event: StoredEvent, error: Exception) -> float | None:
-    if event.attempts >= context.settings.event_attempts:
-        return _fail(context, event, f"given up after {event.attempts} attempts: {error}")
-    wait = wait_before(event.attempts, error)
+    busy = isinstance(error, Conflict)  # another worker's lease, which ends by itself
+    if event.attempts >= context.settings.event_attempts and not busy:
+        _fail(context, event, f"given up after {event.attempts} attempts: {error}")
+        return None
+    wait = _BUSY_WAIT if busy else wait_before(event.attempts, error)
     until = context.clock() + timedelta(seconds=wait)
     context.ledger.events.postpone(event.id, context.owner, until, str(error))
     log.warning("event_postponed", event_id=event.id, attempt=event.attempts, seconds=wait, error=str(error))
@@ -100,7 +106,8 @@ def _fail(context: Context, event: StoredEvent, reason: str) -> None:
 def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
     case = context.ledger.cases.get(case_id)
     if case is None or max(case.attempts, case.deaths) + 1 >= context.settings.event_attempts:
-        return _give_up(context, case_id, f"given up: {error}")
+        _give_up(context, case_id, f"given up: {error}")
+        return None
     wait = wait_before(case.attempts + 1, error)
     with (
         context.ledger.cases.hold(case_id, context.owner, context.lease) as held,

@@ -9,7 +9,9 @@ from typing import Final
 from workers.kernel.ledger.cases import Failure
 
 WHOLE_FILE: Final = "whole_file"
-"""A file that was refused as a whole: none of its records was taken in."""
+"""A file that was refused as a whole for something that reading it has cured, such as the name of a header."""
+UNEXPLAINED_FILE: Final = "unexplained_file"
+"""A file that was refused as a whole for a reason that cannot be seen in it."""
 FAILED_RECORDS: Final = "failed_records"
 """Rows of a file that were refused for their format; Stripe lists all of them."""
 VALIDATION_REPORT: Final = "validation_report"
@@ -19,7 +21,7 @@ VALIDATION_REPORT: Final = "validation_report"
 def of_import_set(
     import_set_id: str,
     *,
-    whole: bool,
+    kind: str,
     account: str | None,
     livemode: bool,
     file_name: str | None,
@@ -27,10 +29,11 @@ def of_import_set(
 ) -> Failure:
     """Return the failure of an import set."""
     name = file_name or import_set_id
-    summary = f"{name} was refused: {reason}" if whole else f"rows of {name} were refused for their format"
+    rows = f"rows of {name} were refused for their format"
+    summary = rows if kind == FAILED_RECORDS else f"{name} was refused whole: {reason or 'no reason given'}"
     return Failure(
         key=f"import_set:{account or ''}:{import_set_id}",
-        kind=WHOLE_FILE if whole else FAILED_RECORDS,
+        kind=kind,
         livemode=livemode,
         account=account,
         summary=summary,

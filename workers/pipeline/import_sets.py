@@ -5,13 +5,27 @@ import is told by its columns: a file without a single column of a usage record 
 """
 
 import json
+from pathlib import Path
 from typing import Final
 
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD
+from workers.kernel.errors import FileUnusable
+from workers.kernel.ledger.cases import Failure
 from workers.kernel.ledger.events import StoredEvent
-from workers.pipeline.book import workspace
+from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.book import FORMAT, keep_file, scan, workspace
 from workers.pipeline.context import Context
+from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
+from workers.pipeline.imported_files import ForeignFileError, failed_rows, original_file
+from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_unnamed
+from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
+from workers.records.schema import CODE, IDENTIFIER, MESSAGE
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
+from workers.targets.files import submission_of
 
 FOREIGN: Final = "foreign_import_set"
 CLEAN: Final = "clean_import_set"
@@ -43,3 +57,119 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
         return report.source_names
     name = context.stripe.fetch_file(report.source_file_id, event.account).filename
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
+
+
+def _our_submission(context: Context, names: tuple[str, ...]) -> Submission | None:
+    known = (submission_of(name) for name in names)
+    return next((s for s in map(context.ledger.submissions.get, filter(None, known)) if s), None)
+
+
+def _take_in_verdict(
+    context: Context, event: StoredEvent, report: ImportSetReport, submission: Submission
+) -> Taken:
+    """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from."""
+    key = f"import_set:{report.import_set_id or event.id}"
+    taken = Taken((submission.case_id,))
+    if submission.import_set_id == report.import_set_id or report.status is ImportStatus.OTHER:
+        return taken
+    with workspace(context) as folder:
+        refused = _refused_of(context, event, report, submission, folder)
+    unnamed = max(0, (report.error_count or 0) - refused.height)
+    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        moves = [
+            *refuse(context, held, submission, refused, refused_as=FORMAT, failure_key=key, event_id=event.id),
+            *set_aside_unnamed(context, held, submission, refused, unnamed, failure_key=key),
+        ]
+        with held.transaction() as transaction:
+            for move in moves:
+                transaction.move(move)
+            transaction.submissions.judged(submission.id, report.import_set_id or event.id, report.status)
+            transaction.wake(context.clock())
+    return taken
+
+
+def _refused_of(
+    context: Context, event: StoredEvent, report: ImportSetReport, submission: Submission, folder: Path
+) -> pl.DataFrame:
+    """Return which records of our file Stripe refused, as REFUSAL_SCHEMA."""
+    if report.status is ImportStatus.SUCCEEDED or (
+        report.status is ImportStatus.SUCCEEDED_WITH_ERRORS and report.error_file_id is None
+    ):
+        return pl.DataFrame(schema=REFUSAL_SCHEMA)
+    if report.status is ImportStatus.FAILED:
+        sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+        reason = pl.lit(report.failed_reason, pl.String)
+        return sent.select(IDENTIFIER, pl.lit(MALFORMED_RECORD).alias(CODE), reason.alias(MESSAGE)).collect()
+    rows = list(failed_rows(context, event, report, folder))
+    frame = pl.concat(rows, how="diagonal") if rows else pl.DataFrame(schema=REFUSAL_SCHEMA)
+    return frame.select(REFUSAL_SCHEMA).drop_nulls(IDENTIFIER)
+
+
+def _take_in_rows(
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+) -> Taken:
+    """Open the case of a file of which rows were refused."""
+    failure = _failure(event, report, names, kind=FAILED_RECORDS)
+    try:
+        frames = list(failed_rows(context, event, report, folder)) if report.error_file_id else []
+    except ForeignFileError:
+        return Taken(ignored=FOREIGN)
+    except FileUnusable as error:
+        frames, advice = [], str(error)
+    else:
+        advice = "Open the import set in the Dashboard and download its error report."
+    missing = max(0, (report.error_count or 0) - sum(frame.height for frame in frames))
+    unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, advice)
+    return _opened(context, event, failure, frames, unlocated, folder)
+
+
+def _take_in_file(
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+) -> Taken:
+    """Open the case of a file that was refused whole: every record of it is to be sent again."""
+    try:
+        found = original_file(context, event, report, names, folder)
+        frames = list(found.frames()) if found else []
+    except ForeignFileError:
+        return Taken(ignored=FOREIGN)
+    except FileUnusable as error:
+        found, frames, advice = None, [], str(error)
+    else:
+        advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
+    kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
+    unlocated = Unlocated({} if frames else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}, advice)
+    return _opened(context, event, _failure(event, report, names, kind=kind), frames, unlocated, folder)
+
+
+def _failure(event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], *, kind: str) -> Failure:
+    return of_import_set(
+        report.import_set_id or event.id,
+        kind=kind,
+        account=event.account,
+        livemode=event.livemode,
+        file_name=names[0] if names else None,
+        reason=report.failed_reason,
+    )
+
+
+def _opened(
+    context: Context,
+    event: StoredEvent,
+    failure: Failure,
+    frames: list[pl.DataFrame],
+    unlocated: Unlocated,
+    folder: Path,
+) -> Taken:
+    evidence = {
+        path.stem: keep_file(context, failure.case_id, path.stem, path) for path in sorted(folder.iterdir())
+    }
+    case_id = take_in_seen(
+        context,
+        failure,
+        frames,
+        refused_as=FORMAT,
+        event_id=event.id,
+        unlocated=unlocated,
+        evidence=evidence,
+    )
+    return Taken((case_id,))

@@ -12,6 +12,8 @@ from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
 
+PERHAPS_REFUSED: Final = "perhaps_refused"
+
 REFUSAL_SCHEMA: Final = {IDENTIFIER: pl.String, CODE: pl.String, MESSAGE: pl.String}
 """What a refusal says of each record. Identifiers are those that we sent."""
 
@@ -76,3 +78,33 @@ def set_aside(
     )
     if moved.records:
         yield moved
+
+
+def set_aside_unnamed(
+    context: Context,
+    held: HeldCase,
+    submission: Submission,
+    refused: pl.DataFrame,
+    unnamed: int,
+    *,
+    failure_key: str,
+) -> Iterator[Movement]:
+    """Yield the movement that puts the rest of a submission before a person.
+
+    Stripe refused `unnamed` more of it than it named, so that none of the rest can count as arrived.
+    """
+    records = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
+    if not unnamed or records is None:
+        return
+    rest = records.select(IDENTIFIER).join(refused.lazy(), on=IDENTIFIER, how="anti").collect()
+    advice = (
+        f"Stripe refused {unnamed} more of these {rest.height} without naming them: compare with its summaries."
+    )
+    reasons = rest.with_columns(pl.lit(PERHAPS_REFUSED).alias(REASON), pl.lit(advice).alias(SUGGESTION))
+    yield from set_aside(context, held, submission, reasons, failure_key=failure_key)
+
+
+def is_taken_in(context: Context, case_id: str, failure_key: str) -> bool:
+    """Whether the case's book already has this refusal, however often Stripe tells it."""
+    entries = context.ledger.queries.entries(case_id)
+    return any(entry.detail.get("failure") == failure_key for entry in entries)

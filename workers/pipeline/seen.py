@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 
@@ -64,7 +65,8 @@ def _keep_numbered(
     context: Context, case_id: str, frames: Iterable[pl.DataFrame], refused_as: str
 ) -> RecordSetRef | None:
     with workspace(context) as folder:
-        first, parts = 0, []
+        first = 0
+        parts: list[Path] = []
         for frame in frames:
             path = folder / f"{len(parts)}.parquet"
             unread = frame.with_columns(pl.lit(None, pl.String).alias(QUANTITY))
@@ -83,8 +85,7 @@ def _quarantine_unlocated(
         return
     by_code = detail_of({failure.code or "unlocated": Tally(unlocated.records)})
     detail = {"reasons": dict(unlocated.counts), "suggestion": unlocated.suggestion, BY_CODE: by_code}
-    for kind, route in (
-        (EntryKind.SEEN, (None, Bucket.PENDING)),
-        (EntryKind.QUARANTINED, (Bucket.PENDING, Bucket.QUARANTINED)),
-    ):
-        transaction.move(Movement(kind, *route, unlocated.records, Decimal(0), event_id=event_id, detail=detail))
+    routes = ((EntryKind.SEEN, None, Bucket.PENDING), (EntryKind.QUARANTINED, Bucket.PENDING, Bucket.QUARANTINED))
+    for kind, source, to in routes:
+        move = Movement(kind, source, to, unlocated.records, Decimal(0), event_id=event_id, detail=detail)
+        transaction.move(move)

@@ -13,28 +13,24 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.cases import Failure, HeldCase
+from workers.kernel.ledger.cases import Failure
 from workers.kernel.ledger.events import StoredEvent
-from workers.kernel.ledger.movements import Bucket, Movement, RecordSetRef
+from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import DATA, records_in, scan
+from workers.pipeline.book import DATA, scan
 from workers.pipeline.context import Context
 from workers.pipeline.failures import of_report
-from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside
+from workers.pipeline.refusals import REFUSAL_SCHEMA, is_taken_in, refuse, set_aside_unnamed
 from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
-from workers.records.schema import IDENTIFIER, MAX_AGE, REASON, SUGGESTION
+from workers.records.schema import IDENTIFIER, MAX_AGE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
 
 NOT_SAMPLED: Final = "not_sampled"
 NOT_IN_SOURCES: Final = "not_in_sources"
 AMBIGUOUS_IN_SOURCES: Final = "ambiguous_in_sources"
-PERHAPS_REFUSED: Final = "perhaps_refused"
 
 _HOW_TO_FIND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
-_PERHAPS: Final = (
-    "Stripe refused {unnamed} more of these {rest} without naming them: compare with the meter's summaries."
-)
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
@@ -117,39 +113,19 @@ def _refuse_ours(
     unnamed: int,
 ) -> None:
     """Take refused records of a submission back into their case; once, however often Stripe tells it."""
-    if _is_taken_in(context, submission.case_id, failure_key):
+    if is_taken_in(context, submission.case_id, failure_key):
         return
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         moves = [
             *refuse(
                 context, held, submission, refused, refused_as=DATA, failure_key=failure_key, event_id=event.id
             ),
-            *_set_aside_unnamed(context, held, submission, refused, unnamed, failure_key),
+            *set_aside_unnamed(context, held, submission, refused, unnamed, failure_key=failure_key),
         ]
         with held.transaction() as transaction:
             for move in moves:
                 transaction.move(move)
             transaction.wake(context.clock())
-
-
-def _is_taken_in(context: Context, case_id: str, failure_key: str) -> bool:
-    entries = context.ledger.queries.entries(case_id)
-    return any(entry.detail.get("failure") == failure_key for entry in entries)
-
-
-def _set_aside_unnamed(
-    context: Context, held: HeldCase, submission: Submission, refused: pl.DataFrame, unnamed: int, key: str
-) -> Iterator[Movement]:
-    """Stripe refused more of the submission than it named, so none of the rest can count as arrived."""
-    standing = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
-    if not unnamed or standing is None:
-        return
-    rest = standing.select(IDENTIFIER).join(refused.lazy(), on=IDENTIFIER, how="anti").collect()
-    reasons = rest.with_columns(
-        pl.lit(PERHAPS_REFUSED).alias(REASON),
-        pl.lit(_PERHAPS.format(unnamed=unnamed, rest=rest.height)).alias(SUGGESTION),
-    )
-    yield from set_aside(context, held, submission, reasons, failure_key=key)
 
 
 def _take_in_theirs(

@@ -21,7 +21,8 @@ from workers.records.schema import CODE, EVENT_NAME, MESSAGE, REQUIRED_COLUMNS, 
 ALREADY_EXISTS: Final = "event_already_exists"
 """Our word for a row whose identifier Stripe has already taken in: held, so never to be sent again."""
 
-_CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)?[ _-]?(code|type)$")
+_CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)[ _-]?(code|type)$")
+_CODE_HEADER_BESIDE_MESSAGE: Final = re.compile(r"(?i)^code$")
 _MESSAGE_HEADER: Final = re.compile(r"(?i)error|reason|message|failure")
 _ROW_HEADER: Final = re.compile(r"(?i)^(row|line|record)([ _-]?(number|no|num|index))?$")
 
@@ -36,7 +37,7 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True)
 class FailureColumns:
-    """The columns of a failed-records file that are Stripe's: its code, its message, and the row in the original."""
+    """The columns of a failed-records file that are Stripe's: code, message, and row in the original."""
 
     code: str | None = None
     message: str | None = None
@@ -44,13 +45,33 @@ class FailureColumns:
 
 
 def recognise(layout: Layout, options: ReadOptions | None = None) -> FailureColumns | None:
-    """Return the failure columns of a file, or null when it is a usage file.
+    """Return the failure columns of a file that repeats the refused records, or null when it is a usage file.
 
-    Declared columns win. A file without a column for a code or a message is a usage file. Raises FileUnusable when a
-    declared column is missing, or when the file names failures but does not repeat the records.
+    Declared columns win. A file without a column for a code or a message is a usage file. Raises FileUnusable
+    when a declared column is missing, or when the file names failures but does not repeat the records.
+    """
+    found = failure_columns(layout, options)
+    if found is not None and not repeats_records(layout):
+        raise FileUnusable(
+            "it tells failures but does not repeat the records",
+            where=layout.name,
+            mend="repair the file that was uploaded instead",
+        )
+    return found
+
+
+def repeats_records(layout: Layout) -> bool:
+    """Whether the file has the records themselves, not only what was wrong with them."""
+    return EVENT_NAME in _columns(layout)
+
+
+def failure_columns(layout: Layout, options: ReadOptions | None = None) -> FailureColumns | None:
+    """Return the failure columns of a file, whether or not it repeats the records; null where it has none.
+
+    Raises FileUnusable when a declared column is missing.
     """
     options = options or ReadOptions()
-    columns = [layout.renames.get(name, name) for name in layout.columns]
+    columns = _columns(layout)
     declared = (options.code_column, options.error_column, options.row_column)
     for name in filter(None, declared):
         if name not in columns:
@@ -58,15 +79,11 @@ def recognise(layout: Layout, options: ReadOptions | None = None) -> FailureColu
                 f"there is no column {name!r}", where=layout.name, mend=f"it has {', '.join(columns)}"
             )
     found = _found(columns, options)
-    if found.code is None and found.message is None:
-        return None
-    if EVENT_NAME not in columns:
-        raise FileUnusable(
-            "it tells failures but does not repeat the records",
-            where=layout.name,
-            mend="repair the file that was uploaded instead",
-        )
-    return found
+    return None if found.code is None and found.message is None else found
+
+
+def _columns(layout: Layout) -> list[str]:
+    return [layout.renames.get(name, name) for name in layout.columns]
 
 
 def annotate(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
@@ -86,10 +103,13 @@ def with_original_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataF
 def _found(columns: Sequence[str], options: ReadOptions) -> FailureColumns:
     free = [name for name in columns if name not in REQUIRED_COLUMNS and not is_payload(name)]
     code = options.code_column or next(filter(_CODE_HEADER.search, free), None)
-    messages = [name for name in free if name != code]
+    others = [name for name in free if name != code]
+    message = options.error_column or next(filter(_MESSAGE_HEADER.search, others), None)
+    if code is None and message is not None:
+        code = next(filter(_CODE_HEADER_BESIDE_MESSAGE.search, others), None)
     return FailureColumns(
         code=code,
-        message=options.error_column or next(filter(_MESSAGE_HEADER.search, messages), None),
+        message=message,
         row=options.row_column or next(filter(_ROW_HEADER.search, free), None),
     )
 

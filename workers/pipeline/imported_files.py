@@ -1,0 +1,175 @@
+"""The files behind an import set: the failed-records file that Stripe made, and the original behind it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.errors import FileUnusable, MetermendError
+from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.settings import Settings
+from workers.pipeline.context import Context
+from workers.records.identifiers import with_identifiers
+from workers.records.layout import Layout, ReadOptions
+from workers.records.reader import open_file
+from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REQUIRED_COLUMNS, ROW, SOURCE, is_payload
+from workers.records.usage_file import UsageFile
+from workers.reports.failed_records import (
+    FailureColumns,
+    annotate,
+    failure_columns,
+    repeats_records,
+    with_original_rows,
+)
+from workers.reports.import_set import ImportSetReport
+
+MAX_ORIGINAL_BYTES: Final = 1_000_000_000
+"""The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
+CURED: Final = frozenset({
+    "header_declared", "header_renamed", "delimiter", "byte_order_mark", "encoding", "line_ends", "compressed",
+    "wrong_extension", "name_too_long", "too_large",
+})  # fmt: skip
+"""Findings of the reader about a whole file that do not stand in the file that is written from it."""
+
+
+class ForeignFileError(MetermendError):
+    """The file has no column of a usage record: another product of Stripe imported it."""
+
+
+@dataclass(frozen=True)
+class OriginalFile:
+    """The file as its sender uploaded it, under the name that Stripe knows."""
+
+    path: Path
+    name: str
+    file: UsageFile
+
+    @property
+    def explains_refusal(self) -> bool:
+        """Whether something about the file as a whole was wrong that the corrected file has no more."""
+        return any(finding.slug in CURED for finding in self.file.layout.findings)
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """Yield the records, each with an identifier."""
+        return _frames(self.file, self.name, _digest(self.path))
+
+
+def failed_rows(
+    context: Context, event: StoredEvent, report: ImportSetReport, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """Yield the refused records with Stripe's code and message.
+
+    The failed-records file is downloaded into `folder`; where it does not repeat the records they are taken from
+    the original by their row numbers. Raises FileUnusable, and ForeignFileError when the import was not of usage.
+    """
+    assert report.error_file_id is not None
+    limit = context.settings.failed_records_max_bytes
+    path = _download(context, event, report.error_file_id, folder, "failed-records", limit)
+    options = _options(context.settings)
+    file = open_file(path, options)
+    columns = failure_columns(file.layout, options)
+    if not repeats_records(file.layout):
+        if columns is None or columns.row is None:
+            raise _foreign_or_unusable(file.layout)
+        yield from _rows_of_original(context, event, report, folder, file, columns)
+        return
+    name = report.source_names[0] if report.source_names else file.layout.name
+    for frame in _frames(file, name, _digest(path)):
+        yield frame if columns is None else with_rows(annotate(frame, columns), columns)
+
+
+def original_file(
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+) -> OriginalFile | None:
+    """Return the file that was imported: from Stripe, else from the sender's sources; None when it is in neither.
+
+    Raises FileUnusable, and ForeignFileError when it is no usage file.
+    """
+    path = _fetch_original(context, event, report, names, folder)
+    if path is None:
+        return None
+    file = open_file(path, _options(context.settings))
+    if not _has_usage_columns(file.layout):
+        raise ForeignFileError(f"{path.name} has no column of a usage record")
+    return OriginalFile(path, names[0] if names else path.name, file)
+
+
+def with_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
+    """Give the records the row numbers of the original, without the columns that Stripe added."""
+    numbered = with_original_rows(frame, columns)
+    return numbered.drop([name for name in (columns.code, columns.message, columns.row) if name], strict=False)
+
+
+def _frames(file: UsageFile, name: str, digest: str) -> Iterator[pl.DataFrame]:
+    """Yield a file's parts. A record without an identifier gets one from the file's content and its row."""
+    for part in file.parts():
+        frame = file.read(part)
+        yield frame.with_columns(pl.lit(name).alias(SOURCE), with_identifiers(digest).alias(IDENTIFIER))
+
+
+def _rows_of_original(
+    context: Context,
+    event: StoredEvent,
+    report: ImportSetReport,
+    folder: Path,
+    failures: UsageFile,
+    columns: FailureColumns,
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the original that a failed-records file names by their numbers."""
+    original = original_file(context, event, report, report.source_names, folder)
+    if original is None:
+        raise FileUnusable(
+            "it names rows of a file that was not found",
+            where=failures.layout.name,
+            mend="name the place that the file lies in under USAGE_SOURCES",
+        )
+    told = [with_original_rows(annotate(failures.read(part), columns), columns) for part in failures.parts()]
+    reasons = pl.concat(told, how="diagonal").select(ROW, CODE, MESSAGE)
+    for frame in original.frames():
+        yield frame.join(reasons, on=ROW, maintain_order="left")
+
+
+def _fetch_original(
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+) -> Path | None:
+    if report.source_file_id is not None:
+        name = names[0] if names else "original"
+        return _download(context, event, report.source_file_id, folder, Path(name).name, MAX_ORIGINAL_BYTES)
+    return next(filter(None, map(context.sources.file, names)), None)
+
+
+def _download(context: Context, event: StoredEvent, file_id: str, folder: Path, name: str, max_bytes: int) -> Path:
+    path = folder / name
+    context.stripe.download_file(file_id, event.account, path, max_bytes)
+    return path
+
+
+def _options(settings: Settings) -> ReadOptions:
+    return ReadOptions(
+        code_column=settings.failed_records_code_column,
+        error_column=settings.failed_records_error_column,
+        row_column=settings.failed_records_row_column,
+    )
+
+
+def _has_usage_columns(layout: Layout) -> bool:
+    names = {layout.renames.get(name, name) for name in layout.columns}
+    return bool(names & set(REQUIRED_COLUMNS)) or any(map(is_payload, names))
+
+
+def _foreign_or_unusable(layout: Layout) -> MetermendError:
+    if _has_usage_columns(layout):
+        return FileUnusable(
+            "no column tells which row of the original was refused",
+            where=layout.name,
+            mend="name it in FAILED_RECORDS_ROW_COLUMN",
+        )
+    return ForeignFileError(f"{layout.name} has no column of a usage record")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
