@@ -44,23 +44,21 @@ class Paces:
     search: Pace
 
     @classmethod
-    def of(cls, limits: Limits, sleep: Sleep) -> "Paces":
-        kinds = (limits.basic, limits.meter_events, limits.files, limits.search)
-        return cls(*(Pace(limit, sleep=sleep) for limit in kinds))
+    def of(cls, limits: Limits) -> "Paces":
+        return cls(Pace(limits.basic), Pace(limits.meter_events), Pace(limits.files), Pace(limits.search))
 
 
 class Calls:
     """Calls over one pool of connections, each with a timeout; the key is never sent after a redirect."""
 
     def __init__(self, settings: Settings, limits: Limits, sleep: Sleep = time.sleep) -> None:
-        self.key = api_key(settings)
         self.timeout = (min(CONNECT_TIMEOUT, settings.stripe_timeout), settings.stripe_timeout)
-        self.paces = Paces.of(limits, sleep)
-        self.session = _session(self.key)
+        self.paces = Paces.of(limits)
+        self.session = _Session(api_key(settings))
         self._sleep = sleep
         # The SDK does not try again on a plain 429, so all trying again is done here and none of it there.
         self._client = stripe.StripeClient(
-            self.key,
+            api_key(settings),
             base_addresses={
                 "api": settings.stripe_api_base.rstrip("/"),
                 "files": settings.stripe_files_base.rstrip("/"),
@@ -130,15 +128,19 @@ def api_key(settings: Settings) -> str:
     return settings.stripe_api_key.get_secret_value()
 
 
-def _session(key: str) -> requests.Session:
-    session = requests.Session()
-    session.max_redirects = 0
-    session.mount("https://", HTTPAdapter(pool_maxsize=CONCURRENCY))
-    session.mount("http://", HTTPAdapter(pool_maxsize=CONCURRENCY))
+class _Session(requests.Session):
+    """Sends the key to the address it was asked for: no redirect is followed, no .netrc entry replaces the key."""
 
-    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {key}"
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+        self.auth = self._bearer
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, HTTPAdapter(pool_maxsize=CONCURRENCY))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        del resp
+
+    def _bearer(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key}"
         return request
-
-    session.auth = bearer  # else a .netrc entry for the host would replace the key
-    return session

@@ -43,7 +43,8 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._lock = Lock()
-        self._next_slot = self._seen = clock()
+        self._seen = clock()
+        self._next_slot = self._seen - BURST_SECONDS
         self._halved = self._seen - HALVE_EVERY
         self.per_second = per_second
 

@@ -1,0 +1,242 @@
+"""The real adapter when the network or Stripe misbehaves: nothing is lost, nothing is asked for ever."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from fixtures.twin import Twin
+from fixtures.twin.files import add_file, finish_file
+from workers.kernel.errors import Permanent, SettingsUnusable, Transient
+from workers.kernel.settings import Settings, load
+from workers.stripe_api import Limits, LiveStripeApi
+from workers.stripe_api.calls import ATTEMPTS, LONGEST_WAIT
+
+CONTENTS = b"0123456789abcdef" * 65536
+METER_EVENTS = "/v1/billing/meter_events"
+
+
+@pytest.fixture
+def meter(twin: Twin) -> dict[str, Any]:
+    twin.add_customers(["cus_a"])
+    return twin.add_meter("calls")
+
+
+@pytest.fixture
+def file_id(twin: Twin) -> str:
+    file, path = add_file(twin.world, twin.account(), "failed.csv", "import_errors")
+    path.write_bytes(CONTENTS)
+    finish_file(twin.world, file)
+    return str(file["id"])
+
+
+def _event(identifier: str = "id-1") -> dict[str, Any]:
+    payload = {"stripe_customer_id": "cus_a", "value": "0.1"}
+    timestamp = int(datetime.now(UTC).timestamp()) - 120
+    return {"event_name": "calls", "identifier": identifier, "timestamp": timestamp, "payload": payload}
+
+
+def test_no_api_key_is_said_before_anything_is_asked() -> None:
+    with pytest.raises(SettingsUnusable, match="STRIPE_API_KEY"):
+        LiveStripeApi(load({"stripe_api_key": None}))
+
+
+@pytest.mark.parametrize("mode", ["status", "cut_before", "cut_after", "truncate"])
+def test_a_stumble_is_retried_and_not_noticed(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any], naps: list[float], mode: str
+) -> None:
+    twin.fail_next(mode, times=ATTEMPTS - 1)
+    assert live.fetch_meter(meter["id"], None) is not None
+    assert len(naps) == ATTEMPTS - 1
+
+
+def test_a_far_side_that_stays_down_ends_as_transient(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any], naps: list[float]
+) -> None:
+    twin.fail_next("status", times=50)
+    with pytest.raises(Transient, match="500"):
+        live.fetch_meter(meter["id"], None)
+    assert twin.faults.left() == 50 - ATTEMPTS
+    assert naps == sorted(naps)
+
+
+def test_a_far_side_that_hangs_is_left_after_the_timeout(twin: Twin, settings: Settings) -> None:
+    api = LiveStripeApi(settings.model_copy(update={"stripe_timeout": 0.2}), sleep=lambda _: None)
+    twin.fail_next("hang", times=ATTEMPTS, seconds=5)
+    begun = datetime.now(UTC)
+    with pytest.raises(Transient, match="could not be reached"):
+        api.list_meters(None)
+    assert datetime.now(UTC) - begun < timedelta(seconds=4)
+    api.close()
+
+
+def test_nobody_at_the_address_is_transient(settings: Settings) -> None:
+    api = LiveStripeApi(settings.model_copy(update={"stripe_api_base": "http://127.0.0.1:1"}), sleep=lambda _: None)
+    with pytest.raises(Transient, match="could not be reached"):
+        api.list_meters(None)
+    api.close()
+
+
+def test_a_key_that_stripe_refuses_is_permanent_and_not_retried(twin: Twin, settings: Settings) -> None:
+    naps: list[float] = []
+    api = LiveStripeApi(load({**settings.model_dump(), "stripe_api_key": "sk_live_made_up"}), sleep=naps.append)
+    with pytest.raises(Permanent, match="STRIPE_API_KEY"):
+        api.list_meters(None)
+    assert naps == []
+    api.close()
+
+
+def test_a_full_rate_limit_halves_the_pace_and_the_call_still_succeeds(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
+) -> None:
+    twin.fail_next("status", status=429, reason="global-rate")
+    assert live.create_meter_event(_event(), "key", None).error is None
+    assert live._calls.paces.meter_events.per_second < Limits().meter_events * 0.6
+
+
+def test_a_busy_customer_does_not_slow_the_others(twin: Twin, live: LiveStripeApi, meter: dict[str, Any]) -> None:
+    twin.fail_next("status", status=429, reason="resource-specific")
+    assert live.create_meter_event(_event(), "key", None).error is None
+    assert live._calls.paces.meter_events.per_second == Limits().meter_events
+
+
+@pytest.mark.parametrize("mode", ["cut_after", "truncate"])
+def test_usage_accepted_without_an_answer_is_recorded_once(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any], mode: str
+) -> None:
+    """The timeout after the acceptance: a second record here is a customer overcharged."""
+    twin.fail_next(mode, path=METER_EVENTS)
+    receipt = live.create_meter_event(_event(), "key", None)
+    assert receipt.error is None
+    assert receipt.asked_before
+    assert [usage.identifier for usage in twin.accepted()] == ["id-1"]
+
+
+def test_usage_accepted_and_its_key_forgotten_says_that_it_was_asked_before(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
+) -> None:
+    twin.fail_next("cut_after", path=METER_EVENTS)
+    live._calls._sleep = lambda _: twin._idempotency.clear()
+    receipt = live.create_meter_event(_event(), "key", None)
+    assert receipt.error is not None
+    assert "already exists" in receipt.error["message"]
+    assert receipt.asked_before
+
+
+def test_an_account_travels_in_the_header_of_each_api(twin: Twin, live: LiveStripeApi) -> None:
+    there = twin.add_meter("calls", account="acct_1")
+    assert live.fetch_meter(there["id"], None) is None
+    assert live.fetch_meter(there["id"], "acct_1") is not None
+    event = {
+        "id": "evt_1", "object": "v2.core.event", "type": "t", "created": "2026-11-01T00:00:00Z",
+        "context": "acct_1", "livemode": False, "related_object": None,
+    }  # fmt: skip
+    twin.deliver([event])
+    assert live.fetch_event("evt_1", "acct_1")["id"] == "evt_1"
+    with pytest.raises(Permanent):
+        live.fetch_event("evt_1", None)
+
+
+def test_every_page_is_read(twin: Twin, live: LiveStripeApi) -> None:
+    """A meter on the second page would make its usage "no meter"."""
+    for number in range(230):
+        twin.add_meter(f"meter_{number}")
+    assert len({meter["id"] for meter in live.list_meters(None)}) == 230
+
+
+def test_every_event_of_every_day_is_read_once_and_in_order(twin: Twin, live: LiveStripeApi) -> None:
+    now, account = datetime.now(UTC), twin.account()
+    for minutes in range(6000, 0, -20):
+        created = now - timedelta(minutes=minutes)
+        for kind, text in (("event", int(created.timestamp())), ("v2.core.event", created.isoformat())):
+            name = f"evt_{kind[:2]}{minutes}"
+            twin.deliver([{"id": name, "object": kind, "type": "t", "created": text, "related_object": None}])
+            account.events[name].created = created.timestamp()
+    since = now - timedelta(minutes=5999)
+    expected = [str(minutes) for minutes in range(5980, 0, -20)]
+    assert [e["id"][6:] for e in live.snapshot_events(["t"], since, None)] == expected
+    assert [e["id"][6:] for e in live.thin_events(["t"], since, None)] == expected
+
+
+def test_a_summary_with_a_fraction_stays_exact(twin: Twin, live: LiveStripeApi, meter: dict[str, Any]) -> None:
+    for number in range(3):
+        live.create_meter_event(_event(f"id-{number}"), f"key-{number}", None)
+    now = datetime.now(UTC)
+    found = live.event_summaries(meter["id"], "cus_a", now - timedelta(hours=1), now, None)
+    assert [summary.value for summary in found] == [Decimal("0.3")]
+
+
+@pytest.mark.parametrize("grouping", [None, "hour", "day"])
+def test_any_window_is_widened_to_what_stripe_takes(
+    live: LiveStripeApi, meter: dict[str, Any], grouping: Any
+) -> None:
+    moment = datetime(2026, 11, 20, 23, 59, 59, 999_999, UTC)
+    live.event_summaries(meter["id"], "cus_a", moment, moment, None, grouping)
+
+
+@pytest.mark.parametrize("mode", ["truncate", "cut_before", "status"])
+def test_a_broken_download_is_begun_anew(
+    twin: Twin, live: LiveStripeApi, file_id: str, tmp_path: Path, mode: str
+) -> None:
+    twin.fail_next(mode, path="*/contents", times=2)
+    assert live.download_file(file_id, None, tmp_path / "f", 2**21).bytes == len(CONTENTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_download_that_never_completes_leaves_nothing(
+    twin: Twin, live: LiveStripeApi, file_id: str, tmp_path: Path
+) -> None:
+    """Half a failed-records file would hide the other half's revenue."""
+    twin.fail_next("truncate", path="*/contents", times=ATTEMPTS)
+    with pytest.raises(Transient, match="broke off"):
+        live.download_file(file_id, None, tmp_path / "f", 2**21)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def elsewhere(twin: Twin, file_id: str) -> Iterator[tuple[str, list[str]]]:
+    """A host that redirects everything to the twin, and the paths that it was asked for."""
+    seen: list[str] = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"{twin.url}/v1/files/{file_id}/contents")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+def test_the_key_is_not_carried_along_a_redirect(
+    settings: Settings, file_id: str, elsewhere: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """A file's url may say anything, and a host may redirect: the key goes to the setting's host only."""
+    base, seen = elsewhere
+    api = LiveStripeApi(settings.model_copy(update={"stripe_files_base": base, "stripe_api_base": base}))
+    with pytest.raises(Permanent, match="302"):
+        api.download_file(file_id, None, tmp_path / "f", 2**21)
+    with pytest.raises(Permanent, match="302"):
+        api.list_meters(None)
+    api.close()
+    assert [path.split("?")[0] for path in seen] == [f"/v1/files/{file_id}/contents", "/v1/billing/meters"]
+
+
+def test_a_wait_that_is_too_long_for_a_worker_is_handed_back(live: LiveStripeApi, naps: list[float]) -> None:
+    def ask() -> None:
+        raise Transient("busy", retry_after=LONGEST_WAIT + 1)
+
+    with pytest.raises(Transient) as raised:
+        live._calls.persist(ask, live._calls.paces.basic)
+    assert raised.value.retry_after == LONGEST_WAIT + 1
+    assert naps == []
