@@ -26,9 +26,18 @@ class EventState(StrEnum):
     FAILED = "failed"
 
 
+class Origin(StrEnum):
+    """How an event came to us."""
+
+    DELIVERED = "delivered"
+    """Stripe posted it; `raw` is the body as signed."""
+    RECONCILED = "reconciled"
+    """We found it in Stripe's own list; `raw` is the JSON of the list, which holds a thin event's data too."""
+
+
 @dataclass(frozen=True)
 class Receipt:
-    """What the web knows of an event when it stores it. `raw` is the body as signed."""
+    """What is known of an event when it is stored. `large` keeps its work from standing before small events."""
 
     id: str
     kind: str
@@ -39,6 +48,8 @@ class Receipt:
     object_id: str | None = None
     created_at: datetime | None = None
     ignored: str | None = None
+    large: bool = False
+    origin: Origin = Origin.DELIVERED
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class StoredEvent:
     received_at: datetime
     raw: bytes | None
     sha256: str
+    origin: Origin
+    large: bool
     state: EventState
     reason: str | None
     attempts: int
@@ -62,6 +75,9 @@ class StoredEvent:
 
 
 _COLUMNS = [events.c[name] for name in StoredEvent.__dataclass_fields__]
+
+
+_RECEIVED = ("id", "kind", "type", "livemode", "raw", "account", "object_id", "created_at", "large", "origin")
 
 
 class Events:
@@ -75,9 +91,7 @@ class Events:
         """Commit an event; return False when its id is known already. Raises LedgerUnavailable."""
         now = self._clock()
         row = {
-            **{name: getattr(receipt, name) for name in ("id", "kind", "type", "livemode", "raw", "account")},
-            "object_id": receipt.object_id,
-            "created_at": receipt.created_at,
+            **{name: getattr(receipt, name) for name in _RECEIVED},
             "received_at": now,
             "sha256": sha256(receipt.raw).hexdigest(),
             "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
@@ -146,7 +160,7 @@ class Events:
             return [(row.id, row.attempts) for row in connection.execute(query)]
 
     def ignored_since(self, reason: str, moment: datetime) -> tuple[datetime, int] | None:
-        """Return (when the newest arrived, how many) of events ignored for `reason` after `moment`; None if none."""
+        """Return (when the newest arrived, how many) of events ignored for `reason` after `moment`, or None."""
         query = select(func.max(events.c.received_at), func.count()).where(
             events.c.state == EventState.IGNORED, events.c.reason == reason, events.c.received_at > moment
         )
@@ -172,4 +186,4 @@ class Events:
 
 
 def _stored(row: Any) -> StoredEvent:
-    return StoredEvent(**{**row, "state": EventState(row["state"])})
+    return StoredEvent(**{**row, "state": EventState(row["state"]), "origin": Origin(row["origin"])})

@@ -1,6 +1,7 @@
 """The ledger as one object: the only way to events, cases and submissions."""
 
 from workers.kernel.clock import Clock, utc_now
+from workers.kernel.ledger.cancellations import Cancellations
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.checkpoints import Checkpoints
 from workers.kernel.ledger.database import Database
@@ -17,6 +18,7 @@ class Ledger:
         self.events = Events(database, clock)
         self.cases = Cases(database, clock)
         self.submissions = Submissions(database, clock)
+        self.cancellations = Cancellations(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.queries = Queries(database, clock)
 

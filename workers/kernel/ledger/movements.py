@@ -44,10 +44,12 @@ class EntryKind(StrEnum):
     REFUSED = "refused"
     HELD = "held"
     REOPENED = "reopened"
+    LOCATED = "located"
     APPROVED = "approved"
     UNDONE = "undone"
     CORRECTED = "corrected"
     WRITTEN_OFF = "written_off"
+    REMOVED = "removed"
 
 
 _EXACT = Context(prec=400, traps=[Inexact])
@@ -68,10 +70,14 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.REFUSED: ((Bucket.SUBMITTED, Bucket.PENDING), (Bucket.CONFIRMED, Bucket.PENDING)),
     EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED),),
     EntryKind.REOPENED: ((Bucket.DEFERRED, Bucket.PENDING), (Bucket.QUARANTINED, Bucket.PENDING)),
+    # Rows that were only counted until now, found after all: they take the place of as many counted ones.
+    EntryKind.LOCATED: ((Bucket.QUARANTINED, Bucket.PENDING),),
     EntryKind.APPROVED: ((None, None),),
     EntryKind.UNDONE: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
     EntryKind.CORRECTED: ((Bucket.QUARANTINED, Bucket.CORRECTED), (Bucket.DEFERRED, Bucket.CORRECTED)),
     EntryKind.WRITTEN_OFF: ((Bucket.QUARANTINED, Bucket.WRITTEN_OFF), (Bucket.DEFERRED, Bucket.WRITTEN_OFF)),
+    # Retention has removed the case's record sets; the book goes on standing without them.
+    EntryKind.REMOVED: ((None, None),),
 }
 """The ways that records may move. A movement outside this table is refused."""
 

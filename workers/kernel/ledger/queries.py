@@ -85,6 +85,18 @@ class Queries:
         with self._database.read() as connection:
             return list(connection.scalars(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id)))
 
+    def accounts(self) -> Sequence[str]:
+        """Return the connected accounts that any event was about."""
+        query = select(events.c.account).where(events.c.account.is_not(None)).distinct()
+        with self._database.read() as connection:
+            return sorted(connection.scalars(query))
+
+    def earliest_event(self) -> datetime | None:
+        """Return when the first event arrived; None when none has."""
+        with self._database.read() as connection:
+            earliest: datetime | None = connection.scalar(select(func.min(events.c.received_at)))
+        return earliest
+
     def balance(self) -> Balance:
         """Return the balance over all cases."""
         with self._database.read() as connection:

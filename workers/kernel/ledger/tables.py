@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -69,6 +70,8 @@ events = Table(
     Column("received_at", UtcTime, nullable=False),
     Column("raw", LargeBinary),
     Column("sha256", String(64), nullable=False),
+    Column("origin", Text, nullable=False, server_default="delivered"),
+    Column("large", Boolean, nullable=False, server_default=false()),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("attempts", Integer, nullable=False, default=0),
@@ -162,6 +165,17 @@ chunks = Table(
     Column("submission_id", Text, ForeignKey("submissions.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("state", Text, nullable=False),
+    Column("result", JSON),
+    Column("intended_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+)
+
+cancellations = Table(
+    "cancellations",
+    metadata,
+    Column("undo_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("submission_id", Text, ForeignKey("submissions.id"), nullable=False),
     Column("result", JSON),
     Column("intended_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
