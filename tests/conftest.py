@@ -34,10 +34,16 @@ def clock() -> FrozenClock:
     return FrozenClock()
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A folder for unix sockets, whose paths may have some 100 characters: pytest's own folders exceed that."""
+    with tempfile.TemporaryDirectory(prefix="mm-") as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One Redis for a worker's whole run; a test that stops it starts it again."""
-    # A unix socket's path may have some 100 characters, which pytest's own folders exceed.
     with tempfile.TemporaryDirectory(prefix="mm-redis-") as folder, RedisServer(Path(folder)) as server:
         yield server
 

@@ -1,0 +1,176 @@
+"""If these fail, Stripe is told that an event is safe when it is not, or is made to resend what is."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from tests.conftest import FrozenClock
+from tests.integration.webhooks.conftest import SECRETS, MakeClient, an_event, signed
+from workers.kernel import metrics
+from workers.kernel.jobqueue import RecordingJobQueue
+from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.events import EventState
+from workers.kernel.metrics import REGISTRY
+
+
+def answers(answer: str, registry: CollectorRegistry = REGISTRY) -> float:
+    return registry.get_sample_value("metermend_webhooks_total", {"answer": answer}) or 0.0
+
+
+@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/thin", "/webhooks/snapshot"])
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_signed_event_is_stored_hinted_and_acknowledged(
+    client: FlaskClient,
+    sqlite_ledger: Ledger,
+    queue: RecordingJobQueue,
+    clock: FrozenClock,
+    path: str,
+    secret: str,
+) -> None:
+    before = answers("received")
+    body = an_event()
+    answer = client.post(path, data=body, headers=signed(body, clock, secret))
+    assert (answer.status_code, answer.json) == (200, {"received": True})
+    stored = sqlite_ledger.events.get("evt_1")
+    assert stored is not None
+    assert (stored.raw, stored.state) == (body, EventState.RECEIVED)
+    assert queue.events == [("evt_1", 0)]
+    assert answers("received") == before + 1
+
+
+def test_the_event_is_committed_before_its_hint_is_given(
+    make_client: MakeClient, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    seen = []
+
+    class Watching(RecordingJobQueue):
+        def enqueue_event(self, event_id: str, attempt: int) -> None:
+            seen.append(sqlite_ledger.events.get(event_id) is not None)
+
+    body = an_event()
+    make_client(jobs=Watching()).post("/webhooks", data=body, headers=signed(body, clock))
+    assert seen == [True]
+
+
+def test_a_known_id_is_acknowledged_and_hinted_no_more(
+    client: FlaskClient, queue: RecordingJobQueue, clock: FrozenClock
+) -> None:
+    for _ in range(3):
+        body = an_event()
+        answer = client.post("/webhooks", data=body, headers=signed(body, clock))
+        assert (answer.status_code, answer.json) == (200, {"received": True})
+        clock.turn(minutes=10)
+    assert queue.events == [("evt_1", 0)]
+
+
+def test_a_redis_that_is_down_does_not_keep_stripe_waiting_for_its_200(
+    make_client: MakeClient, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    before = metrics.REGISTRY.get_sample_value("metermend_enqueue_failures_total") or 0.0
+    body = an_event()
+    answer = make_client(jobs=RecordingJobQueue(away=True)).post(
+        "/webhooks", data=body, headers=signed(body, clock)
+    )
+    assert answer.status_code == 200
+    assert sqlite_ledger.events.due(10) == [("evt_1", 0)]
+    assert metrics.REGISTRY.get_sample_value("metermend_enqueue_failures_total") == before + 1
+
+
+def test_a_ledger_that_cannot_commit_makes_stripe_deliver_again(
+    make_client: MakeClient, queue: RecordingJobQueue, clock: FrozenClock, tmp_path: Path
+) -> None:
+    body = an_event()
+    unmigrated = connect(f"sqlite:///{tmp_path / 'unmigrated.db'}")
+    answer = make_client(ledger=unmigrated).post("/webhooks", data=body, headers=signed(body, clock))
+    assert (answer.status_code, answer.json) == (503, {"error": "unavailable"})
+    assert queue.events == []
+    unmigrated.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"type": "v2.core.event_destination.ping"}, "irrelevant_type"),
+        ({"type": "something.brand_new"}, "irrelevant_type"),
+        ({"object": "v3.core.event"}, "unknown_kind"),
+        ({"livemode": True}, "livemode_mismatch"),
+    ],
+)
+def test_a_signed_event_without_work_is_kept_with_its_reason_and_acknowledged(
+    client: FlaskClient,
+    sqlite_ledger: Ledger,
+    queue: RecordingJobQueue,
+    clock: FrozenClock,
+    changes: dict[str, object],
+    reason: str,
+) -> None:
+    body = an_event(**changes)
+    assert client.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200
+    stored = sqlite_ledger.events.get("evt_1")
+    assert stored is not None
+    assert (stored.state, stored.reason) == (EventState.IGNORED, reason)
+    assert queue.events == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "slug"),
+    [
+        ({}, "missing_signature"),
+        ({"Stripe-Signature": "v1=0"}, "malformed_signature"),
+        ({"Stripe-Signature": "t=1795253400,v1=0"}, "bad_signature"),
+    ],
+)
+def test_a_forged_post_is_refused_in_one_word_and_leaves_nothing(
+    client: FlaskClient, sqlite_ledger: Ledger, headers: dict[str, str], slug: str
+) -> None:
+    before = answers(slug)
+    answer = client.post("/webhooks", data=an_event(), headers=headers)
+    assert (answer.status_code, answer.json) == (400, {"error": slug})
+    assert sqlite_ledger.events.get("evt_1") is None
+    assert answers(slug) == before + 1
+
+
+@pytest.mark.parametrize("age", [301, -301])
+def test_a_replayed_or_postdated_post_is_refused(client: FlaskClient, clock: FrozenClock, age: int) -> None:
+    body = an_event()
+    answer = client.post("/webhooks", data=body, headers=signed(body, clock, age=age))
+    assert (answer.status_code, answer.json) == (400, {"error": "too_old"})
+
+
+def test_the_tolerance_is_a_setting(make_client: MakeClient, clock: FrozenClock) -> None:
+    body = an_event()
+    answer = make_client(webhook_tolerance=600).post("/webhooks", data=body, headers=signed(body, clock, age=599))
+    assert answer.status_code == 200
+
+
+def test_a_signed_body_that_is_no_event_is_refused(client: FlaskClient, clock: FrozenClock) -> None:
+    answer = client.post("/webhooks", data=b"[]", headers=signed(b"[]", clock))
+    assert (answer.status_code, answer.json) == (400, {"error": "malformed_body"})
+
+
+def test_the_type_of_the_content_does_not_matter_but_its_bytes_do(
+    client: FlaskClient, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    body = b"  " + an_event() + b"\r\n"
+    headers = signed(body, clock) | {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/webhooks", data=body, headers=headers).status_code == 200
+    stored = sqlite_ledger.events.get("evt_1")
+    assert stored is not None
+    assert stored.raw == body
+
+
+def test_a_body_may_be_as_long_as_the_cap_and_no_longer(make_client: MakeClient, clock: FrozenClock) -> None:
+    client = make_client(webhook_max_body=2048)
+    fits = an_event(note="x" * 100).ljust(2048)
+    assert client.post("/webhooks", data=fits, headers=signed(fits, clock)).status_code == 200
+    answer = client.post("/webhooks", data=fits + b" ", headers=signed(fits + b" ", clock))
+    assert (answer.status_code, answer.json) == (413, {"error": "body_too_large"})
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_only_posts_are_taken(client: FlaskClient, method: str) -> None:
+    answer = client.open("/webhooks", method=method)
+    assert (answer.status_code, answer.json) == (405, {"error": "method_not_allowed"})
+    assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
