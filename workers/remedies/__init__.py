@@ -7,6 +7,7 @@ Start with `no_meter` (the plainest remedy), then `repair.repair_frame` (records
 """
 
 from workers.remedies.lookups import customers_to_look_up, metadata_queries
+from workers.remedies.plan import PlanOptions, PlanSummary, plan_file
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Remedy
 from workers.remedies.repair import repair_frame
@@ -15,11 +16,14 @@ from workers.remedies.rules import Rules, load_rules, parse_rules
 __all__ = [
     "REMEDIES",
     "Context",
+    "PlanOptions",
+    "PlanSummary",
     "Remedy",
     "Rules",
     "customers_to_look_up",
     "load_rules",
     "metadata_queries",
     "parse_rules",
+    "plan_file",
     "repair_frame",
 ]

@@ -1,0 +1,98 @@
+"""The options that `check`, `repair` and `rules explain` share, and what they are read into."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from workers.kernel.clock import from_text, utc_now
+from workers.kernel.errors import InputUnusable
+from workers.records.catalog import Catalog, load_customers, load_meters
+from workers.records.layout import Format, ReadOptions
+from workers.remedies import PlanOptions, Rules, load_rules
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PATH: Final = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: Final = (
+    click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH),
+    click.option(
+        "--meters", type=_PATH, help="Stripe's meter objects: JSON, as GET /v1/billing/meters returns them."
+    ),
+    click.option("--customers", type=_PATH, help="Known customer ids, one a line."),
+    click.option("--rules", type=_PATH, help="Your rules.toml (docs/rules.md)."),
+    click.option("--now", metavar="ISO8601", help="Judge times as of this moment, not the present."),
+    click.option(
+        "--kind", type=click.Choice(["usage", "failed-records"]), help="What the files are; found out otherwise."
+    ),
+    click.option("--format-in", type=click.Choice([*Format]), help="The files' format; found out otherwise."),
+    click.option("--encoding", help="The files' encoding, e.g. latin-1; found out otherwise."),
+    click.option("--delimiter", help="The CSV delimiter; found out otherwise."),
+    click.option("--column", "columns", metavar="THEIRS=OURS", multiple=True, help="Read a column as another."),
+    click.option("--code-column", help="Column of Stripe's code in a failed-records file."),
+    click.option("--error-column", help="Column of Stripe's message in a failed-records file."),
+    click.option("--row-column", help="Column of the original row in a failed-records file."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table."),
+    click.option("--strict", is_flag=True, help="Exit with 1 when something needs a person."),
+)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the operator told on the command line of the account, the rules and the time."""
+
+    catalog: Catalog
+    rules: Rules
+    now: datetime
+
+
+def engine_options(command: Command) -> Command:
+    """Give a click command the options of the engine."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def knowledge(given: Mapping[str, Any]) -> Knowledge:
+    """Load what the options name. Raises InputUnusable."""
+    meters, customers, rules = given["meters"], given["customers"], given["rules"]
+    catalog = Catalog(
+        meters=load_meters(meters) if meters else None,
+        customers=load_customers(customers) if customers else None,
+    )
+    return Knowledge(catalog, load_rules(rules) if rules else Rules(), _moment(given["now"]))
+
+
+def plan_options(given: Mapping[str, Any], **output: Any) -> PlanOptions:
+    """Return the options of a plan; `output` are its fields that say what is written."""
+    declared = ReadOptions(
+        format=Format(given["format_in"]) if given["format_in"] else None,
+        encoding=given["encoding"],
+        delimiter=given["delimiter"],
+        headers=dict(map(_pair, given["columns"])),
+        code_column=given["code_column"],
+        error_column=given["error_column"],
+        row_column=given["row_column"],
+    )
+    return PlanOptions(kind=given["kind"], reading=declared, **output)
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return utc_now()
+    try:
+        return from_text(text)
+    except ValueError as error:
+        raise InputUnusable(f"{text!r} is no time", where="--now", mend="e.g. 2026-11-21T12:00:00Z") from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    theirs, sign, ours = text.partition("=")
+    if not (sign and theirs and ours):
+        raise InputUnusable(
+            f"{text!r} names no two columns", where="--column", mend="e.g. --column usage=payload_value"
+        )
+    return theirs, ours

@@ -1,0 +1,199 @@
+"""Planning whole files: survey, then part by part from records to outcomes, then the files that hold them.
+
+A part is planned without knowledge of the others, so parts can be planned side by side, in other processes too, and
+the result is the same for any cut. Memory holds a few parts, never a file.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workers.kernel.clock import to_text
+from workers.kernel.codes import Outcome
+from workers.records.catalog import Catalog, with_columns_of
+from workers.records.identifiers import next_revisions, with_identifiers
+from workers.records.layout import Part, ReadOptions
+from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
+from workers.records.streaming import THREADS, in_order
+from workers.records.usage_file import TARGET_BYTES
+from workers.records.writer import WrittenFile
+from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
+from workers.remedies.remedy import Context
+from workers.remedies.repair import circumstances, examine
+from workers.remedies.rules import Rules
+from workers.remedies.survey import Kind, Survey, survey
+from workers.remedies.tally import Tally
+from workers.remedies.treatment import PLACE
+from workers.reports.failed_records import annotate
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's."""
+
+    output: str = "csv"
+    new_identifiers: bool = False
+    kind: Kind | None = None
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    part_bytes: int = TARGET_BYTES
+    threads: int = THREADS
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """A planned part, in the file's order: `corrected` holds the valid and the repaired records, to be sent.
+
+    `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
+    """
+
+    tally: Tally
+    corrected: pl.DataFrame
+    treated: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What became of the files: `surveys` and `tallies` by file, in the order given; `written` by kind of file."""
+
+    tally: Tally
+    surveys: Sequence[Survey]
+    tallies: Sequence[Tally]
+    written: Mapping[str, Sequence[WrittenFile]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `repair --json` prints: counts, quantities, and the files' names and records."""
+        files = {
+            kind: [{"name": file.path.name, "records": file.records} for file in files]
+            for kind, files in self.written.items()
+        }
+        return {**self.tally.as_json(), "files": files}
+
+    def as_plan(self) -> dict[str, Any]:
+        """Return the document of plan.json: `as_json`, with what was read and what each remedy changed."""
+        inputs = [
+            {
+                "name": surveyed.name,
+                "kind": "usage" if surveyed.failure is None else "failed-records",
+                "records": tally.total,
+                "faults": {slug: found.records for slug, found in tally.faults.items()},
+                "findings": [finding.text for finding in surveyed.findings],
+            }
+            for surveyed, tally in zip(self.surveys, self.tallies, strict=True)
+        ]
+        return {**self.as_json(), "changes": dict(self.tally.remedies), "inputs": inputs}
+
+
+OnPart = Callable[[int, int], None]
+"""Called after each part with the records that are done and those of all files."""
+
+
+def plan_file(
+    paths: Path | Sequence[Path],
+    *,
+    catalog: Catalog,
+    rules: Rules,
+    now: datetime,
+    out: Path | None = None,
+    options: PlanOptions | None = None,
+    on_part: OnPart = lambda _done, _of: None,
+) -> PlanSummary:
+    """Plan usage or failed-records files, and write the outcome into the folder `out`, if one is given.
+
+    `out` appears whole or not at all. `now` is aware. Raises FileUnusable, InputUnusable.
+    """
+    options = options or PlanOptions()
+    paths = [paths] if isinstance(paths, Path) else list(paths)
+    surveys = [survey_file(path, catalog, options) for path in paths]
+    if out is None:
+        return _plan(surveys, catalog, rules, now, options, None, on_part)
+    with replaced_folder(out, inputs=paths) as folder:
+        columns = output_columns(surveys, catalog, rules)
+        with PlanFolder(folder, columns, _headers(surveys), options.output) as writers:
+            summary = _plan(surveys, catalog, rules, now, options, writers, on_part)
+        write_plan(folder, {"now": to_text(now), **summary.as_plan()})
+    return summary
+
+
+def survey_file(path: Path, catalog: Catalog, options: PlanOptions) -> Survey:
+    """Survey the file as the options say."""
+    return survey(path, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
+
+
+def plan_part(
+    surveyed: Survey, part: Part, context: Context, columns: Sequence[str], *, new_identifiers: bool = False
+) -> PartPlan:
+    """Plan one part of a surveyed file. `columns` are those of the output (`output_columns`)."""
+    frame = surveyed.file.read(part, surveyed.facts.columns)
+    if surveyed.failure is not None:
+        frame = annotate(frame, surveyed.failure)
+    examined = examine(frame, context, resubmit_valid=surveyed.failure is None)
+    tally = Tally.of(examined)
+    treated = _identified(with_columns_of(examined.treated, columns), surveyed, new_identifiers=new_identifiers)
+    sound = _identified(with_columns_of(examined.sound, columns), surveyed, new_identifiers=new_identifiers)
+    return PartPlan(tally, _corrected(sound, treated, columns), treated)
+
+
+def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
+    """Return the sender's columns over all files, and those that a remedy can fill."""
+    fillable = [payload_column(key) for rule in rules.dimensions for key in rule.defaults]
+    present = [name for surveyed in surveys for name in surveyed.facts.columns]
+    return list(dict.fromkeys([*present, *catalog.customer_columns, *catalog.value_columns, *fillable]))
+
+
+def context_of(surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime) -> Context:
+    """Return what the file's records are repaired by."""
+    return circumstances(catalog, rules, now, surveyed.repeated_rows)
+
+
+def _plan(
+    surveys: Sequence[Survey],
+    catalog: Catalog,
+    rules: Rules,
+    now: datetime,
+    options: PlanOptions,
+    writers: PlanFolder | None,
+    on_part: OnPart,
+) -> PlanSummary:
+    columns = output_columns(surveys, catalog, rules)
+    records = sum(surveyed.facts.records for surveyed in surveys)
+    tallies: list[Tally] = []
+    for surveyed in surveys:
+        context = context_of(surveyed, catalog, rules, now)
+        work = partial(
+            plan_part, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
+        )
+        tally = Tally()
+        for planned in in_order(work, surveyed.facts.parts, options.threads):
+            tally += planned.tally
+            if writers is not None:
+                writers.append(planned.corrected, planned.treated)
+            on_part(sum(tallies, tally).total, records)
+        tallies.append(tally)
+    written = writers.close() if writers is not None else {}
+    return PlanSummary(sum(tallies, Tally()), surveys, tallies, written)
+
+
+def _identified(frame: pl.DataFrame, surveyed: Survey, *, new_identifiers: bool) -> pl.DataFrame:
+    """Give each record an identifier: the sender's, one made from file and row, or that of the next revision."""
+    given = frame[IDENTIFIER].str.strip_chars().fill_null("") != ""
+    if not given.all():
+        frame = frame.with_columns(with_identifiers(surveyed.identity).alias(IDENTIFIER))
+    if not new_identifiers:
+        return frame
+    return frame.with_columns(next_revisions(pl.col(IDENTIFIER)).alias(IDENTIFIER))
+
+
+def _corrected(sound: pl.DataFrame, treated: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    sent = treated.filter(pl.col(OUTCOME).is_in([Outcome.VALID, Outcome.REPAIRED]))
+    if sent.is_empty():
+        return sound.select(columns)
+    return pl.concat([sound.select(*columns, PLACE), sent.select(*columns, PLACE)]).sort(PLACE).drop(PLACE)
+
+
+def _headers(surveys: Sequence[Survey]) -> dict[str, str]:
+    return {column: header for surveyed in surveys for column, header in surveyed.headers.items()}

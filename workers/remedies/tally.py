@@ -1,0 +1,143 @@
+"""What a plan comes to: records and quantity by outcome, by code and by remedy. Tallies of parts add up.
+
+Quantities are exact decimals. A record whose quantity has no certain reading counts as a record, and as nothing in
+quantity.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, Self
+
+import polars as pl
+
+from workers.kernel.codes import Outcome
+from workers.records import quantities
+from workers.records.catalog import VALUE_TEXT
+from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, ROW
+from workers.remedies.repair import Examined
+from workers.remedies.treatment import FAULTS
+
+ROWS_KEPT: Final = 1000
+"""Row numbers that are kept of each fault; the count is exact beyond."""
+
+_OPEN_OUTCOMES: Final = (Outcome.REPAIRED, Outcome.DEFERRED, Outcome.QUARANTINED)
+
+
+@dataclass(frozen=True)
+class Found:
+    """How many records have a fault, and the numbers of the first of them."""
+
+    records: int
+    rows: tuple[int, ...]
+
+    def __add__(self, other: Self) -> "Found":
+        return Found(self.records + other.records, (self.rows + other.rows)[:ROWS_KEPT])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of a frame, a part or a file. `faults` are those found before any repair, by slug."""
+
+    records: Mapping[str, int] = field(default_factory=dict)
+    quantity: Mapping[str, Decimal] = field(default_factory=dict)
+    by_code: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    faults: Mapping[str, Found] = field(default_factory=dict)
+    remedies: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, examined: Examined) -> "Tally":
+        """Count examined records."""
+        treated = examined.treated
+        outcomes = treated.group_by(OUTCOME).agg(pl.len(), QUANTITY).sort(OUTCOME)
+        counted = cls(
+            records={outcome: count for outcome, count, _ in outcomes.iter_rows()},
+            quantity={
+                row[OUTCOME]: quantities.total(pl.Series(row[QUANTITY], dtype=pl.String))
+                for row in outcomes.to_dicts()
+            },
+            by_code=_by_code(treated),
+            faults=_faults(treated),
+            remedies=_remedies(treated),
+        )
+        sound = examined.sound[VALUE_TEXT]
+        valid = str(Outcome.VALID)
+        return counted + cls(records={valid: sound.len()}, quantity={valid: quantities.total(sound)})
+
+    def __add__(self, other: "Tally") -> "Tally":
+        codes = [*self.by_code, *other.by_code]
+        return Tally(
+            records=_sum(self.records, other.records),
+            quantity={
+                outcome: quantities.add(
+                    self.quantity.get(outcome, Decimal(0)), other.quantity.get(outcome, Decimal(0))
+                )
+                for outcome in (*self.quantity, *other.quantity)
+            },
+            by_code={code: _sum(self.by_code.get(code, {}), other.by_code.get(code, {})) for code in codes},
+            faults={
+                slug: self.faults.get(slug, _NONE) + other.faults.get(slug, _NONE)
+                for slug in (*self.faults, *other.faults)
+            },
+            remedies=_sum(self.remedies, other.remedies),
+        )
+
+    @property
+    def total(self) -> int:
+        """All records."""
+        return sum(self.records.values())
+
+    @property
+    def refused(self) -> int:
+        """Return the records that have a fault, or that Stripe has refused."""
+        return self.total - self.records.get(Outcome.VALID, 0)
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether anything is quarantined."""
+        return self.records.get(Outcome.QUARANTINED, 0) > 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `check` and `repair` print with `--json`, but for its `files`."""
+        records = {str(outcome): self.records.get(outcome, 0) for outcome in Outcome}
+        quantity = {str(outcome): self.quantity.get(outcome, Decimal(0)) for outcome in Outcome}
+        return {
+            "records": self.total,
+            **records,
+            "by_code": {
+                code: {str(outcome): counts.get(outcome, 0) for outcome in _OPEN_OUTCOMES}
+                for code, counts in sorted(self.by_code.items())
+            },
+            "quantity": {
+                "records": quantities.to_text(quantities.add(*quantity.values())),
+                **{outcome: quantities.to_text(amount) for outcome, amount in quantity.items()},
+            },
+        }
+
+
+_NONE: Final = Found(0, ())
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return dict(Counter(one) + Counter(other))
+
+
+def _by_code(treated: pl.DataFrame) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    faulty = treated.filter(pl.col(OUTCOME) != Outcome.VALID)
+    for code, outcome, count in faulty.group_by(FAULT, OUTCOME).len().sort(FAULT, OUTCOME).iter_rows():
+        counts.setdefault(code, {})[outcome] = count
+    return counts
+
+
+def _faults(treated: pl.DataFrame) -> dict[str, Found]:
+    found = treated.select(pl.col(FAULTS).str.split(",").alias("slug"), ROW).explode("slug").drop_nulls("slug")
+    groups = found.group_by("slug").agg(pl.len(), pl.col(ROW).sort().head(ROWS_KEPT)).sort("slug")
+    return {slug: Found(count, tuple(rows)) for slug, count, rows in groups.iter_rows()}
+
+
+def _remedies(treated: pl.DataFrame) -> dict[str, int]:
+    names = treated[CHANGES].drop_nulls().str.extract_all(r'"remedy":"[^"\\]*"').explode()
+    counts = names.str.extract(r':"([^"]*)"').alias("name").value_counts().sort("name")
+    return dict(counts.iter_rows())
