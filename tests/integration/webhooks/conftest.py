@@ -18,6 +18,7 @@ from workers.kernel.settings import Settings
 
 SECRETS = ("whsec_made_up_thin", "whsec_made_up_snapshot")
 PASSWORD = "correct horse"
+PASSWORD_HASH = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
 EVENT = {
     "id": "evt_1",
     "object": "event",
@@ -32,7 +33,7 @@ def some_settings(**changes: Any) -> Settings:
     values: dict[str, Any] = {
         "stripe_webhook_secrets": ",".join(SECRETS),
         "stripe_api_key": "sk_test_made_up",
-        "console_password_hash": generate_password_hash(PASSWORD, method="pbkdf2:sha256:1"),
+        "console_password_hash": PASSWORD_HASH,
         "session_secret": "made up",
         "_env_file": None,
     }

@@ -66,6 +66,13 @@ class Queries:
         with self._database.read() as connection:
             return [case_of(row) for row in connection.execute(query).mappings()]
 
+    def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
+        """Return cases that work has given up on, the most recently changed first: only a person moves them."""
+        stuck = cases.c.trouble.is_not(None), cases.c.due_at.is_(None)
+        query = select(cases).where(*stuck).order_by(cases.c.changed_at.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [case_of(row) for row in connection.execute(query).mappings()]
+
     def entries(self, case_id: str) -> Sequence[EntryRow]:
         """Return a case's book, oldest entry first."""
         columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]

@@ -1,0 +1,72 @@
+"""If these fail, the console shows other numbers than the book holds."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from webhooks.console import advice
+from webhooks.console.figures import equation, grouped, moment, pretty_json
+from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.movements import Balance, Bucket, Tally
+
+NARROW = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_234_567, f"1{NARROW}234{NARROW}567"),
+        ("-12345.678900", f"\u221212{NARROW}345.678900"),
+        ("0.000001", "0.000001"),
+        ("123456789012345678901234567890.1", NARROW.join("123 456 789 012 345 678 901 234 567 890".split()) + ".1"),
+    ],
+)
+def test_numbers_are_grouped_and_keep_every_digit(number: int | str, shown: str) -> None:
+    assert grouped(number) == shown
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=8))
+def test_grouping_changes_no_quantity(quantity: Decimal) -> None:
+    shown = grouped(format(quantity, "f"))
+    assert Decimal(shown.replace(NARROW, "").replace("\u2212", "-")) == quantity
+
+
+def test_times_are_shown_in_utc() -> None:
+    there = datetime(2026, 11, 21, 10, 30, tzinfo=timezone(timedelta(hours=1)))
+    assert moment(there) == moment(datetime(2026, 11, 21, 9, 30, tzinfo=UTC)) == "2026-11-21 09:30:00 UTC"
+    assert moment(None) == "–"
+
+
+@given(st.binary(max_size=100))
+def test_any_body_can_be_shown(raw: bytes) -> None:
+    assert isinstance(pretty_json(raw), str)
+
+
+def test_a_json_body_is_indented_and_keeps_its_text() -> None:
+    assert pretty_json('{"a":"größe"}'.encode()) == '{\n  "a": "größe"\n}'
+    assert pretty_json(b"[" * 100_000).startswith("[[[")
+
+
+@given(st.dictionaries(st.sampled_from(list(Bucket)), st.integers(0, 10**9), min_size=1))
+def test_the_terms_make_up_the_failed_records(counts: dict[Bucket, int]) -> None:
+    buckets = {bucket: Tally(count, Decimal(count) / 8) for bucket, count in counts.items()}
+    failed = sum(buckets.values(), Tally())
+    shown = equation(Balance(failed, buckets))
+    assert shown.holds
+    assert sum(term.records for term in shown.terms) == shown.records == failed.records
+    assert sum(Decimal(term.quantity) for term in shown.terms) == Decimal(shown.quantity)
+    if failed.records:
+        assert sum(term.width for term in shown.terms) == pytest.approx(100, abs=0.01)
+
+
+def test_an_equation_that_does_not_hold_is_shown_as_such() -> None:
+    assert not equation(Balance(Tally(2, Decimal(2)), {Bucket.CONFIRMED: Tally(1, Decimal(1))})).holds
+
+
+def test_every_state_of_a_case_has_a_next_step() -> None:
+    assert set(advice.NEXT_STEP) == set(CaseState)
