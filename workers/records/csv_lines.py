@@ -49,7 +49,7 @@ class OddRecord:
 def lines_of(data: bytes) -> pl.Series:
     """Return the lines of the data as text without their ends; null where a line is no UTF-8."""
     if data.startswith(BYTE_ORDER_MARK):  # in the middle of a file it is text, which polars would strip
-        return lines_of(b"\n" + data)[1:]
+        return lines_of(b"-\n" + data)[1:]
     try:
         frame = pl.read_csv(
             data,
@@ -65,8 +65,15 @@ def lines_of(data: bytes) -> pl.Series:
 
 
 def _lines_one_by_one(data: bytes) -> pl.Series:
-    lines = [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
-    return pl.Series("line", lines, dtype=pl.Binary).cast(pl.String, strict=False)
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    return pl.Series("line", [_decoded(line.removesuffix(b"\r")) for line in lines], dtype=pl.String)
+
+
+def _decoded(line: bytes) -> str | None:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 class CsvGrammar:

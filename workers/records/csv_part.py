@@ -29,8 +29,11 @@ class CsvReader:
 
     def _plain(self, data: bytes, columns: list[str]) -> pl.DataFrame | None:
         """Let polars read regular lines; None where it refuses them."""
-        if data.startswith(BYTE_ORDER_MARK):  # in the middle of a file it is text, which polars would strip
-            frame = self._plain(b"\n" + data, columns)
+        if not data or data.startswith(BYTE_ORDER_MARK):
+            # polars refuses no data, and strips the mark, which is text in the middle of a file
+            frame = self._plain(
+                b"-" + self.grammar.delimiter.encode() * (len(self.columns) - 1) + b"\n" + data, columns
+            )
             return None if frame is None else frame[1:]
         try:
             frame = (
@@ -66,7 +69,7 @@ class CsvReader:
         odd, _ = settler.settle((~regular).arg_true().to_list(), final=True)
         whole, rows = _numbered(regular, odd, first_row)
         kept = lines.filter(whole)
-        frame = self._plain("\n".join(["", *kept]).encode()[1:], columns)
+        frame = self._plain((kept.str.join("\n").item() or "").encode(), columns)
         if frame is None or frame.height != len(kept):
             return None
         good = _with_reader_columns(frame, rows.filter(whole))
@@ -98,8 +101,10 @@ def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple
     """Return which lines are whole regular records, and per line the number of the record that it belongs to."""
     spanned = [line for record in odd for line in range(record.line, record.line + record.lines)]
     opening = [record.line for record in odd if record.is_row]
-    whole = regular.scatter(spanned, values=False) if spanned else regular
-    begins = whole.scatter(opening, values=True) if opening else whole
+    whole, begins = regular.clone(), regular.clone()  # scatter works in place
+    whole.scatter(spanned, values=False)
+    begins.scatter(spanned, values=False)
+    begins.scatter(opening, values=True)
     return whole, begins.cast(pl.Int64).cum_sum() + (first_row - 1)
 
 

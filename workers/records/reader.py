@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,33 +56,34 @@ def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
     """Find out what the file is and open it. Raises FileUnusable, in one clear line, where it is no usage file."""
     options = options or ReadOptions()
     try:
-        with path.open("rb") as packed:
-            return _opened(_as_text(packed, path, options), options)
+        with ExitStack() as streams:  # the file that is returned has a handle of its own
+            packed = streams.enter_context(path.open("rb"))
+            return _opened(_as_text(packed, path, options, streams), options, streams)
     except OSError as error:
         raise FileUnusable(
             f"it cannot be read ({error.strerror})", where=path.name, mend="check the path and its permissions"
         ) from error
 
 
-def _as_text(packed: IO[bytes], path: Path, options: ReadOptions) -> _Text:
+def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitStack) -> _Text:
     compression = text_copy.compression_of(packed.read(4))
-    stream = text_copy.unpack(path, compression) if compression else packed
+    stream = streams.enter_context(text_copy.unpack(path, compression)) if compression else packed
     encoding, findings = (
-        (codecs_name(options.encoding, path.name), [])
+        (_codec_name(options.encoding, path.name), [])
         if options.encoding
         else text_copy.encoding_of(stream, path.name)
     )
     if encoding not in {"utf-8", "utf-8-sig", "ascii"}:
-        stream = text_copy.transcode(stream, encoding, path.name)
+        stream = streams.enter_context(text_copy.transcode(stream, encoding, path.name))
     stream.seek(0)
     head = stream.read(sniffing.HEAD_BYTES)
     if b"\r" in head and b"\n" not in head:
         findings = [*findings, Finding("line_ends", "ends its lines with carriage returns alone")]
-        stream = text_copy.line_feeds_for_returns(stream, path.name)
+        stream = streams.enter_context(text_copy.line_feeds_for_returns(stream, path.name))
     return _Text(path.name, path.stat().st_size, compression, encoding, tuple(findings), stream)
 
 
-def codecs_name(encoding: str, name: str) -> str:
+def _codec_name(encoding: str, name: str) -> str:
     """Return Python's name for a declared encoding; raises FileUnusable for one that it does not know."""
     try:
         return codecs.lookup(encoding).name
@@ -89,7 +91,7 @@ def codecs_name(encoding: str, name: str) -> str:
         raise FileUnusable(f"{encoding!r} is no known encoding", where=name, mend="declare e.g. latin-1") from error
 
 
-def _opened(text: _Text, options: ReadOptions) -> UsageFile:
+def _opened(text: _Text, options: ReadOptions, streams: ExitStack) -> UsageFile:
     text.stream.seek(0)
     raw = text.stream.read(sniffing.HEAD_BYTES)
     head = raw.removeprefix(codecs.BOM_UTF8)
@@ -97,7 +99,10 @@ def _opened(text: _Text, options: ReadOptions) -> UsageFile:
     file_format = sniffing.format_of(head, options)
     if file_format is Format.CSV:
         return _open_csv(text, head, len(raw) - len(head), options)
-    return _open_json(text, file_format, len(raw) - len(head), options)
+    if file_format is Format.JSON:
+        lines = streams.enter_context(json_array.as_lines(text.stream, text.name))
+        return _open_json(text, lines, file_format, 0, options)
+    return _open_json(text, text.stream, file_format, len(raw) - len(head), options)
 
 
 def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> UsageFile:
@@ -111,14 +116,10 @@ def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> Usag
     return UsageFile(layout, text.stream, mark + found.length, CsvReader(found.delimiter, columns))
 
 
-def _open_json(text: _Text, file_format: Format, mark: int, options: ReadOptions) -> UsageFile:
-    stream = text.stream
-    if file_format is Format.JSON:
-        stream = json_array.as_lines(stream, text.name)
-        mark = 0
-    stream.seek(mark)
-    columns = sniffing.sample_columns(stream.read(sniffing.HEAD_BYTES))
+def _open_json(text: _Text, lines: IO[bytes], file_format: Format, mark: int, options: ReadOptions) -> UsageFile:
+    lines.seek(mark)
+    columns = sniffing.sample_columns(lines.read(sniffing.HEAD_BYTES))
     renames, findings = renames_for(columns, options.headers)
     named = [renames.get(column, column) for column in columns]
     layout = text.layout(file_format, tuple(columns), renames, findings + missing_columns(named))
-    return UsageFile(layout, stream, mark, JsonReader(renames))
+    return UsageFile(layout, lines, mark, JsonReader(renames))

@@ -82,7 +82,7 @@ class RepeatFinder:
         return by_key.filter(pl.col(FIRST) < pl.col(LAST)).select(ROW, FIRST, LAST)
 
     def _keys(self, part: Part, rows: pl.Series) -> pl.DataFrame:
-        first, last = rows.search_sorted([part.first_row, part.first_row + part.rows])
+        first, last = (rows.search_sorted(row) for row in (part.first_row, part.first_row + part.rows))
         if first == last:
             return pl.DataFrame(schema={ROW: pl.Int64, KEY: pl.String})
         chosen = rows[first:last].to_frame()

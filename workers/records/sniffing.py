@@ -34,7 +34,7 @@ def require_text(head: bytes, name: str) -> None:
     """Raise FileUnusable for a file that holds nothing, or nothing that is text."""
     if not head.strip():
         raise FileUnusable("it is empty", where=name, mend="send a file with usage records")
-    if len(CONTROL.findall(head[:4096])) > len(head[:4096]) // 100:
+    if len(CONTROL.findall(head[:4096])) > 8 + len(head[:4096]) // 50:
         raise FileUnusable("it is a binary file, not text", where=name, mend="send CSV, JSON or JSON Lines")
 
 
