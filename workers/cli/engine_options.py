@@ -16,14 +16,14 @@ from workers.remedies import PlanOptions, Rules, load_rules
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PATH: Final = click.Path(path_type=Path, dir_okay=False)
+PATH: Final = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS: Final = (
-    click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH),
+    click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH),
     click.option(
-        "--meters", type=_PATH, help="Stripe's meter objects: JSON, as GET /v1/billing/meters returns them."
+        "--meters", type=PATH, help="Stripe's meter objects: JSON, as GET /v1/billing/meters returns them."
     ),
-    click.option("--customers", type=_PATH, help="Known customer ids, one a line."),
-    click.option("--rules", type=_PATH, help="Your rules.toml (docs/rules.md)."),
+    click.option("--customers", type=PATH, help="Known customer ids, one a line."),
+    click.option("--rules", type=PATH, help="Your rules.toml (docs/rules.md)."),
     click.option("--now", metavar="ISO8601", help="Judge times as of this moment, not the present."),
     click.option(
         "--kind", type=click.Choice(["usage", "failed-records"]), help="What the files are; found out otherwise."

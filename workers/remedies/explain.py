@@ -1,5 +1,80 @@
 """What the operator's rules would change on given files: before -> after, with counts and quantity.
 
-Only changes made on the operator's word are counted, not those that every file gets. A record whose outcome a rule
-changes without touching it (it waits) shows in the outcomes of the plan instead.
+Changes that every file gets without a rule are not listed. What a rule does without changing a record (it lets it
+wait, or no longer) shows in the tallies with and without the rules.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from workers.records import quantities
+from workers.records.catalog import Catalog
+from workers.records.schema import QUANTITY
+from workers.records.writer import WrittenFile
+from workers.remedies.plan import PlanOptions, plan_surveyed, survey_file
+from workers.remedies.plan_folder import changes_of
+from workers.remedies.rules import Rules
+from workers.remedies.tally import Tally
+
+_KEY: Final = ["remedy", "column", "before", "after"]
+
+
+@dataclass(frozen=True)
+class RuleChange:
+    """One text that a rule puts in place of another, in so many records with so much quantity."""
+
+    remedy: str
+    column: str
+    before: str | None
+    after: str | None
+    records: int
+    quantity: Decimal
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The plan's tallies without and with the rules, and what the rules change, the most frequent first."""
+
+    without: Tally
+    with_rules: Tally
+    changes: Sequence[RuleChange]
+
+
+def explain(
+    paths: Sequence[Path], *, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
+) -> Explained:
+    """Plan the files twice, without the rules and with them, writing nothing. Raises FileUnusable."""
+    surveys = [survey_file(path, catalog, options) for path in paths]
+    without = plan_surveyed(surveys, catalog, Rules(), now, options)
+    changes = _RuleChanges()
+    ruled = plan_surveyed(surveys, catalog, rules, now, options, changes)
+    return Explained(without.tally, ruled.tally, changes.collected())
+
+
+class _RuleChanges:
+    """A sink that keeps only what rules changed, summed up by part."""
+
+    def __init__(self) -> None:
+        self._parts: list[pl.DataFrame] = []
+
+    def append(self, corrected: pl.DataFrame, treated: pl.DataFrame) -> None:
+        del corrected
+        ruled = changes_of(treated).filter(pl.col("remedy").str.ends_with("_rule"))
+        self._parts.append(ruled.group_by(_KEY).agg(pl.len().alias("records"), QUANTITY))
+
+    def close(self) -> Mapping[str, Sequence[WrittenFile]]:
+        return {}
+
+    def collected(self) -> list[RuleChange]:
+        merged = pl.concat(self._parts).group_by(_KEY).agg(pl.col("records").sum(), pl.col(QUANTITY).explode())
+        ordered = merged.sort("records", *_KEY, descending=[True, *[False] * len(_KEY)], nulls_last=True)
+        return [
+            RuleChange(*key, records, quantities.total(pl.Series(amounts, dtype=pl.String)))
+            for *key, records, amounts in ordered.iter_rows()
+        ]

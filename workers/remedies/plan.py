@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -88,6 +88,17 @@ class PlanSummary:
         return {**self.as_json(), "changes": dict(self.tally.remedies), "inputs": inputs}
 
 
+class Sink(Protocol):
+    """Takes the planned parts of files, in order."""
+
+    def append(self, corrected: pl.DataFrame, treated: pl.DataFrame) -> None:
+        """Take in one part."""
+
+    def close(self) -> Mapping[str, Sequence[WrittenFile]]:
+        """Finish, and return what was written, by kind."""
+        ...
+
+
 OnPart = Callable[[int, int], None]
 """Called after each part with the records that are done and those of all files."""
 
@@ -110,11 +121,11 @@ def plan_file(
     paths = [paths] if isinstance(paths, Path) else list(paths)
     surveys = [survey_file(path, catalog, options) for path in paths]
     if out is None:
-        return _plan(surveys, catalog, rules, now, options, None, on_part)
+        return plan_surveyed(surveys, catalog, rules, now, options, on_part=on_part)
     with replaced_folder(out, inputs=paths) as folder:
         columns = output_columns(surveys, catalog, rules)
         with PlanFolder(folder, columns, _headers(surveys), options.output) as writers:
-            summary = _plan(surveys, catalog, rules, now, options, writers, on_part)
+            summary = plan_surveyed(surveys, catalog, rules, now, options, writers, on_part)
         write_plan(folder, {"now": to_text(now), **summary.as_plan()})
     return summary
 
@@ -150,15 +161,16 @@ def context_of(surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime) 
     return circumstances(catalog, rules, now, surveyed.repeated_rows)
 
 
-def _plan(
+def plan_surveyed(
     surveys: Sequence[Survey],
     catalog: Catalog,
     rules: Rules,
     now: datetime,
     options: PlanOptions,
-    writers: PlanFolder | None,
-    on_part: OnPart,
+    sink: Sink | None = None,
+    on_part: OnPart = lambda _done, _of: None,
 ) -> PlanSummary:
+    """Plan surveyed files part by part, and hand each part's records to `sink` in the files' order."""
     columns = output_columns(surveys, catalog, rules)
     records = sum(surveyed.facts.records for surveyed in surveys)
     tallies: list[Tally] = []
@@ -170,11 +182,11 @@ def _plan(
         tally = Tally()
         for planned in in_order(work, surveyed.facts.parts, options.threads):
             tally += planned.tally
-            if writers is not None:
-                writers.append(planned.corrected, planned.treated)
+            if sink is not None:
+                sink.append(planned.corrected, planned.treated)
             on_part(sum(tallies, tally).total, records)
         tallies.append(tally)
-    written = writers.close() if writers is not None else {}
+    written = sink.close() if sink is not None else {}
     return PlanSummary(sum(tallies, Tally()), surveys, tallies, written)
 
 

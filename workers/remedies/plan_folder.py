@@ -21,6 +21,7 @@ from workers.records.schema import (
     FAULT,
     IDENTIFIER,
     OUTCOME,
+    QUANTITY,
     RAW,
     REASON,
     ROW,
@@ -70,7 +71,7 @@ class PlanFolder:
         self._corrected.append(corrected)
         self._others["quarantine"].append(treated.filter(pl.col(OUTCOME) == Outcome.QUARANTINED))
         self._others["deferred"].append(treated.filter(pl.col(OUTCOME) == Outcome.DEFERRED))
-        self._others["changes"].append(_changes(treated))
+        self._others["changes"].append(changes_of(treated))
         self._others["unreadable"].append(treated.filter(pl.col(UNREADABLE).is_not_null()))
 
     def close(self) -> dict[str, list[WrittenFile]]:
@@ -134,9 +135,9 @@ def _swap(fresh: Path, out: Path) -> None:
     shutil.rmtree(old)
 
 
-def _changes(treated: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per change."""
-    changed = treated.filter(pl.col(CHANGES).is_not_null()).select(SOURCE, ROW, IDENTIFIER, CHANGES)
+def changes_of(treated: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per change, with the column, the texts before and after, and the remedy that did it."""
+    changed = treated.filter(pl.col(CHANGES).is_not_null()).select(SOURCE, ROW, IDENTIFIER, QUANTITY, CHANGES)
     listed = changed.with_columns(pl.col(CHANGES).str.json_decode(_CHANGE_TYPE)).explode(CHANGES)
     return listed.unnest(CHANGES)
 

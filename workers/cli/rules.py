@@ -1,0 +1,105 @@
+"""`metermend rules`: are the rules sound, and what would they change."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
+from workers.kernel.codes import Outcome
+from workers.kernel.errors import InputUnusable
+from workers.records import quantities
+from workers.remedies import Rules, load_rules
+from workers.remedies.explain import Explained, explain
+
+_SHOWN: Final = 20
+
+
+@click.group()
+def rules() -> None:
+    """Look at your rules.toml before it decides about money."""
+
+
+@rules.command()
+@click.argument("path", metavar="RULES", type=PATH)
+def check(path: Path) -> None:
+    """Validate a rules file, and say what is in it."""
+    loaded = load_rules(path)
+    click.echo(f"{path}: sound. {_inventory(loaded)}")
+
+
+@rules.command(name="explain")
+@engine_options
+def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **given: Any) -> None:
+    """Show what the rules would change on files: before -> after, with records and quantity. Writes nothing."""
+    del strict
+    if given["rules"] is None:
+        raise InputUnusable("it is missing", where="--rules", mend="name the rules to explain")
+    known = knowledge(given)
+    explained = explain(files, catalog=known.catalog, rules=known.rules, now=known.now, options=plan_options(given))
+    if as_json:
+        click.echo(json.dumps(_document(explained)))
+    else:
+        _show(explained)
+
+
+def _inventory(loaded: Rules) -> str:
+    counts = {
+        "customer aliases": loaded.customer_aliases.height,
+        "event name aliases": loaded.event_aliases.height,
+        "rules on missing customers": len(loaded.customers.missing),
+        "value rules": len(loaded.values),
+        "archived meters": len(loaded.archived_meters),
+        "dimension rules": len(loaded.dimensions),
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "It has no rules."
+
+
+def _document(explained: Explained) -> dict[str, Any]:
+    return {
+        "without": explained.without.as_json(),
+        "with": explained.with_rules.as_json(),
+        "changes": [
+            {
+                "remedy": change.remedy,
+                "column": change.column,
+                "before": change.before,
+                "after": change.after,
+                "records": change.records,
+                "quantity": quantities.to_text(change.quantity),
+            }
+            for change in explained.changes
+        ],
+    }
+
+
+def _show(explained: Explained) -> None:
+    console = Console(highlight=False)
+    changes = Table("rule", "before", "after", box=None, pad_edge=False)
+    changes.add_column("records", justify="right")
+    changes.add_column("quantity", justify="right")
+    for change in explained.changes[:_SHOWN]:
+        amount = quantities.to_text(change.quantity)
+        changes.add_row(change.remedy, _quoted(change.before), _quoted(change.after), f"{change.records:,}", amount)
+    if explained.changes:
+        console.print(changes)
+    if len(explained.changes) > _SHOWN:
+        console.print(f"and {len(explained.changes) - _SHOWN:,} more (--json lists all)")
+    console.print(_outcomes(explained))
+
+
+def _outcomes(explained: Explained) -> Table:
+    table = Table("", box=None, pad_edge=False)
+    table.add_column("without", justify="right")
+    table.add_column("with rules", justify="right")
+    for outcome in Outcome:
+        counts = (tally.records.get(outcome, 0) for tally in (explained.without, explained.with_rules))
+        table.add_row(outcome, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _quoted(text: str | None) -> str:
+    return "-" if text is None else repr(text)
