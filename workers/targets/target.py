@@ -47,11 +47,11 @@ class Progress(Protocol):
 class Refused:
     """A record that the target turned away at once.
 
-    `code` is Stripe's where it is certain, else None; `message` is the target's own sentence.
+    `code` is Stripe's where it is certain, else `malformed_record`; `message` is the target's own sentence.
     """
 
     identifier: str
-    code: str | None
+    code: str
     message: str
 
 
