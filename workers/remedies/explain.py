@@ -75,6 +75,8 @@ class _RuleChanges:
         merged = pl.concat(self._parts).group_by(_KEY).agg(pl.col("records").sum(), pl.col(QUANTITY).explode())
         ordered = merged.sort("records", *_KEY, descending=[True, *[False] * len(_KEY)], nulls_last=True)
         return [
-            RuleChange(*key, records, quantities.total(pl.Series(amounts, dtype=pl.String)))
-            for *key, records, amounts in ordered.iter_rows()
+            RuleChange(
+                remedy, column, before, after, records, quantities.total(pl.Series(amounts, dtype=pl.String))
+            )
+            for remedy, column, before, after, records, amounts in ordered.iter_rows()
         ]
