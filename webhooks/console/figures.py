@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
@@ -62,13 +62,23 @@ def grouped(number: int | str) -> str:
     """Write a whole or decimal number with a narrow space between thousands: `-12 345.678`."""
     text = str(number)
     sign, digits = ("\u2212", text[1:]) if text.startswith("-") else ("", text)
-    whole, point, fraction = digits.partition(".")
-    return f"{sign}{int(whole):,}".replace(",", "\u202f") + point + fraction if whole.isdigit() else text
+    whole, _, fraction = digits.partition(".")
+    shown = f"{sign}{int(whole):,}".replace(",", "\u202f")
+    return f"{shown}.{fraction.rstrip('0')}" if fraction.strip("0") else shown
 
 
 def moment(at: datetime | None) -> str:
     """Write a time as `2026-11-21 09:41:07 UTC`, or a dash."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "\u2013"
+
+
+def duration(span: timedelta) -> str:
+    """Write a length of time in its two largest units: `4 h 55 min`."""
+    seconds = int(span.total_seconds())
+    for large, size, small, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            return f"{seconds // size} {large} {seconds % size // part} {small}"
+    return f"{seconds} s"
 
 
 def pretty_json(raw: bytes) -> str:
@@ -87,6 +97,7 @@ def words(name: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "grouped": grouped,
     "moment": moment,
+    "duration": duration,
     "pretty_json": pretty_json,
     "words": words,
     "equation": equation,

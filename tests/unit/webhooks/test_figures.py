@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from webhooks.console import advice
-from webhooks.console.figures import equation, grouped, moment, pretty_json
+from webhooks.console.figures import duration, equation, grouped, moment, pretty_json
 from workers.kernel.ledger.cases import CaseState
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
 
@@ -21,9 +21,11 @@ NARROW = "\u202f"
         (0, "0"),
         (999, "999"),
         (1_234_567, f"1{NARROW}234{NARROW}567"),
-        ("-12345.678900", f"\u221212{NARROW}345.678900"),
+        ("-12345.678900", f"\u221212{NARROW}345.6789"),
+        ("0.000", "0"),
+        ("100", "100"),
         ("0.000001", "0.000001"),
-        ("123456789012345678901234567890.1", NARROW.join("123 456 789 012 345 678 901 234 567 890".split()) + ".1"),
+        ("123456789012345678901234567890.1", "123 456 789 012 345 678 901 234 567 890.1".replace(" ", NARROW)),
     ],
 )
 def test_numbers_are_grouped_and_keep_every_digit(number: int | str, shown: str) -> None:
@@ -39,7 +41,15 @@ def test_grouping_changes_no_quantity(quantity: Decimal) -> None:
 def test_times_are_shown_in_utc() -> None:
     there = datetime(2026, 11, 21, 10, 30, tzinfo=timezone(timedelta(hours=1)))
     assert moment(there) == moment(datetime(2026, 11, 21, 9, 30, tzinfo=UTC)) == "2026-11-21 09:30:00 UTC"
-    assert moment(None) == "–"
+    assert moment(None) == "\u2013"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (17_728, "4 h 55 min"), (200_000, "2 d 7 h")],
+)
+def test_lengths_of_time_are_shown_in_their_two_largest_units(seconds: float, shown: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == shown
 
 
 @given(st.binary(max_size=100))

@@ -1,0 +1,200 @@
+"""Every page with canned rows and no ledger. If these fail, a page crashes on what an unlucky case looks like."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from flask import render_template
+from jinja2 import StrictUndefined
+
+import webhooks.console
+from tests.builders import a_failure
+from webhooks.app import create_app
+from webhooks.console.advice import next_step
+from workers.kernel.jobqueue import RecordingJobQueue
+from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.events import EventState, Origin, StoredEvent
+from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission, SubmissionState
+from workers.kernel.settings import Settings
+
+TEMPLATES = Path(webhooks.console.__file__).parent / "templates" / "console"
+AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+TALLY = Tally(1200, Decimal("4800.25"))
+
+CASE = Case(
+    id="case_0123456789abcdef",
+    failure=a_failure(account="acct_1", window_start="2026-11-21T09:00:00Z", meter_id="mtr_1"),
+    state=CaseState.NEEDS_PERSON,
+    version=3,
+    head="0" * 64,
+    balance=Balance(TALLY, {Bucket.QUARANTINED: TALLY}),
+    due_at=None,
+    attempts=0,
+    deaths=0,
+    trouble=None,
+    alerted=None,
+    opened_at=AT,
+    changed_at=AT,
+)
+ENTRY = EntryRow(
+    number=1,
+    kind="seen",
+    from_bucket=None,
+    to_bucket="pending",
+    records=1200,
+    quantity="4800.25",
+    revision=1,
+    record_set="case/1.parquet",
+    record_set_sha256="0" * 64,
+    submission_id="sub_1",
+    event_id="evt_1",
+    actor="anna",
+    detail={"reason": {"deep": ["<b>"]}},
+    at=AT,
+)
+BARE_ENTRY = replace(
+    ENTRY, kind="sent", to_bucket=None, submission_id=None, event_id=None, record_set=None, detail={}, revision=0
+)
+SUBMISSION = Submission(
+    id="sub_1",
+    case_id=CASE.id,
+    revision=1,
+    target="s3",
+    location="s3://bucket/folder/1.csv",
+    state=SubmissionState.SENT,
+    records=1200,
+    quantity=Decimal("4800.25"),
+    event_names=("api_calls",),
+    record_set="case/1.parquet",
+    record_set_sha256="0" * 64,
+    import_set_id=None,
+    verdict=None,
+    intended_at=AT,
+    sent_at=AT,
+    confirm_at=AT,
+)
+EVENT = StoredEvent(
+    id="evt_1",
+    kind="thin",
+    type="v1.billing.meter.no_meter_found",
+    account=None,
+    livemode=False,
+    object_id=None,
+    created_at=None,
+    received_at=AT,
+    raw=b"{}",
+    sha256="0" * 64,
+    state=EventState.IGNORED,
+    reason="livemode_mismatch",
+    attempts=0,
+    origin=Origin.DELIVERED,
+    large=False,
+    deaths=0,
+)
+OVERVIEW: dict[str, Any] = {
+    "balance": CASE.balance,
+    "stuck": [],
+    "needy": [CASE],
+    "recent": [replace(CASE, state=state) for state in CaseState],
+    "case_counts": {"needs_person": 1},
+    "event_counts": {"received": 3, "failed": 1},
+    "waited": timedelta(hours=2),
+}
+LIST: dict[str, Any] = {
+    "states": list(CaseState),
+    "counts": {"open": 2},
+    "state": None,
+    "cases": [CASE],
+    "more": None,
+}
+ABOUT: dict[str, Any] = {"case": CASE, "advice": next_step(CASE), "entries": [ENTRY], "submissions": [SUBMISSION]}
+UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
+
+STORIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "nothing yet": (
+        "overview.html",
+        OVERVIEW | {"balance": Balance(), "needy": [], "recent": [], "case_counts": {}, "event_counts": {}},
+    ),
+    "a bad day": ("overview.html", OVERVIEW),
+    "a stopped case": ("overview.html", OVERVIEW | {"stuck": [UNLUCKY]}),
+    "a broken book": ("overview.html", OVERVIEW | {"balance": Balance(TALLY, {})}),
+    "cases": ("cases.html", LIST),
+    "more cases": ("cases.html", LIST | {"state": CaseState.NEEDS_PERSON, "more": AT.isoformat()}),
+    "no cases": ("cases.html", LIST | {"cases": [], "counts": {}}),
+    "a case": ("case.html", ABOUT),
+    "a new case": ("case.html", ABOUT | {"entries": [], "submissions": []}),
+    "a case in trouble": ("case.html", ABOUT | {"case": UNLUCKY, "entries": [ENTRY, BARE_ENTRY]}),
+    "a submission with its verdict": (
+        "case.html",
+        ABOUT | {"submissions": [replace(SUBMISSION, verdict="succeeded_with_errors", location=None)]},
+    ),
+    "an event": ("event.html", {"event": EVENT}),
+    "an event past its retention": ("event.html", {"event": replace(EVENT, raw=None, account="acct_1")}),
+    "an event that is no json": ("event.html", {"event": replace(EVENT, raw=b"\xff{", created_at=AT)}),
+    "the login": ("login.html", {"wrong": False}),
+    "a wrong password": ("login.html", {"wrong": True}),
+    "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
+}
+PARTS = {"base.html", "parts.html"}
+VOID = {"meta", "link", "input", "rect", "br", "img"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed but was not opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+class Render(Protocol):
+    def __call__(self, template: str, context: dict[str, Any]) -> str: ...
+
+
+@pytest.fixture
+def render(tmp_path: Path) -> Render:
+    values: dict[str, Any] = {
+        "stripe_webhook_secrets": "whsec_made_up",
+        "console_password_hash": "pbkdf2:sha256:1$salt$0f",
+        "database_url": f"sqlite:///{tmp_path / 'unused.db'}",
+        "_env_file": None,
+    }
+    app = create_app(Settings(**values), queue=RecordingJobQueue())
+    app.jinja_env.undefined = StrictUndefined
+
+    def render(template: str, context: dict[str, Any]) -> str:
+        with app.test_request_context("/console/"):
+            return render_template(f"console/{template}", **context)
+
+    return render
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_every_page_can_be_drawn(render: Render, story: str) -> None:
+    template, context = STORIES[story]
+    page = render(template, context)
+    reader = Balanced()
+    reader.feed(page)
+    assert reader.open == []
+    assert "None" not in page
+    assert 'style="' not in page
+    assert "<script" not in page
+
+
+def test_every_template_has_a_story() -> None:
+    told = {template for template, _ in STORIES.values()}
+    assert {path.name for path in TEMPLATES.glob("*.html")} - PARTS == told
