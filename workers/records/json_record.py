@@ -16,6 +16,8 @@ from workers.records.schema import carried_name, payload_column
 DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 BLANK: Final = re.compile(r"[ \t\n\r]*")
 PAYLOAD: Final = "payload"
+LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON can escape it, UTF-8 cannot hold it."""
 
 
 class NotARecord(ValueError):
@@ -60,6 +62,8 @@ def members_of(text: str) -> list[Member]:
         raise NotARecord(Unreadable.NOT_JSON) from error
     if _skip(text, walker.end) != len(text):
         raise NotARecord(Unreadable.NOT_JSON)
+    if "\\u" in text and any(LONE_SURROGATE.search(f"{member.column}{member.text or ''}") for member in members):
+        raise NotARecord(Unreadable.NOT_UTF8)
     return members
 
 

@@ -53,7 +53,7 @@ class Shape:
         found, rest = fields.select(ROW, *kept), lines.clear()
         if not hit.all():
             found, rest = found.filter(hit), lines.filter(~hit)
-        return found.with_columns(_unescape(pl.col(name)) for name in kept if name in escaped), rest
+        return found.with_columns(_unescape(pl.col(name)).alias(name) for name in kept if name in escaped), rest
 
 
 def _with_backslash(fields: pl.DataFrame, columns: Sequence[str]) -> list[str]:
