@@ -28,14 +28,20 @@ def entry_hash(row: Mapping[str, Any]) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def verify(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Walk a case's entries in order. Raises Corrupt naming the first entry that does not hold."""
+def first_break(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> tuple[int, str] | None:
+    """Walk a case's entries in order; return (number, what is wrong) of the first that does not hold, or None."""
     expected, number = genesis(case_key), 0
     for number, row in enumerate(rows, start=1):
         if row["number"] != number:
-            raise Corrupt(f"entry {number} is missing")
+            return number, f"entry {number} is missing"
         if row["previous"] != expected or entry_hash(row) != row["hash"]:
-            raise Corrupt(f"entry {number} was altered")
+            return number, f"entry {number} was altered"
         expected = row["hash"]
-    if expected != head:
-        raise Corrupt(f"entries after {number} are missing")
+    return None if expected == head else (number, f"entries after {number} are missing")
+
+
+def verify(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raise Corrupt naming the first entry that does not hold."""
+    found = first_break(case_key, head, rows)
+    if found:
+        raise Corrupt(found[1])

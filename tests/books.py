@@ -1,0 +1,142 @@
+"""Cases with real books and record sets, for tests of what reads or continues them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tests.builders import a_failure
+from workers.alerts import RecordingAlerts
+from workers.archive import Archive
+from workers.kernel.clock import Clock
+from workers.kernel.jobqueue import RecordingJobQueue
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.movements import ROUTES, Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.submissions import Intent
+from workers.kernel.objects import open_store
+from workers.kernel.settings import Settings
+from workers.pipeline.book import DATA, RECORD, REVISION, keep, movement, numbered
+from workers.pipeline.context import Context
+from workers.records.schema import (
+    EVENT_NAME,
+    IDENTIFIER,
+    MESSAGE,
+    QUANTITY,
+    REASON,
+    ROW,
+    SOURCE,
+    TIMESTAMP,
+    UNREADABLE,
+)
+from workers.remedies import Rules
+from workers.sources import RecordingUsageSources
+from workers.stripe_api import RecordingStripeApi
+from workers.targets import RecordingTarget
+
+LEASE = timedelta(minutes=5)
+EVENT = "evt_1"
+
+
+def a_context(ledger: Ledger, folder: Path, clock: Clock, **changes: Any) -> Context:
+    """A context on a real ledger and archive, with recording adapters."""
+    parts: dict[str, Any] = {
+        "settings": Settings(scratch_dir=folder / "scratch", archive_url=str(folder / "archive")),
+        "ledger": ledger,
+        "queue": RecordingJobQueue(),
+        "stripe": RecordingStripeApi(),
+        "sources": RecordingUsageSources(),
+        "archive": Archive(open_store(str(folder / "archive")), folder / "scratch"),
+        "target": RecordingTarget(),
+        "alerts": RecordingAlerts(),
+        "rules": Rules(),
+        "clock": clock,
+    }
+    return Context(**{**parts, **changes})
+
+
+def some_usage(count: int, *, first: int = 0, at: int = 1_795_253_400) -> pl.DataFrame:
+    """Refused usage: record n has the identifier `u{n}` and the quantity n + 0.5."""
+    rows = range(first, first + count)
+    return pl.DataFrame(
+        {
+            IDENTIFIER: [f"u{n}" for n in rows],
+            TIMESTAMP: [str(at - n) for n in rows],
+            EVENT_NAME: ["api_calls"] * count,
+            "payload_stripe_customer_id": ["cus_1"] * count,
+            "payload_value": [f"{n}.5" for n in rows],
+            ROW: [n + 1 for n in rows],
+            SOURCE: ["usage.csv"] * count,
+            UNREADABLE: [None] * count,
+            MESSAGE: ["refused"] * count,
+            QUANTITY: [f"{n}.5" for n in rows],
+        },
+        schema_overrides={UNREADABLE: pl.String, ROW: pl.Int64},
+    )
+
+
+class Book:
+    """One case, and the record sets that a test moves through its book."""
+
+    def __init__(self, context: Context, count: int = 6, **failure: Any) -> None:
+        self.context = context
+        self.case_id = context.ledger.cases.open(a_failure(**failure)).id
+        self.frame = numbered(some_usage(count), first=0, refused_as=DATA)
+        if count:
+            self.move(EntryKind.SEEN, range(count), event_id=EVENT)
+
+    def keep(self, records: Sequence[int], **columns: str) -> RecordSetRef:
+        """Keep a record set of these records, with columns set to one value each."""
+        chosen = self.frame.filter(pl.col(RECORD).is_in(list(records)))
+        return keep(
+            self.context, self.case_id, "moved", chosen.with_columns(**{n: pl.lit(v) for n, v in columns.items()})
+        )
+
+    def move(
+        self, kind: EntryKind, records: Sequence[int], *, route: int = 0, reason: str | None = None, **fields: Any
+    ) -> None:
+        """Move records along one of the routes of `kind`."""
+        ref = self.keep(records, **({REASON: reason} if reason else {}))
+        with self.held() as held, held.transaction() as transaction:
+            transaction.move(movement(self.context, kind, ROUTES[kind][route], ref, **fields))
+
+    def send(self, records: Sequence[int], *, ordinal: int = 1) -> str:
+        """Plan, intend and send records as one submission; return its id."""
+        submission_id = f"{self.case_id}-{ordinal}"
+        self.frame = self.frame.with_columns(
+            pl.when(pl.col(RECORD).is_in(list(records)))
+            .then(pl.col(REVISION) + 1)
+            .otherwise(REVISION)
+            .alias(REVISION)
+        )
+        self.move(EntryKind.PLANNED, records)
+        ref = self.keep(records)
+        intended = movement(
+            self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref, submission_id=submission_id
+        )
+        intent = Intent(
+            submission_id, ordinal, "recording", intended.records, intended.quantity, ("api_calls",), ref
+        )
+        with self.held() as held, held.transaction() as transaction:
+            transaction.submissions.intend(intent)
+            transaction.move(intended)
+        with self.held() as held, held.transaction() as transaction:
+            transaction.move(movement(self.context, EntryKind.SENT, (None, None), ref, submission_id=submission_id))
+            transaction.submissions.sent(submission_id, "recording", self.context.clock() + timedelta(minutes=30))
+        return submission_id
+
+    def confirm(self, records: Sequence[int], submission_id: str) -> None:
+        """Confirm records of a submission and settle it."""
+        self.move(EntryKind.CONFIRMED, records, submission_id=submission_id)
+        with self.held() as held, held.transaction() as transaction:
+            transaction.submissions.settled(submission_id)
+
+    def held(self) -> Any:
+        return self.context.ledger.cases.hold(self.case_id, "test", LEASE)
+
+    def balance(self, bucket: Bucket) -> int:
+        """How many records stand in a bucket."""
+        case = self.context.ledger.cases.get(self.case_id)
+        assert case is not None
+        return case.balance[bucket].records

@@ -1,0 +1,116 @@
+"""`metermend prove`: recompute the book and say whether it holds."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from workers.kernel.clock import to_text
+from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.settings import load
+from workers.pipeline.proving import CaseProof
+from workers.pipeline.proving import prove as prove_cases
+from workers.records.quantities import to_text as plain
+
+TERMS = {
+    "confirmed": (Bucket.CONFIRMED,),
+    "in flight": (Bucket.PENDING, Bucket.PLANNED, Bucket.SUBMITTED),
+    "deferred": (Bucket.DEFERRED,),
+    "quarantined": (Bucket.QUARANTINED,),
+    "corrected": (Bucket.CORRECTED,),
+    "written off": (Bucket.WRITTEN_OFF,),
+}
+"""The equation's right side, as it is shown."""
+
+
+@dataclass
+class Proved:
+    """What was found over all cases; only what a person must see of each is kept."""
+
+    balance: Balance = field(default_factory=Balance)
+    cases: int = 0
+    entries: int = 0
+    record_sets: int = 0
+    breached: list[CaseProof] = field(default_factory=list)
+    removed: list[CaseProof] = field(default_factory=list)
+
+    def add(self, proof: CaseProof) -> None:
+        self.balance += proof.balance
+        self.cases += 1
+        self.entries += proof.entries
+        self.record_sets += proof.record_sets
+        self.breached += [proof] if proof.breach else []
+        self.removed += [proof] if proof.removed_at else []
+
+    @property
+    def holds(self) -> bool:
+        return not self.breached and self.balance.holds()
+
+
+@click.command()
+@click.argument("case", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def prove(case: str | None, *, as_json: bool) -> None:
+    """Recompute the equation, the hash chain and the record sets of CASE, or of all cases.
+
+    Exit code 1 when something does not hold; each such case is named with the first thing that does not.
+    """
+    from workers.bootstrap import books
+
+    ledger, archive = books(load())
+    proved = Proved()
+    for proof in prove_cases(ledger, archive, case):
+        proved.add(proof)
+    click.echo(json.dumps(_as_json(proved), indent=2) if as_json else "\n".join(_as_text(proved)))
+    ledger.close()
+    if not proved.holds:
+        raise click.exceptions.Exit(1)
+
+
+def _as_json(proved: Proved) -> dict[str, Any]:
+    sides = {"failed": proved.balance.failed} | {name.replace(" ", "_"): t for name, t in _terms(proved.balance)}
+    return {
+        "holds": proved.holds,
+        "cases": proved.cases,
+        "entries": proved.entries,
+        "record_sets": proved.record_sets,
+        "equation": {name: {"records": t.records, "quantity": plain(t.quantity)} for name, t in sides.items()},
+        "breaches": [_breach(proof) for proof in proved.breached],
+        "removed": [{"case": p.case_id, "at": to_text(p.removed_at)} for p in proved.removed if p.removed_at],
+    }
+
+
+def _breach(proof: CaseProof) -> dict[str, Any]:
+    assert proof.breach is not None
+    return {"case": proof.case_id, "entry": proof.breach.entry, "what": proof.breach.what}
+
+
+def _terms(balance: Balance) -> Iterator[tuple[str, Tally]]:
+    for name, buckets in TERMS.items():
+        yield name, sum((balance[bucket] for bucket in buckets), Tally())
+
+
+def _as_text(proved: Proved) -> Iterator[str]:
+    rows = [
+        ("failed", proved.balance.failed),
+        *((f"{'=+'[n > 0]} {name}", t) for n, (name, t) in _numbered(proved)),
+    ]
+    width = max(len(plain(tally.quantity)) for _, tally in rows)
+    yield f"  {'':<13} {'records':>12}  {'quantity':>{max(width, 8)}}"
+    for name, tally in rows:
+        yield f"  {name:<13} {tally.records:>12,}  {plain(tally.quantity):>{max(width, 8)}}"
+    yield ""
+    for proof in proved.removed:
+        yield f"{proof.case_id}: record sets retained until {proof.removed_at:%Y-%m-%d}; proved by its entries"
+    for proof in proved.breached:
+        assert proof.breach is not None
+        at = f" entry {proof.breach.entry}:" if proof.breach.entry else ""
+        yield f"{proof.case_id}:{at} {proof.breach.what}"
+    counted = f"{proved.cases:,} cases, {proved.entries:,} entries, {proved.record_sets:,} record sets"
+    yield f"holds: {counted}" if proved.holds else f"DOES NOT HOLD in {len(proved.breached):,} of {counted}"
+
+
+def _numbered(proved: Proved) -> Iterator[tuple[int, tuple[str, Tally]]]:
+    return enumerate(_terms(proved.balance))
