@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Final
@@ -39,6 +39,10 @@ class SourceFile:
         text = f"{self.location}\n{self.stored.etag}\n{self.stored.size}\n{self.stored.last_modified}"
         return sha256(text.encode()).hexdigest()[:24]
 
+    def age(self) -> tuple[datetime, str]:
+        """Return what puts files into the order in which they were written."""
+        return self.stored.last_modified, self.location
+
     @property
     def may_be_usage(self) -> bool:
         """Whether its name is one that usage files have."""
@@ -48,13 +52,17 @@ class SourceFile:
 
 
 class Listing:
-    """Lists every store, and keeps the answer for a short while."""
+    """Lists every store, and keeps the answer for a short while.
+
+    `empty_places` are the addresses under which there was no file at all: most likely a wrong setting.
+    """
 
     def __init__(self, stores: Sequence[Store], clock: Clock) -> None:
         self._stores = stores
         self._clock = clock
         self._files: tuple[SourceFile, ...] = ()
         self._listed_at = float("-inf")
+        self.empty_places: tuple[str, ...] = ()
 
     def files(self, *, not_before: float | None = None) -> tuple[SourceFile, ...]:
         """Return the sender's files of the last 36 days, the oldest first.
@@ -70,13 +78,14 @@ class Listing:
 
     def _list(self) -> tuple[SourceFile, ...]:
         since = self._clock() - LOOK_BACK
-        found = [
-            SourceFile(store, stored)
-            for store in self._stores
-            for stored in store.list()
-            if stored.size and stored.last_modified >= since and not _is_foreign(stored.name)
-        ]
-        return tuple(sorted(found, key=lambda file: (file.stored.last_modified, file.location)))
+        found, empty = [], []
+        for store in self._stores:
+            senders = [stored for stored in store.list() if not _is_foreign(stored.name)]
+            found += [SourceFile(store, each) for each in senders if each.size and each.last_modified >= since]
+            if not senders:
+                empty.append(store.url)
+        self.empty_places = tuple(empty)
+        return tuple(sorted(found, key=SourceFile.age))
 
 
 def _is_foreign(name: str) -> bool:

@@ -54,12 +54,13 @@ class StoredUsageSources:
         looked_up = wanted(identifiers)
         unusable: dict[SourceFile, str] = {}
         files = self._listing.files()
-        found = settle(looked_up, rows := self._search(files, looked_up, unusable), unusable.values())
-        if not found.missing:
+        rows = self._search(files, looked_up, unusable)
+        found = settle(looked_up, rows, self._reasons(unusable))
+        newer = set(self._listing.files(not_before=started)).difference(files) if found.missing else set()
+        if not newer:
             return found
-        newer = [file for file in self._listing.files(not_before=started) if file not in set(files)]
-        rows += self._search(newer, looked_up, unusable)
-        return settle(looked_up, rows, unusable.values())
+        rows += self._search(sorted(newer, key=SourceFile.age), looked_up, unusable)
+        return settle(looked_up, rows, self._reasons(unusable))
 
     def file(self, name: str) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy.
@@ -74,6 +75,9 @@ class StoredUsageSources:
             places = ", ".join(file.location for file in named)
             raise Permanent(f"several files are named {base} and differ, so none can be chosen: {places}")
         return paths[-1] if paths else None
+
+    def _reasons(self, unusable: dict[SourceFile, str]) -> list[str]:
+        return [*(f"{place}: holds no file" for place in self._listing.empty_places), *unusable.values()]
 
     def _search(
         self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]

@@ -17,7 +17,7 @@ class Found:
     `records` is a canonical frame with one row per identifier that was found. `missing` stand in no source.
     `ambiguous` stand on several rows that differ in what Stripe bills by (identifier, timestamp, event name,
     payload), so that nobody can tell which one was refused; rows that agree in it count as one. `unusable` has a
-    line for each source that could not be read: a missing identifier may be in it.
+    line for each file that could not be read and each place that holds none: a missing identifier may be there.
     """
 
     records: pl.DataFrame

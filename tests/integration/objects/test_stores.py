@@ -2,7 +2,10 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +81,15 @@ def test_listing_names_every_object_with_size_and_time(store: Store, tmp_path: P
     assert listed["a/x.csv"].name == "x.csv"
     assert listed["b.csv"].last_modified.tzinfo is not None
     assert listed["b.csv"] == store.head("b.csv")
-    assert [found.key for found in store.list(after="b.csv")] == ["c.csv"]
-    assert [found.key for found in store.list("a")] == ["a/x.csv"]
-    assert list(store.list("no-such-folder")) == []
+    assert [found.key for found in store.list("a/")] == ["a/x.csv"]
+    assert list(store.list("no-such-folder/")) == []
+
+
+def test_listing_can_be_held_to_names_that_start_alike(store: Store, tmp_path: Path) -> None:
+    for key in ("metermend-1.csv", "metermend-2.csv", "metermeter.csv", "a.csv", "z.csv", "in/metermend-3.csv"):
+        store.put_file(key, file_with(tmp_path, b"x"))
+    assert sorted(found.key for found in store.list("metermend-")) == ["metermend-1.csv", "metermend-2.csv"]
+    assert [found.key for found in store.list("in/metermend-")] == ["in/metermend-3.csv"]
 
 
 def test_nothing_there_is_an_empty_list_and_no_head(store: Store) -> None:
@@ -121,6 +130,26 @@ def test_a_directory_shows_no_unfinished_file(tmp_path: Path) -> None:
     (tmp_path / "store" / ".k.csv.1234.tmp").write_bytes(b"half")
     assert [found.key for found in store.list()] == ["k.csv"]
     assert store.local_path("k.csv") == tmp_path / "store" / "k.csv"
+
+
+def test_of_many_writers_exactly_one_gets_the_key(tmp_path: Path) -> None:
+    """Two workers that both believe to have written a submission count it twice."""
+    store = open_store(str(tmp_path / "store"))
+    sources = [file_with(tmp_path, bytes([number]) * 100_000, f"source-{number}") for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda source: store.put_if_absent("k.csv", source), sources))
+    assert sum(stored) == 1
+    assert (tmp_path / "store" / "k.csv").read_bytes() == sources[stored.index(True)].read_bytes()
+    assert len(list((tmp_path / "store").iterdir())) == 1
+
+
+def test_a_process_that_keeps_files_in_a_directory_never_loads_obstore(tmp_path: Path) -> None:
+    """The web stays light, and a process that forks has no threads of obstore's."""
+    script = (
+        "import sys; from workers.kernel.objects import open_store; list(open_store(sys.argv[1]).list())\n"
+        "sys.exit('obstore' in sys.modules or 'polars' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=False).returncode == 0
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_a_readme_beside_the_usage_is_not_read(folder: Path, sources: StoredUsag
     assert sources.find(["a"]).unusable == ()
 
 
+def test_a_place_without_a_file_is_named(folder: Path, tmp_path: Path) -> None:
+    """A mistyped setting looks like usage that nobody ever sent."""
+    (folder / "one.csv").write_bytes(usage("a"))
+    sources = StoredUsageSources([str(folder), str(tmp_path / "mistyped")], tmp_path / "cache")
+    assert sources.find(["a"]).unusable == (f"{tmp_path / 'mistyped'}: holds no file",)
+
+
 def test_an_unreadable_row_does_not_hide_its_neighbours(folder: Path, sources: StoredUsageSources) -> None:
     (folder / "one.csv").write_bytes(usage("a") + b"too,few\n" + usage("b").partition(b"\n")[2])
     assert sources.find(["a", "b"]).records[IDENTIFIER].to_list() == ["a", "b"]

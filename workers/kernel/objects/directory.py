@@ -39,9 +39,10 @@ class DirectoryStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        folder, _, _ = prefix.rpartition("/")
         with _translated(self.url):
-            yield from self._below(self._path(folder) if folder else self._root, after or "")
+            yield from self._below(self._path(folder) if folder else self._root, prefix)
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         found = self.head(key)
@@ -85,19 +86,22 @@ class DirectoryStore:
             raise Permanent(f"{key!r} is no key of {self.url}")
         return self._root.joinpath(*parts)
 
-    def _below(self, directory: Path, after: str) -> Iterator[StoredObject]:
+    def _below(self, directory: Path, prefix: str) -> Iterator[StoredObject]:
         try:
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except FileNotFoundError:
             return
         for entry in entries:
+            key = Path(entry.path).relative_to(self._root).as_posix()
             if entry.is_dir():
-                yield from self._below(Path(entry.path), after)
-            elif not (entry.name.startswith(".") and entry.name.endswith(_UNFINISHED)):
-                key = Path(entry.path).relative_to(self._root).as_posix()
+                yield from self._below(Path(entry.path), prefix)
+            elif key.startswith(prefix) and not _is_unfinished(entry.name):
                 with suppress(FileNotFoundError):
-                    if key > after:
-                        yield _described(key, entry.stat())
+                    yield _described(key, entry.stat())
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_UNFINISHED)
 
 
 def _described(key: str, stat: os.stat_result) -> StoredObject:

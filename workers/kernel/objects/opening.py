@@ -13,8 +13,9 @@ REMOTE_SCHEMES = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "
 def open_store(url: str) -> Store:
     """Open a directory (a plain path or `file://`), `s3://`, `gs://`, `az://` or `memory://`.
 
-    Nothing is contacted and nothing created yet. Credentials come from the environment as each cloud's own tools
-    name them; `AWS_ENDPOINT_URL` leads to an S3 of another maker, and may be plain HTTP. Raises SettingsUnusable.
+    Nothing is contacted and nothing created yet. Credentials come from the environment, named as each cloud's own
+    tools name them, or from the machine's role; profiles in `~/.aws` are not read. `AWS_ENDPOINT_URL` leads to an
+    S3 of another maker, and may be plain HTTP. Raises SettingsUnusable.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -68,10 +68,17 @@ class RemoteStore:
                 _raise_if_bucket_is_missing(error)
                 return None
 
-    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield as every store does; keys come in their order, so the listing ends where they leave `prefix`."""
+        folder, _, start = prefix.rpartition("/")
         with self._translated(folder):
-            for page in obstore.list(self._store, folder or None, offset=after, chunk_size=1000):
-                yield from map(_described, page)
+            for page in obstore.list(
+                self._store, folder or None, offset=prefix if start else None, chunk_size=1000
+            ):
+                found = [_described(meta) for meta in page if meta["path"].startswith(prefix)]
+                yield from found
+                if len(found) < len(page):
+                    return
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)

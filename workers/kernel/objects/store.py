@@ -42,11 +42,8 @@ class Store(Protocol):
     def head(self, key: str) -> StoredObject | None:
         """Return what is known of one object; None when there is none."""
 
-    def list(self, folder: str = "", *, after: str | None = None) -> Iterator[StoredObject]:
-        """Yield the objects at every depth below `folder`, in no promised order.
-
-        With `after`, those only whose key sorts after it.
-        """
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects at every depth whose keys go on after `prefix`, in no promised order."""
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         """Copy an object to `path` and return its size in bytes; `path` is whole or absent, never half written.
