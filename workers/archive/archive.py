@@ -70,7 +70,7 @@ class Archive:
 
     def names(self, case_id: str) -> list[str]:
         """Return the names of a case's files, sorted."""
-        return sorted(found.key for found in self._store.list(_folder(case_id)))
+        return sorted(found.key for found in self._store.list(f"{_folder(case_id)}/"))
 
     def delete(self, name: str) -> None:
         """Remove one file, for retention; one that is gone already is no error."""
