@@ -8,7 +8,7 @@ from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import RqJobQueue
-from workers.kernel.ledger import connect
+from workers.kernel.ledger import Ledger, connect
 from workers.kernel.objects import open_store
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
@@ -33,26 +33,32 @@ def context() -> Context:
 def build(settings: Settings, clock: Clock = utc_now) -> Context:
     """Build every adapter that the settings name; nothing is contacted yet. Raises SettingsUnusable."""
     stripe = LiveStripeApi(settings)
+    ledger, archive = books(settings, clock)
     return Context(
         settings=settings,
-        ledger=connect(settings.database_url, clock),
+        ledger=ledger,
         queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
         stripe=stripe,
         sources=StoredUsageSources(settings.usage_sources, settings.scratch_dir / "sources"),
-        archive=Archive(open_store(settings.archive_url), settings.scratch_dir),
-        target=_target(settings, stripe),
+        archive=archive,
+        target=_target(settings, stripe, clock),
         alerts=_alerts(settings),
         rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
         clock=clock,
     )
 
 
-def _target(settings: Settings, stripe: LiveStripeApi) -> Target | None:
+def books(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
+    """Return the ledger and the archive alone, for what needs neither Stripe nor Redis."""
+    return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
+
+
+def _target(settings: Settings, stripe: LiveStripeApi, clock: Clock) -> Target | None:
     if settings.submit_to is None:
         return None
     if settings.submit_to == METER_EVENTS:
         return MeterEventsTarget(stripe)
-    return FileTarget(settings.submit_to)
+    return FileTarget(settings.submit_to, pace_seconds=settings.submit_pace_seconds, clock=clock)
 
 
 def _alerts(settings: Settings) -> Alerts:

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         None,
         description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events.",
     )
+    submit_pace_seconds: float = Field(
+        10.0, ge=0, description="Seconds between two files for the S3 connector; Stripe's documented pace is 10."
+    )
     rules_file: Path | None = Field(None, description="rules.toml: what each remedy may do alone.")
     max_attempts: int = Field(
         2, ge=1, le=9, description="Revisions of a record that are sent before it is quarantined."

@@ -12,6 +12,7 @@ A record set of a case carries, beside the canonical columns, what follows a rec
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -24,7 +25,8 @@ from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordS
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
 from workers.records import quantities
-from workers.records.schema import CODE, IDENTIFIER, QUANTITY
+from workers.records.catalog import with_columns_of
+from workers.records.schema import CODE, FAILURE_COLUMNS, IDENTIFIER, QUANTITY
 
 RECORD: Final = "@record"
 REVISION: Final = "@revision"
@@ -158,14 +160,19 @@ def tally(records: pl.LazyFrame) -> dict[str, Tally]:
     code = pl.col(COUNTED_AS) if COUNTED_AS in names else pl.lit(MALFORMED_RECORD).alias(COUNTED_AS)
     frame = records.select(code, QUANTITY).collect()
     groups = frame.partition_by(COUNTED_AS, as_dict=True, maintain_order=True)
-    return {str(key[0]): Tally(part.height, quantities.total(part[QUANTITY])) for key, part in groups.items()}
+    return {str(key[0]): Tally(part.height, _total(part)) for key, part in groups.items()}
+
+
+def _total(part: pl.DataFrame) -> Decimal:
+    """Sum the readable quantities, without the zeros that summing leaves behind."""
+    return Decimal(quantities.to_text(quantities.total(part[QUANTITY])))
 
 
 def numbered(frame: pl.DataFrame, *, first: int, refused_as: str) -> pl.DataFrame:
     """Give records that were just found the columns that follow them; `first` is the first one's number."""
-    code = pl.col(CODE) if CODE in frame.columns else pl.lit(None, pl.String)
+    frame = with_columns_of(frame, FAILURE_COLUMNS)
     return frame.with_columns(
-        code.fill_null(MALFORMED_RECORD).alias(COUNTED_AS),
+        pl.col(CODE).fill_null(MALFORMED_RECORD).alias(COUNTED_AS),
         pl.int_range(first, first + frame.height, dtype=pl.Int64).alias(RECORD),
         pl.lit(0, pl.Int64).alias(REVISION),
         pl.col(IDENTIFIER).alias(ORIGIN),

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD
-from workers.kernel.errors import FileUnusable
+from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.cases import Failure
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.movements import RecordSetRef
@@ -19,7 +19,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import FORMAT, keep_file, scan, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
-from workers.pipeline.imported_files import ForeignFileError, failed_rows, original_file
+from workers.pipeline.imported_files import failed_rows, original_file
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_unnamed
 from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
@@ -112,7 +112,7 @@ def _take_in_rows(
     failure = _failure(event, report, names, kind=FAILED_RECORDS)
     try:
         frames = list(failed_rows(context, event, report, folder)) if report.error_file_id else []
-    except ForeignFileError:
+    except FileForeign:
         return Taken(ignored=FOREIGN)
     except FileUnusable as error:
         frames, advice = [], str(error)
@@ -130,7 +130,7 @@ def _take_in_file(
     try:
         found = original_file(context, event, report, names, folder)
         frames = list(found.frames()) if found else []
-    except ForeignFileError:
+    except FileForeign:
         return Taken(ignored=FOREIGN)
     except FileUnusable as error:
         found, frames, advice = None, [], str(error)

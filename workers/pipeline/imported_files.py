@@ -8,14 +8,14 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.errors import FileUnusable, MetermendError
+from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
 from workers.records.identifiers import with_identifiers
 from workers.records.layout import Layout, ReadOptions
 from workers.records.reader import open_file
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REQUIRED_COLUMNS, ROW, SOURCE, is_payload
+from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, ROW, SOURCE, TIMESTAMP, is_payload
 from workers.records.usage_file import UsageFile
 from workers.reports.failed_records import (
     FailureColumns,
@@ -33,10 +33,6 @@ CURED: Final = frozenset({
     "wrong_extension", "name_too_long", "too_large",
 })  # fmt: skip
 """Findings of the reader about a whole file that do not stand in the file that is written from it."""
-
-
-class ForeignFileError(MetermendError):
-    """The file has no column of a usage record: another product of Stripe imported it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def failed_rows(
     """Yield the refused records with Stripe's code and message.
 
     The failed-records file is downloaded into `folder`; where it does not repeat the records they are taken from
-    the original by their row numbers. Raises FileUnusable, and ForeignFileError when the import was not of usage.
+    the original by their row numbers. Raises FileUnusable, and FileForeign when the import was not of usage.
     """
     assert report.error_file_id is not None
     limit = context.settings.failed_records_max_bytes
@@ -86,14 +82,14 @@ def original_file(
 ) -> OriginalFile | None:
     """Return the file that was imported: from Stripe, else from the sender's sources; None when it is in neither.
 
-    Raises FileUnusable, and ForeignFileError when it is no usage file.
+    Raises FileUnusable, and FileForeign when it is no usage file.
     """
     path = _fetch_original(context, event, report, names, folder)
     if path is None:
         return None
     file = open_file(path, _options(context.settings))
     if not _has_usage_columns(file.layout):
-        raise ForeignFileError(f"{path.name} has no column of a usage record")
+        raise FileForeign("no column is a usage record's", where=path.name)
     return OriginalFile(path, names[0] if names else path.name, file)
 
 
@@ -157,17 +153,17 @@ def _options(settings: Settings) -> ReadOptions:
 
 def _has_usage_columns(layout: Layout) -> bool:
     names = {layout.renames.get(name, name) for name in layout.columns}
-    return bool(names & set(REQUIRED_COLUMNS)) or any(map(is_payload, names))
+    return bool(names & {EVENT_NAME, TIMESTAMP}) or any(map(is_payload, names))
 
 
-def _foreign_or_unusable(layout: Layout) -> MetermendError:
+def _foreign_or_unusable(layout: Layout) -> FileUnusable:
     if _has_usage_columns(layout):
         return FileUnusable(
             "no column tells which row of the original was refused",
             where=layout.name,
             mend="name it in FAILED_RECORDS_ROW_COLUMN",
         )
-    return ForeignFileError(f"{layout.name} has no column of a usage record")
+    return FileForeign("no column is a usage record's", where=layout.name)
 
 
 def _digest(path: Path) -> str:

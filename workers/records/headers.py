@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from workers.kernel.errors import FileUnusable
+from workers.kernel.errors import FileForeign, FileUnusable
 from workers.records.layout import Finding
 from workers.records.schema import (
     CUSTOMER,
@@ -102,7 +102,7 @@ def require_header(headers: Sequence[str], name: str) -> None:
         raise FileUnusable("its first line is a record, not a header", where=name, mend=mend)
     if not any(FAILURE_WORD.search(header) for header in headers):
         shown = ", ".join(repr(header[:30]) for header in headers[:4])
-        raise FileUnusable(f"none of its columns ({shown}) is one of Stripe's", where=name, mend=mend)
+        raise FileForeign(f"none of its columns ({shown}) is one of Stripe's", where=name, mend=mend)
 
 
 def known(headers: Sequence[str]) -> int:

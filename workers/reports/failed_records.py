@@ -122,7 +122,7 @@ def _text(frame: pl.DataFrame, column: str | None) -> pl.Expr:
 
 
 def _as_code(text: pl.Expr) -> pl.Expr:
-    return pl.when(text.is_in([*Code, MALFORMED_RECORD])).then(text)
+    return pl.when(text.is_in([*(code.value for code in Code), MALFORMED_RECORD])).then(text)
 
 
 def _code_of_message(message: pl.Expr) -> pl.Expr:

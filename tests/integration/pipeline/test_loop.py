@@ -1,0 +1,193 @@
+"""From a refusal to usage that counts. Each test says what the company, or its customer, would lose."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.integration.pipeline.loop import Loop, usage
+from workers.kernel.errors import Transient
+from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.events import process
+from workers.targets import Outgoing, Progress, Sent
+
+
+def test_a_padded_customer_id_is_repaired_and_billed_once(loop: Loop) -> None:
+    """Without it the usage of a customer with a blank in its id is never invoiced."""
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40", "use-2,{t},api_requests,cus_1,2"))
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "42"}
+    assert loop.balance[Bucket.CONFIRMED].records == 1
+    assert [case.state for case in loop.cases()] == [CaseState.SETTLED]
+
+
+def test_a_row_refused_for_its_form_keeps_its_identifier(loop: Loop) -> None:
+    """A new identifier would hide from Stripe that both are the same usage."""
+    loop.upload("day.csv", usage("use-1,2026-11-20T10:00:00Z,api_requests,cus_1,40"))
+    loop.stripe_works()
+    loop.pass_window()
+    assert [accepted.identifier for accepted in loop.twin.accepted()] == ["use-1"]
+    assert loop.balance[Bucket.CONFIRMED].records == 1
+
+
+def test_a_record_refused_for_its_data_gets_the_next_revisions_identifier(loop: Loop) -> None:
+    """Stripe may remember the first identifier and drop the repaired record as a duplicate."""
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    loop.stripe_works()
+    assert [accepted.identifier for accepted in loop.twin.accepted()] == ["use-1~r2"]
+
+
+def test_a_file_refused_whole_for_its_header_is_sent_again_whole(loop: Loop) -> None:
+    """One renamed column would cost the usage of the whole file."""
+    rows = [f"use-{n},{{t}},api_requests,cus_{n % 3 + 1},10" for n in range(30)]
+    loop.upload("day.csv", usage(*rows, header="Identifier,Timestamp,Event Name,Customer ID,Value"))
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", f"cus_{n}"): "100" for n in (1, 2, 3)}
+    assert loop.balance.failed.records == loop.balance[Bucket.CONFIRMED].records == 30
+
+
+def test_what_has_two_readings_waits_for_a_person(loop: Loop) -> None:
+    """`1,234` sent as 1234 overcharges a customer who used 1.234."""
+    loop.upload("day.csv", usage('use-1,{t},api_requests,cus_1,"1,234"'))
+    loop.pass_window()
+    assert loop.billed() == {}
+    assert [case.state for case in loop.cases()] == [CaseState.NEEDS_PERSON]
+    assert loop.balance[Bucket.QUARANTINED].records == 1
+
+
+def test_two_event_objects_for_one_change_are_one_case(loop: Loop) -> None:
+    """Counted twice, the equation would claim usage that never was."""
+    loop.twin.configure(double_event_chance=1.0)
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40", "use-2,yesterday,api_requests,cus_1,1"))
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.balance.failed.records == 2
+    assert len(loop.cases()) == 2
+
+
+def test_records_that_stripe_counts_but_does_not_name_are_kept_in_the_count(loop: Loop) -> None:
+    """A report of 5 refusals with 2 samples must never read as 2 lost records."""
+    loop.twin.configure(sample_cap=2)
+    loop.upload("day.csv", usage(*(f"use-{n},{{t}},api_requests, cus_1,1" for n in range(5))))
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.balance.failed.records == 5
+    assert loop.balance[Bucket.QUARANTINED].records == 3
+    assert loop.balance[Bucket.CONFIRMED].records == 2
+
+
+def test_a_repaired_record_that_is_refused_again_comes_back_to_its_case(loop: Loop) -> None:
+    """Taken for arrived, it would be lost without a word."""
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    loop.lose_customer("cus_1")
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.billed() == {}
+    assert len(loop.cases()) == 1
+    assert loop.balance.failed.records == 1
+    assert loop.balance[Bucket.QUARANTINED].records == 1
+
+
+def test_a_refusal_after_the_window_takes_the_confirmation_back(loop: Loop) -> None:
+    """Stripe is late at times; a record that counted as arrived must be able to be refused still."""
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    loop.lose_customer("cus_1")
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 1
+    loop.stripe_works()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+    assert loop.balance[Bucket.QUARANTINED].records == 1
+
+
+class _CrashAfterSending:
+    """A target whose answer never arrives: the file is there, but nobody was told."""
+
+    def __init__(self, target: Any) -> None:
+        self.name = target.name
+        self._target = target
+
+    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
+        self._target.send(outgoing, progress)
+        raise KeyboardInterrupt
+
+
+def test_a_crash_between_sending_and_noting_it_bills_nothing_twice(loop: Loop) -> None:
+    """The customer would be charged twice for one usage."""
+    whole = loop.context
+    loop.context = replace(whole, target=_CrashAfterSending(whole.target))
+    with pytest.raises(KeyboardInterrupt):
+        loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    loop.context = whole
+    loop.clock.turn(seconds=whole.settings.lease_seconds + 1)
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "40"}
+    assert loop.balance[Bucket.CONFIRMED].records == 1
+
+
+def test_usage_that_another_case_has_resubmitted_waits_for_a_person(loop: Loop) -> None:
+    """A sender who uploads a faulty file twice, two days apart, must not bill its repaired rows twice."""
+    faulty = usage("use-1,{t},api_requests, cus_1,40")
+    loop.upload("monday.csv", faulty)
+    loop.stripe_works()
+    loop.pass_window()
+    loop.twin.clock.advance(2 * 86_400)
+    loop.upload("wednesday.csv", faulty)
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "40"}
+    assert loop.balance[Bucket.QUARANTINED].records == 1
+
+
+def test_a_foreign_import_is_left_alone(loop: Loop) -> None:
+    """Product catalogues are imported under the same event types."""
+    loop.upload("catalog.csv", "id,title,price\nsku-1,Shirt,10\n")
+    assert loop.cases() == []
+    assert set(loop.ledger.queries.event_counts()) == {EventState.IGNORED}
+
+
+def test_nothing_is_sent_where_no_target_is_set(loop: Loop) -> None:
+    """A first deployment plans and shows before it may send."""
+    loop.context = replace(loop.context, target=None)
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    assert [case.state for case in loop.cases()] == [CaseState.PLANNED]
+    assert loop.billed() == {}
+
+
+def test_stripe_being_away_postpones_an_event_and_loses_nothing(loop: Loop) -> None:
+    """An event that failed for good on a passing fault would be a case nobody opens."""
+    stripe = loop.context.stripe
+    loop.context = replace(loop.context, stripe=_Away())
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    assert loop.ledger.queries.event_counts().get(EventState.RECEIVED) == 2
+    loop.context = replace(loop.context, stripe=stripe)
+    loop.clock.turn(seconds=60)
+    loop.work()
+    loop.stripe_works()
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 1
+
+
+class _Away:
+    """Stripe while it does not answer."""
+
+    def __getattr__(self, _name: str) -> Any:
+        def call(*_: object, **__: object) -> Any:
+            raise Transient("Stripe does not answer")
+
+        return call
+
+
+def test_an_event_that_cannot_be_worked_on_ends_where_a_person_sees_it(loop: Loop) -> None:
+    """It must neither vanish nor be tried for ever."""
+    loop.receive({"id": "evt_odd", "object": "event", "type": "data_management.import_set.failed", "data": {}})
+    process(loop.context, "evt_odd")
+    stored = loop.ledger.events.get("evt_odd")
+    assert stored is not None
+    assert stored.state is EventState.FAILED
+    assert "import set" in str(stored.reason)
+    assert len(loop.alerts.posted) == 1

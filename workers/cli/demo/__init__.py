@@ -1,0 +1,9 @@
+"""`metermend demo`: a company's bad day, played through the whole loop with real processes.
+
+Start at `command`; `stage` starts the processes, `progress` watches the ledger, `report` prints what came of it.
+"""
+
+from workers.cli.demo.command import demo
+
+__all__ = ["demo"]
+"""The click command."""

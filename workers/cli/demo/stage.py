@@ -1,0 +1,142 @@
+"""The demo's stage: Redis, the twin, web, workers and clock as processes of their own, on a folder of their own."""
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from werkzeug.security import generate_password_hash
+
+from workers.cli.processes import Processes, Ready, free_port, own_command, redis_command, web_command
+from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger import connect
+from workers.kernel.ledger.schema import upgrade
+
+PORT: Final = 4242
+WORKERS: Final = 2
+TWIN_SETTINGS: Final = (
+    "poll_seconds=0.3",
+    "window_seconds=1",
+    "report_lag=0.2",
+    "sample_cap=25",
+    "retry_seconds=1",
+)
+"""Stripe polls every five minutes and validates in windows of ten seconds; a demo has no time for that."""
+SETTINGS: Final = {
+    "CONFIRMATION_WINDOW": "4",
+    "SWEEP_INTERVAL": "1",
+    "SUBMIT_PACE_SECONDS": "0",
+    "LOG_FORMAT": "json",
+}
+SCRATCH_TIMEOUT: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where everything is."""
+
+    folder: Path
+    web_url: str
+    twin_url: str
+    database_url: str
+    password: str
+
+    @property
+    def bucket(self) -> Path:
+        """The folder that the twin's connector polls."""
+        return self.folder / "bucket"
+
+    @property
+    def sources(self) -> Path:
+        """The sender's own copies."""
+        return self.folder / "sources"
+
+    @property
+    def archive(self) -> Path:
+        """Where record sets are kept."""
+        return self.folder / "archive"
+
+    def play_bad_day(self) -> Mapping[str, int]:
+        """Let the company live through its day and return how many records it sent."""
+        day = ["-m", "fixtures.bad_day", "--twin", self.twin_url]
+        places = ["--bucket", str(self.bucket), "--sources", str(self.sources)]
+        done = subprocess.run(
+            [sys.executable, *day, *places], capture_output=True, text=True, timeout=SCRATCH_TIMEOUT, check=False
+        )
+        if done.returncode:
+            raise InputUnusable(f"the day could not be played: {done.stderr.strip().splitlines()[-1]}")
+        return dict(json.loads(done.stdout))
+
+    def twin_state(self) -> dict[str, Any]:
+        """Return what the twin knows of itself."""
+        return dict(requests.get(f"{self.twin_url}/_control/state", timeout=SCRATCH_TIMEOUT).json())
+
+
+def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
+    """Start everything and return where it is. Raises InputUnusable when something does not start."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "bucket").mkdir(parents=True)
+    web, twin, redis = free_port(PORT), free_port(12111), free_port()
+    stage = Stage(
+        folder,
+        f"http://127.0.0.1:{web}",
+        f"http://127.0.0.1:{twin}",
+        f"sqlite:///{folder}/ledger.db",
+        secrets.token_urlsafe(9),
+    )
+    signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin")]
+    env = _environment(stage, redis, slack_url, signing)
+    _migrate(stage)
+    processes.start("redis", redis_command(redis, folder / "redis"))
+    processes.start("twin", _twin_command(stage, twin, signing))
+    processes.start("web", web_command(web), {**env, "WEB_CONCURRENCY": "1"})
+    processes.wait_until(Ready("127.0.0.1", redis), "redis", 10)
+    for number in range(WORKERS):
+        processes.start(f"worker-{number + 1}", own_command("worker"), env)
+    processes.start("clock", own_command("clock"), env)
+    for name, port in (("twin", twin), ("web", web)):
+        processes.wait_until(Ready("127.0.0.1", port), name, 20)
+    return stage
+
+
+def _migrate(stage: Stage) -> None:
+    ledger = connect(stage.database_url)
+    upgrade(ledger.database)
+    ledger.close()
+
+
+def _environment(stage: Stage, redis: int, slack_url: str, signing: list[str]) -> dict[str, str]:
+    places = {"STRIPE_API_BASE", "STRIPE_FILES_BASE", "STRIPE_METER_EVENTS_BASE"}
+    return {
+        **SETTINGS,
+        **dict.fromkeys(places, stage.twin_url),
+        "STRIPE_API_KEY": "sk_test_metermend_demo",
+        "STRIPE_WEBHOOK_SECRETS": ",".join(signing),
+        "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
+        "DATABASE_URL": stage.database_url,
+        "ARCHIVE_URL": str(stage.archive),
+        "SCRATCH_DIR": str(stage.folder / "scratch"),
+        "USAGE_SOURCES": str(stage.sources),
+        "SUBMIT_TO": f"file://{stage.bucket}",
+        "RULES_FILE": str(Path("fixtures/bad_day.rules.toml").resolve()),
+        "SLACK_WEBHOOK_URL": slack_url,
+        "CONSOLE_URL": stage.web_url,
+        "CONSOLE_PASSWORD_HASH": generate_password_hash(stage.password),
+    }
+
+
+def _twin_command(stage: Stage, port: int, signing: list[str]) -> list[str]:
+    hooks = [
+        f"{kind}={stage.web_url}/webhooks,{secret}"
+        for kind, secret in zip(("snapshot", "thin"), signing, strict=True)
+    ]
+    destinations = [part for hook in hooks for part in ("--destination", hook)]
+    settings = [part for setting in TWIN_SETTINGS for part in ("--set", setting)]
+    bucket = ["--bucket", f"file://{stage.bucket}"]
+    return [sys.executable, "-m", "fixtures.twin", "--port", str(port), *bucket, *destinations, *settings]
