@@ -73,7 +73,7 @@ def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitS
         if options.encoding
         else text_copy.encoding_of(stream, path.name)
     )
-    if encoding not in {"utf-8", "utf-8-sig", "ascii"}:
+    if encoding not in {"utf-8", "utf-8-sig"}:
         stream = streams.enter_context(text_copy.transcode(stream, encoding, path.name))
     stream.seek(0)
     head = stream.read(sniffing.HEAD_BYTES)

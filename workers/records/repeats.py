@@ -27,6 +27,11 @@ LAST: Final = "@last"
 REPEATS_SCHEMA: Final = {ROW: pl.Int64, FIRST: pl.Int64, LAST: pl.Int64}
 
 
+def hashed(key: pl.Expr) -> pl.Expr:
+    """Return 64 bits that equal keys share, and different ones hardly ever."""
+    return key.hash()
+
+
 class RepeatFinder:
     """Collects one key of every part, then tells which records repeat it. Parts may be added by several threads."""
 
@@ -44,8 +49,8 @@ class RepeatFinder:
 
     def add(self, part: Part, frame: pl.DataFrame) -> None:
         """Take in the keys of a part; `frame` is what the file gives for it."""
-        hashed = frame.select(pl.when(self._key.is_not_null()).then(self._key.hash()).alias(HASH), ROW)
-        hashed.drop_nulls(HASH).write_parquet(self._path(part), compression="uncompressed", statistics=False)
+        hashes = frame.select(pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), ROW)
+        hashes.drop_nulls(HASH).write_parquet(self._path(part), compression="uncompressed", statistics=False)
         self._parts[part.first_row] = part
 
     def repeats(self) -> pl.DataFrame:

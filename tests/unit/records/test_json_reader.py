@@ -17,7 +17,10 @@ from workers.records.layout import Format, ReadOptions
 from workers.records.schema import CUSTOMER, IDENTIFIER, ROW, VALUE
 
 NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?\Z")
-TEXT = st.text(st.one_of(st.sampled_from(list('"\\/{}[],:\n\t é😀\u2028 a1')), st.characters(exclude_categories=["Cs"])), max_size=8)
+TEXT = st.text(
+    st.one_of(st.sampled_from(list('"\\/{}[],:\n\t é😀\u2028 a1')), st.characters(exclude_categories=["Cs"])),
+    max_size=8,
+)
 PARTS = st.sampled_from([1, 3, 50, 1 << 20])
 
 
