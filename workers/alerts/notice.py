@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from workers.kernel.contract import digest
-
 
 @dataclass(frozen=True)
 class Tally:
@@ -81,8 +79,3 @@ class Trouble:
     livemode: bool | None = None
     account: str | None = None
     next_step: NextStep | None = None
-
-
-def meaning(notice: Notice | Trouble) -> str:
-    """Return a fingerprint that two notices share when a reader would learn nothing new from the second."""
-    return digest(repr(notice))

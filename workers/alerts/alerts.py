@@ -1,0 +1,62 @@
+"""Who delivers an alert: the seam, the printed one, and the one that only remembers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from workers.alerts import wording
+from workers.alerts.notice import Notice, Trouble
+
+
+class Alerts(Protocol):
+    """Tells a person."""
+
+    def post(self, notice: Notice | Trouble) -> None:
+        """Deliver it. Raises Transient when the channel is away, Permanent when it will never take it."""
+
+
+class PrintedAlerts:
+    """Prints to standard output, where no Slack is set up."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+
+    def post(self, notice: Notice | Trouble) -> None:
+        body = Text("\n".join(_lines(notice)))
+        headline = Text(wording.cut(notice.headline))
+        self._console.print(Panel(body, title=headline, title_align="left", subtitle=Text(wording.origin(notice))))
+
+
+@dataclass
+class RecordingAlerts:
+    """Remembers what was posted."""
+
+    posted: list[Notice | Trouble] = field(default_factory=list)
+
+    def post(self, notice: Notice | Trouble) -> None:
+        self.posted.append(notice)
+
+
+def _lines(alert: Notice | Trouble) -> Iterator[str]:
+    if isinstance(alert, Notice):
+        yield from _notice_lines(alert)
+    else:
+        yield wording.cut(alert.detail, 1500)
+    if alert.next_step:
+        step = alert.next_step
+        yield f"Next: {' - '.join(part for part in (step.sentence, step.command, step.link) if part)}"
+
+
+def _notice_lines(notice: Notice) -> Iterator[str]:
+    if len(notice.codes) > 1:
+        yield wording.totals(notice)
+    yield from (f"  {code}: {counts}" for code, counts in wording.codes(notice))
+    if wording.urgency(notice):
+        yield wording.urgency(notice)
+    waiting = [f"  {reason}" for reason in wording.reasons(notice)]
+    yield from ["Waiting for you:", *waiting] if waiting else []
+    yield from (f"{label}: {place}" for label, place in wording.files(notice))

@@ -1,0 +1,86 @@
+"""An alert as Slack shows it: Block Kit within Slack's limits (Slack docs, "Reference: blocks")."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from workers.alerts import wording
+from workers.alerts.notice import NextStep, Notice, Trouble
+
+MAX_BLOCKS: Final = 50
+MAX_TEXT: Final = 3000
+MAX_HEADER: Final = 150
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is posted: `text` is what a notification on a phone shows."""
+
+    text: str
+    blocks: list[Block]
+
+
+def message(alert: Notice | Trouble) -> Message:
+    """Return the message of an alert."""
+    body = _notice(alert) if isinstance(alert, Notice) else _section([escape(wording.cut(alert.detail, 1500))])
+    blocks = [_header(alert.headline), _context([escape(wording.origin(alert))]), *body, *_step(alert.next_step)]
+    if isinstance(alert, Notice):
+        blocks += _context_of_files(alert)
+    return Message(escape(wording.cut(alert.headline)), blocks[:MAX_BLOCKS])
+
+
+def escape(text: str) -> str:
+    """Return text that Slack shows as it is; a `<!channel>` in a customer's data calls nobody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _notice(notice: Notice) -> Iterator[Block]:
+    yield from _section([f"*{escape(wording.totals(notice))}*"] if len(notice.codes) > 1 else [])
+    yield from _section(f"• {_code(code)} {escape(counts)}" for code, counts in wording.codes(notice))
+    yield from _section([f":hourglass: {wording.urgency(notice)}"] if wording.urgency(notice) else [])
+    waiting = [f"• {escape(reason)}" for reason in wording.reasons(notice)]
+    yield from _section(["*Waiting for you*", *waiting] if waiting else [])
+
+
+def _step(step: NextStep | None) -> Iterator[Block]:
+    if step is None:
+        return
+    lines = [f"*Next:* {escape(wording.cut(step.sentence))}"]
+    if step.command:
+        lines.append(_code(wording.cut(step.command)))
+    if step.link:
+        lines.append(f"<{quote(step.link, safe=':/?#=&%@+,;~')}|Open in the console>")
+    yield from _section(lines)
+
+
+def _context_of_files(notice: Notice) -> list[Block]:
+    lines = [f"{escape(label)}: {_code(place)}" for label, place in wording.files(notice)]
+    return [_context(lines)] if lines else []
+
+
+def _header(text: str) -> Block:
+    return {"type": "header", "text": {"type": "plain_text", "text": wording.cut(text, MAX_HEADER)}}
+
+
+def _context(lines: Iterable[str]) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:MAX_TEXT]} for line in lines]}
+
+
+def _section(lines: Iterable[str]) -> Iterator[Block]:
+    """Yield the lines as sections, each as full as Slack allows."""
+    text = ""
+    for line in lines:
+        if text and len(text) + 1 + len(line) > MAX_TEXT:
+            yield {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+            text = ""
+        text = f"{text}\n{line}" if text else line
+    if text:
+        yield {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _code(text: str) -> str:
+    """Return text in Slack's fixed-width form; a backtick within would end it."""
+    return f"`{escape(text).replace('`', chr(39))}`"
