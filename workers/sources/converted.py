@@ -5,6 +5,7 @@ made again when they are wanted. Several processes may convert the same file at 
 wrote the same.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +18,7 @@ import polars as pl
 from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects.cache import FileCache
+from workers.kernel.objects.directory import disk_error
 from workers.records.reader import open_file
 from workers.records.schema import IDENTIFIER, RAW, UNREADABLE
 from workers.sources.listing import SourceFile
@@ -94,12 +96,14 @@ class ConvertedFiles:
         try:
             index = self._write_parts(file)
         except FileUnusable as error:
+            if isinstance(error.__cause__, OSError):
+                raise disk_error(error.__cause__, file.location) from error
             with self._indexes.make(self._name(file, "unusable")) as path:
                 path.write_text(str(error), encoding="utf-8")
             raise
         name = self._name(file, "index")
         with self._indexes.make(name) as path:
-            index.write_parquet(path, compression="zstd")
+            _write(index, path)
         self._indexes.shrink(keep={name})
         return self._indexes.directory / name
 
@@ -111,7 +115,7 @@ class ConvertedFiles:
                 records = usage.read(part).filter(pl.col(UNREADABLE).is_null()).drop(UNREADABLE, RAW)
                 written.add(name := self._name(file, str(number)))
                 with self._parts.make(name) as path:
-                    records.write_parquet(path, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+                    _write(records, path)
                 indexes.append(_index_of(records, number))
         self._parts.shrink(keep=written)
         return pl.concat(indexes)
@@ -129,6 +133,13 @@ class ConvertedFiles:
         """Tells caches apart whose hashes would not match: polars promises stable hashes within a release only."""
         canary = pl.select(hashed(pl.lit("metermend"))).item()
         return f"{_LAYOUT}-{canary:016x}"
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    """Write Parquet by way of memory: polars itself does not tell a full disk from damaged data."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _index_of(records: pl.DataFrame, number: int) -> pl.DataFrame:

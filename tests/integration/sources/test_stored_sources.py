@@ -1,17 +1,19 @@
 """The real usage sources under the conditions of service: new files, bad files, a small cache, other processes."""
 
+import errno
 import os
 import subprocess
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from tests.conftest import FrozenClock
-from workers.kernel.errors import Permanent
+from workers.kernel.errors import Permanent, Transient
 from workers.records.schema import IDENTIFIER, VALUE
 from workers.sources import StoredUsageSources
 
@@ -89,6 +91,22 @@ def test_a_readme_beside_the_usage_is_not_read(folder: Path, sources: StoredUsag
     assert sources.find(["a"]).unusable == ()
 
 
+def test_a_file_that_could_not_be_opened_is_tried_again(folder: Path, sources: StoredUsageSources) -> None:
+    """Its permissions are mended without its content changing."""
+    (folder / "one.csv").write_bytes(usage("a"))
+    original = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path.suffix == ".csv":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return original(path, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        assert "Permission denied" in sources.find(["a"]).unusable[0]
+    assert sources.find(["a"]).records.height == 1
+
+
 def test_a_place_without_a_file_is_named(folder: Path, tmp_path: Path) -> None:
     """A mistyped setting looks like usage that nobody ever sent."""
     (folder / "one.csv").write_bytes(usage("a"))
@@ -156,6 +174,24 @@ def test_a_file_with_a_wrong_extension_is_found_whole(folder: Path, sources: Sto
     """Its extension may be the very reason why Stripe refused it."""
     (folder / "usage.data").write_bytes(usage("x"))
     assert sources.file("usage.data") == folder / "usage.data"
+
+
+def test_a_full_disk_is_one_clear_error_that_passes(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "one.csv").write_bytes(usage("a"))
+
+    def write_half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(bytes(data)[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", write_half)
+        with pytest.raises(Transient, match="free some space"):
+            sources.find(["a"])
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert sources.find(["a"]).records.height == 1
 
 
 def test_several_processes_share_one_cache(folder: Path, tmp_path: Path) -> None:
