@@ -26,9 +26,8 @@ class PrintedAlerts:
         self._console = console or Console()
 
     def post(self, notice: Notice | Trouble) -> None:
-        body = Text("\n".join(_lines(notice)))
-        headline = Text(wording.cut(notice.headline))
-        self._console.print(Panel(body, title=headline, title_align="left", subtitle=Text(wording.origin(notice))))
+        body = Text.assemble((wording.cut(notice.headline), "bold"), "\n", "\n".join(_lines(notice)))
+        self._console.print(Panel(body, title=Text(wording.origin(notice)), title_align="left"))
 
 
 @dataclass
