@@ -16,7 +16,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.movements import ROUTES, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Intent
 from workers.kernel.objects import open_store
-from workers.kernel.settings import Settings
+from workers.kernel.settings import load
 from workers.pipeline.book import DATA, RECORD, REVISION, keep, movement, numbered
 from workers.pipeline.context import Context
 from workers.records.schema import (
@@ -42,7 +42,7 @@ EVENT = "evt_1"
 def a_context(ledger: Ledger, folder: Path, clock: Clock, **changes: Any) -> Context:
     """A context on a real ledger and archive, with recording adapters."""
     parts: dict[str, Any] = {
-        "settings": Settings(scratch_dir=folder / "scratch", archive_url=str(folder / "archive")),
+        "settings": load({"scratch_dir": folder / "scratch", "archive_url": str(folder / "archive")}),
         "ledger": ledger,
         "queue": RecordingJobQueue(),
         "stripe": RecordingStripeApi(),

@@ -1,13 +1,16 @@
-"""The clock process: periodic work in one loop, which runs no jobs itself and so never has to fork.
+"""The clock process: periodic duties, a thread each, so that a slow one holds up no other.
 
-Every `sweep_interval` seconds: sweep the ledger for what is due. Every second: let RQ's scheduler put jobs whose
-backoff is over back into their queues. Several clocks may run; what they do twice is found done.
+- Every second: let RQ's scheduler put jobs whose backoff is over back into their queues.
+- Every `sweep_interval` seconds: sweep the ledger for what is due.
+- Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
+
+Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
 
 import signal
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 from redis import Redis
@@ -16,26 +19,49 @@ from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
 from workers.kernel.contract import EVENTS, FILES
-from workers.kernel.errors import LedgerUnavailable, Transient
+from workers.kernel.errors import MetermendError
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
+from workers.pipeline.reconciling import reconcile, start_from_now
 from workers.sweeper import sweep
 
 log = get_logger(__name__)
 
 TICK = 1.0
+LAST_SECONDS = 5.0
+"""How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Periodic work: `every` seconds from the end of one turn to the next."""
+
+    name: str
+    every: float
+    work: Callable[[], object]
 
 
 def run(context: Context, stop: threading.Event) -> None:
     """Run the clock until `stop` is set; failures are logged and tried again at the next turn."""
-    redis = Redis.from_url(context.settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
-    next_sweep = time.monotonic()
-    while not stop.is_set():
-        _attempt("retries_not_scheduled", lambda: enqueue_retries(redis))
-        if time.monotonic() >= next_sweep:
-            _attempt("sweep_failed", lambda: sweep(context))
-            next_sweep = time.monotonic() + context.settings.sweep_interval
-        stop.wait(TICK)
+    threads = [
+        threading.Thread(target=_repeat, args=(duty, stop), name=duty.name, daemon=True) for duty in duties(context)
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join(LAST_SECONDS)
+
+
+def duties(context: Context) -> tuple[Duty, ...]:
+    """Return all that the clock does."""
+    settings = context.settings
+    redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+    return (
+        Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
+        Duty("sweep", settings.sweep_interval, lambda: sweep(context)),
+        Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
+    )
 
 
 def run_until_signalled(context: Context) -> None:
@@ -58,8 +84,19 @@ def enqueue_retries(redis: "Redis") -> None:
     scheduler.release_locks()  # type: ignore[no-untyped-call]
 
 
-def _attempt(failure: str, work: Callable[[], object]) -> None:
-    try:
-        work()
-    except (Transient, LedgerUnavailable, RedisError) as error:
-        log.warning(failure, error=str(error))
+def _reconcile(context: Context) -> None:
+    start_from_now(context)
+    for look in reconcile(context):
+        level = log.warning if look.trouble else log.info
+        level("reconciled", account=look.account, kind=look.kind, recorded=look.recorded, trouble=look.trouble)
+
+
+def _repeat(duty: Duty, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            duty.work()
+        except (MetermendError, RedisError) as error:
+            log.warning("duty_failed", duty=duty.name, error=str(error))
+        except Exception:
+            log.exception("duty_failed", duty=duty.name)
+        stop.wait(duty.every)

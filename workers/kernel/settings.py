@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from workers.kernel.errors import SettingsUnusable
 
 MIB = 1024 * 1024
+SHORTEST_RETENTION_DAYS = 40
+"""A refusal of usage that is 35 days old must still find the records that it is about."""
 
 List = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -105,6 +107,15 @@ class Settings(BaseSettings):
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run.")
     event_attempts: int = Field(6, ge=1, description="Tries of one event before it ends as failed.")
     sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
+    reconcile_interval: float = Field(
+        900.0, gt=0, description="Seconds between two comparisons with Stripe's own lists of events."
+    )
+    retention_raw_days: int = Field(
+        400, ge=0, description="Days that event bodies are kept, at least 40; 0 keeps them for ever."
+    )
+    retention_record_sets_days: int = Field(
+        400, ge=0, description="Days that a settled case's record sets are kept, at least 40; 0 for ever."
+    )
     log_format: str = Field(
         "auto", pattern="^(auto|json|pretty)$", description="auto: pretty on a terminal, else JSON."
     )
@@ -115,6 +126,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("retention_raw_days", "retention_record_sets_days")
+    @classmethod
+    def _long_enough(cls, days: int) -> int:
+        if 0 < days < SHORTEST_RETENTION_DAYS:
+            raise ValueError(f"{days} days are too few: Stripe takes usage, and refuses it, for 35 days")
+        return days
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:

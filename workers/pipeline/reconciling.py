@@ -51,7 +51,7 @@ class Look:
 
 
 def reconcile(context: Context, since: datetime | None = None) -> Iterator[Look]:
-    """Compare every list with the ledger and yield what came of each; a list that fails leaves the others their turn.
+    """Compare every list with the ledger and yield what came of each; one that fails leaves the others their turn.
 
     Without `since` a look goes on where the last one ended, or goes back 30 days. With it, it starts there and
     moves no checkpoint, so that a later look leaves no gap. Raises LedgerUnavailable.

@@ -98,10 +98,11 @@ class Queries:
         with self._database.read() as connection:
             return sorted(connection.scalars(query))
 
-    def earliest_event(self) -> datetime | None:
-        """Return when the first event arrived; None when none has."""
+    def earliest_event(self, account: str | None) -> datetime | None:
+        """Return when the first event of an account arrived; None when none has."""
+        query = select(func.min(events.c.received_at)).where(events.c.account.is_not_distinct_from(account))
         with self._database.read() as connection:
-            earliest: datetime | None = connection.scalar(select(func.min(events.c.received_at)))
+            earliest: datetime | None = connection.scalar(query)
         return earliest
 
     def balance(self) -> Balance:
