@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import click
 from rich.console import Console
@@ -50,14 +51,14 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield _local_redis()
     context = build(settings)
     yield _asked("Redis", context.queue.ping, "start Redis, or let `metermend serve` start one", settings.redis_url)
-    yield _asked("ledger", lambda: _migrated(context), "run `metermend db upgrade`")
-    yield _asked("archive", lambda: _listed(settings.archive_url), "see ARCHIVE_URL", settings.archive_url)
+    yield _asked("ledger", partial(_migrated, context), "run `metermend db upgrade`")
+    yield _asked("archive", partial(_listed, settings.archive_url), "see ARCHIVE_URL", settings.archive_url)
     for source in settings.usage_sources:
-        yield _asked("usage source", lambda source=source: _listed(source), "see USAGE_SOURCES", source)
+        yield _asked("usage source", partial(_listed, source), "see USAGE_SOURCES", source)
     if settings.submit_to and settings.submit_to != METER_EVENTS:
-        yield _asked("target", lambda: _listed(str(settings.submit_to)), "see SUBMIT_TO", settings.submit_to)
+        yield _asked("target", partial(_listed, settings.submit_to), "see SUBMIT_TO", settings.submit_to)
     if settings.stripe_api_key:
-        yield _asked("Stripe", lambda: _meters(context), "see STRIPE_API_KEY", settings.stripe_api_base)
+        yield _asked("Stripe", partial(_meters, context), "see STRIPE_API_KEY", settings.stripe_api_base)
 
 
 def _local_redis() -> Check:

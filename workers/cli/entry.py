@@ -27,7 +27,9 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """Command -> where it is. Imported late: a worker must not carry what only `check` needs."""
 
-UNUSABLE = 2
+
+class _Unusable(click.ClickException):
+    exit_code = 2
 
 
 class _Commands(click.Group):
@@ -48,9 +50,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MetermendError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = UNUSABLE
-            raise failure from error
+            raise _Unusable(str(error)) from error
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -59,10 +59,10 @@ def _worth_telling(context: Context, case: Case) -> bool:
 
 
 def _meaning(case: Case) -> str:
-    """Name what a reader would act on: what waits for him, what waits for time, and whether the rest is through."""
-    at_rest = case.balance.in_flight.records == 0
-    waiting = (case.balance[Bucket.QUARANTINED].records, case.balance[Bucket.DEFERRED].records)
-    return digest(repr((case.balance.failed.records, waiting, at_rest)))
+    """Name what a reader would act on: how many were refused, wait for him, and wait for their time."""
+    balance = case.balance
+    counts = (balance.failed, balance[Bucket.QUARANTINED], balance[Bucket.DEFERRED])
+    return digest(repr([tally.records for tally in counts]))
 
 
 def notice_of(context: Context, case: Case) -> Notice:
@@ -93,7 +93,7 @@ def headline_of(case: Case) -> str:
             (Bucket.SUBMITTED, "resubmitted"),
             (Bucket.PLANNED, "repaired"),
             (Bucket.DEFERRED, "deferred"),
-            (Bucket.QUARANTINED, "for you"),
+            (Bucket.QUARANTINED, "need a person"),
         )
         if balance[bucket].records
     ]

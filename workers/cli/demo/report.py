@@ -31,8 +31,8 @@ def report(
 
 
 def _table(codes: ByCode) -> Table:
-    table = Table(title="What became of the refused records (records / quantity)", title_justify="left")
-    table.add_column("code")
+    table = Table(title="What became of the refused records, and of their quantity", title_justify="left")
+    table.add_column("code", no_wrap=True)
     for heading in ("refused", "confirmed", "deferred", "quarantined"):
         table.add_column(heading, justify="right")
     for row in _rows(codes):
@@ -47,7 +47,7 @@ def _rows(codes: ByCode) -> Iterator[tuple[str, ...]]:
 
 
 def _text(tally: Tally) -> str:
-    return f"{tally.records} / {_plain(tally.quantity)}" if tally.records else "-"
+    return f"{tally.records}\n[dim]{_plain(tally.quantity)}[/]" if tally.records else "-"
 
 
 def _plain(quantity: Decimal) -> str:
@@ -58,7 +58,7 @@ def _plain(quantity: Decimal) -> str:
 def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"\n[bold]{len(messages)} messages to Slack[/]")
     for message in messages:
-        console.print(f"  {message.get('text', '')}", markup=False)
+        console.print(f"- {message.get('text', '')}", markup=False)
 
 
 def _print_equation(console: Console, balance: Balance) -> None:
