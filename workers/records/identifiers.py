@@ -29,9 +29,7 @@ def with_identifiers(source: str) -> pl.Expr:
     share a name would otherwise share identifiers, and Stripe would take one record for the other.
     """
     made = pl.concat_str(pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String))
-    return (
-        pl.when(pl.col(IDENTIFIER).str.strip_chars() == "").then(None).otherwise(pl.col(IDENTIFIER)).fill_null(made)
-    )
+    return pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(pl.col(IDENTIFIER)).otherwise(made)
 
 
 def origin_of(identifier: str) -> tuple[str, int]:

@@ -6,7 +6,8 @@ digest is over the file as it was written, so a later version proves old sets un
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +29,21 @@ def write_record_set(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path) 
     temporary = path.with_name(f".{path.name}.part")
     try:
         _sink([frames] if isinstance(frames, pl.DataFrame) else frames, temporary)
-        digest = digest_of(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputUnusable(f"cannot be written ({error.strerror})", where=str(path), mend="make room") from error
+        with _disk_errors(path):
+            digest = digest_of(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return digest
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, PolarsError) as error:  # polars wraps some of the disk's errors, not all
+        why = str(error).splitlines()[0]
+        raise InputUnusable(f"cannot be written ({why})", where=str(path), mend="make room") from error
 
 
 def _sink(frames: Iterable[pl.DataFrame], path: Path) -> None:
@@ -43,12 +52,14 @@ def _sink(frames: Iterable[pl.DataFrame], path: Path) -> None:
         paths: list[Path] = []
         for frame in frames:
             paths.append(Path(spool) / f"{len(paths):08}.parquet")
-            frame.write_parquet(paths[-1], compression="lz4", statistics=False)
+            with _disk_errors(path):
+                frame.write_parquet(paths[-1], compression="lz4", statistics=False)
         if not paths:
             raise ValueError("a record set needs a frame, if only an empty one, to know its columns")
-        pl.scan_parquet(paths).sink_parquet(
-            path, compression="zstd", compression_level=LEVEL, row_group_size=ROW_GROUP
-        )
+        with _disk_errors(path):
+            pl.scan_parquet(paths).sink_parquet(
+                path, compression="zstd", compression_level=LEVEL, row_group_size=ROW_GROUP
+            )
 
 
 def digest_of(path: Path) -> str:

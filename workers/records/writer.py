@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -55,7 +55,8 @@ class _Draft:
         return WrittenFile(self.path, self.records, self.bytes)
 
     def drop(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # closing writes what is buffered, which a full disk refuses again
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
