@@ -24,7 +24,16 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.records import quantities, timestamps
-from workers.records.catalog import CUSTOMER_ID, METER_STATUS, VALUE_TEXT, Catalog, Meter, with_columns_of
+from workers.records.catalog import (
+    CUSTOMER_ID,
+    METER_STATUS,
+    VALUE_TEXT,
+    Catalog,
+    Meter,
+    only_asked,
+    with_columns_of,
+)
+from workers.records.quantities import is_blank
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
@@ -56,7 +65,7 @@ ASPECT_OF_CODE: Final = {
 TIMESTAMP_MALFORMED: Final = "timestamp_malformed"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
 
-_PADDED: Final = f"^[{quantities.AROUND}{quantities.QUOTES}]|[{quantities.AROUND}{quantities.QUOTES}]$"
+_PADDING: Final = quantities.AROUND + quantities.QUOTES
 _KNOWN: Final = "@known"
 _SECONDS_LENGTH: Final = 10
 """Digits of epoch seconds from 2001 to 2286."""
@@ -123,10 +132,13 @@ class Standard:
     def _mark_known(self, frame: pl.DataFrame) -> pl.DataFrame:
         known = self.catalog.known_customers
         if known is not None:
-            marked = known.with_columns(pl.lit(value=True).alias(_KNOWN))
+            marked = only_asked(known, CUSTOMER_ID, frame[CUSTOMER_ID]).with_columns(
+                pl.lit(value=True).alias(_KNOWN)
+            )
             return frame.join(marked, on=CUSTOMER_ID, how="left", maintain_order="left")
         alias = pl.col(CUSTOMER_ID).is_in(self.customer_aliases.implode())
-        return frame.with_columns((~alias & ~pl.col(CUSTOMER_ID).str.contains(_PADDED)).alias(_KNOWN))
+        stands_alone = pl.col(CUSTOMER_ID).str.strip_chars(_PADDING) == pl.col(CUSTOMER_ID)
+        return frame.with_columns((~alias & stands_alone & (pl.col(CUSTOMER_ID) != "")).alias(_KNOWN))
 
     def _dimension_columns(self) -> list[str]:
         return [name for meter in self.catalog.with_dimensions for name in meter.dimensions or ()]
@@ -138,8 +150,8 @@ class Standard:
 
     def _has_sound_meter(self) -> pl.Expr:
         if self.catalog.meters is not None:
-            return (pl.col(METER_STATUS) == "active") & ~_is_blank(pl.col(EVENT_NAME))
-        return ~_is_blank(pl.col(EVENT_NAME)) & ~pl.col(EVENT_NAME).is_in(self.event_aliases.implode())
+            return (pl.col(METER_STATUS) == "active") & ~is_blank(pl.col(EVENT_NAME))
+        return ~is_blank(pl.col(EVENT_NAME)) & ~pl.col(EVENT_NAME).is_in(self.event_aliases.implode())
 
     def _has_sound_time(self) -> pl.Expr:
         """Ten characters that are a number of ten digits leave no room for a sign or a blank."""
@@ -160,7 +172,7 @@ class Standard:
         name, identifier = pl.col(EVENT_NAME), pl.col(IDENTIFIER)
         return _first(
             (pl.col(UNREADABLE).is_not_null(), pl.col(UNREADABLE)),
-            (_is_blank(name), "event_name_missing"),
+            (is_blank(name), "event_name_missing"),
             (name.str.len_chars() > MAX_EVENT_NAME_LENGTH, "event_name_too_long"),
             (identifier.str.len_chars() > MAX_IDENTIFIER_LENGTH, "identifier_too_long"),
             (self._is_repeated(), IDENTIFIER_REPEATED),
@@ -171,13 +183,13 @@ class Standard:
         if self.catalog.meters is None:
             return _first((name.is_in(self.event_aliases.implode()), Code.NO_METER))
         return _first(
-            (~_is_blank(name) & status.is_null(), Code.NO_METER), (status == "inactive", Code.ARCHIVED_METER)
+            (~is_blank(name) & status.is_null(), Code.NO_METER), (status == "inactive", Code.ARCHIVED_METER)
         )
 
     def _timestamp(self) -> pl.Expr:
         text, seconds = pl.col(TIMESTAMP), timestamps.epoch_seconds(pl.col(TIMESTAMP))
         return _first(
-            (_is_blank(text), "timestamp_missing"),
+            (is_blank(text), "timestamp_missing"),
             (~timestamps.is_integer(text), TIMESTAMP_MALFORMED),
             (seconds < self.window.oldest, Code.TIMESTAMP_TOO_FAR_IN_PAST),
             (seconds > self.window.newest, Code.TIMESTAMP_IN_FUTURE),
@@ -185,14 +197,14 @@ class Standard:
 
     def _customer(self) -> pl.Expr:
         return _first(
-            (_is_blank(pl.col(CUSTOMER_ID)), Code.NO_CUSTOMER_DEFINED),
+            (is_blank(pl.col(CUSTOMER_ID)), Code.NO_CUSTOMER_DEFINED),
             (~pl.col(_KNOWN).fill_null(value=False), Code.CUSTOMER_NOT_FOUND),
         )
 
     def _value(self) -> pl.Expr:
         text = pl.col(VALUE_TEXT)
         return _first(
-            (_is_blank(text), Code.VALUE_NOT_FOUND),
+            (is_blank(text), Code.VALUE_NOT_FOUND),
             (~quantities.is_plain(text), Code.INVALID_VALUE),
             (quantities.has_too_many_digits(text), Code.VALUE_TOO_MANY_DIGITS),
         )
@@ -229,10 +241,6 @@ def _first(*cases: tuple[pl.Expr, pl.Expr | str]) -> pl.Expr:
     return found
 
 
-def _is_blank(text: pl.Expr) -> pl.Expr:
-    return text.is_null() | text.str.contains(f"^[{quantities.AROUND}]*$")
-
-
 def _lacks_dimension(meter: Meter) -> pl.Expr:
-    lacks = pl.any_horizontal(_is_blank(pl.col(name)) for name in meter.dimensions or ())
+    lacks = pl.any_horizontal(is_blank(pl.col(name)) for name in meter.dimensions or ())
     return (pl.col(EVENT_NAME) == meter.event_name) & lacks

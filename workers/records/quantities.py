@@ -29,14 +29,17 @@ import polars as pl
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
 
 PLAIN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
-AROUND: Final = " \t\r\n\v\f\u00a0\u1680\u2000-\u200f\u2028\u2029\u202a-\u202f\u205f-\u2064\u3000\ufeff\u00ad"
-"""Blanks and invisible characters, as the inside of a regular expression's class."""
+AROUND: Final = "".join(
+    chr(sign)
+    for run in ("09-0d", "20", "a0", "ad", "1680", "2000-200f", "2028-202f", "205f-2064", "3000", "feff")
+    for sign in range(int(run.split("-")[0], 16), int(run.split("-")[-1], 16) + 1)
+)
+"""Blanks and invisible characters."""
 QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 _MARKS: Final = str.maketrans({
     "\uff0e": ".", "\u066b": ".", "\uff0c": ",", "\u066c": ",", "\uff0b": "+", "\uff0d": "-", "\u2212": "-",
 })  # fmt: skip
-_BLANKS: Final = re.compile(f"^[{AROUND}]+|[{AROUND}]+$")
 _QUOTED: Final = re.compile(f"^[{QUOTES}](?P<inside>[^{QUOTES}]*)[{QUOTES}]$")
 _INNER_BLANK: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
 _EXPONENT: Final = re.compile(
@@ -92,7 +95,7 @@ def has_too_many_digits(text: pl.Expr) -> pl.Expr:
 
 def strip_idle_zeros(text: pl.Expr) -> pl.Expr:
     """Drop the zeros of plain decimals that carry nothing: `007` -> `7`, `1.500` -> `1.5`, `3.0` -> `3`."""
-    whole = text.str.replace(r"^(-?)0+([0-9])", "${1}${2}")
+    whole = _without_leading_zeros(text)
     return pl.when(whole.str.contains(".", literal=True)).then(
         whole.str.strip_chars_end("0").str.strip_suffix(".")
     ).otherwise(whole)  # fmt: skip
@@ -103,15 +106,24 @@ def strip_point_zero(text: pl.Expr) -> pl.Expr:
     return text.str.replace(r"^(-?[0-9]+)\.0+$", "${1}")
 
 
+def _without_leading_zeros(text: pl.Expr) -> pl.Expr:
+    return text.str.replace(r"^(-?)0+([0-9])", "${1}${2}")
+
+
 def bare(text: str) -> str:
     """Return the text without blanks, invisible characters and quotes around it, or a leading apostrophe."""
-    return _BLANKS.sub("", _QUOTED.sub(r"\g<inside>", _BLANKS.sub("", text)).removeprefix("'"))
+    return _QUOTED.sub(r"\g<inside>", text.strip(AROUND)).removeprefix("'").strip(AROUND)
 
 
 def bare_text(text: pl.Expr) -> pl.Expr:
     """Do what `bare` does, vectorised."""
-    stripped = text.str.replace_all(_BLANKS.pattern, "").str.replace(_QUOTED.pattern, "${inside}")
-    return stripped.str.strip_prefix("'").str.replace_all(_BLANKS.pattern, "")
+    unquoted = text.str.strip_chars(AROUND).str.replace(_QUOTED.pattern, "${inside}")
+    return unquoted.str.strip_prefix("'").str.strip_chars(AROUND)
+
+
+def is_blank(text: pl.Expr) -> pl.Expr:
+    """Tell whether nothing can be seen of the text, or there is none."""
+    return text.is_null() | (text.str.strip_chars(AROUND) == "")
 
 
 def read(text: str, notation: Notation = ORDINARY) -> Reading:
@@ -130,16 +142,23 @@ def read(text: str, notation: Notation = ORDINARY) -> Reading:
 def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFrame:
     """Return `text`, `reading`, `doubt` for each distinct non-null text.
 
-    This is a Python loop, over the distinct texts that are no plain decimals only: a handful in most files.
+    What is plain once it stands alone is read vectorised. The rest is a Python loop over distinct texts: a
+    handful in most files.
     """
-    distinct = texts.drop_nulls().unique(maintain_order=True).to_list()
-    readings = [read(text, notation) for text in distinct]
+    distinct = texts.drop_nulls().unique().alias("text").to_frame()
+    alone = bare_text(pl.col("text"))
+    easy = is_plain(alone) & (alone.str.len_bytes() <= MAX_LENGTH) & pl.lit(notation == ORDINARY)
+    tidy = pl.when(easy).then(strip_point_zero(_without_leading_zeros(alone)).replace("-0", "0"))
+    read_easily = distinct.with_columns(tidy.alias("reading"), pl.lit(None, pl.String).alias("doubt"))
+    odd = read_easily.filter(pl.col("reading").is_null())["text"].to_list()
+    readings = [read(text, notation) for text in odd]
     columns = {
-        "text": distinct,
+        "text": odd,
         "reading": [reading.text for reading in readings],
         "doubt": [reading.doubt for reading in readings],
     }
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    by_hand = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return pl.concat([read_easily.filter(pl.col("reading").is_not_null()), by_hand])
 
 
 def total(quantities: pl.Series) -> Decimal:
@@ -179,9 +198,9 @@ def _ascii_digits(text: str) -> str:
 def _without_unit(text: str, units: Sequence[str]) -> str:
     for unit in sorted(units, key=len, reverse=True):
         if text.lower().endswith(unit.lower()):
-            return _BLANKS.sub("", text[: len(text) - len(unit)])
+            return text[: len(text) - len(unit)].strip(AROUND)
         if text.lower().startswith(unit.lower()):
-            return _BLANKS.sub("", text[len(unit) :])
+            return text[len(unit) :].strip(AROUND)
     return text
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.codes import Code
 from workers.records.catalog import CUSTOMER_ID, Catalog
-from workers.records.quantities import bare_text
+from workers.records.quantities import bare_text, is_blank
 from workers.records.schema import PAYLOAD_PREFIX, SOURCE, original_columns
 from workers.remedies.remedy import Context, Remedy, offer, sentence
 from workers.remedies.rules import MissingCustomer, Rules
@@ -40,7 +40,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     candidates = _candidates(rows, context.catalog)
     lone = pl.when(candidates.list.len() == 1).then(candidates.list.first())
     offers = [*(("source_rule", text) for text in ruled_customers(rows, context.rules)), ("known_key", lone)]
-    blank = bare_text(pl.col(CUSTOMER_ID)).fill_null("") == ""
+    blank = is_blank(pl.col(CUSTOMER_ID))
     return offer(rows, CUSTOMER_ID, *((how, pl.when(blank).then(text)) for how, text in offers))
 
 
@@ -79,7 +79,7 @@ def _offered(rule: MissingCustomer, rows: pl.DataFrame) -> pl.Expr:
         return pl.lit(rule.constant)
     if rule.column not in rows.columns:
         return pl.lit(None, pl.String)
-    return pl.when(bare_text(pl.col(rule.column)) != "").then(rule.column)
+    return pl.when(~is_blank(pl.col(rule.column))).then(rule.column)
 
 
 def _candidates(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:

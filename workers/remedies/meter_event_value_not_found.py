@@ -23,7 +23,9 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.value_rules()]
     offers = (*ruled, ("known_key", pl.col(VALUE)), ("sole_number", sole))
     return offer(
-        rows, VALUE_TEXT, *((how, pl.when(_is_blank(VALUE_TEXT)).then(_filled(text))) for how, text in offers)
+        rows,
+        VALUE_TEXT,
+        *((how, pl.when(quantities.is_blank(pl.col(VALUE_TEXT))).then(_filled(text))) for how, text in offers),
     )
 
 
@@ -69,12 +71,8 @@ def _dimensions_are_known(catalog: Catalog) -> pl.Expr:
     return pl.col(EVENT_NAME).is_in(known)
 
 
-def _is_blank(column: str) -> pl.Expr:
-    return quantities.bare_text(pl.col(column)).fill_null("") == ""
-
-
 def _filled(text: pl.Expr) -> pl.Expr:
-    return pl.when(quantities.bare_text(text) != "").then(text)
+    return pl.when(~quantities.is_blank(text)).then(text)
 
 
 VALUE_NOT_FOUND = Remedy(Code.VALUE_NOT_FOUND, mend, advise)

@@ -7,7 +7,7 @@ import polars as pl
 
 from workers.kernel.codes import Code
 from workers.records.catalog import with_columns_of
-from workers.records.quantities import bare_text
+from workers.records.quantities import is_blank
 from workers.records.schema import payload_column
 from workers.remedies.remedy import HOW, Context, Remedy, constant
 from workers.remedies.rules import DimensionRule, meter_is
@@ -28,7 +28,7 @@ def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
 def _fill(rows: pl.DataFrame, rule: DimensionRule) -> pl.DataFrame:
     defaults = {payload_column(key): default for key, default in rule.defaults.items()}
     rows = with_columns_of(rows, defaults)
-    fills = {name: meter_is(rule.meter) & (bare_text(pl.col(name)).fill_null("") == "") for name in defaults}
+    fills = {name: meter_is(rule.meter) & is_blank(pl.col(name)) for name in defaults}
     return rows.with_columns(
         pl.when(pl.any_horizontal(pl.lit(value=False), *fills.values()))
         .then(pl.lit("default_rule"))

@@ -9,6 +9,7 @@ reactivated, the time has come). With a catalog that was fetched live the engine
 and the record may be sent as it is (`cured`). An offline catalog may be older than the refusal and proves nothing.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
@@ -17,7 +18,7 @@ from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of
 from workers.records.schema import CODE, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
 from workers.remedies.registry import REMEDIES
-from workers.remedies.remedy import Context
+from workers.remedies.remedy import Context, Defer
 from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE
 
 NO_FAULT_FOUND: Final = "no_fault_found"
@@ -58,20 +59,23 @@ def _stuck(column: str, context: Context) -> pl.Expr:
 
 def _may_wait(column: str, context: Context) -> pl.Expr:
     """Tell whether the record's fault in that aspect is one that may be waited for."""
-    fault = pl.col(column)
     waits = [
-        (fault == code) & remedy.defer(context)[0] for code, remedy in REMEDIES.items() if remedy.defer
+        (pl.col(column) == code) & defer(context)[0] for code, of, defer in _deferrals() if of == column
     ]  # fmt: skip
-    return fault.is_not_null() & pl.any_horizontal(*waits).fill_null(value=False)
+    return pl.col(column).is_not_null() & pl.any_horizontal(pl.lit(value=False), *waits).fill_null(value=False)
 
 
 def _valid_from(context: Context) -> pl.Expr:
-    times = [
-        pl.when(pl.any_horizontal(pl.col(name) == code for name in FAULT_COLUMNS)).then(remedy.defer(context)[1])
-        for code, remedy in REMEDIES.items()
-        if remedy.defer
-    ]
-    return pl.coalesce(*times)
+    return pl.coalesce(
+        *(pl.when(pl.col(column) == code).then(defer(context)[1]) for code, column, defer in _deferrals())
+    )
+
+
+def _deferrals() -> Iterator[tuple[str, str, Defer]]:
+    """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
+    for code, remedy in REMEDIES.items():
+        if remedy.defer is not None:
+            yield code, f"@{ASPECT_OF_CODE[Code(code)]}_fault", remedy.defer
 
 
 def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.records.catalog import Catalog
+from workers.records.catalog import Catalog, only_asked
 from workers.records.diagnosis import Standard
 from workers.records.timestamps import Window
 from workers.remedies.rules import ALIAS, TARGET, Rules
@@ -73,7 +73,8 @@ def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Seri
 
 def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Series:
     """Return the table's `target` for each text that is one of its `alias`es, else null. Made for large tables."""
-    return rows.select(texts.alias(ALIAS)).join(table, on=ALIAS, how="left", maintain_order="left")[TARGET]
+    asked = rows.select(texts.cast(pl.String).alias(ALIAS))
+    return asked.join(only_asked(table, ALIAS, asked[ALIAS]), on=ALIAS, how="left", maintain_order="left")[TARGET]
 
 
 def sentence(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
