@@ -52,15 +52,11 @@ class StoredUsageSources:
         """
         started = time.monotonic()
         looked_up = wanted(identifiers)
-        unusable: dict[SourceFile, str] = {}
         files = self._listing.files()
-        rows = self._search(files, looked_up, unusable)
-        found = settle(looked_up, rows, self._reasons(unusable))
-        newer = set(self._listing.files(not_before=started)).difference(files) if found.missing else set()
-        if not newer:
-            return found
-        rows += self._search(sorted(newer, key=SourceFile.age), looked_up, unusable)
-        return settle(looked_up, rows, self._reasons(unusable))
+        found = self._find(files, looked_up)
+        if found.missing and (now := self._listing.files(not_before=started)) != files:
+            found = self._find(now, looked_up)
+        return found
 
     def file(self, name: str) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy.
@@ -76,8 +72,11 @@ class StoredUsageSources:
             raise Permanent(f"several files are named {base} and differ, so none can be chosen: {places}")
         return paths[-1] if paths else None
 
-    def _reasons(self, unusable: dict[SourceFile, str]) -> list[str]:
-        return [*(f"{place}: holds no file" for place in self._listing.empty_places), *unusable.values()]
+    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> Found:
+        unusable: dict[SourceFile, str] = {}
+        rows = self._search(files, identifiers, unusable)
+        empty = [f"{place}: holds no file" for place in self._listing.empty_places]
+        return settle(identifiers, rows, [*empty, *unusable.values()])
 
     def _search(
         self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]

@@ -51,8 +51,9 @@ def test_a_file_that_was_rewritten_is_read_anew(folder: Path, sources: StoredUsa
     (folder / "one.csv").write_bytes(usage("a", value="1"))
     assert sources.find(["a"]).records[VALUE].to_list() == ["1"]
     (folder / "one.csv").write_bytes(usage("a", "b", value="22"))
-    found = sources.find(["b"])
-    assert found.records[VALUE].to_list() == ["22"]
+    found = sources.find(["a", "b"])
+    assert found.records[VALUE].to_list() == ["22", "22"]
+    assert found.ambiguous == ()
 
 
 def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) -> None:
