@@ -52,6 +52,7 @@ def test_a_kept_file_comes_back_unchanged(archive: Archive, tmp_path: Path) -> N
     ref = archive.keep(CASE, "planned", record_set(tmp_path))
     assert archive.fetch(ref).read_bytes() == b"PAR1 some records PAR1"
     assert archive.exists(ref)
+    assert archive.location(ref).endswith(f"/{ref.name}")
 
 
 def test_the_name_tells_case_label_and_digest(archive: Archive, tmp_path: Path) -> None:
