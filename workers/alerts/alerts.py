@@ -44,7 +44,7 @@ def _lines(alert: Notice | Trouble) -> Iterator[str]:
     if isinstance(alert, Notice):
         yield from _notice_lines(alert)
     else:
-        yield wording.cut(alert.detail, 1500)
+        yield wording.cut(alert.detail, wording.LONGEST_DETAIL)
     if alert.next_step:
         step = alert.next_step
         yield f"Next: {' - '.join(part for part in (step.sentence, step.command, step.link) if part)}"

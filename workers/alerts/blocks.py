@@ -25,10 +25,13 @@ class Message:
 
 def message(alert: Notice | Trouble) -> Message:
     """Return the message of an alert."""
-    body = _notice(alert) if isinstance(alert, Notice) else _section([escape(wording.cut(alert.detail, 1500))])
-    blocks = [_header(alert.headline), _context([escape(wording.origin(alert))]), *body, *_step(alert.next_step)]
-    if isinstance(alert, Notice):
-        blocks += _context_of_files(alert)
+    blocks = [
+        _header(alert.headline),
+        *_context([escape(wording.origin(alert))]),
+        *(_notice(alert) if isinstance(alert, Notice) else _trouble(alert)),
+        *_step(alert.next_step),
+        *(_files(alert) if isinstance(alert, Notice) else ()),
+    ]
     return Message(escape(wording.cut(alert.headline)), blocks[:MAX_BLOCKS])
 
 
@@ -56,17 +59,22 @@ def _step(step: NextStep | None) -> Iterator[Block]:
     yield from _section(lines)
 
 
-def _context_of_files(notice: Notice) -> list[Block]:
-    lines = [f"{escape(label)}: {_code(place)}" for label, place in wording.files(notice)]
-    return [_context(lines)] if lines else []
+def _files(notice: Notice) -> Iterator[Block]:
+    return _context(f"{escape(label)}: {_code(place)}" for label, place in wording.files(notice))
+
+
+def _trouble(trouble: Trouble) -> Iterator[Block]:
+    return _section([escape(wording.cut(trouble.detail, wording.LONGEST_DETAIL))])
 
 
 def _header(text: str) -> Block:
-    return {"type": "header", "text": {"type": "plain_text", "text": wording.cut(text, MAX_HEADER)}}
+    return {"type": "header", "text": {"type": "plain_text", "text": wording.cut(text, MAX_HEADER) or "metermend"}}
 
 
-def _context(lines: Iterable[str]) -> Block:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:MAX_TEXT]} for line in lines]}
+def _context(lines: Iterable[str]) -> Iterator[Block]:
+    elements = [{"type": "mrkdwn", "text": line} for line in lines if line]
+    if elements:
+        yield {"type": "context", "elements": elements}
 
 
 def _section(lines: Iterable[str]) -> Iterator[Block]:

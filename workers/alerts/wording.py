@@ -14,7 +14,9 @@ MAX_CODES: Final = 12
 MAX_REASONS: Final = 6
 MAX_FILES: Final = 6
 LONGEST: Final = 300
-"""Characters of any one text that somebody else wrote."""
+"""Characters of any one sentence or place that somebody else wrote."""
+LONGEST_NAME: Final = 100
+LONGEST_DETAIL: Final = 600
 
 _TALLIES: Final = ("refused", "repaired", "confirmed", "deferred", "quarantined")
 _SUM_DIGITS: Final = 200
@@ -24,7 +26,7 @@ def origin(alert: Notice | Trouble) -> str:
     """Return what it is about, whose it is, and whether the money is real."""
     mode = {True: "LIVE", False: "test mode", None: ""}[alert.livemode]
     subject = alert.case_id if isinstance(alert, Notice) else alert.subject
-    return " · ".join(cut(part) for part in (subject, alert.account or "", mode) if part)
+    return " · ".join(cut(part, LONGEST_NAME) for part in (subject, alert.account or "", mode) if part)
 
 
 def totals(notice: Notice) -> str:
@@ -37,7 +39,7 @@ def codes(notice: Notice) -> Iterator[tuple[str, str]]:
     ordered = sorted(notice.codes, key=lambda count: count.refused.records, reverse=True)
     shown, rest = ordered[:MAX_CODES], ordered[MAX_CODES:]
     for count in shown:
-        yield cut(count.code), _counts(count)
+        yield cut(count.code, LONGEST_NAME), _counts(count)
     if rest:
         yield f"{len(rest)} more codes", _counts(_sum(rest))
 
@@ -64,7 +66,7 @@ def urgency(notice: Notice) -> str:
 
 def files(notice: Notice) -> Iterator[tuple[str, str]]:
     """Yield where the records lie, and how many more places there are."""
-    places = [(cut(label), cut(place)) for label, place in notice.files.items()]
+    places = [(cut(label, LONGEST_NAME), cut(place)) for label, place in notice.files.items()]
     yield from places[:MAX_FILES]
     if places[MAX_FILES:]:
         yield "and", f"{len(places) - MAX_FILES} more files, see the case"
@@ -83,7 +85,8 @@ def cut(text: str, limit: int = LONGEST) -> str:
 
 def _reason(reason: ReasonCount) -> str:
     suggestion = f" {cut(reason.suggestion)}" if reason.suggestion else ""
-    return f"{reason.records:,}: {cut(reason.reason.replace('_', ' '))} ({cut(reason.code)}).{suggestion}"
+    why = cut(reason.reason.replace("_", " "), LONGEST_NAME)
+    return f"{reason.records:,}: {why} ({cut(reason.code, LONGEST_NAME)}).{suggestion}"
 
 
 def _counts(count: CodeCount) -> str:

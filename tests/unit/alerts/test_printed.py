@@ -1,0 +1,43 @@
+"""Without Slack, the terminal is the only place where an engineer learns of lost usage."""
+
+from dataclasses import replace
+from io import StringIO
+
+from rich.console import Console
+
+from tests.unit.alerts.test_blocks import NOTICE
+from workers.alerts import Notice, PrintedAlerts, RecordingAlerts, Trouble
+
+
+def _printed(alert: Notice | Trouble) -> str:
+    out = StringIO()
+    PrintedAlerts(Console(file=out, width=200)).post(alert)
+    return out.getvalue()
+
+
+def test_a_printed_notice_says_the_same_as_slack() -> None:
+    text = _printed(NOTICE)
+    for part in (
+        "1,312 rows of usage.csv were refused", "case_3f2a · acct_1 · LIVE",
+        "900 (quantity 40000) of them confirmed",
+        "112 (quantity unknown) deferred", "Nearest known id: cus_9", "Tue 24 Nov 2026 09:00 UTC",
+        "metermend retry case_3f2a", "s3://archive/quarantined.parquet",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_foreign_text_is_printed_as_it_is() -> None:
+    """Square brackets are markup to rich: a name within them would vanish."""
+    assert "usage[red].csv" in _printed(replace(NOTICE, headline="usage[red].csv"))
+
+
+def test_trouble_is_printed_with_its_next_step() -> None:
+    text = _printed(Trouble("evt_1", "headline", "detail", None, None, NOTICE.next_step))
+    assert "detail" in text
+    assert "metermend retry" in text
+
+
+def test_a_recording_remembers_what_was_posted() -> None:
+    alerts = RecordingAlerts()
+    alerts.post(NOTICE)
+    assert alerts.posted == [NOTICE]
