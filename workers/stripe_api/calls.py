@@ -12,7 +12,7 @@ import requests
 import stripe
 from requests.adapters import HTTPAdapter
 
-from workers.kernel.errors import SettingsUnusable, Transient
+from workers.kernel.errors import Permanent, SettingsUnusable, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api.api import Json
@@ -92,7 +92,7 @@ class Calls:
             response = self._client.raw_request(method, path, **params, **options)
         except stripe.StripeError as error:
             raise translate(error, path) from error
-        return dict(json.loads(response.body, parse_float=Decimal))
+        return _object(json.loads(response.body, parse_float=Decimal), path)
 
     def persist(self, ask: Callable[[], Answer], pace: Pace) -> Answer:
         """Return what `ask` returns; a Transient is tried again, at most `ATTEMPTS` times in all."""
@@ -117,6 +117,13 @@ class Calls:
     def close(self) -> None:
         """Close the connections."""
         self.session.close()
+
+
+def _object(answer: Any, path: str) -> Json:
+    """Return an answer that is an object, and a list's with its items; anything else is not Stripe's."""
+    if isinstance(answer, dict) and ("object" in answer or isinstance(answer.get("data"), list)):
+        return answer
+    raise Permanent(f"{path}: the answer is not Stripe's - check STRIPE_API_BASE")
 
 
 def api_key(settings: Settings) -> str:

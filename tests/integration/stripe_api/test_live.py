@@ -240,3 +240,38 @@ def test_a_wait_that_is_too_long_for_a_worker_is_handed_back(live: LiveStripeApi
         live._calls.persist(ask, live._calls.paces.basic)
     assert raised.value.retry_after == LONGEST_WAIT + 1
     assert naps == []
+
+
+def test_the_wait_that_stripe_asks_for_is_kept(live: LiveStripeApi, naps: list[float]) -> None:
+    answers = iter([Transient("busy", retry_after=7), None])
+
+    def ask() -> str:
+        trouble = next(answers)
+        if trouble:
+            raise trouble
+        return "done"
+
+    assert live._calls.persist(ask, live._calls.paces.basic) == "done"
+    assert naps == [7]
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"hi"', b"{}", b'{"data": 1}'])
+def test_a_host_that_is_not_stripe_is_named_as_a_wrong_setting(settings: Settings, body: bytes) -> None:
+    """A health page behind a wrong base address answers 200, too."""
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        api = LiveStripeApi(settings.model_copy(update={"stripe_api_base": base}))
+        with pytest.raises(Permanent, match="STRIPE_API_BASE"):
+            api.list_meters(None)
+        api.close()
+        server.shutdown()

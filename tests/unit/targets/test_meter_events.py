@@ -61,6 +61,21 @@ def test_whatever_fails_each_record_is_recorded_exactly_once(orders: dict[tuple[
     assert all(chunk.result is not None for chunk in progress.known.values())
 
 
+def test_nothing_is_sent_before_its_intent_is_written(tmp_path: Path) -> None:
+    """A call without an intent is forgotten by a crash, and made again a day later: billed twice."""
+    progress, stripe = Kept(), Stripe()
+
+    class Watching:
+        def create_meter_event(self, event: Any, idempotency_key: str, account: str | None) -> Any:
+            number = int(event["identifier"][3:-3]) // CHUNK
+            assert progress.known[number].result is None
+            assert all(progress.known[earlier].result is not None for earlier in range(number))
+            return stripe.create_meter_event(event, idempotency_key, account)
+
+    target = MeterEventsTarget(Watching(), clock=lambda: progress.now)
+    assert target.send(outgoing(tmp_path, 2 * CHUNK), progress).accepted == 2 * CHUNK
+
+
 def test_a_finished_chunk_is_never_asked_for_again(tmp_path: Path) -> None:
     stripe, progress = Stripe({(f"id-{CHUNK}~r2", 1): "crash"}), Kept()
     out = outgoing(tmp_path, CHUNK + 1)
