@@ -45,7 +45,7 @@ class Meter:
     def from_stripe(cls, meter: Mapping[str, Any]) -> "Meter":
         """Build from Stripe's meter object. Raises InputUnusable when it is none."""
         name = meter.get("event_name")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             raise InputUnusable(
                 "a meter has no event_name", mend="give Stripe's meter objects as the API returns them"
             )

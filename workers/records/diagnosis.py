@@ -217,7 +217,10 @@ class Standard:
 def code_of(slug: pl.Expr) -> pl.Expr:
     """Return the code under which a fault is counted: its own where Stripe has one, else `malformed_record`."""
     return (
-        pl.when(slug.is_in(list(ASPECT_OF_CODE))).then(slug).when(slug.is_not_null()).then(pl.lit(MALFORMED_RECORD))
+        pl.when(slug.is_in([str(code) for code in ASPECT_OF_CODE]))
+        .then(slug)
+        .when(slug.is_not_null())
+        .then(pl.lit(MALFORMED_RECORD))
     )
 
 

@@ -82,7 +82,11 @@ def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
     unanswered = code.is_not_null() & ~_is_answered(context)
     cases = (
-        (code.is_not_null() & ~code.is_in(list(REMEDIES)), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
+        (
+            code.is_not_null() & ~code.is_in([str(known) for known in REMEDIES]),
+            Outcome.QUARANTINED,
+            pl.lit(UNKNOWN_CODE),
+        ),
         (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
         (unanswered & ~_can_check(context), Outcome.QUARANTINED, code),
         (unanswered, Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
@@ -102,13 +106,13 @@ def _is_answered(context: Context) -> pl.Expr:
     code, mended = pl.col(CODE), pl.col(MENDED)
     by_aspect = [(code == known) & mended.str.contains(f"{aspect} ") for known, aspect in ASPECT_OF_CODE.items()]
     form = (code == MALFORMED_RECORD) & (mended != "")
-    curable = [known for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
+    curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
     cured = pl.lit(context.catalog.live) & code.is_in(curable) & (mended == "")
     return pl.any_horizontal(*by_aspect, form, cured, (pl.col(_WAITING) == code).fill_null(value=False))
 
 
 def _can_check(context: Context) -> pl.Expr:
-    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
+    return pl.col(CODE).is_in([str(code) for code in REMEDIES if context.standard.can_check(code)])
 
 
 def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:

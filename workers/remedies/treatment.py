@@ -41,7 +41,9 @@ def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
-    stated = pl.when(pl.col(CODE).is_in([code for code, of in ASPECT_OF_CODE.items() if of == aspect])).then(CODE)
+    stated = pl.when(pl.col(CODE).is_in([str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect])).then(
+        CODE
+    )
     pending = work.with_columns(pl.coalesce(_fault_code(aspect), stated).alias(_TREAT))
     settled = []
     for _ in range(MAX_ROUNDS):

@@ -27,7 +27,9 @@ def records(rows: Sequence[Mapping[str, str | None]], source: str = "usage.csv")
     columns = dict.fromkeys([*TEMPLATE_COLUMNS, *(name for row in rows for name in row), CODE])
     data = {name: [row.get(name) for row in rows] for name in columns}
     frame = pl.DataFrame(data, schema=dict.fromkeys(columns, pl.String))
-    return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW), pl.lit(source).alias(SOURCE))
+    return frame.with_columns(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW), pl.lit(source).alias(SOURCE)
+    )
 
 
 def good(**changes: str | None) -> dict[str, str | None]:

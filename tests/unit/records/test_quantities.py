@@ -1,0 +1,118 @@
+"""Reading quantities: exactly one reading, or none. A wrong reading is a wrong invoice."""
+
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.records import quantities
+from workers.records.quantities import Notation, read
+
+ODD = st.text(max_size=24) | st.text(alphabet="0123456789.,-+ eE'\u00a0\u202f\u0663\uff11\u2212\"", max_size=16)
+
+
+@given(ODD)
+@settings(max_examples=300)
+def test_whatever_is_read_is_a_plain_decimal_that_reads_as_itself(text: str) -> None:
+    reading = read(text)
+    assert (reading.text is None) != (reading.doubt is None)
+    if reading.text is not None:
+        assert pl.select(quantities.is_plain(pl.lit(reading.text))).item()
+        assert read(reading.text).text == reading.text
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))
+def test_a_plain_decimal_keeps_its_amount_to_the_last_digit(amount: Decimal) -> None:
+    reading = read(f"{amount:f}").text
+    assert reading is not None
+    assert Decimal(reading) == amount
+
+
+@given(st.integers(10**6, 10**14), st.sampled_from([",", ".", " ", "'", "\u202f"]))
+def test_two_groups_prove_themselves(amount: int, mark: str) -> None:
+    assert read(f"{amount:,}".replace(",", mark)).text == str(amount)
+
+
+@given(st.integers(1000, 999_999), st.sampled_from([",", " ", "'", "\u202f"]))
+def test_one_group_never_does(amount: int, mark: str) -> None:
+    """1,234 is 1234 to one sender and 1.234 to another: a factor of a thousand on an invoice."""
+    assert read(f"{amount:,}".replace(",", mark)).text is None
+
+
+@given(
+    st.lists(ODD, max_size=10), st.sampled_from([Notation(), Notation(decimal_comma=True), Notation(units=("GB",))])
+)
+def test_the_vectorised_reading_is_the_reading(texts: list[str], notation: Notation) -> None:
+    table = quantities.read_distinct(pl.Series(texts, dtype=pl.String), notation)
+    found = {text: (reading, doubt) for text, reading, doubt in table.iter_rows()}
+    assert found == {text: ((r := read(text, notation)).text, r.doubt) for text in texts}
+
+
+@given(ODD)
+def test_bare_text_is_the_same_in_python_and_vectorised(text: str) -> None:
+    assert pl.select(quantities.bare_text(pl.lit(text))).item() == quantities.bare(text)
+
+
+@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda a: f"{a:f}") | st.none()))
+def test_the_total_is_exact(texts: list[str | None]) -> None:
+    """Ten million values of a tenth must not come to 999,999.9."""
+    amounts = [Decimal(text) for text in texts if text is not None]
+    assert quantities.total(pl.Series(texts, dtype=pl.String)) == quantities.add(*amounts)
+
+
+def test_the_total_of_long_and_short_texts_is_exact() -> None:
+    texts = ["0.00000000000000000001", "99999999999999999999", "0.1", "9999999999999999", None]
+    assert quantities.total(pl.Series(texts)) == Decimal("100009999999999999998.10000000000000000001")
+    assert quantities.total(pl.Series([], dtype=pl.String)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("1,5", "1.5"),
+        ("1.234,5", "1234.5"),
+        ("1.234.567", "1234567"),
+        ("12", "12"),
+        ("1.5", "1.5"),
+        ("1.234", None),
+        ("1,234.5", None),
+        ("1,2,3", None),
+    ],
+)
+def test_with_a_decimal_comma_by_rule(text: str, reading: str | None) -> None:
+    """`1.234` is 1234 to a sender who writes 1,5; the rule makes it doubtful, not plain."""
+    assert read(text, Notation(decimal_comma=True)).text == reading
+
+
+@pytest.mark.parametrize(
+    ("text", "stripped"),
+    [("007", "7"), ("1.500", "1.5"), ("3.0", "3"), ("-0.10", "-0.1"), ("100", "100"), ("0.0", "0"), ("0", "0")],
+)
+def test_idle_zeros_go_and_others_stay(text: str, stripped: str) -> None:
+    assert pl.select(quantities.strip_idle_zeros(pl.lit(text))).item() == stripped
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("123456789012345", 15), ("-1.50", 3), ("0.00123", 3), ("007", 1), ("1000000000000000", 16), ("0", 0)],
+)
+def test_significant_digits_are_counted_as_stripe_counts_them(text: str, digits: int) -> None:
+    assert pl.select(quantities.significant_digits(pl.lit(text))).item() == digits
+
+
+@pytest.mark.parametrize(
+    ("rounding", "rounded"), [("ROUND_HALF_EVEN", "1.2"), ("ROUND_UP", "1.3"), ("ROUND_HALF_UP", "1.3")]
+)
+def test_rounding_follows_the_mode(rounding: str, rounded: str) -> None:
+    assert quantities.round_to("1.25", 2, rounding) == rounded
+
+
+def test_amounts_are_shown_without_exponent_and_idle_zeros() -> None:
+    assert [quantities.to_text(Decimal(text)) for text in ("1E+3", "0.10", "-0", "5.000")] == [
+        "1000",
+        "0.1",
+        "0",
+        "5",
+    ]
