@@ -78,7 +78,7 @@ def run_until_signalled(context: Context) -> None:
 
 def enqueue_retries(redis: "Redis") -> None:
     """Put jobs whose backoff is over back into their queues. Raises RedisError."""
-    scheduler = RQScheduler([EVENTS, FILES], connection=redis, serializer=JSONSerializer)
+    scheduler = RQScheduler([EVENTS, FILES], connection=redis, serializer=JSONSerializer, logging_level="WARNING")
     scheduler.acquire_locks()  # type: ignore[no-untyped-call]
     scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
     scheduler.release_locks()  # type: ignore[no-untyped-call]

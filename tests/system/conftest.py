@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -22,4 +23,16 @@ def house(tmp_path: Path, redis: RedisServer) -> Iterator[House]:
     with House(tmp_path / "house", redis) as running:
         running.control("meters", {"event_name": "api_requests"})
         running.control("customers", {"customers": ["cus_1", "cus_2"]})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One running service for all tests that only knock at its door."""
+    home = tmp_path_factory.mktemp("open") / "house"
+    with (
+        TemporaryDirectory(prefix="mm-") as folder,
+        RedisServer(Path(folder)) as server,
+        House(home, server) as running,
+    ):
         yield running

@@ -135,7 +135,7 @@ class House:
         headers = {"Stripe-Signature": f"t={timestamp},v1={signed}", **options.pop("headers", {})}
         return requests.post(f"{self.web}/webhooks", data=body, headers=headers, timeout=TIMEOUT, **options)
 
-    def balance(self) -> dict[str, Any]:
+    def proof(self) -> dict[str, Any]:
         """What `metermend prove` says of the whole ledger."""
         proof = self.metermend("prove", "--json")
         assert proof.returncode == 0, proof.stdout + proof.stderr

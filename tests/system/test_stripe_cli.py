@@ -1,0 +1,75 @@
+"""The real Stripe CLI drives the loop: what an engineer does by hand to see the service work."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.system.house import KEY, House
+
+CLI = shutil.which("stripe") or shutil.which("stripe", path=".venv/stripe-cli/node_modules/.bin")
+
+pytestmark = [
+    pytest.mark.stripe_cli,
+    pytest.mark.skipif(CLI is None, reason="no Stripe CLI here: `make stripe-cli` installs it where there is npm"),
+]
+
+
+def test_stripe_fixtures_drives_the_loop_to_its_end(house: House, tmp_path: Path) -> None:
+    """`stripe fixtures` sends usage that Stripe refuses; what can be repaired must be billed in the end."""
+    house.control("lag", {"report": 4})
+    fixture = _named(house, tmp_path)
+    _run(house, fixture)
+    refused = requests.get(f"{house.twin}/_control/refused", timeout=10).text.splitlines()
+    assert len(refused) >= 6
+    _log_what_was_sent(house, fixture)
+    house.until(lambda: _equation(house)["failed"]["records"] == len(refused), "every refusal seen")
+    house.until(lambda: _equation(house)["in_flight"]["records"] == 0, "nothing left in flight")
+    equation = _equation(house)
+    assert equation["confirmed"]["records"] >= 1
+    assert equation["confirmed"]["records"] + equation["quarantined"]["records"] == len(refused)
+
+
+def _equation(house: House) -> dict[str, dict[str, int]]:
+    return dict(house.proof()["equation"])
+
+
+def _named(house: House, folder: Path) -> Path:
+    """Copy the fixture file for this twin, with identifiers that a sender would know."""
+    numbers = itertools.count(1)
+    text = Path("fixtures/cli/bad_day.json").read_text().replace("http://127.0.0.1:12111", house.twin)
+    named = re.sub(re.escape("${generate-uuid}"), lambda _: f"cli-{next(numbers)}", text)
+    path = folder / "bad_day.json"
+    path.write_text(named)
+    return path
+
+
+def _run(house: House, fixture: Path) -> None:
+    assert CLI is not None
+    done = subprocess.run(
+        [CLI, "fixtures", str(fixture), "--api-base", house.twin, "--api-key", KEY],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(fixture.parent)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _log_what_was_sent(house: House, fixture: Path) -> None:
+    """Write the sender's own log of his calls, since the refusals name identifiers only."""
+    customers = requests.get(f"{house.twin}/v1/customers", auth=(KEY, ""), timeout=10).json()["data"]
+    made = next(customer["id"] for customer in customers if customer["id"] not in {"cus_1", "cus_2"})
+    text = (
+        fixture.read_text().replace("${customer:id}", made).replace('"${time-now-RFC3339}"', str(int(time.time())))
+    )
+    steps = [step for step in json.loads(text)["fixtures"] if step["path"].endswith("meter_event_stream")]
+    calls = [json.dumps(event) for step in steps for event in step["params"]["events"]]
+    (house.sources / "calls.jsonl").write_text("\n".join(calls) + "\n")
