@@ -1,0 +1,94 @@
+"""Recognising failed-records files: taken for a usage file, what Stripe counted would be sent again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.kernel.errors import FileUnusable
+from workers.records.layout import ReadOptions
+from workers.records.reader import open_file
+from workers.reports.failed_records import (
+    ALREADY_EXISTS,
+    FailureColumns,
+    annotate,
+    recognise,
+    with_original_rows,
+)
+
+RECORD = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
+
+
+def found(tmp_path: Path, header: str, options: ReadOptions | None = None) -> FailureColumns | None:
+    path = tmp_path / "file.csv"
+    path.write_text(f"{header}\n" + ",".join("x" for _ in header.split(",")) + "\n")
+    with open_file(path) as file:
+        return recognise(file.layout, options)
+
+
+@pytest.mark.parametrize(
+    ("extra", "columns"),
+    [
+        ("error_message", FailureColumns(message="error_message")),
+        ("row,Failure Reason", FailureColumns(message="Failure Reason", row="row")),
+        ("error_code,error", FailureColumns(code="error_code", message="error")),
+        ("line_number,code,message", FailureColumns(code="code", message="message", row="line_number")),
+    ],
+)
+def test_the_columns_are_known_by_their_names(tmp_path: Path, extra: str, columns: FailureColumns) -> None:
+    assert found(tmp_path, f"{RECORD},{extra}") == columns
+
+
+@pytest.mark.parametrize("extra", ["", ",note", ",code", ",type", ",payload_error_message"])
+def test_a_usage_file_is_none(tmp_path: Path, extra: str) -> None:
+    """A sender's own `code` alone, or a payload key, says nothing of a failure."""
+    assert found(tmp_path, RECORD + extra) is None
+
+
+def test_declared_columns_win(tmp_path: Path) -> None:
+    options = ReadOptions(code_column="type", error_column="why")
+    assert found(tmp_path, f"{RECORD},error,why,type", options) == FailureColumns(code="type", message="why")
+
+
+def test_a_declared_column_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(FileUnusable, match=r"file\.csv: there is no column 'why'"):
+        found(tmp_path, RECORD, ReadOptions(error_column="why"))
+
+
+def test_a_file_that_does_not_repeat_the_records_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(FileUnusable, match="does not repeat the records"):
+        found(tmp_path, "row,error_message")
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        ({"code": "no_meter"}, Code.NO_METER),
+        ({"code": "brand_new", "error": "something"}, "brand_new"),
+        ({"error": "Customer mapping key stripe_customer_id not found in payload."}, Code.NO_CUSTOMER_DEFINED),
+        ({"error": "No meter was found matching event_name a.b."}, Code.NO_METER),
+        ({"error": "timestamp_in_future: too far ahead"}, Code.TIMESTAMP_IN_FUTURE),
+        ({"error": "An event already exists with identifier a1."}, ALREADY_EXISTS),
+        (
+            {"error": "The value in the event payload can have at most 15 digits. Received 1234567890123456."},
+            Code.VALUE_TOO_MANY_DIGITS,
+        ),
+        ({"error": "the timestamp could not be parsed"}, MALFORMED_RECORD),
+        ({"code": " ", "error": None}, MALFORMED_RECORD),
+    ],
+)
+def test_a_code_is_taken_only_from_a_certain_text(cells: Mapping[str, str | None], code: str) -> None:
+    frame = pl.DataFrame({"code": [cells.get("code")], "error": [cells.get("error")]}, schema_overrides=_TEXT)
+    annotated = annotate(frame, FailureColumns(code="code", message="error"))
+    assert annotated["@code"].item() == code
+    assert annotated["@message"].item() == cells.get("error")
+
+
+def test_the_row_of_the_original_file_is_taken_where_there_is_one() -> None:
+    frame = pl.DataFrame({"row": ["17", "x", None], "@row": [1, 2, 3]})
+    assert with_original_rows(frame, FailureColumns(row="row"))["@row"].to_list() == [17, 2, 3]
+
+
+_TEXT = {"code": pl.String, "error": pl.String}
