@@ -9,6 +9,7 @@ A record set of a case carries, beside the canonical columns, what follows a rec
 - `@refused_as`: `format` (Stripe never took it in, so its identifier is unused) or `data` (Stripe may remember it).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ REFUSED_AS: Final = "@refused_as"
 COUNTED_AS: Final = "@counted_as"
 FOLLOWING: Final = (RECORD, REVISION, ORIGIN, REFUSED_AS, COUNTED_AS)
 """What follows a record through its revisions, beside what the engine knows of it."""
+FINDING: Final = (EntryKind.SEEN, EntryKind.LOCATED)
+"""The entries that bring rows into the book which were not in it before."""
 FORMAT: Final = "format"
 DATA: Final = "data"
 
@@ -62,12 +65,25 @@ def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
         if entry.to_bucket == bucket:
             sets.append(Standing(ref))
             located += entry.records
-        elif entry.from_bucket == bucket:
+        elif entry.from_bucket == bucket and entry.kind != EntryKind.LOCATED:
             whole = Standing(ref)
             sets = [s for s in sets if s != whole] if whole in sets else [s.without(ref) for s in sets]
             located -= entry.records
             sets = sets if located else []
     return sets
+
+
+def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
+    """Return how many quarantined records the book only counts, by reason: their rows have not been found."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if entry.kind == EntryKind.LOCATED:
+            counts.subtract(entry.detail["reasons"])
+        elif entry.to_bucket == Bucket.QUARANTINED and entry.record_set is None:
+            counts.update(entry.detail.get("reasons", {}))
+        elif entry.from_bucket == Bucket.QUARANTINED and entry.record_set is None:
+            counts.subtract(entry.detail.get("reasons", {}))
+    return +counts
 
 
 def records_in(

@@ -1,18 +1,26 @@
 """Writing down what Stripe refused: the records that were found, and the count of those that nobody has shown."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from workers.kernel.ledger.breakdown import BY_CODE, detail_of
 from workers.kernel.ledger.cases import CaseTransaction, Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef, Tally
-from workers.pipeline.book import keep, movement, numbered, workspace
+from workers.kernel.ledger.queries import EntryRow
+from workers.pipeline import book
+from workers.pipeline.book import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
 from workers.pipeline.context import Context
-from workers.records.schema import QUANTITY
+from workers.pipeline.failures import UNEXPLAINED_FILE, WHOLE_FILE
+from workers.records.schema import IDENTIFIER, QUANTITY
+
+UNLOCATED: Final = "unlocated"
+"""Our own word for the code of records whose rows, and with them Stripe's code, nobody has shown."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,13 @@ def take_in_seen(
 ) -> str:
     """Open the failure's case with its refused records and return the case's id.
 
-    A failure that was taken in before is left as it is: its second event, or a retry after a crash, adds nothing.
-    `evidence` names the archived files that show the refusal. Raises Conflict while another worker holds the case.
+    Of a failure that was taken in before only those rows are new that could not be found then: its second event,
+    or a retry after a crash, adds nothing else. `evidence` names the archived files that show the refusal. Raises
+    Conflict while another worker holds the case.
     """
     case = context.ledger.cases.open(failure)
     if case.balance.failed.records:
+        _take_in_found(context, failure, frames, refused_as=refused_as, event_id=event_id, unlocated=unlocated)
         return case.id
     seen = _keep_numbered(context, case.id, frames, refused_as)
     with context.ledger.cases.hold(case.id, context.owner, context.lease) as held:
@@ -61,19 +71,92 @@ def take_in_seen(
     return case.id
 
 
+def _take_in_found(
+    context: Context,
+    failure: Failure,
+    frames: Iterable[pl.DataFrame],
+    *,
+    refused_as: str,
+    event_id: str,
+    unlocated: Unlocated,
+) -> None:
+    """Let rows that are found now take the place of as many that were only counted until now."""
+    if not book.unlocated(context.ledger.queries.entries(failure.case_id)):
+        return
+    with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
+        entries = context.ledger.queries.entries(failure.case_id)
+        found = book.unlocated(entries) - Counter(unlocated.counts)
+        rows = _keep_fresh(context, failure.case_id, entries, frames, refused_as) if found else None
+        if rows is None:
+            return
+        with held.transaction() as transaction:
+            for move in _located(context, failure, scan(context, rows), found, event_id):
+                transaction.move(move)
+            transaction.describe(kind=failure.kind, summary=failure.summary)
+            transaction.wake(context.clock())
+
+
+def _keep_fresh(
+    context: Context, case_id: str, entries: Sequence[EntryRow], frames: Iterable[pl.DataFrame], refused_as: str
+) -> RecordSetRef | None:
+    """Keep those rows that the book does not hold yet, numbered after those that it holds."""
+    held = [scan(context, entry.ref).select(ORIGIN) for entry in entries if entry.kind in FINDING and entry.ref]
+    known = pl.concat([pl.LazyFrame(schema={ORIGIN: pl.String}), *held]).collect()
+    fresh = (
+        frame.join(known, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
+        for frame in frames
+    )
+    return _keep_numbered(context, case_id, fresh, refused_as, first=known.height)
+
+
+def _located(
+    context: Context, failure: Failure, rows: pl.LazyFrame, found: Counter[str], event_id: str
+) -> Iterator[Movement]:
+    """Yield the entries that bring found rows into the book.
+
+    A whole file may hold more records than Stripe counted of it; those were refused with the others.
+    """
+    count = rows.select(pl.len()).collect().item()
+    placed = Counter(dict(_shared_out(found, count)))
+    ref = keep(context, failure.case_id, "located", rows.head(placed.total()))
+    by_code = detail_of({failure.code or UNLOCATED: Tally(placed.total())})
+    moved = movement(
+        context,
+        EntryKind.LOCATED,
+        (Bucket.QUARANTINED, Bucket.PENDING),
+        ref,
+        event_id=event_id,
+        detail={"reasons": dict(placed)},
+    )
+    yield replace(moved, detail={**moved.detail, BY_CODE: by_code})
+    if count > placed.total() and failure.kind in (WHOLE_FILE, UNEXPLAINED_FILE):
+        more = keep(context, failure.case_id, "seen", rows.slice(placed.total()))
+        yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), more, event_id=event_id)
+
+
+def _shared_out(found: Counter[str], rows: int) -> Iterator[tuple[str, int]]:
+    """Yield how many of the rows stand for the records that were counted under each reason."""
+    for reason, count in found.items():
+        taken = min(count, rows)
+        rows -= taken
+        if taken:
+            yield reason, taken
+
+
 def _keep_numbered(
-    context: Context, case_id: str, frames: Iterable[pl.DataFrame], refused_as: str
+    context: Context, case_id: str, frames: Iterable[pl.DataFrame], refused_as: str, *, first: int = 0
 ) -> RecordSetRef | None:
     with workspace(context) as folder:
-        first = 0
         parts: list[Path] = []
         for frame in frames:
+            if frame.is_empty():
+                continue
             path = folder / f"{len(parts)}.parquet"
             unread = frame.with_columns(pl.lit(None, pl.String).alias(QUANTITY))
             numbered(unread, first=first, refused_as=refused_as).write_parquet(path)
             first += frame.height
             parts.append(path)
-        if not first:
+        if not parts:
             return None
         return keep(context, case_id, "seen", pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal"))
 
@@ -83,7 +166,7 @@ def _quarantine_unlocated(
 ) -> None:
     if not unlocated.records:
         return
-    by_code = detail_of({failure.code or "unlocated": Tally(unlocated.records)})
+    by_code = detail_of({failure.code or UNLOCATED: Tally(unlocated.records)})
     detail = {"reasons": dict(unlocated.counts), "suggestion": unlocated.suggestion, BY_CODE: by_code}
     routes = ((EntryKind.SEEN, None, Bucket.PENDING), (EntryKind.QUARANTINED, Bucket.PENDING, Bucket.QUARANTINED))
     for kind, source, to in routes:

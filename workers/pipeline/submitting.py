@@ -20,6 +20,9 @@ from workers.pipeline.refusals import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set
 from workers.records.schema import EVENT_NAME
 from workers.targets import Chunk, Outgoing, Sent, Target
 
+IDENTIFIER_TAKEN: Final = "identifier_taken"
+ARRIVAL_UNKNOWN: Final = "arrival_unknown"
+
 
 def submit(context: Context, held: HeldCase, target: Target) -> None:
     """Send what is planned, or go on with the submission that a crash left open.
@@ -107,8 +110,8 @@ def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
     """Return records that may stand at Stripe already; those that a try of our own explains stay in flight."""
     taken = [record.identifier for record in sent.held if not record.tried_before]
     return [
-        *((identifier, "identifier_taken", _TAKEN) for identifier in taken),
-        *((identifier, "arrival_unknown", _UNKNOWN) for identifier in sent.unresolved),
+        *((identifier, IDENTIFIER_TAKEN, _TAKEN) for identifier in taken),
+        *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
     ]
 
 

@@ -15,7 +15,7 @@ from workers.kernel.ledger.breakdown import by_code, decided
 from workers.kernel.ledger.cases import Case, CaseState, HeldCase
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.logs import get_logger
-from workers.pipeline.book import COUNTED_AS, records_in, standing
+from workers.pipeline.book import COUNTED_AS, records_in, standing, unlocated
 from workers.pipeline.context import Context
 from workers.records.schema import MAX_AGE, REASON, SUGGESTION, TIMESTAMP
 
@@ -142,11 +142,12 @@ def _grouped(quarantined: pl.LazyFrame) -> list[ReasonCount]:
 def _unlocated(context: Context, case: Case) -> list[ReasonCount]:
     """Return the records that Stripe counts but that nobody has shown us."""
     entries = context.ledger.queries.entries(case.id)
+    advice = {
+        reason: entry.detail.get("suggestion") for entry in entries for reason in entry.detail.get("reasons", {})
+    }
     return [
-        ReasonCount(case.failure.code or "", str(reason), count, entry.detail.get("suggestion"))
-        for entry in entries
-        if entry.to_bucket == Bucket.QUARANTINED and entry.record_set is None
-        for reason, count in entry.detail.get("reasons", {}).items()
+        ReasonCount(case.failure.code or "", reason, count, advice[reason])
+        for reason, count in unlocated(entries).items()
     ]
 
 

@@ -11,9 +11,9 @@ import polars as pl
 
 from workers.archive import Archive
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.movements import Balance, Bucket, EntryKind, RecordSetRef, Tally
+from workers.kernel.ledger.movements import Balance, Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
-from workers.pipeline.book import RECORD
+from workers.pipeline.book import FINDING, RECORD
 from workers.records import quantities
 from workers.records.schema import QUANTITY
 
@@ -58,10 +58,10 @@ class _Walk:
     def follow(self, entry: EntryRow) -> Iterator[Breach]:
         """Take one entry's records from where they must stand to where it moves them."""
         self._note_unlocated(entry)
-        if entry.record_set is None or entry.record_set_sha256 is None:
+        if entry.ref is None:
             return
         try:
-            path = self._archive.fetch(RecordSetRef(entry.record_set, entry.record_set_sha256))
+            path = self._archive.fetch(entry.ref)
         except Permanent as error:  # Corrupt, or gone
             yield Breach(entry.number, str(error))
             return
@@ -132,7 +132,7 @@ class _Walk:
 
 def _finds(entry: EntryRow) -> bool:
     """Whether the entry brings rows into the book that were not in it before."""
-    return entry.record_set is not None and entry.kind in (EntryKind.SEEN, EntryKind.LOCATED)
+    return entry.record_set is not None and entry.kind in FINDING
 
 
 def _source(entry: EntryRow) -> str | None:

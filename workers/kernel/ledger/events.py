@@ -142,8 +142,8 @@ class Events:
         )
 
     def retry(self, event_id: str) -> bool:
-        """Take a failed or ignored event up again on an operator's word; return False when it is neither."""
-        ended = events.c.state.in_([EventState.FAILED, EventState.IGNORED])
+        """Take an ended event up again on an operator's word; return False when it has not ended."""
+        ended = events.c.state.in_([EventState.DONE, EventState.FAILED, EventState.IGNORED])
         values = {"state": EventState.RECEIVED, "due_at": self._clock(), "attempts": 0, "deaths": 0, "reason": None}
         with self._database.write() as connection:
             changed = connection.execute(update(events).where(events.c.id == event_id, ended).values(values))

@@ -11,7 +11,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger.cases import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Balance, total
+from workers.kernel.ledger.movements import Balance, RecordSetRef, total
 from workers.kernel.ledger.tables import cases, entries, events
 
 
@@ -33,6 +33,13 @@ class EntryRow:
     actor: str
     detail: Mapping[str, Any]
     at: datetime
+
+    @property
+    def ref(self) -> RecordSetRef | None:
+        """The entry's record set; None for one that has none."""
+        if self.record_set is None or self.record_set_sha256 is None:
+            return None
+        return RecordSetRef(self.record_set, self.record_set_sha256)
 
 
 class Queries:
