@@ -169,9 +169,7 @@ class _NamedFiles(PydanticBaseSettingsSource):
         return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {
-            name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields if name != "rules"
-        }
+        values = {name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields}
         return {name: value for name, value in values.items() if value is not None}
 
 
