@@ -7,22 +7,13 @@ from typing import Any
 
 import click
 
+from workers.cli.equation import lines, terms
 from workers.kernel.clock import to_text
-from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.ledger.movements import Balance
 from workers.kernel.settings import load
 from workers.pipeline.proving import CaseProof
 from workers.pipeline.proving import prove as prove_cases
 from workers.records.quantities import to_text as plain
-
-TERMS = {
-    "confirmed": (Bucket.CONFIRMED,),
-    "in flight": (Bucket.PENDING, Bucket.PLANNED, Bucket.SUBMITTED),
-    "deferred": (Bucket.DEFERRED,),
-    "quarantined": (Bucket.QUARANTINED,),
-    "corrected": (Bucket.CORRECTED,),
-    "written off": (Bucket.WRITTEN_OFF,),
-}
-"""The equation's right side, as it is shown."""
 
 
 @dataclass
@@ -70,7 +61,7 @@ def prove(case: str | None, *, as_json: bool) -> None:
 
 
 def _as_json(proved: Proved) -> dict[str, Any]:
-    sides = {"failed": proved.balance.failed} | {name.replace(" ", "_"): t for name, t in _terms(proved.balance)}
+    sides = {"failed": proved.balance.failed} | {name.replace(" ", "_"): t for name, t in terms(proved.balance)}
     return {
         "holds": proved.holds,
         "cases": proved.cases,
@@ -87,20 +78,8 @@ def _breach(proof: CaseProof) -> dict[str, Any]:
     return {"case": proof.case_id, "entry": proof.breach.entry, "what": proof.breach.what}
 
 
-def _terms(balance: Balance) -> Iterator[tuple[str, Tally]]:
-    for name, buckets in TERMS.items():
-        yield name, sum((balance[bucket] for bucket in buckets), Tally())
-
-
 def _as_text(proved: Proved) -> Iterator[str]:
-    rows = [
-        ("failed", proved.balance.failed),
-        *((f"{'=+'[n > 0]} {name}", t) for n, (name, t) in _numbered(proved)),
-    ]
-    width = max(len(plain(tally.quantity)) for _, tally in rows)
-    yield f"  {'':<13} {'records':>12}  {'quantity':>{max(width, 8)}}"
-    for name, tally in rows:
-        yield f"  {name:<13} {tally.records:>12,}  {plain(tally.quantity):>{max(width, 8)}}"
+    yield from lines(proved.balance)
     yield ""
     for proof in proved.removed:
         yield f"{proof.case_id}: record sets retained until {proof.removed_at:%Y-%m-%d}; proved by its entries"
@@ -110,7 +89,3 @@ def _as_text(proved: Proved) -> Iterator[str]:
         yield f"{proof.case_id}:{at} {proof.breach.what}"
     counted = f"{proved.cases:,} cases, {proved.entries:,} entries, {proved.record_sets:,} record sets"
     yield f"holds: {counted}" if proved.holds else f"DOES NOT HOLD in {len(proved.breached):,} of {counted}"
-
-
-def _numbered(proved: Proved) -> Iterator[tuple[int, tuple[str, Tally]]]:
-    return enumerate(_terms(proved.balance))

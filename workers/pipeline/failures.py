@@ -30,7 +30,9 @@ def of_import_set(
     """Return the failure of an import set."""
     name = file_name or import_set_id
     rows = f"rows of {name} were refused for their format"
-    summary = rows if kind == FAILED_RECORDS else f"{name} was refused whole: {reason or 'no reason given'}"
+    summary = (
+        rows if kind == FAILED_RECORDS else f"{name} was refused whole: {(reason or 'no reason given').rstrip('.')}"
+    )
     return Failure(
         key=f"import_set:{account or ''}:{import_set_id}",
         kind=kind,

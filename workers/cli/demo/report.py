@@ -1,16 +1,18 @@
 """What came of the day: one table, the messages, where the files lie, and the equation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from workers.cli.demo.stage import Stage
+from workers.cli.equation import lines
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.breakdown import ByCode, by_code, decided, merged
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.records.quantities import to_text as plain
 
 REPAIRED = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 
@@ -26,12 +28,15 @@ def report(
     console.print(f"\n[bold]corrected[/]    {stage.bucket}/metermend-*.csv")
     console.print(f"[bold]quarantined[/]  {stage.archive}/cases/*/quarantined-*.parquet\n")
     balance = queries.balance()
-    _print_equation(console, balance)
+    for line in lines(balance):
+        console.print(line)
     return _verdict(console, balance, sent)
 
 
 def _table(codes: ByCode) -> Table:
-    table = Table(title="What became of the refused records, and of their quantity", title_justify="left")
+    table = Table(
+        title="What became of the refused records, and of their quantity", title_justify="left", box=SIMPLE
+    )
     table.add_column("code", no_wrap=True)
     for heading in ("refused", "confirmed", "deferred", "quarantined"):
         table.add_column(heading, justify="right")
@@ -47,34 +52,13 @@ def _rows(codes: ByCode) -> Iterator[tuple[str, ...]]:
 
 
 def _text(tally: Tally) -> str:
-    return f"{tally.records}\n[dim]{_plain(tally.quantity)}[/]" if tally.records else "-"
-
-
-def _plain(quantity: Decimal) -> str:
-    text = format(quantity, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{tally.records}\n[dim]{plain(tally.quantity)}[/]" if tally.records else "-"
 
 
 def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"\n[bold]{len(messages)} messages to Slack[/]")
     for message in messages:
         console.print(f"- {message.get('text', '')}", markup=False)
-
-
-def _print_equation(console: Console, balance: Balance) -> None:
-    parts = [
-        ("confirmed", balance[Bucket.CONFIRMED]),
-        ("in flight", balance.in_flight),
-        ("deferred", balance[Bucket.DEFERRED]),
-        ("quarantined", balance[Bucket.QUARANTINED]),
-        ("corrected", balance[Bucket.CORRECTED]),
-        ("written off", balance[Bucket.WRITTEN_OFF]),
-    ]
-    sign = "=" if balance.holds() else "[red]≠[/]"
-    records = " + ".join(f"{tally.records} {name}" for name, tally in parts)
-    quantities = " + ".join(_plain(tally.quantity) for _, tally in parts)
-    console.print(f"records   {balance.failed.records} failed {sign} {records}")
-    console.print(f"quantity  {_plain(balance.failed.quantity)} {sign} {quantities}")
 
 
 def _verdict(console: Console, balance: Balance, sent: Mapping[str, int]) -> bool:

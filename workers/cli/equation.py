@@ -1,0 +1,33 @@
+"""The equation of the book, as it is shown: every refused record stands on its right side exactly once."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from workers.kernel.ledger.movements import IN_FLIGHT, Balance, Bucket, Tally
+from workers.records.quantities import to_text as plain
+
+TERMS: Final = {
+    "confirmed": (Bucket.CONFIRMED,),
+    "in flight": IN_FLIGHT,
+    "deferred": (Bucket.DEFERRED,),
+    "quarantined": (Bucket.QUARANTINED,),
+    "corrected": (Bucket.CORRECTED,),
+    "written off": (Bucket.WRITTEN_OFF,),
+}
+"""The right side, in its order."""
+
+
+def terms(balance: Balance) -> Iterator[tuple[str, Tally]]:
+    """Yield the right side's terms."""
+    for name, buckets in TERMS.items():
+        yield name, sum((balance[bucket] for bucket in buckets), Tally())
+
+
+def lines(balance: Balance) -> Iterator[str]:
+    """Yield the equation as a block for a narrow terminal."""
+    right = [(f"{'+' if number else '='} {name}", tally) for number, (name, tally) in enumerate(terms(balance))]
+    rows = [("failed", balance.failed), *right]
+    width = max(8, *(len(plain(tally.quantity)) for _, tally in rows))
+    yield f"  {'':<13} {'records':>12}  {'quantity':>{width}}"
+    for name, tally in rows:
+        yield f"  {name:<13} {tally.records:>12,}  {plain(tally.quantity):>{width}}"
