@@ -30,15 +30,13 @@ def of_import_set(
     """Return the failure of an import set."""
     name = file_name or import_set_id
     rows = f"rows of {name} were refused for their format"
-    summary = (
-        rows if kind == FAILED_RECORDS else f"{name} was refused whole: {(reason or 'no reason given').rstrip('.')}"
-    )
+    whole = f"{name} was refused whole: {(reason or 'no reason given').rstrip('.')}"
     return Failure(
         key=f"import_set:{account or ''}:{import_set_id}",
         kind=kind,
         livemode=livemode,
         account=account,
-        summary=summary,
+        summary=rows if kind == FAILED_RECORDS else whole,
         import_set_id=import_set_id,
     )
 

@@ -35,11 +35,14 @@ def report(
 
 def _table(codes: ByCode) -> Table:
     table = Table(
-        title="What became of the refused records, and of their quantity", title_justify="left", box=SIMPLE
+        title="What became of the refused records, and of their quantity",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
     )
-    table.add_column("code", no_wrap=True)
+    table.add_column("code", overflow="fold")
     for heading in ("refused", "confirmed", "deferred", "quarantined"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold", min_width=11)
     for row in _rows(codes):
         table.add_row(*row)
     return table
