@@ -40,7 +40,7 @@ def download(calls: Calls, base: str, file_id: str, account: str | None, into: P
 
 
 def _once(calls: Calls, address: str, path: str, account: str | None, part: Path, max_bytes: int) -> Downloaded:
-    # Without a transfer encoding, Content-Length is the length of what is written.
+    # Without a transfer encoding, urllib3 holds what it reads against Content-Length, and raises if it is less.
     headers = {"Accept-Encoding": "identity"} | ({"Stripe-Account": account} if account else {})
     try:
         with calls.session.get(
@@ -48,7 +48,7 @@ def _once(calls: Calls, address: str, path: str, account: str | None, part: Path
         ) as response:
             if response.status_code != 200:
                 raise judge(response.status_code, path, _error_of(response), response.headers)
-            return _write(_bounded(response, path, max_bytes), part, path, response.headers)
+            return _write(_bounded(response, path, max_bytes), part)
     except requests.RequestException as error:
         raise Transient(f"{path}: the download broke off: {first_line(str(error))}") from error
 
@@ -66,7 +66,7 @@ def _bounded(response: requests.Response, path: str, max_bytes: int) -> Iterator
         yield piece
 
 
-def _write(pieces: Iterator[bytes], part: Path, path: str, headers: Mapping[str, str]) -> Downloaded:
+def _write(pieces: Iterator[bytes], part: Path) -> Downloaded:
     digest, written = hashlib.sha256(), 0
     with part.open("wb") as file:
         for piece in pieces:
@@ -75,9 +75,6 @@ def _write(pieces: Iterator[bytes], part: Path, path: str, headers: Mapping[str,
             written += len(piece)
         file.flush()
         os.fsync(file.fileno())
-    promised = headers.get("Content-Length")
-    if promised is not None and int(promised) != written:
-        raise Transient(f"{path}: the download has {written} bytes of {promised}")
     return Downloaded(written, digest.hexdigest())
 
 

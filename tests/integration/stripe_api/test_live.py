@@ -1,6 +1,7 @@
 """The real adapter when the network or Stripe misbehaves: nothing is lost, nothing is asked for ever."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,38 +199,51 @@ def test_a_download_that_never_completes_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def elsewhere(twin: Twin, file_id: str) -> Iterator[tuple[str, list[str]]]:
-    """A host that redirects everything to the twin, and the paths that it was asked for."""
+@contextmanager
+def host(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[str]]]:
+    """A host that answers every GET alike, without a length; its address and the paths that it was asked for."""
     seen: list[str] = []
 
-    class Redirecting(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             seen.append(self.path)
-            self.send_response(302)
-            self.send_header("Location", f"{twin.url}/v1/files/{file_id}/contents")
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", seen
         server.shutdown()
 
 
 def test_the_key_is_not_carried_along_a_redirect(
-    settings: Settings, file_id: str, elsewhere: tuple[str, list[str]], tmp_path: Path
+    twin: Twin, settings: Settings, file_id: str, tmp_path: Path
 ) -> None:
     """A file's url may say anything, and a host may redirect: the key goes to the setting's host only."""
-    base, seen = elsewhere
-    api = LiveStripeApi(settings.model_copy(update={"stripe_files_base": base, "stripe_api_base": base}))
-    with pytest.raises(Permanent, match="302"):
-        api.download_file(file_id, None, tmp_path / "f", 2**21)
-    with pytest.raises(Permanent, match="302"):
-        api.list_meters(None)
-    api.close()
-    assert [path.split("?")[0] for path in seen] == [f"/v1/files/{file_id}/contents", "/v1/billing/meters"]
+    contents = f"/v1/files/{file_id}/contents"
+    with host(302, {"Location": twin.url + contents}, b"") as (base, seen):
+        api = LiveStripeApi(settings.model_copy(update={"stripe_files_base": base, "stripe_api_base": base}))
+        with pytest.raises(Permanent, match="302"):
+            api.download_file(file_id, None, tmp_path / "f", 2**21)
+        with pytest.raises(Permanent, match="302"):
+            api.list_meters(None)
+        api.close()
+    assert [path.split("?")[0] for path in seen] == [contents, "/v1/billing/meters"]
+
+
+def test_a_file_of_untold_length_is_cut_off_at_the_cap(settings: Settings, tmp_path: Path) -> None:
+    """A far side that never ends would fill the disk."""
+    with host(200, {}, b"x" * 5_000_000) as (base, _):
+        api = LiveStripeApi(settings.model_copy(update={"stripe_files_base": base}))
+        with pytest.raises(Permanent, match="larger than 1000000 bytes"):
+            api.download_file("file_1", None, tmp_path / "f", 1_000_000)
+        api.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wait_that_is_too_long_for_a_worker_is_handed_back(live: LiveStripeApi, naps: list[float]) -> None:
@@ -258,20 +272,8 @@ def test_the_wait_that_stripe_asks_for_is_kept(live: LiveStripeApi, naps: list[f
 @pytest.mark.parametrize("body", [b"[]", b'"hi"', b"{}", b'{"data": 1}'])
 def test_a_host_that_is_not_stripe_is_named_as_a_wrong_setting(settings: Settings, body: bytes) -> None:
     """A health page behind a wrong base address answers 200, too."""
-
-    class Stranger(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        base = f"http://127.0.0.1:{server.server_port}"
+    with host(200, {}, body) as (base, _):
         api = LiveStripeApi(settings.model_copy(update={"stripe_api_base": base}))
         with pytest.raises(Permanent, match="STRIPE_API_BASE"):
             api.list_meters(None)
         api.close()
-        server.shutdown()

@@ -1,5 +1,6 @@
 """A meter events API in memory that fails on order, and a progress that survives what kills the sender."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Stripe:
     events: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     busy: Counter[tuple[str, str]] = field(default_factory=Counter)
     overlaps: int = 0
+    seconds: float = 0.0
     forgets_keys: bool = False
     _keys: set[str] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
@@ -42,10 +44,11 @@ class Stripe:
     def create_meter_event(
         self, event: Mapping[str, Any], idempotency_key: str, account: str | None
     ) -> MeterEventReceipt:
-        lane = (event["event_name"], event["payload"]["stripe_customer_id"])
+        lane = (event["event_name"], event["payload"].get("stripe_customer_id", ""))
         with self._lock:
             self.busy[lane] += 1
             self.overlaps += self.busy[lane] > 1
+        time.sleep(self.seconds)
         try:
             return self._answer(event, idempotency_key)
         finally:

@@ -87,6 +87,14 @@ def test_a_finished_chunk_is_never_asked_for_again(tmp_path: Path) -> None:
     assert sum(stripe.asked.values()) == CHUNK + 2
 
 
+def test_a_call_that_gets_no_answer_stops_the_others(tmp_path: Path) -> None:
+    """Stripe is down or asks to wait: going on with the rest of the chunk would be asking all the same."""
+    stripe, progress = Stripe({("id-0~r2", 1): "down"}, seconds=0.002), Kept()
+    with pytest.raises(Transient):
+        _target(stripe, progress).send(outgoing(tmp_path, CHUNK), progress)
+    assert sum(stripe.asked.values()) < CHUNK / 2
+
+
 def test_a_record_that_somebody_else_sent_is_held_for_a_person(tmp_path: Path) -> None:
     stripe, progress = Stripe(taken=["id-1~r2"]), Kept()
     sent = _target(stripe, progress).send(outgoing(tmp_path, 3), progress)
@@ -139,7 +147,7 @@ def test_a_refusal_at_once_names_the_code_where_it_is_certain(tmp_path: Path) ->
 
 def test_calls_of_one_customer_never_overlap_and_keep_their_order(tmp_path: Path) -> None:
     """Stripe takes one at a time per customer and meter; a pre-aggregated meter keeps the last."""
-    stripe, progress = Stripe(), Kept()
+    stripe, progress = Stripe(seconds=0.001), Kept()
     _target(stripe, progress).send(outgoing(tmp_path, 400, customers=3), progress)
     assert stripe.overlaps == 0
     for customer in range(3):
@@ -148,9 +156,9 @@ def test_calls_of_one_customer_never_overlap_and_keep_their_order(tmp_path: Path
 
 
 def test_records_whose_customer_stands_elsewhere_go_one_by_one(tmp_path: Path) -> None:
-    stripe, progress = Stripe(), Kept()
-    column = pl.lit("one").alias("payload_stripe_customer_id")
-    _target(stripe, progress).send(outgoing(tmp_path, 50, payload_stripe_customer_id=column), progress)
+    stripe, progress = Stripe(seconds=0.001), Kept()
+    nobody = pl.lit(None, pl.String)
+    _target(stripe, progress).send(outgoing(tmp_path, 50, payload_stripe_customer_id=nobody), progress)
     assert stripe.overlaps == 0
 
 
