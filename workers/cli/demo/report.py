@@ -1,11 +1,9 @@
 """What came of the day: one table, the messages, where the files lie, and the equation."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from workers.cli.demo.stage import Stage
 from workers.cli.equation import lines
@@ -14,7 +12,10 @@ from workers.kernel.ledger.breakdown import ByCode, by_code, decided, merged
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
 from workers.records.quantities import to_text as plain
 
-REPAIRED = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
+HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
+OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
+WIDTH: Final = 19
+"""Four columns in 80 characters; a quantity of 15 digits fits."""
 
 
 def report(
@@ -23,7 +24,7 @@ def report(
     """Print the day's outcome; return whether every refused record is accounted for and nothing is in flight."""
     queries = ledger.queries
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
-    console.print(_table(codes))
+    _print_codes(console, codes)
     _print_messages(console, messages)
     console.print(f"\n[bold]corrected[/]    {stage.bucket}/metermend-*.csv")
     console.print(f"[bold]quarantined[/]  {stage.archive}/cases/*/quarantined-*.parquet\n")
@@ -33,29 +34,19 @@ def report(
     return _verdict(console, balance, sent)
 
 
-def _table(codes: ByCode) -> Table:
-    table = Table(
-        title="What became of the refused records, and of their quantity",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-    )
-    table.add_column("code", overflow="fold")
-    for heading in ("refused", "confirmed", "deferred", "quarantined"):
-        table.add_column(heading, justify="right", overflow="fold", min_width=11)
-    for row in _rows(codes):
-        table.add_row(*row)
-    return table
-
-
-def _rows(codes: ByCode) -> Iterator[tuple[str, ...]]:
+def _print_codes(console: Console, codes: ByCode) -> None:
+    """Print a block for each code: its records, and below them their quantity."""
+    console.print("[bold]What became of the refused records, and of their quantity[/]\n")
+    console.print(_columns(HEADINGS), style="dim")
     for code, buckets in sorted(codes.items()):
-        shown = (buckets.get(b, Tally()) for b in (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED))
-        yield (code, *map(_text, (decided(buckets), *shown)))
+        tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
+        console.print(code, style="bold")
+        console.print(_columns([f"{tally.records:,}" if tally.records else "-" for tally in tallies]))
+        console.print(_columns([plain(tally.quantity) if tally.records else "" for tally in tallies]), style="dim")
 
 
-def _text(tally: Tally) -> str:
-    return f"{tally.records}\n[dim]{plain(tally.quantity)}[/]" if tally.records else "-"
+def _columns(cells: Iterable[str]) -> str:
+    return "".join(f"{cell:>{WIDTH}}" for cell in cells)
 
 
 def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]]) -> None:
