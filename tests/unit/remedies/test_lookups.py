@@ -1,4 +1,4 @@
-"""What is asked of Stripe before a repair: an id that is not asked for counts as unknown, and its usage is stopped."""
+"""What is asked of Stripe before a repair: an id not asked for counts as unknown, its usage is stopped."""
 
 import polars as pl
 

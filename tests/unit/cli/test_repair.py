@@ -1,0 +1,119 @@
+"""`metermend repair`, as a person or a script meets it."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.usage import NOW, company, run, told
+
+
+def test_json_has_the_documented_schema_and_its_sums_hold(tmp_path: Path) -> None:
+    """Scripts decide by it whether a bill is complete."""
+    usage = company(tmp_path)
+    result = run("repair", usage, "--out", tmp_path / "out", "--json", *told(usage))
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert set(document) == {
+        "records",
+        "valid",
+        "repaired",
+        "deferred",
+        "quarantined",
+        "by_code",
+        "quantity",
+        "files",
+    }
+    outcomes = ("valid", "repaired", "deferred", "quarantined")
+    assert [document[outcome] for outcome in outcomes] == [1, 1, 1, 1]
+    assert document["records"] == 4
+    assert document["by_code"] == {
+        "meter_event_invalid_value": {"repaired": 0, "deferred": 0, "quarantined": 1},
+        "timestamp_in_future": {"repaired": 1, "deferred": 1, "quarantined": 0},
+    }
+    assert set(document["quantity"]) == {"records", *outcomes}
+    assert sum(Decimal(document["quantity"][outcome]) for outcome in outcomes) == Decimal(
+        document["quantity"]["records"]
+    )
+    assert document["quantity"]["repaired"] == "1234567"
+    assert document["files"]["corrected"] == [{"name": "corrected.csv", "records": 2}]
+
+
+def test_a_person_sees_counts_quantities_and_where_the_files_lie(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    result = run("repair", usage, "--out", tmp_path / "out", *told(usage), width=60)
+    assert result.exit_code == 0
+    assert "1234567" in result.stdout
+    assert "timestamp_in_future" in result.stdout
+    assert f"{tmp_path / 'out' / 'corrected.csv'}: 2 records" in result.stdout
+
+
+def test_strict_exits_with_1_only_when_a_person_is_needed(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    assert run("repair", usage, "--out", tmp_path / "out", "--strict", *told(usage)).exit_code == 1
+    corrected = tmp_path / "out" / "corrected.csv"
+    assert run("repair", corrected, "--out", tmp_path / "again", "--strict", *told(usage)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--meters", "usage.csv"], "no JSON list of meters"),
+        (["--customers", "nowhere.txt"], "no list of customer ids"),
+        (["--rules", "usage.csv"], "no TOML"),
+        (["--now", "soon"], "--now: 'soon' is no time"),
+        (["--column", "nothing"], "--column: 'nothing' names no two columns"),
+        (["--encoding", "klingon"], "is no known encoding"),
+        (["--error-column", "why"], "there is no column 'why'"),
+    ],
+)
+def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], problem: str
+) -> None:
+    company(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = run("repair", "usage.csv", "--out", "out", *options)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert result.stderr.strip().count("\n") == 0
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 100, b"identifier,timestamp\n"])
+def test_a_file_that_is_no_usage_file_costs_nothing(tmp_path: Path, content: bytes) -> None:
+    """Neither a traceback nor an empty upload."""
+    (tmp_path / "usage.csv").write_bytes(content)
+    result = run("repair", tmp_path / "usage.csv", "--out", tmp_path / "out", "--now", NOW)
+    assert "Traceback" not in result.output
+    assert result.exit_code in {0, 2}
+    assert not (tmp_path / "out" / "corrected.csv").exists()
+
+
+def test_several_files_are_repaired_into_one_folder(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    other = tmp_path / "other.jsonl"
+    record = {"identifier": "b1", "timestamp": 1795262300, "event_name": "api_calls"}
+    other.write_text(
+        json.dumps(record | {"payload": {"stripe_customer_id": "cus_1", "value": 9, "region": "eu"}}) + "\n"
+    )
+    result = run("repair", usage, other, "--out", tmp_path / "out", "--json", *told(usage))
+    assert json.loads(result.stdout)["records"] == 5
+    corrected = (tmp_path / "out" / "corrected.csv").read_text().splitlines()
+    assert corrected[0].endswith("payload_value,payload_region")
+    assert corrected[-1] == "b1,1795262300,api_calls,cus_1,9,eu"
+
+
+def test_without_meters_and_customers_only_the_record_itself_is_judged(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    usage.write_text(usage.read_text().replace("api_calls", "who knows"))
+    document = json.loads(run("repair", usage, "--out", tmp_path / "out", "--json", "--now", NOW).stdout)
+    assert [document[outcome] for outcome in ("valid", "repaired", "deferred", "quarantined")] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl", "dashboard"])
+def test_the_corrected_file_comes_in_every_format(tmp_path: Path, output: str) -> None:
+    usage = company(tmp_path)
+    run("repair", usage, "--out", tmp_path / "out", "--format", output, *told(usage))
+    suffix = {"json": ".json", "jsonl": ".jsonl", "dashboard": ".csv"}[output]
+    assert "1234567" in (tmp_path / "out" / f"corrected{suffix}").read_text()

@@ -1,0 +1,45 @@
+"""`metermend rules`: what a rule does is seen before it decides about money."""
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.usage import company, run, told
+
+
+def test_check_says_what_is_in_the_rules(tmp_path: Path) -> None:
+    company(tmp_path)
+    result = run("rules", "check", tmp_path / "rules.toml")
+    assert result.exit_code == 0
+    assert "sound. 1 value rules" in result.stdout
+
+
+def test_check_names_the_mistake_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text("[customers]\naliasez = {}\n")
+    result = run("rules", "check", tmp_path / "rules.toml")
+    assert result.exit_code == 2
+    assert "customers.aliasez: no such rule" in result.stderr
+    assert result.stderr.strip().count("\n") == 0
+
+
+def test_explain_shows_before_and_after_with_records_and_quantity(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    result = run("rules", "explain", usage, "--rules", tmp_path / "rules.toml", *told(usage), width=120)
+    assert result.exit_code == 0
+    (line,) = [line.split() for line in result.stdout.splitlines() if "notation_rule" in line]
+    assert line == ["meter_event_invalid_value.notation_rule", "'1,234'", "'1.234'", "1", "1.234"]
+
+
+def test_explain_compares_the_outcomes_without_and_with_the_rules(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    result = run("rules", "explain", usage, "--json", "--rules", tmp_path / "rules.toml", *told(usage))
+    document = json.loads(result.stdout)
+    assert (document["without"]["quarantined"], document["with"]["quarantined"]) == (1, 1)
+    assert (document["without"]["repaired"], document["with"]["repaired"]) == (1, 1)
+    assert [change["after"] for change in document["changes"]] == ["1.234"]
+
+
+def test_explain_without_rules_is_a_mistake(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    result = run("rules", "explain", usage, *told(usage))
+    assert result.exit_code == 2
+    assert "--rules" in result.stderr
