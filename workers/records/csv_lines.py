@@ -26,6 +26,7 @@ MAX_RECORD_BYTES: Final = 1 << 20
 MAX_REGULAR_COLUMNS: Final = 64
 """Beyond it the grammar of a line is too large an automaton: lines with quotes are odd then, others are counted."""
 NEVER_IN_TEXT: Final = "\x1f"
+BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 csv.field_size_limit(MAX_RECORD_BYTES)
@@ -99,16 +100,17 @@ class CsvGrammar:
             test = (count == self.columns - 1) & ~line.str.contains('["\r]')
         return lines.alias("line").to_frame().select((test & (line != "")).fill_null(value=False)).to_series()
 
-    def is_plain(self, block: bytes) -> bool:
-        """Tell by counting alone that the block, whole lines, may be all regular lines.
+    def plain_rows(self, block: bytes) -> int | None:
+        """Return the number of rows where counting alone says that the lines may all be regular, else None.
 
         Counting cannot see a short row beside a long one; polars refuses the long one when the block is read.
         """
-        if b'"' in block or block.startswith((b"\n", b"\r\n")) or b"\n\n" in block:
-            return False
-        if b"\r" in block and (b"\n\r\n" in block or block.count(b"\r") != block.count(b"\r\n")):
-            return False
-        return block.count(self.delimiter.encode()) == block.count(b"\n") * (self.columns - 1)
+        if b'"' in block or block.startswith((b"\n", b"\r\n")) or BLANK_LINE.search(block):
+            return None
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+            return None
+        rows = block.count(b"\n")
+        return rows if block.count(self.delimiter.encode()) == rows * (self.columns - 1) else None
 
     def end_of_record(self, block: bytes, start: int) -> int | None:
         """Return where the record that starts there ends, before its line end; None if there is no whole one."""

@@ -48,7 +48,7 @@ class CsvReader:
             )
         except PolarsError:
             return None
-        if b'""' in data:  # a quoted empty field is as absent as a bare one
+        if b'"' in data and b'""' in data:  # a quoted empty field is as absent as a bare one
             frame = frame.with_columns(pl.all().replace("", None))
         return frame
 

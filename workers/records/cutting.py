@@ -57,8 +57,11 @@ class CsvScanner:
         self.grammar = grammar
 
     def segments(self, block: bytes, target: int, final: bool, /) -> Iterator[Segment]:
-        if self.grammar.is_plain(block):
-            yield from _plain_segments(block, target)
+        rows = self.grammar.plain_rows(block)
+        if rows is not None:
+            yield from (
+                [Segment(len(block), rows, plain=True)] if len(block) <= target else _plain_segments(block, target)
+            )
             return
         odd = (~self.grammar.regular(lines_of(block))).arg_true().to_list()
         if not odd:

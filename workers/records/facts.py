@@ -57,7 +57,7 @@ def find_facts(
         finders = {name: stack.enter_context(RepeatFinder(file, key, wanted)) for name, key in keys.items()}
 
         def look(part: Part) -> _PartFacts:
-            frame = file.read(part, None if _has_open_columns(file) else wanted)
+            frame = file.read_and_keep(part) if _has_open_columns(file) else file.read(part, wanted)
             for finder in finders.values():
                 finder.add(part, frame)
             return _PartFacts(

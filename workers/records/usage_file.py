@@ -20,6 +20,7 @@ from workers.records.schema import (
     original_columns,
     template_order,
 )
+from workers.records.spool import Spool
 
 TARGET_BYTES: Final = 16 << 20
 """Default size of a part. Two in flight, with their frames, stay within 300 MiB."""
@@ -34,6 +35,7 @@ class UsageFile:
         self._close = weakref.finalize(self, os.close, self._fd)
         self._start, self._end = start, os.fstat(self._fd).st_size
         self._reader = reader
+        self._kept: Spool | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -42,8 +44,10 @@ class UsageFile:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and of its plain copy, if it needed one."""
+        """Let go of the file and of what was kept of it on disk."""
         self._close()
+        if self._kept is not None:
+            self._kept.close()
 
     @property
     def plain_bytes(self) -> int:
@@ -67,6 +71,20 @@ class UsageFile:
         the default is all that the part has, and the required ones. `READER_COLUMNS` are always there. Raises
         FileUnusable if the file no longer is what it was when it was cut.
         """
+        kept = self._kept.get(part.offset) if self._kept is not None else None
+        if kept is not None and kept.height == part.rows:
+            return self._canonical(kept, columns)
+        return self._canonical(self._parse(part, columns), columns)
+
+    def read_and_keep(self, part: Part) -> pl.DataFrame:
+        """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""
+        frame = self.read(part)
+        if self.layout.format is not Format.CSV:
+            self._kept = self._kept or Spool()
+            self._kept.put(part.offset, frame)
+        return frame
+
+    def _parse(self, part: Part, columns: Sequence[str] | None) -> pl.DataFrame:
         data = self._bytes(part.offset, part.length)
         if isinstance(self._reader, CsvReader):
             frame = self._reader.read(data, part, columns)
@@ -77,7 +95,7 @@ class UsageFile:
             raise FileUnusable(
                 "it has changed since it was cut into parts", where=self.layout.name, mend="start over"
             )
-        return self._canonical(frame, columns)
+        return frame
 
     def _canonical(self, frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
         frame = frame.with_columns(pl.lit(self.layout.name).alias(SOURCE))

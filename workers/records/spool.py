@@ -1,0 +1,44 @@
+"""Frames put aside on disk between two passes over a file."""
+
+import io
+import os
+import tempfile
+import threading
+import weakref
+
+import polars as pl
+
+
+class Spool:
+    """Keeps frames by number in one unnamed temporary file, which vanishes with this object, whatever happens.
+
+    It only saves work: where the disk has no room a frame is not kept, and its owner makes it again.
+    """
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            self._fd = os.dup(file.fileno())
+        self.close = weakref.finalize(self, os.close, self._fd)
+        self._lock = threading.Lock()
+        self._places: dict[int, tuple[int, int]] = {}
+        self._end = 0
+
+    def put(self, number: int, frame: pl.DataFrame) -> None:
+        """Keep a frame; may be called by several threads."""
+        data = io.BytesIO()
+        frame.write_ipc(data, compression="uncompressed")
+        view = data.getbuffer()
+        with self._lock:
+            start, self._end = self._end, self._end + len(view)
+        try:
+            if os.pwrite(self._fd, view, start) == len(view):
+                self._places[number] = (start, len(view))
+        except OSError:
+            return
+
+    def get(self, number: int) -> pl.DataFrame | None:
+        """Return the frame of that number, or None where it is not kept."""
+        if number not in self._places:
+            return None
+        start, length = self._places[number]
+        return pl.read_ipc(os.pread(self._fd, length, start))
