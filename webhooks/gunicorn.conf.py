@@ -2,6 +2,8 @@
 """gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
 
 import os
+import socket
+import struct
 import sys
 from tempfile import mkdtemp
 from typing import Any
@@ -33,6 +35,16 @@ max_requests = 50_000
 max_requests_jitter = 5_000
 accesslog = None
 control_socket_disable = True
+
+
+SILENCE_SECONDS = 10
+"""How long a client may stay silent within a request. Without a bound, 16 silent ones would hold every thread."""
+
+
+def when_ready(server: Any) -> None:
+    """Let no connection block a thread for longer; sockets take this over from the one that accepts them."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -171,12 +171,26 @@ def test_a_body_that_is_cut_off_stores_nothing(web: Web) -> None:
     ledger.close()
 
 
+def test_clients_that_stay_silent_within_a_request_do_not_hold_the_web_for_long(web: Web) -> None:
+    heads = [b"POST /webhooks HTTP/1.1\r\n", b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"]
+    silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(40)]
+    try:
+        for number, connection in enumerate(silent):
+            connection.sendall(heads[number % 2])
+        time.sleep(0.5)
+        assert requests.get(f"{web.url}/healthz", timeout=45).status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
 def test_counters_of_all_worker_processes_add_up(web: Web) -> None:
+    headers = {"Stripe-Signature": "malformed"}
     for _ in range(20):
-        requests.post(f"{web.url}/webhooks", data=b"{}", timeout=10)
+        requests.post(f"{web.url}/webhooks", data=b"{}", headers=headers, timeout=10)
     for _ in range(4):
         shown = requests.get(f"{web.url}/metrics", timeout=10).text
-        assert 'metermend_webhooks_total{answer="missing_signature"} 20.0' in shown.splitlines()
+        assert 'metermend_webhooks_total{answer="malformed_signature"} 20.0' in shown.splitlines()
         assert "metermend_oldest_unprocessed_seconds" in shown
 
 
