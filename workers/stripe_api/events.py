@@ -7,17 +7,16 @@ month of events never lies in memory and whoever stops in the middle has missed 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Permanent
 from workers.stripe_api.api import Json
 from workers.stripe_api.calls import Calls
+from workers.stripe_api.pages import PAGE, v1_pages, v2_pages
 
 RETENTION: Final = timedelta(days=30)
 """How long Stripe lists events (Stripe docs, "Event destinations")."""
 MAX_TYPES: Final = 20
-PAGE: Final = 100
 _SLICE: Final = timedelta(days=1)
 
 
@@ -39,29 +38,6 @@ def thin_events(
         created = {"gte": _rfc3339(start)} | ({"lt": _rfc3339(end)} if end else {})
         params = {"types": _checked(types), "created": created, "limit": PAGE}
         yield from _in_order(v2_pages(calls, "/v2/core/events", params, account))
-
-
-def v1_pages(calls: Calls, path: str, params: Json, account: str | None) -> Iterator[Json]:
-    """Yield every object of a v1 list (Stripe docs, "Pagination")."""
-    page = calls.get(path, params, account)
-    while True:
-        yield from page["data"]
-        if not page.get("has_more") or not page["data"]:
-            return
-        page = calls.get(path, {**params, "starting_after": page["data"][-1]["id"]}, account)
-
-
-def v2_pages(calls: Calls, path: str, params: Json, account: str | None) -> Iterator[Json]:
-    """Yield every object of a v2 list; `next_page_url` is followed on our own base address only."""
-    page = calls.get(path, params, account)
-    while True:
-        yield from page["data"]
-        address = urlsplit(page.get("next_page_url") or "")
-        if not address.path:
-            return
-        if address.path != path:
-            raise Permanent(f"{path}: Stripe's next page is at {address.path}, which is another list")
-        page = calls.get(path, dict(parse_qsl(address.query)), account)
 
 
 def _slices(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime | None]]:

@@ -17,6 +17,7 @@ from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt
 from workers.stripe_api.calls import Calls, Sleep
 from workers.stripe_api.errors import BadRequest, NotFound, RateLimited
 from workers.stripe_api.pace import Limits
+from workers.stripe_api.pages import PAGE, v1_pages
 
 _GRAIN: Final[Mapping[Grouping | None, int]] = {None: 60, "hour": 3600, "day": 86400}
 
@@ -58,7 +59,7 @@ class LiveStripeApi:
             return None
 
     def list_meters(self, account: str | None) -> list[Json]:
-        return list(events.v1_pages(self._calls, "/v1/billing/meters", {"limit": events.PAGE}, account))
+        return list(v1_pages(self._calls, "/v1/billing/meters", {"limit": PAGE}, account))
 
     def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
         return customers.existing_customers(self._calls, ids, account)
@@ -96,10 +97,10 @@ class LiveStripeApi:
             "customer": customer,
             "start_time": _down(start, grain),
             "end_time": max(_up(end, grain), _down(start, grain) + grain),
-            "limit": events.PAGE,
+            "limit": PAGE,
         } | ({"value_grouping_window": grouping} if grouping else {})
         path = f"/v1/billing/meters/{_part(meter_id)}/event_summaries"
-        return [_summary(found) for found in events.v1_pages(self._calls, path, params, account)]
+        return [_summary(found) for found in v1_pages(self._calls, path, params, account)]
 
     def create_meter_event(
         self, event: Mapping[str, Any], idempotency_key: str, account: str | None

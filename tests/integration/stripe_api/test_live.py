@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -17,6 +18,7 @@ from workers.kernel.errors import Permanent, SettingsUnusable, Transient
 from workers.kernel.settings import Settings, load
 from workers.stripe_api import Limits, LiveStripeApi
 from workers.stripe_api.calls import ATTEMPTS, LONGEST_WAIT
+from workers.stripe_api.customers import WORTH_LISTING
 
 CONTENTS = b"0123456789abcdef" * 65536
 METER_EVENTS = "/v1/billing/meter_events"
@@ -162,6 +164,22 @@ def test_every_event_of_every_day_is_read_once_and_in_order(twin: Twin, live: Li
     expected = [str(minutes) for minutes in range(5980, 0, -20)]
     assert [e["id"][6:] for e in live.snapshot_events(["t"], since, None)] == expected
     assert [e["id"][6:] for e in live.thin_events(["t"], since, None)] == expected
+
+
+@pytest.mark.parametrize(("others", "most_calls"), [(0, 16), (9000, 600)])
+def test_many_customers_are_found_whether_the_list_shows_them_or_not(
+    twin: Twin, settings: Settings, others: int, most_calls: int
+) -> None:
+    """Asking for each alone takes a second per hundred: a large file's lookups would outlast the job."""
+    asked = [f"cus_{number}" for number in range(WORTH_LISTING)]
+    twin.add_customers([*asked[10:], *(f"cus_other_{number}" for number in range(others))])
+    twin.account().customers.pop("cus_10")
+    twin.account().deleted_customers.add("cus_10")
+    api = LiveStripeApi(settings, limits=Limits(basic=10_000))
+    with patch.object(api._calls, "once", wraps=api._calls.once) as once:
+        assert api.existing_customers(asked, None) == set(asked[11:])
+    assert once.call_count <= most_calls
+    api.close()
 
 
 def test_a_summary_with_a_fraction_stays_exact(twin: Twin, live: LiveStripeApi, meter: dict[str, Any]) -> None:
