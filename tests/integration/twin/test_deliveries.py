@@ -176,6 +176,16 @@ def test_a_ping_arrives_and_can_be_fetched(twin: Twin, client: stripe.StripeClie
     assert notification.fetch_event().id == pinged.id
 
 
+def test_a_removed_destination_is_tried_no_more(twin: Twin, endpoint_of_both: Endpoint, tmp_path: Path) -> None:
+    twin.configure(retry_seconds=30.0)
+    endpoint_of_both.answers = [500]
+    _import(twin, tmp_path, line("a"))
+    for identity in list(twin.world.deliveries.destinations):
+        twin.remove_destination(identity)
+    assert twin.drained(5)
+    assert len(endpoint_of_both.received) <= 1
+
+
 def test_a_full_endpoint_holds_up_no_api_call(twin: Twin, http: requests.Session, endpoint: Endpoint) -> None:
     twin.add_destination("thin", "http://127.0.0.1:9/", SECRET, types=["*"])
     for number in range(50):

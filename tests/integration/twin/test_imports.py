@@ -5,6 +5,7 @@ import io
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,14 @@ def test_the_connector_looks_by_itself(bucket: Path) -> None:
         assert len(twin.account().import_sets) == 1
 
 
+def _made_up_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
 def test_a_bucket_of_s3_is_read_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    credentials = {
-        "AWS_ACCESS_KEY_ID": "made-up",
-        "AWS_SECRET_ACCESS_KEY": "made-up",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in credentials.items():
-        monkeypatch.setenv(name, value)
+    _made_up_credentials(monkeypatch)
     with moto_s3() as endpoint, Twin(bucket=f"s3://{BUCKET}/usage", s3_endpoint=endpoint) as twin:
         s3 = boto3.client("s3", endpoint_url=endpoint)
         s3.put_object(Bucket=BUCKET, Key="usage/one.csv", Body=csv(line("a")).encode())
@@ -165,4 +166,23 @@ def test_a_bucket_of_s3_is_read_over_http(monkeypatch: pytest.MonkeyPatch) -> No
         s3.close()
         assert len(twin.poll()) == 1
         assert twin.poll() == []
+        assert [refusal.code for refusal in twin.refused()] == ["no_meter"]
+
+
+def test_a_bucket_that_is_away_is_said_and_read_again_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connector that died of it would look like usage that Stripe lost."""
+    _made_up_credentials(monkeypatch)
+    with (
+        moto_s3() as endpoint,
+        Twin(bucket="s3://late-bucket/usage", s3_endpoint=endpoint, poll_seconds=0.05) as twin,
+    ):
+        answer = requests.post(f"{twin.url}/_control/poll", timeout=30)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "api_error")
+        s3 = boto3.client("s3", endpoint_url=endpoint)
+        s3.create_bucket(Bucket="late-bucket")
+        s3.put_object(Bucket="late-bucket", Key="usage/one.csv", Body=csv(line("a")).encode())
+        s3.close()
+        deadline = time.monotonic() + 10
+        while not twin.refused() and time.monotonic() < deadline:
+            time.sleep(0.02)
         assert [refusal.code for refusal in twin.refused()] == ["no_meter"]

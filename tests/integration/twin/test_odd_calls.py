@@ -10,10 +10,24 @@ from hypothesis import strategies as st
 from fixtures.twin import Twin
 from fixtures.twin.routes import API, STREAM
 
-NAMES = st.sampled_from(
-    """event_name payload identifier timestamp events limit created types type query cancel default_aggregation
-    display_name customer start_time end_time page metadata starting_after ending_before event_time_window
-    value_grouping_window delivery_success purpose""".split()
+NAMES = st.one_of(
+    st.sampled_from(
+        ["event_name", "payload", "identifier", "timestamp", "events", "limit", "created", "types", "type"]
+    ),
+    st.sampled_from(
+        ["query", "cancel", "default_aggregation", "display_name", "customer", "start_time", "end_time", "page"]
+    ),
+    st.sampled_from(
+        [
+            "metadata",
+            "starting_after",
+            "ending_before",
+            "event_time_window",
+            "value_grouping_window",
+            "delivery_success",
+            "purpose",
+        ]
+    ),
 )
 TEXTS = st.sampled_from(["calls", "1", "-1", "x", "", "cancel", "sum", "2026-11-20T12:00:00Z"]) | st.text(
     max_size=5

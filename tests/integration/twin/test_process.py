@@ -1,6 +1,7 @@
 """The twin as a process: it says where it is, takes what it is given, and goes when told to."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -59,6 +60,16 @@ def test_it_serves_with_what_the_command_line_gives_and_ends_on_a_signal(
         assert process.stdout.read() == f"{url}\n"
         assert process.stderr
         assert process.stderr.read() == ""
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        _process("--port", str(taken.getsockname()[1])) as process,
+    ):
+        assert process.wait(20) == 2
+        assert process.stderr
+        assert "in use" in process.stderr.read().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
