@@ -37,7 +37,7 @@ accesslog = None
 control_socket_disable = True
 
 
-SILENCE_SECONDS = 10
+SILENCE_SECONDS = 5
 """How long a client may stay silent within a request. Without a bound, 16 silent ones would hold every thread."""
 
 
