@@ -28,7 +28,9 @@ from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 
 COUNTER_ENTERED: Final = "counter_entered"
 """Taken back by a counter-entry, which may not have counted yet."""
-SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED)
+PERHAPS_UNDONE: Final = "perhaps_undone"
+"""Taken back by a call that Stripe did not answer."""
+SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
 UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE)
 """Reasons of records that may be billed already."""
 
@@ -123,7 +125,7 @@ def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by
         return
     reasons = dict(chosen[REASON].value_counts(sort=True).iter_rows())
     planned = chosen.with_columns(pl.lit(Outcome.REPAIRED.value).alias(OUTCOME))
-    taken = pl.col(REASON).is_in([IDENTIFIER_TAKEN, COUNTER_ENTERED])
+    taken = pl.col(REASON).is_in([IDENTIFIER_TAKEN, COUNTER_ENTERED, PERHAPS_UNDONE])
     new = with_next_identifiers(planned.filter(taken).with_columns(pl.lit(DATA).alias(REFUSED_AS)))
     ref = keep(context, held.case.id, "resent", pl.concat([planned.filter(~taken), new]))
     detail = {"reasons": reasons, "approved": "resend what may be billed already"}

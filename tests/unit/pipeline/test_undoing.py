@@ -1,0 +1,262 @@
+"""If these fail, a mistaken submission stays billed, or is taken back twice, or more of it than was billed."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.books import Book, a_context
+from tests.conftest import FrozenClock
+from workers.kernel.errors import InputUnusable, Transient
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.movements import Bucket, EntryKind
+from workers.pipeline import undoing
+from workers.pipeline.book import records_in, scan
+from workers.pipeline.context import Context
+from workers.pipeline.counter_entries import COUNTER_ENTRY, counter_enter, counter_identifier
+from workers.pipeline.proving import prove
+from workers.pipeline.undoing import submissions_of, undo, undoable
+from workers.records.schema import IDENTIFIER, REASON
+from workers.stripe_api import RecordingStripeApi
+from workers.stripe_api.errors import NotFound
+
+
+@dataclass
+class CancellingStripe(RecordingStripeApi):
+    """Remembers its answers as Stripe does for a repeated key, and can go away in the middle of a call."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    dies_after: int | None = None
+
+    def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> dict[str, Any]:
+        if identifier not in self.answers:
+            self.answers[identifier] = self._decide(identifier)
+        if self.dies_after is not None and len(self.answers) > self.dies_after:
+            raise Transient("Stripe did not answer")
+        if isinstance(self.answers[identifier], NotFound):
+            raise self.answers[identifier]
+        return {"status": "pending"}
+
+    def _decide(self, identifier: str) -> Any:
+        if identifier not in self.meter_events:
+            return NotFound(f"{identifier}: no such event", {"code": "resource_missing"})
+        self.cancelled.append(identifier)
+        return None
+
+
+METER = {
+    "id": "mtr_1",
+    "event_name": "api_calls",
+    "status": "active",
+    "default_aggregation": {"formula": "sum"},
+    "event_time_window": None,
+    "customer_mapping": {"event_payload_key": "stripe_customer_id"},
+    "value_settings": {"event_payload_key": "value"},
+}
+
+
+@pytest.fixture
+def stripe() -> CancellingStripe:
+    return CancellingStripe(meters=[METER], meter_events={f"u{n}": {} for n in range(6)})
+
+
+@pytest.fixture
+def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, stripe: CancellingStripe) -> Context:
+    return a_context(sqlite_ledger, tmp_path, clock, stripe=stripe)
+
+
+@pytest.fixture
+def book(context: Context) -> Book:
+    """Six records sent: one refused since, two confirmed, three not decided yet."""
+    book = Book(context)
+    submission = book.send(range(6))
+    book.move(EntryKind.REFUSED, [0], submission_id=submission)
+    book.move(EntryKind.CONFIRMED, [1, 2], submission_id=submission)
+    return book
+
+
+def holds(context: Context) -> bool:
+    return all(proof.breach is None for proof in prove(context.ledger, context.archive))
+
+
+def quarantined(context: Context, book: Book) -> dict[str, str]:
+    records = records_in(context, book.case_id, Bucket.QUARANTINED)
+    return {} if records is None else dict(records.select(IDENTIFIER, REASON).collect().iter_rows())
+
+
+def test_what_counts_at_stripe_is_cancelled_and_put_before_a_person(
+    context: Context, book: Book, stripe: CancellingStripe
+) -> None:
+    (submission,) = submissions_of(context, book.case_id)
+    (plan,) = undoable(context, book.case_id)
+    assert (plan.billed.records, plan.billed.quantity, plan.fresh) == (5, Decimal("17.5"), True)
+    undone = undo(context, submission, approved_by="ada")
+    assert (undone.cancelled, undone.not_cancelled) == (5, 0)
+    assert sorted(stripe.cancelled) == ["u1", "u2", "u3", "u4", "u5"]
+    assert quarantined(context, book) == dict.fromkeys(["u1", "u2", "u3", "u4", "u5"], "undone")
+    assert book.balance(Bucket.CONFIRMED) == book.balance(Bucket.SUBMITTED) == 0
+    assert undoable(context, book.case_id) == []
+    assert holds(context)
+    words = [entry for entry in context.ledger.queries.entries(book.case_id) if entry.kind == EntryKind.APPROVED]
+    assert [(word.actor, word.records) for word in words] == [("ada", 5)]
+
+
+def test_what_stripe_does_not_cancel_stays_and_its_words_are_kept(
+    context: Context, book: Book, stripe: CancellingStripe
+) -> None:
+    del stripe.meter_events["u2"], stripe.meter_events["u5"]
+    (submission,) = submissions_of(context, book.case_id)
+    undone = undo(context, submission, approved_by="ada")
+    assert (undone.cancelled, undone.not_cancelled) == (3, 2)
+    assert undone.kept == (("u2", "u2: no such event"), ("u5", "u5: no such event"))
+    assert (book.balance(Bucket.CONFIRMED), book.balance(Bucket.SUBMITTED)) == (1, 1)
+    answers = scan(context, undone.answers).collect()
+    assert dict(answers["answer"].value_counts().iter_rows()) == {"cancelled": 3, "not_cancelled": 2}
+    assert holds(context)
+
+
+def test_an_undo_that_stripe_turns_down_altogether_leaves_its_line(
+    context: Context, book: Book, stripe: CancellingStripe
+) -> None:
+    stripe.meter_events.clear()
+    (submission,) = submissions_of(context, book.case_id)
+    assert undo(context, submission, approved_by="ada").not_cancelled == 5
+    assert context.ledger.queries.entries(book.case_id)[-1].kind == EntryKind.UNDONE
+    assert (book.balance(Bucket.CONFIRMED), book.balance(Bucket.SUBMITTED)) == (2, 3)
+    assert holds(context)
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, 3, 4])
+def test_an_undo_that_breaks_off_goes_on_where_it_stopped(
+    context: Context, book: Book, stripe: CancellingStripe, monkeypatch: pytest.MonkeyPatch, dies_after: int
+) -> None:
+    monkeypatch.setattr(undoing, "CHUNK", 2)
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = dies_after
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    assert holds(context)
+    stripe.dies_after = None
+    assert undo(context, submission, approved_by="bob").cancelled == 5
+    assert sorted(stripe.cancelled) == ["u1", "u2", "u3", "u4", "u5"]
+    assert holds(context)
+    kinds = [entry.kind for entry in context.ledger.queries.entries(book.case_id)]
+    assert kinds.count(EntryKind.APPROVED) == 1
+
+
+def test_a_call_that_went_unanswered_for_a_day_is_not_repeated(
+    context: Context, book: Book, stripe: CancellingStripe, clock: FrozenClock
+) -> None:
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = 0
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    clock.turn(hours=25)
+    stripe.dies_after = None
+    undone = undo(context, submission, approved_by="ada")
+    assert (undone.cancelled, undone.unanswered) == (0, 5)
+    assert set(quarantined(context, book).values()) == {"perhaps_undone"}
+    assert stripe.cancelled == ["u1"]
+    assert holds(context)
+
+
+def test_a_record_that_was_refused_while_an_undo_lay_open_is_not_cancelled(
+    context: Context, book: Book, stripe: CancellingStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next revision may have the same identifier, and that one is right."""
+    monkeypatch.setattr(undoing, "CHUNK", 1)
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = 1
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    book.move(EntryKind.REFUSED, [5], submission_id=submission.id)
+    stripe.dies_after = None
+    undone = undo(context, submission, approved_by="ada")
+    assert (undone.cancelled, undone.not_cancelled) == (4, 1)
+    assert "u5" not in stripe.cancelled
+    assert holds(context)
+
+
+def test_a_submission_on_its_way_cannot_be_undone(context: Context) -> None:
+    book = Book(context)
+    book.move(EntryKind.PLANNED, range(6))
+    with pytest.raises(InputUnusable, match="there is no such case or submission"):
+        undoable(context, "case_x")
+    assert undoable(context, book.case_id) == []
+
+
+def test_older_usage_is_taken_back_by_usage_of_the_negated_quantity(
+    context: Context, book: Book, clock: FrozenClock
+) -> None:
+    clock.turn(hours=25)
+    (plan,) = undoable(context, book.case_id)
+    assert not plan.fresh
+    entered = counter_enter(context, plan.submission, approved_by="ada")
+    assert (entered.records, entered.left) == (5, {})
+    assert entered.case_id is not None
+    counter = context.ledger.cases.get(entered.case_id)
+    assert counter is not None
+    assert (counter.failure.kind, counter.balance[Bucket.PLANNED].quantity) == (COUNTER_ENTRY, Decimal("-17.5"))
+    planned = records_in(context, entered.case_id, Bucket.PLANNED)
+    assert planned is not None
+    rows = planned.select(IDENTIFIER, "payload_value").sort(IDENTIFIER).collect().rows()
+    assert rows[:2] == [("u1~undo", "-1.5"), ("u2~undo", "-2.5")]
+    assert set(quarantined(context, book).values()) == {"counter_entered"}
+    assert holds(context)
+
+
+def test_a_counter_entry_that_breaks_off_is_made_once(
+    context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.pipeline import counter_entries
+
+    def dies(*_: object) -> None:
+        raise Transient("killed")
+
+    (submission,) = submissions_of(context, book.case_id)
+    for step in ("_open_case", "_take_back"):
+        with monkeypatch.context() as patch:
+            patch.setattr(counter_entries, step, dies)
+            with pytest.raises(Transient):
+                counter_enter(context, submission, approved_by="ada")
+        assert holds(context)
+    assert counter_enter(context, submission, approved_by="ada").records == 5
+    assert counter_enter(context, submission, approved_by="ada").case_id is None
+    assert len(context.ledger.queries.case_ids()) == 2
+    assert holds(context)
+
+
+@pytest.mark.parametrize(
+    ("meter", "reason"),
+    [
+        ({"default_aggregation": {"formula": "count"}}, "meter_does_not_sum"),
+        ({"event_time_window": "hour"}, "meter_does_not_sum"),
+        ({"status": "inactive"}, "meter_not_active"),
+    ],
+)
+def test_a_meter_that_cannot_take_it_gets_no_counter_entry(
+    context: Context, book: Book, stripe: CancellingStripe, meter: dict[str, Any], reason: str
+) -> None:
+    stripe.meters = [METER | meter]
+    (submission,) = submissions_of(context, book.case_id)
+    entered = counter_enter(context, submission, approved_by="ada")
+    assert (entered.case_id, entered.left) == (None, {reason: 5})
+    assert (book.balance(Bucket.CONFIRMED), book.balance(Bucket.SUBMITTED)) == (2, 3)
+
+
+def test_usage_that_stripe_takes_no_more_gets_no_counter_entry(
+    context: Context, book: Book, clock: FrozenClock
+) -> None:
+    clock.turn(days=36)
+    (submission,) = submissions_of(context, book.case_id)
+    assert counter_enter(context, submission, approved_by="ada").left == {"usage_too_old": 5}
+
+
+def test_a_counter_entrys_identifier_follows_from_the_one_it_takes_back() -> None:
+    assert counter_identifier("u1~r2") == "u1~r2~undo"
+    assert counter_identifier("x" * 100) == counter_identifier("x" * 100)
+    assert len(counter_identifier("x" * 100)) <= 100
+    assert counter_identifier("x" * 100) != counter_identifier("x" * 99)
