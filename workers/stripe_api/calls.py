@@ -16,7 +16,7 @@ from workers.kernel.errors import Permanent, SettingsUnusable, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api.api import Json
-from workers.stripe_api.errors import RateLimited, translate
+from workers.stripe_api.errors import RateLimited, Replayed, translate
 from workers.stripe_api.pace import Limits, Pace
 
 CONCURRENCY: Final = 8
@@ -72,10 +72,6 @@ class Calls:
         """Return what Stripe has at `path`; numbers with a fraction are Decimal."""
         return self.persist(lambda: self.once("get", path, params, account), pace or self.paces.basic)
 
-    def post(self, path: str, params: Mapping[str, Any], account: str | None, idempotency_key: str) -> Json:
-        """Make something at `path`, or learn what an earlier call with the same key has made."""
-        return self.persist(lambda: self.once("post", path, params, account, idempotency_key), self.paces.basic)
-
     def once(
         self,
         method: Literal["get", "post"],
@@ -117,6 +113,34 @@ class Calls:
     def close(self) -> None:
         """Close the connections."""
         self.session.close()
+
+
+@dataclass
+class Post:
+    """One POST through all its tries, to be handed to `Calls.persist`.
+
+    Stripe answers a repeated key with what it answered first, a failure too (Stripe docs, "Idempotent requests").
+    So once it repeats one, the key is changed; what is posted has to be safe against that by an identifier of its
+    own. `unanswered` tells that a try may have been heard without an answer.
+    """
+
+    calls: Calls
+    path: str
+    params: Mapping[str, Any]
+    account: str | None
+    key: str
+    unanswered: bool = False
+
+    def __call__(self) -> Json:
+        try:
+            return self.calls.once("post", self.path, self.params, self.account, self.key)
+        except RateLimited:
+            raise
+        except Transient as trouble:
+            self.unanswered = True
+            if isinstance(trouble, Replayed):
+                self.key += "-again"
+            raise
 
 
 def _object(answer: Any, path: str) -> Json:

@@ -60,6 +60,10 @@ class RateLimited(Transient):
         super().__init__(message, retry_after=retry_after)
 
 
+class Replayed(Transient):
+    """Stripe repeats the failure that it keeps for our idempotency key; with this key it will never say more."""
+
+
 class BadRequest(Permanent):
     """Stripe read the call and said no to what it asks (400, 404). `error` is Stripe's error object."""
 
@@ -93,7 +97,8 @@ def judge(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str
     if status == 429 or error.get("code") == "rate_limit":
         return _rate_limited(path, error, headers)
     if status >= 500 or status in _AGAIN:
-        return Transient(said, retry_after=retry_after(headers))
+        kind = Replayed if _header(headers, "idempotent-replayed") == "true" else Transient
+        return kind(said, retry_after=retry_after(headers))
     if status in _FORBIDDEN:
         return Permanent(f"{said} - {_FORBIDDEN[status].format(permission=permission(path))}")
     if status == 404 and error.get("code") in _NOT_FOUND:
@@ -109,7 +114,7 @@ def permission(path: str) -> str:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that Stripe asks us to wait; None where it names none."""
-    named = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    named = _header(headers, "retry-after") or ""
     return float(named) if named.isascii() and named.isdigit() else None
 
 
@@ -119,7 +124,7 @@ def first_line(text: str) -> str:
 
 
 def _rate_limited(path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> RateLimited:
-    reason = next((value for name, value in headers.items() if name.lower() == "stripe-rate-limited-reason"), None)
+    reason = _header(headers, "stripe-rate-limited-reason")
     because = reason or error.get("code") or "no reason given"
     return RateLimited(
         f"{path}: Stripe asks us to slow down ({because})", reason=reason, retry_after=retry_after(headers)
@@ -132,5 +137,9 @@ def _sentence(path: str, error: stripe.StripeError) -> str:
 
 def _because(error: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     message = first_line(str(error.get("message") or ""))
-    request = next((value for name, value in headers.items() if name.lower() == "request-id"), None)
+    request = _header(headers, "request-id")
     return (f", {message}" if message else "") + (f" ({request})" if request else "")
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    return next((value for key, value in headers.items() if key.lower() == name), None)

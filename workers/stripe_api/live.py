@@ -5,17 +5,17 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from workers.kernel.clock import Clock, from_epoch, utc_now
-from workers.kernel.errors import Transient
 from workers.kernel.settings import Settings
 from workers.stripe_api import customers, downloads, events
 from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
-from workers.stripe_api.calls import Calls, Sleep
-from workers.stripe_api.errors import BadRequest, NotFound, RateLimited
+from workers.stripe_api.calls import Calls, Post, Sleep
+from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.pages import PAGE, v1_pages
 
@@ -105,25 +105,18 @@ class LiveStripeApi:
     def create_meter_event(
         self, event: Mapping[str, Any], idempotency_key: str, account: str | None
     ) -> MeterEventReceipt:
-        unanswered = False
-
-        def ask() -> MeterEventReceipt:
-            nonlocal unanswered
-            try:
-                self._calls.once("post", "/v1/billing/meter_events", event, account, idempotency_key)
-            except BadRequest as refusal:
-                return MeterEventReceipt(refusal.error, asked_before=unanswered)
-            except Transient as trouble:
-                unanswered = unanswered or not isinstance(trouble, RateLimited)
-                raise
-            return MeterEventReceipt(None, asked_before=unanswered)
-
-        return self._calls.persist(ask, self._calls.paces.meter_events)
+        post = Post(self._calls, "/v1/billing/meter_events", event, account, idempotency_key)
+        try:
+            self._calls.persist(post, self._calls.paces.meter_events)
+        except BadRequest as refusal:
+            return MeterEventReceipt(refusal.error, post.unanswered)
+        return MeterEventReceipt(None, post.unanswered)
 
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
         params = {"type": "cancel", "event_name": event_name, "cancel": {"identifier": identifier}}
-        path = "/v1/billing/meter_event_adjustments"
-        return self._calls.post(path, params, account, idempotency_key=f"metermend-cancel-{identifier}")
+        key = f"metermend-cancel-{sha256(identifier.encode()).hexdigest()}"
+        post = Post(self._calls, "/v1/billing/meter_event_adjustments", params, account, key)
+        return self._calls.persist(post, self._calls.paces.basic)
 
     def close(self) -> None:
         """Close the connections to Stripe."""

@@ -6,7 +6,7 @@ after a crash at most one chunk is in doubt. How doubt is resolved:
 - A chunk without a result is sent again with the same identifiers and idempotency keys. Stripe answers a repeated
   key with what it answered first (Stripe docs, "Idempotent requests": kept for at least 24 hours), and refuses a
   repeated identifier for as long ("Create a billing meter event"). So a repetition records nothing twice, and a
-  refusal that it gets is the refusal that the first try got or would have got.
+  refusal that it gets tells that the first try was not accepted either: else the acceptance would be repeated.
 - Once `RESEND_WITHIN` has passed since the intent, neither memory can be relied on. Its records are then not sent
   again but returned as unresolved: their arrival has to be looked up, never tried out.
 - "already exists" means that Stripe remembers the identifier. It does not say whether that usage was ours, nor

@@ -131,6 +131,42 @@ def test_usage_accepted_and_its_key_forgotten_says_that_it_was_asked_before(
     assert receipt.asked_before
 
 
+def test_a_failure_that_stripe_keeps_for_a_key_does_not_block_the_record(settings: Settings) -> None:
+    """Stripe repeats a stored 500 for a day: asking on with that key would leave the usage in doubt for ever."""
+    keys: list[str] = []
+
+    class Storing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            keys.append(self.headers["Idempotency-Key"])
+            failed = keys[-1] == "key"
+            self.send_response(500 if failed else 200)
+            if keys.count("key") > 1 and failed:
+                self.send_header("Idempotent-Replayed", "true")
+            self.end_headers()
+            self.wfile.write(
+                b'{"error": {"type": "api_error"}}' if failed else b'{"object": "billing.meter_event"}'
+            )
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with serving(Storing) as base:
+        api = LiveStripeApi(settings.model_copy(update={"stripe_api_base": base}), sleep=lambda _: None)
+        receipt = api.create_meter_event(_event(), "key", None)
+        api.close()
+    assert keys == ["key", "key", "key-again"]
+    assert (receipt.error, receipt.asked_before) == (None, True)
+
+
+def test_a_cancellation_that_lost_its_answer_is_repeated_without_harm(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
+) -> None:
+    live.create_meter_event(_event("ü-1"), "key", None)
+    twin.fail_next("cut_after", path="*adjustments")
+    assert live.cancel_meter_event("calls", "ü-1", None)["status"] == "pending"
+    assert live.cancel_meter_event("calls", "ü-1", None)["status"] == "pending"
+
+
 def test_an_account_travels_in_the_header_of_each_api(twin: Twin, live: LiveStripeApi) -> None:
     there = twin.add_meter("calls", account="acct_1")
     assert live.fetch_meter(there["id"], None) is None
@@ -218,6 +254,15 @@ def test_a_download_that_never_completes_leaves_nothing(
 
 
 @contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of its own kind; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
 def host(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[str]]]:
     """A host that answers every GET alike, without a length; its address and the paths that it was asked for."""
     seen: list[str] = []
@@ -233,10 +278,8 @@ def host(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[st
 
         def log_message(self, *_: Any) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
+    with serving(Handler) as base:
+        yield base, seen
 
 
 def test_the_key_is_not_carried_along_a_redirect(
