@@ -3,6 +3,7 @@
 - Every second: let RQ's scheduler put jobs whose backoff is over back into their queues.
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
+- Once a day: remove what retention keeps no longer.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
@@ -23,11 +24,13 @@ from workers.kernel.errors import MetermendError
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.reconciling import reconcile, start_from_now
+from workers.pipeline.retaining import retain
 from workers.sweeper import sweep
 
 log = get_logger(__name__)
 
 TICK = 1.0
+DAY = 86_400.0
 LAST_SECONDS = 5.0
 """How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
 
@@ -61,6 +64,7 @@ def duties(context: Context) -> tuple[Duty, ...]:
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: sweep(context)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
+        Duty("retain", DAY, lambda: _retain(context)),
     )
 
 
@@ -89,6 +93,11 @@ def _reconcile(context: Context) -> None:
     for look in reconcile(context):
         level = log.warning if look.trouble else log.info
         level("reconciled", account=look.account, kind=look.kind, recorded=look.recorded, trouble=look.trouble)
+
+
+def _retain(context: Context) -> None:
+    removed = retain(context)
+    log.info("retained", bodies_removed=removed.bodies, cases_removed=removed.cases)
 
 
 def _repeat(duty: Duty, stop: threading.Event) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.tables import events
+from workers.kernel.ledger.tables import cases, entries, events
 
 
 class EventState(StrEnum):
@@ -148,6 +148,27 @@ class Events:
         with self._database.write() as connection:
             changed = connection.execute(update(events).where(events.c.id == event_id, ended).values(values))
         return changed.rowcount == 1
+
+    def forget_bodies(self, before: datetime, limit: int) -> int:
+        """Remove the bodies of up to `limit` old events that are ended well and behind no unsettled case."""
+        unsettled = (
+            select(entries.c.event_id)
+            .join(cases, cases.c.id == entries.c.case_id)
+            .where(cases.c.state != "settled", entries.c.event_id.is_not(None))
+        )
+        old = (
+            select(events.c.id)
+            .where(
+                events.c.raw.is_not(None),
+                events.c.received_at < before,
+                events.c.state.in_([EventState.DONE, EventState.IGNORED]),
+                events.c.id.not_in(unsettled),
+            )
+            .limit(limit)
+        )
+        with self._database.write() as connection:
+            forgotten = connection.execute(update(events).where(events.c.id.in_(old)).values(raw=None))
+        return forgotten.rowcount
 
     def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
         """Return (id, attempts) of events that nobody works on, the longest waiting first.

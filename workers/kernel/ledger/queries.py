@@ -11,7 +11,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger.cases import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Balance, RecordSetRef, total
+from workers.kernel.ledger.movements import Balance, EntryKind, RecordSetRef, total
 from workers.kernel.ledger.tables import cases, entries, events
 
 
@@ -98,6 +98,15 @@ class Queries:
         """Return every case's id, oldest first."""
         with self._database.read() as connection:
             return list(connection.scalars(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id)))
+
+    def settled_since(self, moment: datetime) -> Sequence[str]:
+        """Return the cases that have been settled since before `moment` and still have their record sets."""
+        removed = select(entries.c.case_id).where(entries.c.kind == EntryKind.REMOVED)
+        query = select(cases.c.id).where(
+            cases.c.state == CaseState.SETTLED, cases.c.changed_at < moment, cases.c.id.not_in(removed)
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(query.order_by(cases.c.changed_at)))
 
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""
