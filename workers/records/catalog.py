@@ -120,12 +120,27 @@ class Catalog:
         """The meters whose dimension keys are known and not empty."""
         return tuple(meter for meter in self.by_event_name.values() if meter.dimensions)
 
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Every column that a meter reads."""
+        return (*self.customer_columns, *self.value_columns)
+
+    def keyed(self) -> tuple[pl.Expr, pl.Expr]:
+        """Return `CUSTOMER_ID` and `VALUE_TEXT` of each record, without what `resolve` tells of its meter."""
+        customer, value = pl.col(CUSTOMER), pl.col(VALUE)
+        for meter in self.by_event_name.values():
+            if (meter.customer_column, meter.value_column) != (CUSTOMER, VALUE):
+                own = pl.col(EVENT_NAME) == meter.event_name
+                customer = pl.when(own).then(meter.customer_column).otherwise(customer)
+                value = pl.when(own).then(meter.value_column).otherwise(value)
+        return customer.alias(CUSTOMER_ID), value.alias(VALUE_TEXT)
+
     def resolve(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add `RESOLVED` to the records: what their meter is and what stands under its keys.
 
         A record without a known meter is read by Stripe's default keys. Missing columns are added as nulls.
         """
-        frame = with_columns_of(frame.drop(RESOLVED, strict=False), (*self.customer_columns, *self.value_columns))
+        frame = with_columns_of(frame.drop(RESOLVED, strict=False), self.key_columns)
         joined = frame.join(self.meter_table, on=EVENT_NAME, how="left", maintain_order="left")
         keyed = joined.with_columns(
             pl.col(CUSTOMER_COLUMN).fill_null(CUSTOMER), pl.col(VALUE_COLUMN).fill_null(VALUE)

@@ -17,6 +17,7 @@ code for it the slug is that code, any other fault is one of form and is counted
 "Record usage in bulk", and stripe-python's enum; lengths: stripe-python's `billing.MeterEvent`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,7 +40,6 @@ from workers.records.schema import (
     IDENTIFIER,
     MAX_EVENT_NAME_LENGTH,
     MAX_IDENTIFIER_LENGTH,
-    MAX_SIGNIFICANT_DIGITS,
     ROW,
     TIMESTAMP,
     UNREADABLE,
@@ -47,6 +47,7 @@ from workers.records.schema import (
 
 ASPECTS: Final = ("record", "meter", "timestamp", "customer", "value", "dimension")
 FAULT_COLUMNS: Final = tuple(f"@{aspect}_fault" for aspect in ASPECTS)
+"""Where the faults stand, by aspect (`fault_column`)."""
 
 ASPECT_OF_CODE: Final = {
     Code.NO_METER: "meter",
@@ -62,14 +63,12 @@ ASPECT_OF_CODE: Final = {
     Code.MISSING_DIMENSION_PAYLOAD_KEYS: "dimension",
 }
 
+KNOWN: Final = "@known"
+"""Whether the customer is known to exist, or nothing speaks against it; added by `Standard.mark_known`."""
 TIMESTAMP_MALFORMED: Final = "timestamp_malformed"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
 
 _PADDING: Final = quantities.AROUND + quantities.QUOTES
-_KNOWN: Final = "@known"
-_SECONDS_LENGTH: Final = 10
-"""Digits of epoch seconds from 2001 to 2286."""
-_FIRST_OF_TEN: Final = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,37 +88,16 @@ class Standard:
 
     def judge(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what the catalog knows of each record (`catalog.RESOLVED`) and one fault column per aspect."""
-        frame = with_columns_of(frame.drop(FAULT_COLUMNS, strict=False), (UNREADABLE, *self._dimension_columns()))
-        resolved = self._mark_known(self.catalog.resolve(frame))
-        faults = (
-            self._record(),
-            self._meter(),
-            self._timestamp(),
-            self._customer(),
-            self._value(),
-            self._dimension(),
-        )
-        readable = pl.col(UNREADABLE).is_null()
-        return resolved.with_columns(
-            (fault if name == FAULT_COLUMNS[0] else pl.when(readable).then(fault)).cast(pl.String).alias(name)
-            for name, fault in zip(FAULT_COLUMNS, faults, strict=True)
-        ).drop(_KNOWN)
+        frame = with_columns_of(frame.drop(FAULT_COLUMNS, strict=False), (UNREADABLE, *self.dimension_columns()))
+        resolved = self.mark_known(self.catalog.resolve(frame))
+        return resolved.with_columns(self.fault(aspect) for aspect in ASPECTS).drop(KNOWN)
 
-    def mark_sound(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return `sound` and `catalog.VALUE_TEXT` for each record, cheaply, in the order of the frame.
-
-        Sound is narrower than clean: seconds of ten digits, a value of at most 15 characters, and so on. What is
-        sound is clean; what is not must be judged.
-        """
-        frame = with_columns_of(frame, (UNREADABLE, *self._dimension_columns()))
-        resolved = self._mark_known(self.catalog.resolve(frame))
-        checks = (self._has_sound_form(), self._has_sound_meter(), self._has_sound_time(), self._has_sound_value())
-        return resolved.select(
-            pl.all_horizontal(*checks, pl.col(_KNOWN), self._dimension().is_null())
-            .fill_null(value=False)
-            .alias("sound"),
-            VALUE_TEXT,
-        )
+    def judge_again(self, frame: pl.DataFrame, aspect: str) -> pl.DataFrame:
+        """Renew the judgement of records that were changed in one aspect. A meter's change touches all."""
+        if aspect == "meter":
+            return self.judge(frame)
+        known = self.mark_known(frame) if aspect == "customer" else frame
+        return known.with_columns(self.fault(aspect)).drop(KNOWN, strict=False)
 
     def can_check(self, code: str) -> bool:
         """Tell whether this diagnosis would see the fault that the code names, given what is known."""
@@ -129,41 +107,37 @@ class Standard:
             return self.catalog.customers is not None
         return code not in {Code.DIMENSION_COUNT_TOO_HIGH, Code.MISSING_DIMENSION_PAYLOAD_KEYS}
 
-    def _mark_known(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def mark_known(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Add `KNOWN`, true or not, to records that have `catalog.CUSTOMER_ID`."""
         known = self.catalog.known_customers
         if known is not None:
             marked = only_asked(known, CUSTOMER_ID, frame[CUSTOMER_ID]).with_columns(
-                pl.lit(value=True).alias(_KNOWN)
+                pl.lit(value=True).alias(KNOWN)
             )
             return frame.join(marked, on=CUSTOMER_ID, how="left", maintain_order="left")
         alias = pl.col(CUSTOMER_ID).is_in(self.customer_aliases.implode())
         stands_alone = pl.col(CUSTOMER_ID).str.strip_chars(_PADDING) == pl.col(CUSTOMER_ID)
-        return frame.with_columns((~alias & stands_alone & (pl.col(CUSTOMER_ID) != "")).alias(_KNOWN))
+        return frame.with_columns((~alias & stands_alone & (pl.col(CUSTOMER_ID) != "")).alias(KNOWN))
 
-    def _dimension_columns(self) -> list[str]:
+    def fault(self, aspect: str) -> pl.Expr:
+        """Return the record's fault in the aspect, as the aspect's fault column."""
+        faults: dict[str, Callable[[], pl.Expr]] = {
+            "record": self._record,
+            "meter": self._meter,
+            "timestamp": self._timestamp,
+            "customer": self._customer,
+            "value": self._value,
+            "dimension": self._dimension,
+        }
+        judged = pl.col(UNREADABLE).is_null() | pl.lit(aspect == "record")
+        return pl.when(judged).then(faults[aspect]()).cast(pl.String).alias(fault_column(aspect))
+
+    def dimension_columns(self) -> list[str]:
+        """Return the columns of all known dimensions."""
         return [name for meter in self.catalog.with_dimensions for name in meter.dimensions or ()]
 
-    def _has_sound_form(self) -> pl.Expr:
-        lengths = (EVENT_NAME, MAX_EVENT_NAME_LENGTH), (IDENTIFIER, MAX_IDENTIFIER_LENGTH)
-        short = [pl.col(name).fill_null("").str.len_bytes() <= length for name, length in lengths]
-        return pl.all_horizontal(*short, pl.col(UNREADABLE).is_null(), ~self._is_repeated())
-
-    def _has_sound_meter(self) -> pl.Expr:
-        if self.catalog.meters is not None:
-            return (pl.col(METER_STATUS) == "active") & ~is_blank(pl.col(EVENT_NAME))
-        return ~is_blank(pl.col(EVENT_NAME)) & ~pl.col(EVENT_NAME).is_in(self.event_aliases.implode())
-
-    def _has_sound_time(self) -> pl.Expr:
-        """Ten characters that are a number of ten digits leave no room for a sign or a blank."""
-        text = pl.col(TIMESTAMP)
-        ten = (text.str.len_bytes() == _SECONDS_LENGTH) & pl.lit(self.window.oldest >= _FIRST_OF_TEN)
-        return ten & self.window.holds(text.cast(pl.Int64, strict=False))
-
-    def _has_sound_value(self) -> pl.Expr:
-        text = pl.col(VALUE_TEXT)
-        return quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)
-
-    def _is_repeated(self) -> pl.Expr:
+    def is_repeated(self) -> pl.Expr:
+        """Tell whether the record's identifier stands on an earlier row."""
         if self.repeated_rows.is_empty():
             return pl.lit(value=False)
         return pl.col(ROW).is_in(self.repeated_rows.implode()).fill_null(value=False)
@@ -175,7 +149,7 @@ class Standard:
             (is_blank(name), "event_name_missing"),
             (name.str.len_chars() > MAX_EVENT_NAME_LENGTH, "event_name_too_long"),
             (identifier.str.len_chars() > MAX_IDENTIFIER_LENGTH, "identifier_too_long"),
-            (self._is_repeated(), IDENTIFIER_REPEATED),
+            (self.is_repeated(), IDENTIFIER_REPEATED),
         )
 
     def _meter(self) -> pl.Expr:
@@ -198,7 +172,7 @@ class Standard:
     def _customer(self) -> pl.Expr:
         return _first(
             (is_blank(pl.col(CUSTOMER_ID)), Code.NO_CUSTOMER_DEFINED),
-            (~pl.col(_KNOWN).fill_null(value=False), Code.CUSTOMER_NOT_FOUND),
+            (~pl.col(KNOWN).fill_null(value=False), Code.CUSTOMER_NOT_FOUND),
         )
 
     def _value(self) -> pl.Expr:
@@ -212,6 +186,11 @@ class Standard:
     def _dimension(self) -> pl.Expr:
         return _first(*((_lacks_dimension(meter), Code.MISSING_DIMENSION_PAYLOAD_KEYS)
                         for meter in self.catalog.with_dimensions))  # fmt: skip
+
+
+def fault_column(aspect: str) -> str:
+    """Return the column in which the fault of an aspect stands."""
+    return f"@{aspect}_fault"
 
 
 def code_of(slug: pl.Expr) -> pl.Expr:

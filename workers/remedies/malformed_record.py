@@ -11,7 +11,7 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD as CODE
 from workers.records import timestamps
-from workers.records.diagnosis import IDENTIFIER_REPEATED, TIMESTAMP_MALFORMED, first_fault
+from workers.records.diagnosis import IDENTIFIER_REPEATED, TIMESTAMP_MALFORMED, fault_column, first_fault
 from workers.records.schema import TIMESTAMP
 from workers.remedies.remedy import Context, Remedy, offer, sentence
 
@@ -26,7 +26,7 @@ _ADVICE: Final = {
 
 def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Write the timestamp as epoch seconds."""
-    malformed = pl.when(pl.col("@timestamp_fault") == TIMESTAMP_MALFORMED).then(TIMESTAMP)
+    malformed = pl.when(pl.col(fault_column("timestamp")) == TIMESTAMP_MALFORMED).then(TIMESTAMP)
     zone = context.rules.timestamps.naive_zone
     zoned = timestamps.read(malformed, context.window, zone) if zone else pl.lit(None, pl.Int64)
     return offer(

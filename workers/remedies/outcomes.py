@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
-from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of
+from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
 from workers.records.schema import CODE, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Defer
@@ -28,6 +28,7 @@ OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_M
 
 _STUCK: Final = "@stuck"
 _WAITING: Final = "@waiting"
+_ANSWERED: Final = "@answered"
 _ADVISER: Final = "@adviser"
 _TELLS_NOTHING: Final = "nothing is wrong with it now; see in Stripe whether it has been counted since"
 _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
@@ -35,18 +36,19 @@ _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
-    sorted_out = treated.with_columns(
+    waiting = treated.with_columns(
         pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
         pl.coalesce(*(_stuck(name, context) for name in FAULT_COLUMNS)).alias(_STUCK),
     )
-    outcome, reason = _outcome_and_reason(context)
-    decided = sorted_out.with_columns(
-        outcome.alias(OUTCOME),
-        reason.alias(REASON),
+    answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
+    decided = answered.with_columns(
+        *_outcome_and_reason(context),
         pl.coalesce(CODE, code_of(pl.col(FAULTS).str.extract("^([^,]*)"))).alias(FAULT),
-        pl.when(outcome == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM),
     )
-    return _advised(decided, context).drop(_WAITING, _STUCK)
+    timed = decided.with_columns(
+        pl.when(pl.col(OUTCOME) == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM)
+    )
+    return _advised(timed, context).drop(_WAITING, _STUCK, _ANSWERED)
 
 
 def _waiting(column: str, context: Context) -> pl.Expr:
@@ -75,21 +77,17 @@ def _deferrals() -> Iterator[tuple[str, str, Defer]]:
     """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
     for code, remedy in REMEDIES.items():
         if remedy.defer is not None:
-            yield code, f"@{ASPECT_OF_CODE[Code(code)]}_fault", remedy.defer
+            yield code, fault_column(ASPECT_OF_CODE[Code(code)]), remedy.defer
 
 
 def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
-    unanswered = code.is_not_null() & ~_is_answered(context)
+    is_known = code.is_in([str(known) for known in REMEDIES])
     cases = (
-        (
-            code.is_not_null() & ~code.is_in([str(known) for known in REMEDIES]),
-            Outcome.QUARANTINED,
-            pl.lit(UNKNOWN_CODE),
-        ),
+        (code.is_not_null() & ~is_known, Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
         (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
-        (unanswered & ~_can_check(context), Outcome.QUARANTINED, code),
-        (unanswered, Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
+        (~pl.col(_ANSWERED) & ~_can_check(context), Outcome.QUARANTINED, code),
+        (~pl.col(_ANSWERED), Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
         (waiting.is_not_null(), Outcome.DEFERRED, waiting),
         (pl.col(MENDED) != "", Outcome.REPAIRED, pl.col(HOWS)),
         (code.is_not_null(), Outcome.REPAIRED, pl.lit(CURED)),
@@ -98,17 +96,18 @@ def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
     for condition, decision, why in reversed(cases):
         outcome = pl.when(condition).then(pl.lit(str(decision))).otherwise(outcome)
         reason = pl.when(condition).then(why).otherwise(reason)
-    return outcome, reason
+    return outcome.alias(OUTCOME), reason.alias(REASON)
 
 
 def _is_answered(context: Context) -> pl.Expr:
-    """Tell whether what Stripe refused was changed, waits for its time, or has been cured outside the record."""
+    """Tell whether what Stripe refused, if anything, was changed, waits for its time, or has been cured."""
     code, mended = pl.col(CODE), pl.col(MENDED)
     by_aspect = [(code == known) & mended.str.contains(f"{aspect} ") for known, aspect in ASPECT_OF_CODE.items()]
     form = (code == MALFORMED_RECORD) & (mended != "")
     curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
-    cured = pl.lit(context.catalog.live) & code.is_in(curable) & (mended == "")
-    return pl.any_horizontal(*by_aspect, form, cured, (pl.col(_WAITING) == code).fill_null(value=False))
+    cured = pl.lit(context.catalog.live) & code.is_in(curable)
+    waits = pl.col(_WAITING) == code
+    return code.is_null() | pl.any_horizontal(*by_aspect, form, cured, waits).fill_null(value=False)
 
 
 def _can_check(context: Context) -> pl.Expr:

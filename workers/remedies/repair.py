@@ -26,6 +26,7 @@ from workers.records.schema import (
     ROW,
     original_columns,
 )
+from workers.records.soundness import SOUND, mark_sound
 from workers.records.timestamps import Window
 from workers.remedies.outcomes import decide
 from workers.remedies.remedy import Context
@@ -91,8 +92,8 @@ def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = Tru
     frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE)
     if not resubmit_valid:
         frame = frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
-    marked = context.standard.mark_sound(frame)
-    sound = marked["sound"] & frame[CODE].is_null()
+    marked = mark_sound(frame, context.standard)
+    sound = marked[SOUND] & frame[CODE].is_null()
     return Examined(frame.with_columns(marked[VALUE_TEXT]).filter(sound), _treated(frame.filter(~sound), context))
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from workers.records.catalog import with_columns_of
-from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of
+from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of, fault_column
 from workers.records.schema import CHANGES, CODE, original_columns
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import HOW, Context
@@ -53,7 +53,7 @@ def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataF
             break
         treated = _apply(pending, aspect, context)
         settled.append(treated.filter(pl.col(HOW).is_null()))
-        changed = context.standard.judge(treated.filter(pl.col(HOW).is_not_null()))
+        changed = context.standard.judge_again(treated.filter(pl.col(HOW).is_not_null()), aspect)
         pending = changed.with_columns(_fault_code(aspect).alias(_TREAT), pl.lit(None, pl.String).alias(HOW))
     return pl.concat([*settled, pending], how="diagonal").drop(_TREAT)
 
@@ -93,4 +93,4 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
 
 
 def _fault_code(aspect: str) -> pl.Expr:
-    return code_of(pl.col(f"@{aspect}_fault"))
+    return code_of(pl.col(fault_column(aspect)))

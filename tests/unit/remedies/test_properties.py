@@ -13,6 +13,7 @@ from workers.records import quantities
 from workers.records.catalog import Catalog, Meter
 from workers.records.diagnosis import first_fault
 from workers.records.schema import CHANGES, CODE, FAULT, OUTCOME, QUANTITY, ROW
+from workers.records.soundness import SOUND, mark_sound
 from workers.remedies import parse_rules, repair_frame
 from workers.remedies.repair import circumstances, examine
 from workers.remedies.tally import Tally
@@ -179,10 +180,10 @@ def test_what_the_fast_pass_calls_sound_the_full_diagnosis_calls_clean(
     odd = {"payload_value": value, "timestamp": time, "payload_stripe_customer_id": customer}
     frame = records([{**GOOD, **odd}, {**GOOD, "payload_value": value}, {**GOOD, "timestamp": time}])
     standard = circumstances(catalog, RULES, NOW).standard
-    sound, faults = standard.mark_sound(frame)["sound"], standard.judge(frame).select(first_fault()).to_series()
+    sound, faults = mark_sound(frame, standard)[SOUND], standard.judge(frame).select(first_fault()).to_series()
     assert not any(is_sound and fault for is_sound, fault in zip(sound, faults, strict=True))
 
 
 def test_the_fast_pass_takes_an_ordinary_record() -> None:
     """Otherwise every record goes the slow way, and nobody notices but the clock."""
-    assert circumstances(CATALOG, RULES, NOW).standard.mark_sound(records([GOOD]))["sound"].all()
+    assert mark_sound(records([GOOD]), circumstances(CATALOG, RULES, NOW).standard)[SOUND].all()
