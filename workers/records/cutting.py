@@ -109,10 +109,10 @@ def cut(read: Read, start: int, end: int, scanner: Scanner, target: int, name: s
     plain = True
     offset, row = start, 1
     for segment in _segments(read, start, end, scanner, target, name):
-        length, rows, plain = length + segment.length, rows + segment.rows, plain and segment.plain
-        if length >= target:
-            yield Part(offset, min(length, end - offset), row, rows, plain)
+        if length and length + segment.length > target:
+            yield Part(offset, length, row, rows, plain)
             offset, row, length, rows, plain = offset + length, row + rows, 0, 0, True
+        length, rows, plain = length + segment.length, rows + segment.rows, plain and segment.plain
     if length:
         yield Part(offset, min(length, end - offset), row, rows, plain)
 
