@@ -12,9 +12,6 @@ from webhooks.startup import login_environment, startable
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.settings import load
 
-# Before any worker imports prometheus_client, which looks at this once: counters of all processes add up there.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", mkdtemp(prefix="metermend-metrics-"))
-
 try:
     settings = startable(load())
 except SettingsUnusable as error:
@@ -22,6 +19,9 @@ except SettingsUnusable as error:
     sys.exit(2)
 # One login for all worker processes, also for those that are started later.
 os.environ.update(login_environment(settings))
+# Before any worker imports prometheus_client, which looks at this once: counters of all processes add up there.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="metermend-metrics-")
 
 bind = f"0.0.0.0:{settings.port}"
 wsgi_app = "webhooks.wsgi:app"

@@ -39,6 +39,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 def gunicorn(folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "webhooks" / "gunicorn.conf.py")]
+    settings = settings | {"TMPDIR": str(folder)}
     return subprocess.Popen(command, cwd=folder, env=settings, stderr=subprocess.PIPE, text=True)
 
 
