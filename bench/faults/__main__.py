@@ -1,0 +1,48 @@
+"""Plays scenarios and prints what came of them; `--write` puts the table into docs/FAULTS.md."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bench.faults.broken import VARIANTS
+from bench.faults.run import Run, play
+from bench.faults.scenarios import SCENARIOS
+
+
+def main(arguments: list[str]) -> int:
+    """Return 0 where every run is clean, or, with `--broken`, where none is; else 1."""
+    options = _parser().parse_args(arguments)
+    runs: list[Run] = []
+    for name in options.scenarios or SCENARIOS:
+        run = play(
+            name,
+            options.seed,
+            records=options.records,
+            files=options.files,
+            broken=options.broken,
+            keep=options.keep,
+        )
+        runs.append(run)
+        print(f"{name}: {json.dumps(run.as_json())}" if not options.json else "", file=sys.stderr, flush=True)
+    if options.json:
+        print(json.dumps({run.name: run.as_json() for run in runs}, indent=2))
+    met = (run.verdict is not None and not run.clean if options.broken else run.clean for run in runs)
+    return 0 if all(met) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    add = parser.add_argument
+    add("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all by default")
+    add("--seed", type=int, default=1)
+    add("--records", type=int, help="usage records per scenario")
+    add("--files", type=int, help="files that they come in")
+    add("--broken", choices=sorted(VARIANTS), help="a variant of the product that must be caught")
+    add("--keep", type=Path, help="folder that is left for looking at")
+    add("--json", action="store_true", help="figures for machines")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

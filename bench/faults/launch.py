@@ -1,0 +1,50 @@
+"""`python -m bench.faults.launch ROLE`: a process of the product, with a clock that is wrong or a broken part.
+
+`FAULTS_AHEAD` is by how many seconds its clock is ahead. The product itself knows nothing of this: its clock is
+exchanged before anything takes it, and `--broken` puts a variant of `broken.py` in the place of a part.
+"""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+
+from workers.kernel import clock
+
+
+def main() -> None:
+    """Become a web, worker or clock process."""
+    parser = argparse.ArgumentParser(prog="python -m bench.faults.launch", description=__doc__)
+    parser.add_argument("role", choices=("web", "worker", "clock"))
+    parser.add_argument("--broken", help="a variant of bench.faults.broken")
+    parser.add_argument("-b", dest="bind", help="the web's address")
+    options = parser.parse_args()
+    _shift_clock(float(os.environ.get("FAULTS_AHEAD", "0")))
+    if options.broken:
+        from bench.faults.broken import VARIANTS
+
+        VARIANTS[options.broken]()
+    _run_web(options.bind) if options.role == "web" else _run_command(options.role)
+
+
+def _shift_clock(seconds: float) -> None:
+    ahead = timedelta(seconds=seconds)
+    if ahead:
+        clock.utc_now = lambda: datetime.now(UTC) + ahead
+
+
+def _run_web(bind: str) -> None:
+    from gunicorn.app.wsgiapp import run
+
+    sys.argv = ["gunicorn", "-c", "webhooks/gunicorn.conf.py", "-b", bind]
+    run()
+
+
+def _run_command(role: str) -> None:
+    from workers.cli import main as metermend
+
+    metermend([role])
+
+
+if __name__ == "__main__":
+    main()
