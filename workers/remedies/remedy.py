@@ -73,6 +73,8 @@ def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Seri
 
 def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Series:
     """Return the table's `target` for each text that is one of its `alias`es, else null. Made for large tables."""
+    if table.is_empty():
+        return pl.Series(TARGET, [None], dtype=pl.String).new_from_index(0, rows.height)
     asked = rows.select(texts.cast(pl.String).alias(ALIAS))
     return asked.join(only_asked(table, ALIAS, asked[ALIAS]), on=ALIAS, how="left", maintain_order="left")[TARGET]
 

@@ -239,7 +239,7 @@ def _one_target_each(aliases: pl.DataFrame, where: str) -> pl.DataFrame:
     double = distinct.filter(pl.col(ALIAS).is_duplicated())
     if not double.is_empty():
         raise InputUnusable(f"alias {double.item(0, ALIAS)!r} has two targets", where=where, mend="keep one")
-    return distinct
+    return distinct.sort(ALIAS)
 
 
 def _refuse_doubles(section: str, meters: list[str], where: str) -> None:
