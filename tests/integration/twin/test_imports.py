@@ -88,6 +88,7 @@ def test_the_columns_and_the_format_of_the_failed_records_are_set(
         ("usage.json", "[]", "The file has no records."),
         ("u" * 251 + ".csv", csv(line("a")), "The file name must be shorter than 255 characters."),
     ],
+    ids=["extension", "empty", "header", "no records", "long name"],
 )
 def test_a_file_that_is_wrong_as_a_whole_fails_with_its_reason_and_bills_nothing(
     twin: Twin, bucket: Path, name: str, text: str, reason: str
