@@ -8,13 +8,14 @@ from rq.job import Retry
 from structlog.contextvars import bound_contextvars
 
 from workers.bootstrap import context
-from workers.kernel.errors import Conflict, LedgerUnavailable
+from workers.kernel.errors import Conflict, LedgerUnavailable, Transient
 from workers.kernel.logs import get_logger
 from workers.pipeline.events import carry_on, process
+from workers.pipeline.parts import decide_part
 
 log = get_logger(__name__)
 
-_LEDGER_AWAY_SECONDS = 15
+_AWAY_SECONDS = 15
 _ROUNDS = 8
 """How often RQ itself comes back to a job; what is still open then is the sweeper's."""
 
@@ -29,7 +30,7 @@ def process_event(event_id: str) -> Retry | None:
             return None
         except LedgerUnavailable as error:
             log.warning("ledger_unavailable", error=str(error))
-            return _later(_LEDGER_AWAY_SECONDS)
+            return _later(_AWAY_SECONDS)
 
 
 def advance_case(case_id: str) -> Retry | None:
@@ -39,7 +40,18 @@ def advance_case(case_id: str) -> Retry | None:
             return _later(carry_on(context(), case_id))
         except LedgerUnavailable as error:
             log.warning("ledger_unavailable", error=str(error))
-            return _later(_LEDGER_AWAY_SECONDS)
+            return _later(_AWAY_SECONDS)
+
+
+def plan_part(case_id: str, version: int, number: int) -> Retry | None:
+    """Decide one part of a large case's plan."""
+    with bound_contextvars(case_id=case_id, part=number):
+        try:
+            decide_part(context(), case_id, version, number)
+        except (Transient, LedgerUnavailable) as error:
+            log.warning("part_postponed", error=str(error))
+            return _later(_AWAY_SECONDS)
+        return None
 
 
 def _later(seconds: float | None) -> Retry | None:

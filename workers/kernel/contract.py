@@ -9,6 +9,7 @@ FILES = "files"
 
 PROCESS_EVENT = "workers.jobs.process_event"
 ADVANCE_CASE = "workers.jobs.advance_case"
+PLAN_PART = "workers.jobs.plan_part"
 
 
 def job_id(subject: str, attempt: int) -> str:

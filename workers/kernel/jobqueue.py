@@ -30,6 +30,9 @@ class JobQueue(Protocol):
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         """Say that a case waits; `large` keeps it from standing before small ones."""
 
+    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
+        """Say that a part of a case's plan waits to be decided."""
+
     def ping(self) -> None:
         """Raise Transient unless the queue answers."""
 
@@ -54,29 +57,36 @@ class RqJobQueue:
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         self._enqueue(self._files if large else self._events, contract.ADVANCE_CASE, case_id, version)
 
+    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
+        self._enqueue(self._files, contract.PLAN_PART, f"{case_id}-{version}", number, case_id, version, number)
+
     def ping(self) -> None:
         try:
             self._connection.ping()
         except RedisError as error:
             raise _away(error) from error
 
-    def _enqueue(self, queue: Queue, path: str, subject: str, attempt: int) -> None:
+    def _enqueue(self, queue: Queue, path: str, subject: str, attempt: int, *arguments: str | int) -> None:
+        """Enqueue once for each (subject, attempt); the job takes the subject where no arguments are named."""
+        arguments = arguments or (subject,)
         job_id = contract.job_id(subject, attempt)
         try:
             try:
-                self._push(queue, path, subject, job_id, unique=True)
+                self._push(queue, path, arguments, job_id, unique=True)
             except DuplicateJobError:
                 # RQ knows the id for as long as the job's hash lives, also of a job that failed or whose worker
                 # died on taking it. Only an id that still stands in the list will run without our help.
                 if self._connection.lpos(queue.key, job_id) is None:
-                    self._push(queue, path, subject, job_id, unique=False)
+                    self._push(queue, path, arguments, job_id, unique=False)
         except RedisError as error:
             raise _away(error) from error
 
-    def _push(self, queue: Queue, path: str, subject: str, job_id: str, *, unique: bool) -> None:
+    def _push(
+        self, queue: Queue, path: str, arguments: tuple[str | int, ...], job_id: str, *, unique: bool
+    ) -> None:
         queue.enqueue(
             path,
-            subject,
+            *arguments,
             job_id=job_id,
             unique=unique,
             job_timeout=self._job_timeout,
@@ -92,6 +102,7 @@ class RecordingJobQueue:
         self.away = away
         self.events: list[tuple[str, int]] = []
         self.cases: list[tuple[str, int, bool]] = []
+        self.parts: list[tuple[str, int, int]] = []
 
     def enqueue_event(self, event_id: str, attempt: int) -> None:
         self.ping()
@@ -102,6 +113,11 @@ class RecordingJobQueue:
         self.ping()
         if (case_id, version, large) not in self.cases:
             self.cases.append((case_id, version, large))
+
+    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
+        self.ping()
+        if (case_id, version, number) not in self.parts:
+            self.parts.append((case_id, version, number))
 
     def ping(self) -> None:
         if self.away:

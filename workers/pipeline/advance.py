@@ -1,7 +1,7 @@
 """Carrying a case on from wherever its book says it stands.
 
 1. Deferred records whose time has come are pending again.
-2. Pending records are planned.
+2. Pending records are planned; those of a large case in parts, by jobs of their own.
 3. Planned records are submitted, where there is a target; a submission that a crash left open goes on first.
 4. Submitted records are confirmed once their window has passed without a refusal.
 5. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
@@ -10,7 +10,7 @@ Each step ends in one commit, so calling `advance` again after a crash does the 
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from workers.kernel.ledger.cases import Case, HeldCase
@@ -19,12 +19,15 @@ from workers.kernel.ledger.submissions import SubmissionState
 from workers.pipeline.confirming import confirm, due_for_confirmation
 from workers.pipeline.context import Context
 from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
+from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
 from workers.pipeline.submitting import submit
 from workers.pipeline.telling import tell
 
 Step = Callable[[Context, HeldCase], None]
 
+_PARTS_OVERDUE: Final = timedelta(minutes=2)
+"""After this long a case looks again at the parts of its plan: their jobs may have been lost."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
 
@@ -41,6 +44,8 @@ def advance(context: Context, case_id: str) -> Case:
             if step is None:
                 break
             step(context, held)
+        if held.case.balance[Bucket.PENDING].records:
+            hint_at_open_parts(context, held)
         tell(context, held)
         with held.transaction() as transaction:
             transaction.wake(_wake_at(context, held))
@@ -51,7 +56,7 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
     balance = held.case.balance
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
-    if balance[Bucket.PENDING].records:
+    if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
         return plan
     if context.target is not None and (balance[Bucket.PLANNED].records or _has_open_submission(context, held)):
         return _submit
@@ -71,8 +76,9 @@ def _has_open_submission(context: Context, held: HeldCase) -> bool:
 
 
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:
-    """Return when there is more to do: a window passes, or a deferred record becomes valid."""
+    """Return when there is more to do: a window passes, a deferred record becomes valid, a part may be overdue."""
     submissions = context.ledger.submissions.of_case(held.case.id)
     times = [s.confirm_at for s in submissions if s.state is SubmissionState.SENT and s.confirm_at]
     deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
-    return min([*times, *([deferred] if deferred else [])], default=None)
+    parts = context.clock() + _PARTS_OVERDUE if held.case.balance[Bucket.PENDING].records else None
+    return min([*times, *filter(None, (deferred, parts))], default=None)

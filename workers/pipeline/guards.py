@@ -5,7 +5,8 @@ resubmitted the same usage: after Stripe has forgotten the identifier (24 hours)
 """
 
 from datetime import timedelta
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from workers.kernel.clock import from_epoch
 from workers.kernel.codes import Outcome
 from workers.kernel.ledger.cases import Case
 from workers.kernel.ledger.movements import RecordSetRef
-from workers.pipeline.book import COUNTED_AS, ORIGIN, REVISION, scan
+from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION, scan
 from workers.pipeline.context import Context
 from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
 from workers.records.schema import (
@@ -77,67 +78,63 @@ def _resubmitted(context: Context, case: Case, frame: pl.DataFrame) -> pl.DataFr
     return pl.concat([found, *pl.collect_all(hits)]).unique(ORIGIN, keep="first", maintain_order=True)
 
 
-def without_overwrites(
-    context: Context, account: str | None, catalog: Catalog, planned: pl.DataFrame
-) -> pl.DataFrame:
+def without_overwrites(context: Context, account: str | None, decided: pl.LazyFrame, folder: Path) -> pl.LazyFrame:
     """Quarantine repaired records of pre-aggregated meters where Stripe already holds a value for the window.
 
     Such meters keep the last event received (Stripe docs, "Record usage for billing"), so sending an older one
-    would overwrite good usage.
+    would overwrite good usage. Records of other meters are passed on without being read.
     """
-    meters = {m.event_name: m for m in catalog.active if m.event_time_window is not None}
-    if not meters:
-        return planned
-    windows = _windows(planned, catalog, meters)
-    taken = [not _is_free(context, account, meters, row) for row in windows.iter_rows(named=True)]
-    blocked = windows.filter(pl.Series(taken, dtype=pl.Boolean)).select(_KEYS) if taken else windows.select(_KEYS)
-    return _quarantine_windows(planned, catalog, meters, blocked)
+    meters = tuple(Meter.from_stripe(meter) for meter in context.stripe.list_meters(account))
+    catalog = Catalog(meters=meters)
+    windowed = {meter.event_name: meter for meter in catalog.active if meter.event_time_window in _SECONDS}
+    concerned = pl.col(EVENT_NAME).is_in(list(windowed)) & (pl.col(OUTCOME) == Outcome.REPAIRED)
+    planned = decided.filter(concerned).collect() if windowed else None
+    if planned is None or planned.is_empty():
+        return decided
+    path = folder / "windowed.parquet"
+    _hold_back(context, account, catalog, windowed, planned).write_parquet(path)
+    others = decided.filter(~concerned.fill_null(value=False))
+    return pl.concat([others, pl.scan_parquet(path)], how="diagonal").sort(RECORD)
 
 
 _WINDOW: Final = "@window"
+_LENGTH: Final = "@length"
 _KEYS: Final = [EVENT_NAME, CUSTOMER_ID, _WINDOW]
 _SECONDS: Final = {"hour": 3600, "day": 86_400}
+_ADVICE: Final = "The meter keeps one value per window, and another is there or on its way: decide which is right."
 
 
-def _keyed(planned: pl.DataFrame, catalog: Catalog, meters: dict[str, Meter]) -> pl.DataFrame:
-    """Add each record's customer and the start of its window in epoch seconds (null where it has none)."""
-    lengths = pl.DataFrame(
-        {EVENT_NAME: list(meters), "@length": [_SECONDS[str(m.event_time_window)] for m in meters.values()]},
-        schema={EVENT_NAME: pl.String, "@length": pl.Int64},
-    )
-    resolved = catalog.resolve(planned).join(lengths, on=EVENT_NAME, how="left", maintain_order="left")
-    seconds = pl.col(TIMESTAMP).cast(pl.Int64, strict=False)
-    sent = pl.col(OUTCOME) == Outcome.REPAIRED
-    window = pl.when(sent).then(seconds - seconds % pl.col("@length"))
-    return resolved.with_columns(window.alias(_WINDOW))
-
-
-def _windows(planned: pl.DataFrame, catalog: Catalog, meters: dict[str, Meter]) -> pl.DataFrame:
-    keyed = _keyed(planned, catalog, meters).filter(pl.col(_WINDOW).is_not_null())
-    return keyed.group_by(_KEYS, maintain_order=True).agg(pl.len().alias("records"), pl.col("@length").first())
-
-
-def _is_free(context: Context, account: str | None, meters: dict[str, Meter], row: dict[str, object]) -> bool:
-    """Whether the one record of a window can be sent: nothing of the customer is counted in it yet."""
-    if row["records"] != 1:
-        return False
-    start, length = int(str(row[_WINDOW])), int(str(row["@length"]))
-    meter = meters[str(row[EVENT_NAME])]
-    summaries = context.stripe.event_summaries(
-        meter.id, str(row[CUSTOMER_ID]), from_epoch(start), from_epoch(start + length), account
-    )
-    return not any(summary.value for summary in summaries)
-
-
-def _quarantine_windows(
-    planned: pl.DataFrame, catalog: Catalog, meters: dict[str, Meter], blocked: pl.DataFrame
+def _hold_back(
+    context: Context, account: str | None, catalog: Catalog, windowed: dict[str, Meter], planned: pl.DataFrame
 ) -> pl.DataFrame:
-    marks = blocked.with_columns(pl.lit(value=True).alias("@blocked"))
-    keyed = _keyed(planned, catalog, meters).join(marks, on=_KEYS, how="left", maintain_order="left")
-    stop = keyed["@blocked"].fill_null(value=False)
-    advice = "The meter keeps one value per window and one is there already: decide which of them is right."
+    """Quarantine what cannot be sent without overwriting, or without knowing; the rest stays as planned."""
+    lengths = {name: _SECONDS[str(meter.event_time_window)] for name, meter in windowed.items()}
+    table = pl.DataFrame({EVENT_NAME: list(lengths), _LENGTH: list(lengths.values())})
+    seconds = pl.col(TIMESTAMP).cast(pl.Int64)
+    keyed = (
+        catalog.resolve(planned)
+        .join(table, on=EVENT_NAME, how="left", maintain_order="left")
+        .with_columns((seconds - seconds % pl.col(_LENGTH)).alias(_WINDOW))
+    )
+    windows = keyed.group_by(_KEYS, maintain_order=True).agg(pl.len().alias("records"), pl.col(_LENGTH).first())
+    asked = [
+        number < MAX_WINDOWS and _is_free(context, account, windowed, row)
+        for number, row in enumerate(windows.iter_rows(named=True))
+    ]
+    free = windows.select(_KEYS).with_columns(pl.Series("@free", asked))
+    stop = ~keyed.select(_KEYS).join(free, on=_KEYS, how="left", maintain_order="left")["@free"]
     return planned.with_columns(
         pl.when(stop).then(pl.lit(Outcome.QUARANTINED.value)).otherwise(OUTCOME).alias(OUTCOME),
         pl.when(stop).then(pl.lit(WOULD_OVERWRITE)).otherwise(REASON).alias(REASON),
-        pl.when(stop).then(pl.lit(advice)).otherwise(SUGGESTION).alias(SUGGESTION),
+        pl.when(stop).then(pl.lit(_ADVICE)).otherwise(SUGGESTION).alias(SUGGESTION),
     )
+
+
+def _is_free(context: Context, account: str | None, meters: dict[str, Meter], row: dict[str, Any]) -> bool:
+    """Whether the one record of a window can be sent: nothing of the customer is counted in it yet."""
+    if row["records"] != 1:
+        return False
+    start, end = from_epoch(row[_WINDOW]), from_epoch(row[_WINDOW] + row[_LENGTH])
+    meter = meters[row[EVENT_NAME]]
+    summaries = context.stripe.event_summaries(meter.id, row[CUSTOMER_ID], start, end, account)
+    return not any(summary.value for summary in summaries)

@@ -30,15 +30,16 @@ def submit(context: Context, held: HeldCase, target: Target) -> None:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     submission = _open_submission(context, held) or _intend(context, held, target)
-    sent = target.send(_outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id))
+    sent = target.send(_outgoing(context, held, submission), LedgerProgress(context.ledger, held, submission.id))
     _note_answer(context, held, submission, sent)
 
 
 class LedgerProgress:
-    """A target's progress through one submission, kept in the ledger."""
+    """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str) -> None:
+    def __init__(self, ledger: Ledger, held: HeldCase, submission_id: str) -> None:
         self._ledger = ledger
+        self._held = held
         self._submission_id = submission_id
 
     def chunks(self) -> Mapping[int, Chunk]:
@@ -47,7 +48,8 @@ class LedgerProgress:
         return {number: Chunk(intended_at, result) for number, (intended_at, result) in known.items()}
 
     def intend(self, number: int) -> None:
-        """Commit that a chunk is about to be sent."""
+        """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
+        self._held.renew()
         self._ledger.submissions.intend_chunk(self._submission_id, number)
 
     def finish(self, number: int, result: Any) -> None:

@@ -1,9 +1,9 @@
 """The whole loop in one process: the twin in a thread, the real adapters, and a bucket that is a folder."""
 
 import json
+import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from workers.kernel.objects import open_store
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
 from workers.pipeline.events import carry_on, process
+from workers.pipeline.parts import decide_part
 from workers.remedies import Rules
 from workers.sources import StoredUsageSources
 from workers.stripe_api import LiveStripeApi
@@ -56,22 +57,25 @@ class Loop:
         self.twin, self.ledger, self.clock = twin, ledger, clock
         self.bucket, self.sources = folder / "bucket", folder / "sources"
         self.alerts = RecordingAlerts()
+        self.queue = RecordingJobQueue()
         self.context = self._context(folder, settings)
         self._handed_over: set[str] = set()
 
     def _context(self, folder: Path, settings: dict[str, Any]) -> Context:
-        bases = ("stripe_api_base", "stripe_files_base", "stripe_meter_events_base")
+        bases: dict[str, Any] = dict.fromkeys(
+            ("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"), self.twin.url
+        )
         known = Settings(
             stripe_api_key=SecretStr(KEY),
             scratch_dir=folder / "scratch",
             confirmation_window=WINDOW,
-            **dict.fromkeys(bases, self.twin.url),
+            **bases,
             **settings,
         )
         return Context(
             settings=known,
             ledger=self.ledger,
-            queue=RecordingJobQueue(),
+            queue=self.queue,
             stripe=LiveStripeApi(known),
             sources=StoredUsageSources((str(self.sources),), folder / "scratch" / "sources"),
             archive=Archive(open_store(str(folder / "archive")), folder / "scratch"),
@@ -110,10 +114,26 @@ class Loop:
     def work(self) -> None:
         """Do everything that is due."""
         for event_id, _ in self.ledger.events.due(1000):
-            with self._unless_taken():
+            with suppress(Conflict):
                 process(self._new_owner(), event_id)
         for case_id, _ in self.ledger.cases.due(1000):
             carry_on(self._new_owner(), case_id)
+
+    def decide_parts(self, order: random.Random) -> int:
+        """Decide every part that was hinted at, in any order and some of them twice, as workers may."""
+        parts = [*self.queue.parts, *self.queue.parts[::3]]
+        order.shuffle(parts)
+        for part in parts:
+            decide_part(self._new_owner(), *part)
+        for case_id, _, _ in self.queue.cases:
+            carry_on(self._new_owner(), case_id)
+        self.forget_jobs()
+        return len(parts)
+
+    def forget_jobs(self) -> None:
+        """Let the queue lose what it holds, as Redis does without persistence."""
+        self.queue.parts.clear()
+        self.queue.cases.clear()
 
     def pass_window(self) -> None:
         """Let the confirmation window pass and do what is due then."""
@@ -136,13 +156,6 @@ class Loop:
 
     def _new_owner(self) -> Context:
         return replace(self.context, owner=uuid4().hex)
-
-    @contextmanager
-    def _unless_taken(self) -> Iterator[None]:
-        try:
-            yield
-        except Conflict:
-            pass
 
 
 def usage(

@@ -6,6 +6,7 @@ from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.checkpoints import Checkpoints
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.plan_parts import PlanParts
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.submissions import Submissions
 
@@ -19,6 +20,7 @@ class Ledger:
         self.cases = Cases(database, clock)
         self.submissions = Submissions(database, clock)
         self.cancellations = Cancellations(database, clock)
+        self.plan_parts = PlanParts(database)
         self.checkpoints = Checkpoints(database, clock)
         self.queries = Queries(database, clock)
 

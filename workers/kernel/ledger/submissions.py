@@ -98,7 +98,7 @@ class CaseSubmissions:
         self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
 
     def judged(self, submission_id: str, import_set_id: str, verdict: str) -> None:
-        """Note the import set's verdict on our own file; it can come before the target's answer was written down."""
+        """Note the import set's verdict on our own file; it may come before our own answer is written down."""
         self._connection.execute(
             update(submissions)
             .where(submissions.c.id == submission_id)

@@ -181,6 +181,19 @@ cancellations = Table(
     Column("finished_at", UtcTime),
 )
 
+plan_parts = Table(
+    "plan_parts",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("first", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("as_of", UtcTime, nullable=False),
+    Column("record_set", Text),
+    Column("record_set_sha256", String(64)),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

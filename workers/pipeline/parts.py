@@ -1,0 +1,79 @@
+"""Plans of large cases, made in parts by as many workers as there are.
+
+A part is a run of the case's pending records. All parts share one moment and see the same whole-case facts, so the
+plan is the same for any number of workers and any size of parts. What a part decides lies in the archive; the last
+part to finish hints at the case, and any turn of the case hints at parts that are still open.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.plan_parts import PlanPart
+from workers.pipeline.book import keep, records_in
+from workers.pipeline.catalogs import Catalogs
+from workers.pipeline.context import Context
+from workers.pipeline.deciding import decide, repeated_records
+
+PART_RECORDS: Final = 100_000
+"""Records that are decided at a time: bounds memory whatever the case's size."""
+
+
+def is_large(records: int) -> bool:
+    """Whether so many records are planned in parts."""
+    return records > PART_RECORDS
+
+
+def runs(records: int) -> list[tuple[int, int]]:
+    """Return (first, how many) of the runs that so many records are cut into."""
+    return [(first, min(PART_RECORDS, records - first)) for first in range(0, records, PART_RECORDS)]
+
+
+def draft(context: Context, held: HeldCase, records: int) -> None:
+    """Write down the parts of the case's plan and hint at each."""
+    as_of = context.clock()
+    case = held.case
+    parts = [
+        PlanPart(case.id, case.version, number, first, size, as_of)
+        for number, (first, size) in enumerate(runs(records))
+    ]
+    context.ledger.plan_parts.draft(parts)
+    hint_at_open_parts(context, held)
+
+
+def hint_at_open_parts(context: Context, held: HeldCase) -> None:
+    """Hint at every part that is not decided yet. Raises Transient while the queue is away."""
+    for part in context.ledger.plan_parts.of(held.case.id, held.case.version):
+        if part.decided is None:
+            context.queue.enqueue_part(part.case_id, part.version, part.number)
+
+
+def is_waiting_for_parts(context: Context, held: HeldCase) -> bool:
+    """Whether the case's plan is being made by other jobs."""
+    parts = context.ledger.plan_parts.of(held.case.id, held.case.version)
+    return any(part.decided is None for part in parts)
+
+
+def decide_part(context: Context, case_id: str, version: int, number: int) -> None:
+    """Decide one part; one that is decided, or of a case that has moved on, is left alone."""
+    case = context.ledger.cases.get(case_id)
+    if case is None or case.version != version:
+        return
+    part = context.ledger.plan_parts.of(case_id, version)[number]
+    pending = records_in(context, case_id, Bucket.PENDING)
+    if part.decided is not None or pending is None:
+        return
+    frame = pending.slice(part.first, part.records).collect()
+    catalogs = Catalogs(context, case.failure.account)
+    decided = decide(context, case, catalogs, frame, repeated_records(pending), part.as_of)
+    left = context.ledger.plan_parts.decide(part, keep(context, case_id, f"part-{number}", decided))
+    if not left:
+        context.queue.enqueue_case(case_id, version, large=True)
+
+
+def decided_frames(context: Context, held: HeldCase) -> list[pl.LazyFrame]:
+    """Return the decisions of a plan whose parts are all decided; empty when it was not made in parts."""
+    parts = context.ledger.plan_parts.of(held.case.id, held.case.version)
+    return [pl.scan_parquet(context.archive.fetch(part.decided)) for part in parts if part.decided is not None]
