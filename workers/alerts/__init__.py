@@ -5,7 +5,7 @@ Slack shows them) and `alerts` (the Protocol and who delivers).
 """
 
 from workers.alerts.alerts import Alerts, PrintedAlerts, RecordingAlerts
-from workers.alerts.notice import CodeCount, NextStep, Notice, ReasonCount, Tally, Trouble
+from workers.alerts.notice import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.slack import SlackAlerts
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "ReasonCount",
     "RecordingAlerts",
     "SlackAlerts",
-    "Tally",
     "Trouble",
 ]

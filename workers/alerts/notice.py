@@ -3,15 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
+from workers.kernel.ledger.movements import Tally
 
-@dataclass(frozen=True)
-class Tally:
-    """How many records of one code, and their quantity: None where it cannot be read as a number."""
-
-    records: int
-    quantity: Decimal | None = None
+NONE = Tally()
 
 
 @dataclass(frozen=True)
@@ -23,10 +18,10 @@ class CodeCount:
 
     code: str
     refused: Tally
-    repaired: Tally = Tally(0, Decimal(0))
-    confirmed: Tally = Tally(0, Decimal(0))
-    deferred: Tally = Tally(0, Decimal(0))
-    quarantined: Tally = Tally(0, Decimal(0))
+    repaired: Tally = NONE
+    confirmed: Tally = NONE
+    deferred: Tally = NONE
+    quarantined: Tally = NONE
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ What is shown is bounded, and what is left out is counted: a reader may miss a n
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal, localcontext
 from typing import Final
 
-from workers.alerts.notice import CodeCount, Notice, ReasonCount, Tally, Trouble
+from workers.alerts.notice import CodeCount, Notice, ReasonCount, Trouble
+from workers.kernel.ledger.movements import Tally
 
 MAX_CODES: Final = 12
 MAX_REASONS: Final = 6
@@ -19,7 +19,6 @@ LONGEST_NAME: Final = 100
 LONGEST_DETAIL: Final = 600
 
 _TALLIES: Final = ("refused", "repaired", "confirmed", "deferred", "quarantined")
-_SUM_DIGITS: Final = 200
 
 
 def origin(alert: Notice | Trouble) -> str:
@@ -106,16 +105,9 @@ def _stages(count: CodeCount) -> Iterator[str]:
 
 
 def _tally(tally: Tally) -> str:
-    quantity = "unknown" if tally.quantity is None else f"{tally.quantity:f}"
+    quantity = f"{tally.quantity:f}" if tally.quantity else "not known"
     return f"{tally.records:,} (quantity {quantity})"
 
 
 def _sum(counts: Sequence[CodeCount]) -> CodeCount:
-    return CodeCount("", *(_sum_of([getattr(count, name) for count in counts]) for name in _TALLIES))
-
-
-def _sum_of(tallies: Sequence[Tally]) -> Tally:
-    quantities = [tally.quantity for tally in tallies if tally.quantity is not None]
-    known = len(quantities) == len(tallies)
-    with localcontext(prec=_SUM_DIGITS):
-        return Tally(sum(tally.records for tally in tallies), sum(quantities, Decimal()) if known else None)
+    return CodeCount("", *(sum((getattr(count, name) for count in counts), Tally()) for name in _TALLIES))

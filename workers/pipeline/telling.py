@@ -6,14 +6,13 @@ from typing import Final
 
 import polars as pl
 
-from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Tally, Trouble
+from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.kernel.clock import from_epoch
 from workers.kernel.contract import digest
 from workers.kernel.errors import Permanent, Transient
-from workers.kernel.ledger import movements
 from workers.kernel.ledger.breakdown import by_code, decided
 from workers.kernel.ledger.cases import Case, CaseState, HeldCase
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.movements import Bucket, Tally
 from workers.kernel.logs import get_logger
 from workers.pipeline.book import COUNTED_AS, records_in, standing, unlocated
 from workers.pipeline.context import Context
@@ -103,20 +102,14 @@ def headline_of(case: Case) -> str:
 def _codes(context: Context, case: Case) -> Iterator[CodeCount]:
     breakdown = by_code(context.ledger.queries.entries(case.id))
     for code, buckets in sorted(breakdown.items()):
-        repaired = sum((buckets.get(bucket, movements.Tally()) for bucket in REPAIRED), movements.Tally())
         yield CodeCount(
             code,
-            refused=_shown(decided(buckets)),
-            repaired=_shown(repaired),
-            confirmed=_shown(buckets.get(Bucket.CONFIRMED)),
-            deferred=_shown(buckets.get(Bucket.DEFERRED)),
-            quarantined=_shown(buckets.get(Bucket.QUARANTINED)),
+            refused=decided(buckets),
+            repaired=sum((buckets.get(bucket, Tally()) for bucket in REPAIRED), Tally()),
+            confirmed=buckets.get(Bucket.CONFIRMED, Tally()),
+            deferred=buckets.get(Bucket.DEFERRED, Tally()),
+            quarantined=buckets.get(Bucket.QUARANTINED, Tally()),
         )
-
-
-def _shown(tally: movements.Tally | None) -> Tally:
-    tally = tally or movements.Tally()
-    return Tally(tally.records, tally.quantity)
 
 
 def _reasons(context: Context, case: Case) -> Sequence[ReasonCount]:

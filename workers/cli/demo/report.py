@@ -42,7 +42,11 @@ def _print_codes(console: Console, codes: ByCode) -> None:
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
         console.print(code, style="bold")
         console.print(_columns([f"{tally.records:,}" if tally.records else "-" for tally in tallies]))
-        console.print(_columns([plain(tally.quantity) if tally.records else "" for tally in tallies]), style="dim")
+        console.print(_columns([_quantity(tally) for tally in tallies]), style="dim")
+
+
+def _quantity(tally: Tally) -> str:
+    return "" if not tally.records else plain(tally.quantity) if tally.quantity else "not known"
 
 
 def _columns(cells: Iterable[str]) -> str:
