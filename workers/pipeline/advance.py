@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from workers.kernel.errors import Permanent
 from workers.kernel.ledger.cases import Case, HeldCase
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState
@@ -30,6 +31,8 @@ _PARTS_OVERDUE: Final = timedelta(minutes=2)
 """After this long a case looks again at the parts of its plan: their jobs may have been lost."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
+MAX_DEATHS: Final = 3
+"""Workers that may die over an event or a case before it is left to a person."""
 
 
 def advance(context: Context, case_id: str) -> Case:
@@ -39,6 +42,8 @@ def advance(context: Context, case_id: str) -> Case:
     has been committed.
     """
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        if held.case.deaths >= MAX_DEATHS:
+            raise Permanent(f"a worker died over it {held.case.deaths} times")
         for _ in range(MAX_STEPS):
             step = _next_step(context, held)
             if step is None:

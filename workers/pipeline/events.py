@@ -2,7 +2,7 @@
 
 - Transient: the event waits and is tried again, `event_attempts` times.
 - Permanent: the event ends as failed, with the reason, and a person is told.
-- A worker that died over it three times: likewise, so that it cannot take the others down with it.
+- A worker that died over it or its case three times: likewise, so that it cannot take the others down with it.
 """
 
 from datetime import timedelta
@@ -12,14 +12,13 @@ from workers.alerts import NextStep
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.logs import get_logger
-from workers.pipeline.advance import advance
+from workers.pipeline.advance import MAX_DEATHS, advance
 from workers.pipeline.context import Context
 from workers.pipeline.intake import take_in
 from workers.pipeline.telling import trouble
 
 log = get_logger(__name__)
 
-MAX_DEATHS: Final = 3
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
 _BUSY_WAIT: Final = 5.0

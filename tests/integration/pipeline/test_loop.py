@@ -1,5 +1,6 @@
 """From a refusal to usage that counts. Each test says what the company, or its customer, would lose."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from workers.kernel.errors import Transient
 from workers.kernel.ledger.cases import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.events import process
+from workers.pipeline.events import carry_on, process
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -191,3 +192,19 @@ def test_an_event_that_cannot_be_worked_on_ends_where_a_person_sees_it(loop: Loo
     assert stored.state is EventState.FAILED
     assert "import set" in str(stored.reason)
     assert len(loop.alerts.posted) == 1
+
+
+def test_a_case_over_which_workers_die_is_left_to_a_person(loop: Loop) -> None:
+    """It would take down one worker after the other, and everybody else's usage with them."""
+    loop.context = replace(loop.context, target=None)
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    case = loop.cases()[0]
+    with ExitStack() as held_by_the_dead:
+        for number in range(3):
+            hold = loop.ledger.cases.hold(case.id, f"worker {number}", loop.context.lease)
+            held_by_the_dead.enter_context(hold)
+            loop.clock.turn(seconds=loop.context.lease.total_seconds() + 1)
+        carry_on(loop.context, case.id)
+    [stuck] = loop.ledger.queries.stuck_cases()
+    assert stuck.trouble == "a worker died over it 3 times"
+    assert any("a case cannot go on" in str(message) for message in loop.alerts.posted)
