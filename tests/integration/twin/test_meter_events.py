@@ -187,6 +187,16 @@ def test_summaries_are_grouped_by_windows_with_usage(twin: Twin, client: stripe.
     assert values == [(day + 2 * DAY, 1.0), (day, 2.0)]
 
 
+def test_a_summary_begins_with_its_start_and_ends_before_its_end(twin: Twin, client: stripe.StripeClient) -> None:
+    [meter] = twin.account().meters
+    minute = now() // 60 * 60 - 600
+    for number, timestamp in enumerate((minute - 1, minute, minute + 59, minute + 60)):
+        client.v1.billing.meter_events.create(event(f"id-{number}", timestamp=timestamp))
+    params: Any = {"customer": "cus_a", "start_time": minute, "end_time": minute + 60}
+    found = client.v1.billing.meters.event_summaries.list(meter, params)
+    assert [summary.aggregated_value for summary in found] == [2.0]
+
+
 @pytest.mark.parametrize(
     "change",
     [
