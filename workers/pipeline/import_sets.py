@@ -119,7 +119,7 @@ def _take_in_rows(
     else:
         advice = "Open the import set in the Dashboard and download its error report."
     missing = max(0, (report.error_count or 0) - sum(frame.height for frame in frames))
-    unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, advice)
+    unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
     return _opened(context, event, failure, frames, unlocated, folder)
 
 
@@ -137,7 +137,8 @@ def _take_in_file(
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
-    unlocated = Unlocated({} if frames else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}, advice)
+    counts = {} if frames else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
+    unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
     return _opened(context, event, _failure(event, report, names, kind=kind), frames, unlocated, folder)
 
 

@@ -25,10 +25,10 @@ UNLOCATED: Final = "unlocated"
 
 @dataclass(frozen=True)
 class Unlocated:
-    """Records that Stripe counts as refused but whose rows could not be found: `reason` -> how many."""
+    """Records that Stripe counts as refused but whose rows could not be found: reason -> how many, and -> advice."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    suggestion: str | None = None
+    suggestions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -167,7 +167,7 @@ def _quarantine_unlocated(
     if not unlocated.records:
         return
     by_code = detail_of({failure.code or UNLOCATED: Tally(unlocated.records)})
-    detail = {"reasons": dict(unlocated.counts), "suggestion": unlocated.suggestion, BY_CODE: by_code}
+    detail = {"reasons": dict(unlocated.counts), "suggestions": dict(unlocated.suggestions), BY_CODE: by_code}
     routes = ((EntryKind.SEEN, None, Bucket.PENDING), (EntryKind.QUARANTINED, Bucket.PENDING, Bucket.QUARANTINED))
     for kind, source, to in routes:
         move = Movement(kind, source, to, unlocated.records, Decimal(0), event_id=event_id, detail=detail)

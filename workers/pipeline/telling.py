@@ -135,9 +135,7 @@ def _grouped(quarantined: pl.LazyFrame) -> list[ReasonCount]:
 def _unlocated(context: Context, case: Case) -> list[ReasonCount]:
     """Return the records that Stripe counts but that nobody has shown us."""
     entries = context.ledger.queries.entries(case.id)
-    advice = {
-        reason: entry.detail.get("suggestion") for entry in entries for reason in entry.detail.get("reasons", {})
-    }
+    advice = {reason: text for entry in entries for reason, text in entry.detail.get("suggestions", {}).items()}
     return [
         ReasonCount(case.failure.code or "", reason, count, advice[reason])
         for reason, count in unlocated(entries).items()

@@ -25,12 +25,19 @@ from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
 from workers.records.schema import IDENTIFIER, MAX_AGE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
+from workers.sources import Found
 
 NOT_SAMPLED: Final = "not_sampled"
 NOT_IN_SOURCES: Final = "not_in_sources"
 AMBIGUOUS_IN_SOURCES: Final = "ambiguous_in_sources"
 
-_HOW_TO_FIND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
+_NOT_SAMPLED: Final = (
+    "Stripe names samples only: `metermend check` on the files of that time shows the same faults."
+)
+_AMBIGUOUS: Final = (
+    "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."
+)
+_NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
@@ -139,5 +146,12 @@ def _take_in_theirs(
         NOT_IN_SOURCES: len(found.missing),
         AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
     }
-    unlocated = Unlocated({reason: count for reason, count in counts.items() if count}, _HOW_TO_FIND)
+    suggestions = {NOT_SAMPLED: _NOT_SAMPLED, NOT_IN_SOURCES: _not_found(found), AMBIGUOUS_IN_SOURCES: _AMBIGUOUS}
+    counted = {reason: count for reason, count in counts.items() if count}
+    unlocated = Unlocated(counted, {reason: suggestions[reason] for reason in counted})
     return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)
+
+
+def _not_found(found: Found) -> str:
+    """Return what to do about records that no source holds; a source that cannot be read comes first."""
+    return f"{found.unusable[0]}; mend it, then retry the event." if found.unusable else _NOT_FOUND
