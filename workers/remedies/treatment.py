@@ -7,6 +7,7 @@ same diagnosis, and what did not change is stuck. A change is found by comparing
 the remedy.
 """
 
+from functools import reduce
 from typing import Final
 
 import polars as pl
@@ -29,33 +30,58 @@ HOWS: Final = "@hows"
 MAX_ROUNDS: Final = 4
 """Remedies that one aspect of a record may need in a row; aliases that lead in a circle end here."""
 _TREAT: Final = "@treat"
+_PATH: Final = "@path"
+_SEVERAL: Final = "several"
+_TREATABLE: Final = ASPECTS[1:]
+"""What is wrong with a record as such, no remedy mends."""
 
 
 def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`."""
+    """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`.
+
+    Most records need treatment in one aspect. They are taken apart by it once, and only those that need more go
+    through all aspects; so do those of a wrong meter, since another meter judges everything else anew.
+    """
     empty = (pl.lit("").alias(MENDED), *(pl.lit(None, pl.String).alias(name) for name in (CHANGES, HOWS, HOW)))
-    work = judged.with_columns(empty)
-    for aspect in ASPECTS[1:]:
-        work = _treat_aspect(work, aspect, context)
-    return work.sort(PLACE).drop(HOW)
+    work = judged.with_columns(*empty, _path().alias(_PATH))
+    treated = []
+    for (path,), alike in work.partition_by(_PATH, as_dict=True, maintain_order=True).items():
+        aspects = _TREATABLE if path == _SEVERAL else (str(path),)
+        treated.append(reduce(lambda rows, aspect: _treat_aspect(rows, aspect, context), aspects, alike))
+    return pl.concat([work.clear(), *treated], how="diagonal").sort(PLACE).drop(HOW, _PATH, _TREAT, strict=False)
+
+
+def _path() -> pl.Expr:
+    """Return the aspect in which the record needs treatment, `several`, or or the last one where it needs none."""
+    needs = {aspect: pl.coalesce(_fault_code(aspect), _stated_code(aspect)).is_not_null() for aspect in _TREATABLE}
+    only = pl.coalesce(
+        *(pl.when(need).then(pl.lit(aspect)) for aspect, need in needs.items()), pl.lit(_TREATABLE[-1])
+    )
+    several = needs["meter"] | (pl.sum_horizontal(*needs.values()) > 1)
+    return pl.when(several).then(pl.lit(_SEVERAL)).otherwise(only)
 
 
 def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
-    stated = pl.when(pl.col(CODE).is_in([str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect])).then(
-        CODE
-    )
-    pending = work.with_columns(pl.coalesce(_fault_code(aspect), stated).alias(_TREAT))
+    pending = work.with_columns(pl.coalesce(_fault_code(aspect), _stated_code(aspect)).alias(_TREAT))
     settled = []
     for _ in range(MAX_ROUNDS):
-        settled.append(pending.filter(pl.col(_TREAT).is_null()))
-        pending = pending.filter(pl.col(_TREAT).is_not_null())
+        pending, sound = _split(pending, pending[_TREAT].is_not_null())
+        settled.append(sound)
         if pending.is_empty():
             break
         treated = _apply(pending, aspect, context)
-        settled.append(treated.filter(pl.col(HOW).is_null()))
-        changed = context.standard.judge_again(treated.filter(pl.col(HOW).is_not_null()), aspect)
-        pending = changed.with_columns(_fault_code(aspect).alias(_TREAT), pl.lit(None, pl.String).alias(HOW))
-    return pl.concat([*settled, pending], how="diagonal").drop(_TREAT)
+        changed, stuck = _split(treated, treated[HOW].is_not_null())
+        settled.append(stuck)
+        again = context.standard.judge_again(changed, aspect)
+        pending = again.with_columns(_fault_code(aspect).alias(_TREAT), pl.lit(None, pl.String).alias(HOW))
+    return pl.concat([*settled, pending], how="diagonal")
+
+
+def _split(frame: pl.DataFrame, holds: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows for which it holds and the others; copies nothing where one of the two is empty."""
+    if holds.all():
+        return frame, frame.clear()
+    return (frame.filter(holds), frame.filter(~holds)) if holds.any() else (frame.clear(), frame)
 
 
 def _apply(rows: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
@@ -90,6 +116,12 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
         .alias(HOWS),
         pl.when(changed).then(pl.col(MENDED) + f"{aspect} ").otherwise(MENDED).alias(MENDED),
     )
+
+
+def _stated_code(aspect: str) -> pl.Expr:
+    """Return Stripe's code where it is one of the aspect's."""
+    codes = [str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect]
+    return pl.when(pl.col(CODE).is_in(codes)).then(CODE)
 
 
 def _fault_code(aspect: str) -> pl.Expr:
