@@ -25,7 +25,7 @@ UNLOCATED: Final = "unlocated"
 
 @dataclass(frozen=True)
 class Unlocated:
-    """Records that Stripe counts as refused but whose rows could not be found: reason -> how many, and -> advice."""
+    """Records that Stripe counts as refused but whose rows were not found: reason -> how many, and -> advice."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
     suggestions: Mapping[str, str] = field(default_factory=dict)

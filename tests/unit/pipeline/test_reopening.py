@@ -120,7 +120,7 @@ def counted(context: Context, found: int, **missing: int) -> str:
         [some_usage(found)],
         refused_as=DATA,
         event_id=EVENT,
-        unlocated=Unlocated(missing, "Name your sources."),
+        unlocated=Unlocated(missing, dict.fromkeys(missing, "Name your sources.")),
     )
 
 
