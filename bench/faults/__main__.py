@@ -5,30 +5,39 @@ import json
 import sys
 from pathlib import Path
 
+from bench.faults import pressure, report
 from bench.faults.broken import VARIANTS
 from bench.faults.run import Run, play
 from bench.faults.scenarios import SCENARIOS
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0 where every run is clean, or, with `--broken`, where none is; else 1."""
+    """Return 0 where every run is clean, or, with `--broken`, where every run has caught the variant; else 1."""
     options = _parser().parse_args(arguments)
-    runs: list[Run] = []
-    for name in options.scenarios or SCENARIOS:
-        run = play(
-            name,
-            options.seed,
-            records=options.records,
-            files=options.files,
-            broken=options.broken,
-            keep=options.keep,
-        )
-        runs.append(run)
-        print(f"{name}: {json.dumps(run.as_json())}" if not options.json else "", file=sys.stderr, flush=True)
+    if options.pressure:
+        return _press(options)
+    runs = [_play(name, options) for name in options.scenarios or SCENARIOS]
     if options.json:
         print(json.dumps({run.name: run.as_json() for run in runs}, indent=2))
     met = (run.verdict is not None and not run.clean if options.broken else run.clean for run in runs)
     return 0 if all(met) else 1
+
+
+def _play(name: str, options: argparse.Namespace) -> Run:
+    sizes = {"records": options.records, "files": options.files}
+    run = play(name, options.seed, **sizes, broken=options.broken, keep=options.keep)
+    print(f"{name}: {json.dumps(run.as_json())}", file=sys.stderr, flush=True)
+    if options.write:
+        report.note(run, options.seed)
+    return run
+
+
+def _press(options: argparse.Namespace) -> int:
+    figures = pressure.measure(options.pressure)
+    print(json.dumps(figures, indent=2))
+    if options.write:
+        report.keep("pressure", figures)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--records", type=int, help="usage records per scenario")
     add("--files", type=int, help="files that they come in")
     add("--broken", choices=sorted(VARIANTS), help="a variant of the product that must be caught")
+    add("--pressure", type=int, metavar="EVENTS", help="instead: drain a queue of so many events")
+    add("--write", action="store_true", help="keep the figures and write docs/FAULTS.md")
     add("--keep", type=Path, help="folder that is left for looking at")
     add("--json", action="store_true", help="figures for machines")
     return parser

@@ -1,9 +1,9 @@
 """Killing at each transition of the ledger: PostgreSQL itself holds the worker there, the product knows nothing.
 
 A trigger makes the writing transaction wait for an advisory lock of ours, inside the transaction or at its commit.
-The waiting is seen in `pg_locks`; then the workers are killed -9 and the lock is let go. Held inside, the transaction
-is rolled back: the crash came before the transition. Held at the commit, it is committed though nobody is there to
-learn it: the crash came after.
+The waiting is seen in `pg_locks`; then the workers are killed -9 and the lock is let go. Held inside, the
+transaction is rolled back: the crash came before the transition. Held at the commit, it is committed though nobody
+is there to learn it: the crash came after.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END $$
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """A transition: a write to one of the ledger's tables that fulfils a condition of SQL. `victim`: who writes it."""
+    """A transition: a write to a table of the ledger that fulfils a condition of SQL. `victim`: who writes it."""
 
     operation: str
     table: str

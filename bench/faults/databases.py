@@ -56,7 +56,7 @@ class Postgres:
 
     def break_for(self, seconds: float) -> None:
         """Quit as in a crash, with recovery from the log at the next start."""
-        os.kill(self._server.get_pid(), signal.SIGQUIT)
+        os.kill(self._server.get_postmaster_info().pid, signal.SIGQUIT)
         time.sleep(seconds)
         for _ in range(TRIES):
             try:

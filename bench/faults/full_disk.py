@@ -1,4 +1,4 @@
-"""An archive on a disk of its own that runs full: a tmpfs of one MiB, filled up by a file of somebody else's."""
+"""An archive on a disk of its own that runs full: a small tmpfs, filled up by a file of somebody else's."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,4 +24,4 @@ def full_archive(house: House) -> Iterator[Callable[[], None]]:
                 file.flush()
         except OSError:
             pass  # full
-    yield lambda: ballast.unlink()
+    yield ballast.unlink

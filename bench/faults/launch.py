@@ -34,7 +34,7 @@ def _shift_clock(seconds: float) -> None:
 
 
 def _run_web(bind: str) -> None:
-    from gunicorn.app.wsgiapp import run
+    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]
 
     sys.argv = ["gunicorn", "-c", "webhooks/gunicorn.conf.py", "-b", bind]
     run()

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from functools import partial
 from typing import Any, Final
 
 from bench.faults.stage import Stage
@@ -19,13 +20,11 @@ def play(stage: Stage) -> None:
     house.fail_next("hang", KILLER, times=1000, seconds=30)
     events = [*_unreadable(), killer := _snapshot({"status": "failed", "file": "file_killer"})]
     house.control("deliver", {"events": events})
-    deaths = 0
     with stage.feeding():
-        while deaths < 3:
-            stage.until(lambda: _claimed_again(stage, killer["id"], deaths), f"death {deaths + 1} over the killer")
+        for deaths in range(3):
+            stage.until(partial(_claimed_again, stage, killer["id"], deaths), f"death {deaths + 1} over the killer")
             time.sleep(0.5)
             stage.kill_workers()
-            deaths += 1
     stage.until(lambda: _state(stage, killer["id"]) == EventState.FAILED, "the killer to end as failed")
 
 

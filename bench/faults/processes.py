@@ -45,6 +45,11 @@ class Supervisor:
         with self._lock:
             return sorted(name for name in self._kept if name.startswith(prefix))
 
+    def pids(self, prefix: str) -> list[int]:
+        """Return the process ids of the kept processes that start with `prefix`."""
+        with self._lock:
+            return [kept.process.pid for name, kept in self._kept.items() if name.startswith(prefix)]
+
     def kill(self, name: str) -> None:
         """Kill -9 a process and its children; the supervisor starts it again."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bench.faults import poison, storm
@@ -26,7 +26,7 @@ class Scenario:
 
     what: str
     play: Callable[[Stage], None]
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     records: int = 600
     files: int = 12
     patience: float = 120.0
@@ -165,8 +165,8 @@ def cut_downloads(stage: Stage) -> None:
     stage.feed()
 
 
-def make_small_run(stage: Stage) -> None:
-    """The run of `make test`: kill -9 in a submission, lost answers, an empty Redis, everything twice and late."""
+def small_run(stage: Stage) -> None:
+    """Play the run of `make test`: kill -9 in a submission, lost answers, Redis emptied, all twice and late."""
     stage.house.fail_next("slow", EVENTS, method="POST", times=4, after=10, seconds=5)
     for number in range(6):
         stage.house.fail_next("cut_after", EVENTS, method="POST", after=15 + number * 4)
@@ -244,7 +244,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "small": Scenario(
         "the run of `make test`: kill -9, lost answers, Redis empty, duplicates, reordered",
-        make_small_run,
+        small_run,
         Plan(target=API, twin={"duplicates": 4, "reorder_seconds": 1.0}, settings={"LEASE_SECONDS": "5"}),
         records=120,
         files=6,
