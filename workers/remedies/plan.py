@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 
@@ -20,7 +20,6 @@ from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
 from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
 from workers.records.streaming import THREADS, in_order
-from workers.records.usage_file import TARGET_BYTES
 from workers.records.writer import WrittenFile
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
@@ -32,6 +31,10 @@ from workers.remedies.treatment import PLACE
 from workers.reports.failed_records import annotate
 
 
+PART_BYTES: Final = 8 << 20
+"""Size of a planned part, larger than the reader's: every part costs the remedies some 40 ms, however small it is."""
+
+
 @dataclass(frozen=True)
 class PlanOptions:
     """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's."""
@@ -40,7 +43,7 @@ class PlanOptions:
     new_identifiers: bool = False
     kind: Kind | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
-    part_bytes: int = TARGET_BYTES
+    part_bytes: int = PART_BYTES
     threads: int = THREADS
 
 

@@ -108,14 +108,16 @@ def _findings(facts: FileFacts, failure: FailureColumns | None, repeated: int) -
         column = failure.message or failure.code
         yield Finding("failed_records", f"read as a failed-records file (column {column!r}): every row was refused")
     if facts.records > MAX_FILE_RECORDS:
-        yield Finding("too_many_records", f"{facts.records:,} records; Stripe takes {MAX_FILE_RECORDS:,} in a file")
+        yield Finding(
+            "too_many_records", f"records: {facts.records:,}; Stripe takes {MAX_FILE_RECORDS:,} in a file"
+        )
     if facts.missing_identifiers:
-        yield Finding("missing_identifiers", f"{facts.missing_identifiers:,} records have no identifier")
+        yield Finding("missing_identifiers", f"records without an identifier: {facts.missing_identifiers:,}")
     if repeated:
-        yield Finding("repeated_identifiers", f"{repeated:,} records repeat an earlier record's identifier")
+        yield Finding("repeated_identifiers", f"records that repeat an earlier one's identifier: {repeated:,}")
     windows = facts.repeats.get(_WINDOW)
     if windows is not None and windows.height:
         yield Finding(
             "shared_windows",
-            f"{windows.height:,} records share customer and window of a meter that keeps only the last one",
+            f"records that share customer and window, of a meter that keeps the last one only: {windows.height:,}",
         )

@@ -4,11 +4,10 @@ Quantities are exact decimals. A record whose quantity has no certain reading co
 quantity.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
@@ -18,6 +17,8 @@ from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, ROW
 from workers.remedies.repair import Examined
 from workers.remedies.treatment import FAULTS
+
+Amount = TypeVar("Amount")
 
 ROWS_KEPT: Final = 1000
 """Row numbers that are kept of each fault; the count is exact beyond."""
@@ -32,7 +33,7 @@ class Found:
     records: int
     rows: tuple[int, ...]
 
-    def __add__(self, other: Self) -> "Found":
+    def __add__(self, other: "Found") -> "Found":
         return Found(self.records + other.records, (self.rows + other.rows)[:ROWS_KEPT])
 
 
@@ -66,21 +67,12 @@ class Tally:
         return counted + cls(records={valid: sound.len()}, quantity={valid: quantities.total(sound)})
 
     def __add__(self, other: "Tally") -> "Tally":
-        codes = [*self.by_code, *other.by_code]
         return Tally(
-            records=_sum(self.records, other.records),
-            quantity={
-                outcome: quantities.add(
-                    self.quantity.get(outcome, Decimal(0)), other.quantity.get(outcome, Decimal(0))
-                )
-                for outcome in (*self.quantity, *other.quantity)
-            },
-            by_code={code: _sum(self.by_code.get(code, {}), other.by_code.get(code, {})) for code in codes},
-            faults={
-                slug: self.faults.get(slug, _NONE) + other.faults.get(slug, _NONE)
-                for slug in (*self.faults, *other.faults)
-            },
-            remedies=_sum(self.remedies, other.remedies),
+            records=_merged(self.records, other.records, int.__add__, 0),
+            quantity=_merged(self.quantity, other.quantity, quantities.add, Decimal(0)),
+            by_code=_merged(self.by_code, other.by_code, lambda one, two: _merged(one, two, int.__add__, 0), {}),
+            faults=_merged(self.faults, other.faults, Found.__add__, Found(0, ())),
+            remedies=_merged(self.remedies, other.remedies, int.__add__, 0),
         )
 
     @property
@@ -116,11 +108,11 @@ class Tally:
         }
 
 
-_NONE: Final = Found(0, ())
-
-
-def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return dict(Counter(one) + Counter(other))
+def _merged(
+    one: Mapping[str, Amount], other: Mapping[str, Amount], add: Callable[[Amount, Amount], Amount], nothing: Amount
+) -> dict[str, Amount]:
+    """Add up what stands under the same key. The keys are sorted, so that no cut of a file shows in their order."""
+    return {key: add(one.get(key, nothing), other.get(key, nothing)) for key in sorted({*one, *other})}
 
 
 def _by_code(treated: pl.DataFrame) -> dict[str, dict[str, int]]:
