@@ -11,14 +11,15 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of the work, and the process's peak of resident memory in MiB."""
+    """Seconds of the work by the clock and of all processors, and the peak of resident memory in MiB."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
 def measured(module: str, arguments: Sequence[str]) -> Measured:
-    """Run `python -m module arguments…`, which prints `{"seconds": …}`; raises RuntimeError where it fails."""
+    """Run `python -m module arguments…`, which prints both seconds as JSON; raises RuntimeError where it fails."""
     with subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         answer = process.stdout.read()
@@ -26,9 +27,13 @@ def measured(module: str, arguments: Sequence[str]) -> Measured:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{module} {' '.join(arguments)} ended with {process.returncode}")
-    return Measured(json.loads(answer)["seconds"], usage.ru_maxrss / 1024)
+    return Measured(**json.loads(answer), peak_mib=usage.ru_maxrss / 1024)
 
 
 def middle(runs: Sequence[Measured]) -> Measured:
     """Return the medians of the runs."""
-    return Measured(median(run.seconds for run in runs), median(run.peak_mib for run in runs))
+    return Measured(
+        seconds=median(run.seconds for run in runs),
+        cpu_seconds=median(run.cpu_seconds for run in runs),
+        peak_mib=median(run.peak_mib for run in runs),
+    )

@@ -2,7 +2,8 @@
 
 Goals: CSV and JSON Lines at most 3 times polars' time, a JSON array at most twice the JSON Lines figure, at most
 768 MiB at 10 M records and 1.5 times the peak of 1 M, at least 500 000 records a second (50 times the 10 000 events
-a second of Stripe docs, "Record usage in bulk").
+a second of Stripe docs, "Record usage in bulk"). The goals are by the clock on an idle machine; the ratio of
+processor time beside it holds on a busy one, too.
 """
 
 import os
@@ -37,7 +38,7 @@ def _run_size(size: int, rounds: int, *, quiet: bool) -> dict[str, Any]:
         figures["json"]["engine"]["seconds"] / figures["jsonl"]["engine"]["seconds"], 2
     )
     if not quiet:
-        Console().print(_table(size, figures))
+        Console(width=100).print(_table(size, figures))
     return figures
 
 
@@ -55,20 +56,28 @@ def _figures(folder: str, size: int, shape: str, rounds: int) -> dict[str, dict[
 def _figure(run: Measured, baseline: Measured | None, size: int) -> dict[str, float]:
     figure = {
         "seconds": round(run.seconds, 2),
+        "cpu_seconds": round(run.cpu_seconds, 2),
         "records_per_second_per_core": round(size / run.seconds / (os.cpu_count() or 1)),
         "peak_mib": round(run.peak_mib),
     }
-    return figure | ({"times_polars": round(run.seconds / baseline.seconds, 2)} if baseline else {})
+    if baseline is None:
+        return figure
+    return figure | {
+        "times_polars": round(run.seconds / baseline.seconds, 2),
+        "cpu_times_polars": round(run.cpu_seconds / baseline.cpu_seconds, 2),
+    }
 
 
 def _table(size: int, figures: dict[str, dict[str, dict[str, float]]]) -> Table:
     table = Table(title=f"{size:,} records, {os.cpu_count()} cores")
-    for heading in ("file", "task", "seconds", "ratio", "records/s/core", "peak MiB"):
+    for heading in ("file", "task", "seconds", "ratio", "CPU s", "CPU ratio", "records/s/core", "peak MiB"):
         table.add_column(heading, justify="left" if heading in ("file", "task") else "right")
     for shape, tasks in figures.items():
         for task, figure in tasks.items():
             ratio = f"{figure['times_polars']:.2f} x polars" if "times_polars" in figure else ""
             ratio = f"{figure['times_jsonl']:.2f} x jsonl" if "times_jsonl" in figure else ratio
             speed = f"{figure['records_per_second_per_core']:,.0f}"
-            table.add_row(shape, task, f"{figure['seconds']:.2f}", ratio, speed, f"{figure['peak_mib']:.0f}")
+            cpu_ratio = f"{figure['cpu_times_polars']:.2f}" if "cpu_times_polars" in figure else ""
+            seconds, cpu = f"{figure['seconds']:.2f}", f"{figure['cpu_seconds']:.2f}"
+            table.add_row(shape, task, seconds, ratio, cpu, cpu_ratio, speed, f"{figure['peak_mib']:.0f}")
     return table

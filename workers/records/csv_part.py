@@ -48,9 +48,10 @@ class CsvReader:
             )
         except PolarsError:
             return None
-        if b'"' in data and b'""' in data:  # a quoted empty field is as absent as a bare one
-            frame = frame.with_columns(pl.all().replace("", None))
-        return frame
+        if b'"' not in data:
+            return frame
+        quoted_empty = [name for name, found in zip(columns, _has_empty(frame), strict=True) if found]
+        return frame.with_columns(pl.when(pl.col(name) != "").then(name) for name in quoted_empty)
 
     def _careful(self, data: bytes, first_row: int, columns: list[str]) -> pl.DataFrame:
         """Read regular lines by polars and the odd ones by Python's csv, each with its exact row number."""
@@ -95,6 +96,11 @@ class CsvReader:
             pl.Series(UNREADABLE, [record.reason for record in records], dtype=pl.String),
             pl.Series(RAW, raw, dtype=pl.String),
         )
+
+
+def _has_empty(frame: pl.DataFrame) -> tuple[bool, ...]:
+    """Tell for each column whether it has a quoted empty field: it is as absent as a bare one."""
+    return frame.select((pl.all() == "").any()).row(0) if frame.width else ()
 
 
 def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple[pl.Series, pl.Series]:
