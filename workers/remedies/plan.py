@@ -30,9 +30,8 @@ from workers.remedies.tally import Tally
 from workers.remedies.treatment import PLACE
 from workers.reports.failed_records import annotate
 
-
 PART_BYTES: Final = 8 << 20
-"""Size of a planned part, larger than the reader's: every part costs the remedies some 40 ms, however small it is."""
+"""Size of a planned part, larger than the reader's: each costs the remedies some 40 ms, however small it is."""
 
 
 @dataclass(frozen=True)
