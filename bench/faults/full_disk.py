@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from bench.faults.house import House
@@ -17,11 +17,7 @@ def full_archive(house: House) -> Iterator[Callable[[], None]]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(house.archive)], check=True)
     house.mounted.append(house.archive)
     ballast = house.archive / BALLAST
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-                file.flush()
-        except OSError:
-            pass  # full
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
     yield ballast.unlink

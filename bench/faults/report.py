@@ -21,13 +21,13 @@ HEAD: Final = """\
 
 Written by `python -m bench.faults --write`; do not edit. Each row is one run: the service as real processes (Redis,
 SQLite or PostgreSQL, gunicorn, two workers, clock) on the twin of Stripe, restarted by a supervisor when they end,
-while the faults of the row happen. The sender's usage has faults of eight kinds, three of which no machine can
+while the faults of the row happen. The sender's usage has eight kinds of faults, three of which no machine can
 repair. Afterwards the books are compared record by record: what the sender meant (customer, meter, time, quantity),
 what the twin bills, and what the ledger holds for a person or a later time.
 
 - **lost**: meant, not billed, and not in the ledger either. **twice**: billed more than once. **wrong**: billed,
-  but not as it was meant, or a bill that is not the sum of its records. **stuck**: events or cases that will neither
-  move by themselves nor were meant to end. Goal: 0 in all four, and `metermend prove` holds.
+  but not as it was meant, or a bill that is not the sum of its records. **stuck**: events or cases that neither move
+  by themselves nor were meant to end. Goal: 0 in all four, and `metermend prove` holds.
 - **kept**: in the ledger, quarantined with a reason: the hopeless ones, and what nobody could prove harmless.
 - **drain**: seconds from the last fault until nothing moved any more.
 """

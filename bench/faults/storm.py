@@ -16,7 +16,7 @@ def play(stage: Stage) -> None:
     with stage.feeding(every=SPREAD_SECONDS):
         while stage.sender.files < stage.files:
             _strike(stage)
-    for _ in range(20):
+    for _ in range(max(20, stage.files // 2)):
         _strike(stage)
     stage.house.control("settings", {"duplicates": 1, "reorder_seconds": 0.0, "double_event_chance": 0.0})
 
