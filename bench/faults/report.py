@@ -26,8 +26,8 @@ repair. Afterwards the books are compared record by record: what the sender mean
 what the twin bills, and what the ledger holds for a person or a later time.
 
 - **lost**: meant, not billed, and not in the ledger either. **twice**: billed more than once. **wrong**: billed,
-  but not as it was meant, or a bill that is not the sum of its records. **stuck**: events or cases that neither move
-  by themselves nor were meant to end. Goal: 0 in all four, and `metermend prove` holds.
+  but not as it was meant, or a bill that is not the sum of its records. **stuck**: events or cases that neither
+  move by themselves nor were meant to end. Goal: 0 in all four, and `metermend prove` holds.
 - **kept**: in the ledger, quarantined with a reason: the hopeless ones, and what nobody could prove harmless.
 - **drain**: seconds from the last fault until nothing moved any more.
 """

@@ -1,4 +1,4 @@
-"""The fault harness in small, and whether it sees anything. Seeded, on real processes; docs/FAULTS.md has the rest."""
+"""The fault harness in small, and whether it sees anything; docs/FAULTS.md has the rest."""
 
 import json
 import subprocess
