@@ -127,7 +127,7 @@ def _columns() -> list[pl.Expr]:
     return [
         pl.format("rec-{}-{}", row, _scatter(row, 630_360_016, 1_000_000_000)).alias(IDENTIFIER),
         pl.when(among(0, 4)).then(pl.format("{}000", seconds))
-        .when(among(5, 9)).then(seconds + 2_100_000)
+        .when(among(5, 9)).then(int(NOW.timestamp()) + 600 + _scatter(row, 69_621, 80_000))
         .when(among(10, 14)).then(seconds - 86_400 * 40)
         .when(among(15, 19)).then(pl.from_epoch(seconds).dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
         .otherwise(seconds).alias(TIMESTAMP),
