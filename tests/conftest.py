@@ -1,6 +1,5 @@
 """What every test may ask for: a clock to turn, a ledger on each database, a Redis."""
 
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -74,12 +73,10 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: PostgresServer) -> str:
-    """The name of a migrated, empty database to copy."""
-    _migrate(postgres_server.create("migrated"))
-    return "migrated"
-
-
-_numbers = itertools.count()
+    """A migrated database on PostgreSQL, for all tests in turn."""
+    url = postgres_server.create("ledger")
+    _migrate(url)
+    return url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -88,9 +85,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "ledger.db")
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    template = request.getfixturevalue("migrated_postgres")
+    url: str = request.getfixturevalue("migrated_postgres")
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    return server.create(f"ledger_{next(_numbers)}", template)
+    server.empty(url)
+    return url
 
 
 @pytest.fixture

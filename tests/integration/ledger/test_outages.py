@@ -11,7 +11,7 @@ import pytest
 from tests.integration.ledger.test_events import a_receipt
 from tests.servers import PostgresServer
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
-from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger import Ledger, connect, schema
 from workers.kernel.ledger import database as database_module
 
 
@@ -44,6 +44,22 @@ def test_a_locked_sqlite_is_unavailable_for_writing_readable_and_recovers(
     assert file_ledger.events.record(a_receipt("evt_1"))
 
 
+def test_a_thread_waits_its_turn_to_write_but_not_for_ever(file_ledger: Ledger) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with file_ledger.database.write():
+            started = time.monotonic()
+            with pytest.raises(LedgerUnavailable, match="locked"):
+                pool.submit(file_ledger.events.record, a_receipt("evt_1")).result()
+            assert time.monotonic() - started < 3
+        assert pool.submit(file_ledger.events.record, a_receipt("evt_1")).result()
+
+
+def test_a_failed_write_gives_its_turn_back(file_ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError), file_ledger.database.write():
+        raise RuntimeError
+    assert file_ledger.events.record(a_receipt("evt_1"))
+
+
 def test_what_was_committed_outlives_the_process(file_ledger: Ledger, tmp_path: Path) -> None:
     file_ledger.events.record(a_receipt("evt_1"))
     with sqlite3.connect(tmp_path / "ledger.db") as other:
@@ -71,10 +87,9 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(file_ledger: Ledger) -> No
 
 
 @pytest.mark.postgres
-def test_a_restarted_postgres_is_unavailable_and_then_serves_again(
-    postgres_server: PostgresServer, migrated_postgres: str
-) -> None:
-    ledger = connect(postgres_server.create("restarted", migrated_postgres))
+def test_a_restarted_postgres_is_unavailable_and_then_serves_again(postgres_server: PostgresServer) -> None:
+    ledger = connect(postgres_server.create("restarted"))
+    schema.upgrade(ledger.database)
     assert ledger.events.record(a_receipt("evt_before"))
     postgres_server.stop()
     try:

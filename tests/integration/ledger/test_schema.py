@@ -78,10 +78,13 @@ def test_an_unmigrated_ledger_says_that_it_is_unavailable(empty_url: str) -> Non
     ledger.close()
 
 
-def test_a_ledger_of_a_later_release_is_not_taken_for_current(ledger: Ledger) -> None:
-    with ledger.database.write() as connection:
+def test_a_ledger_of_a_later_release_is_not_taken_for_current(empty_url: str) -> None:
+    database = Database(empty_url)
+    schema.upgrade(database)
+    with database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    assert not schema.is_current(ledger.database)
+    assert not schema.is_current(database)
+    database.close()
 
 
 def test_what_the_first_release_wrote_is_read_by_this_one(empty_url: str, clock: FrozenClock) -> None:

@@ -1,5 +1,6 @@
 """One database connection pool, SQLite or PostgreSQL, with its failures in our own words."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self._reader = self.engine.execution_options(reads_only=True)
+        self._write_turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -31,7 +33,7 @@ class Database:
 
         Raises LedgerUnavailable when the database is away, locked or full.
         """
-        with _translated(), self.engine.begin() as connection:
+        with self._turn(), _translated(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -39,6 +41,22 @@ class Database:
         """Open a consistent read that takes no write lock. Raises LedgerUnavailable."""
         with _translated(), self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let this process's threads write to SQLite one after another.
+
+        Left to SQLite they would poll for its write lock, and on a busy machine some would poll in vain.
+        """
+        if self._write_turn is None:
+            yield
+            return
+        if not self._write_turn.acquire(timeout=BUSY_SECONDS):
+            raise LedgerUnavailable("the ledger does not answer: database is locked")
+        try:
+            yield
+        finally:
+            self._write_turn.release()
 
     def close(self) -> None:
         """Close every pooled connection."""
