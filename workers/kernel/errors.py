@@ -12,6 +12,7 @@ MetermendError
 ├── LedgerUnavailable        the ledger cannot commit: the web answers 503, a job is tried again
 ├── Conflict                 a compare-and-set lost: another worker holds or has moved the row
 ├── Transient                the far side may answer later: tried again with backoff, bounded
+│   └── Paced                our own pace: it is not our turn yet, which is no failure
 └── Permanent                trying again cannot help: ends in a ledger state and an alert
     └── Corrupt              stored data does not match its digest or its hash chain
 """
@@ -79,6 +80,10 @@ class Transient(MetermendError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class Paced(Transient):
+    """It is not our turn yet: a pace that the far side asks for is being kept. Waiting for it is no failure."""
 
 
 class Permanent(MetermendError):

@@ -5,11 +5,13 @@
 - A worker that died over it or its case three times: likewise, so that it cannot take the others down with it.
 """
 
+import random
 from datetime import timedelta
 from typing import Final
 
 from workers.alerts import NextStep
-from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
+from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
+from workers.kernel.ledger.cases import CaseState
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.logs import get_logger
 from workers.pipeline.advance import MAX_DEATHS, advance
@@ -64,6 +66,8 @@ def carry_on(context: Context, case_id: str) -> float | None:
         case = advance(context, case_id)
     except Conflict:
         return None
+    except Paced as error:
+        return _queue_up(context, case_id, error)
     except Transient as error:
         return _stumble(context, case_id, error)
     except (Permanent, InputUnusable) as error:
@@ -100,6 +104,18 @@ def _fail(context: Context, event: StoredEvent, reason: str) -> None:
     context.ledger.events.finish(event.id, context.owner, EventState.FAILED, reason)
     step = NextStep("Mend the cause, then take the event up again.", f"metermend retry {event.id}")
     trouble(context, event.id, f"{event.type} could not be worked on", reason, step)
+
+
+def _queue_up(context: Context, case_id: str, error: Paced) -> float:
+    """Let a case wait for its turn, spread over the turns of those that wait with it."""
+    waiting = context.ledger.queries.case_counts().get(CaseState.AWAITING, 0)
+    wait = (error.retry_after or 0.0) * (1 + random.uniform(0, max(1, waiting)))
+    with (
+        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
+        held.transaction() as transaction,
+    ):
+        transaction.wake(context.clock() + timedelta(seconds=wait))
+    return wait
 
 
 def _stumble(context: Context, case_id: str, error: Exception) -> float | None:

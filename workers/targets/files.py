@@ -17,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.errors import Corrupt, InputUnusable, Permanent, Transient
+from workers.kernel.errors import Corrupt, InputUnusable, Paced, Permanent, Transient
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import disk_error
 from workers.kernel.submission_files import PREFIX, file_name, submission_of
@@ -91,7 +91,7 @@ class FileTarget:
             return
         wait = (newest - self._clock()).total_seconds() + self._pace_seconds
         if wait > 0:
-            raise Transient(
+            raise Paced(
                 f"{self._store.url} takes a file per {self._pace_seconds:g} s",
                 retry_after=min(wait, self._pace_seconds),
             )
