@@ -9,7 +9,6 @@ import polars as pl
 from workers.kernel.codes import Code
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
-from workers.remedies.nearest import nearest_ids
 from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
 from workers.remedies.rules import ALIAS, TARGET
 
@@ -32,13 +31,9 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     """Name the trimmed id, several metadata hits, or the nearest known id."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
-    known = context.catalog.known_customers
-    near = (
-        nearest_ids(rows[CUSTOMER_ID], known[CUSTOMER_ID])
-        if known is not None
-        else pl.Series([None], dtype=pl.String)
-    )
-    trimmed = pl.when((core != given) & pl.lit(known is None)).then(core)
+    ids = context.ids
+    near = ids.nearest(rows[CUSTOMER_ID]) if ids else pl.Series([None], dtype=pl.String)
+    trimmed = pl.when((core != given) & pl.lit(ids is None)).then(core)
     several = translate(rows, given, _several_hits(context.catalog))
     return sentence(
         rows,

@@ -4,13 +4,15 @@ Names are compared in Python (rapidfuzz), each distinct wrong one once. Known cu
 is only compared with those that share its head or its tail: any single slip leaves one of the two intact.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import polars as pl
 from rapidfuzz import fuzz, process
 
 _SPREAD: Final = {"text": pl.String, "found": pl.String}
+_Part = Callable[[pl.Expr], pl.Expr]
+
 _LIKE_ENOUGH: Final = 80
 _LONGEST: Final = 200
 _HEAD: Final = 9
@@ -26,23 +28,39 @@ def nearest_names(wrong: pl.Series, known: Iterable[str]) -> pl.Series:
     return _spread(wrong, {text: _nearest(text, names) for text in distinct})
 
 
-def nearest_ids(wrong: pl.Series, known: pl.Series) -> pl.Series:
-    """Return the nearest of many known ids for each wrong one, or null."""
-    distinct = wrong.drop_nulls().unique().alias("wrong").to_frame()
-    ids = known.alias("known").to_frame()
-    pairs = pl.concat(_sharing(distinct, ids, part) for part in ("head", "tail")).unique()
-    nearby = pairs.group_by("wrong").agg(pl.col("known").sort())
-    return _spread(wrong, {text: _nearest(text, names) for text, names in nearby.iter_rows()})
+class IdIndex:
+    """Many known ids by their heads and their tails; built once, since that takes a look at each of them."""
+
+    def __init__(self, known: pl.Series) -> None:
+        ids = known.alias("known").to_frame()
+        self._by_part = {part: _telling(ids, part) for part in (_head, _tail)}
+
+    def nearest(self, wrong: pl.Series) -> pl.Series:
+        """Return the nearest known id for each wrong one, or null."""
+        distinct = wrong.drop_nulls().unique().alias("wrong").to_frame()
+        pairs = pl.concat(_sharing(distinct, ids, part) for part, ids in self._by_part.items()).unique()
+        nearby = pairs.group_by("wrong").agg(pl.col("known").sort())
+        return _spread(wrong, {text: _nearest(text, names) for text, names in nearby.iter_rows()})
 
 
-def _sharing(wrong: pl.DataFrame, known: pl.DataFrame, part: str) -> pl.DataFrame:
-    """Return the pairs (wrong, known) that share the part, unless it is too common among the known."""
-    of_wrong, of_known = (
-        pl.col(name).str.to_lowercase().str.head(_HEAD) if part == "head" else
-        pl.col(name).str.to_lowercase().str.tail(_TAIL) for name in ("wrong", "known")
-    )  # fmt: skip
-    telling = known.with_columns(of_known.alias("part")).filter(pl.len().over("part") <= _TOO_COMMON)
-    return wrong.with_columns(of_wrong.alias("part")).join(telling, on="part").select("wrong", "known")
+def _head(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().str.head(_HEAD)
+
+
+def _tail(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().str.tail(_TAIL)
+
+
+def _telling(known: pl.DataFrame, part: _Part) -> pl.DataFrame:
+    """Return the known ids by a part that not too many of them share, sorted by it."""
+    by_part = known.with_columns(part(pl.col("known")).alias("part"))
+    return by_part.filter(pl.len().over("part") <= _TOO_COMMON).sort("part")
+
+
+def _sharing(wrong: pl.DataFrame, known: pl.DataFrame, part: _Part) -> pl.DataFrame:
+    """Return the pairs (wrong, known) that share the part."""
+    asked = wrong.with_columns(part(pl.col("wrong")).alias("part"))
+    return asked.join(known, on="part").select("wrong", "known")
 
 
 def _nearest(text: str, known: list[str]) -> str | None:

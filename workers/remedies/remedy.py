@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import polars as pl
 
-from workers.records.catalog import Catalog, only_asked
+from workers.records.catalog import CUSTOMER_ID, Catalog, only_asked
 from workers.records.diagnosis import Standard
 from workers.records.timestamps import Window
+from workers.remedies.nearest import IdIndex
 from workers.remedies.rules import ALIAS, TARGET, Rules
 
 HOW: Final = "@how"
@@ -26,6 +28,12 @@ class Context:
     def catalog(self) -> Catalog:
         """The account's meters and customers."""
         return self.standard.catalog
+
+    @cached_property
+    def ids(self) -> IdIndex | None:
+        """The known customers, to find the nearest to a wrong one; null when unknown."""
+        known = self.catalog.known_customers
+        return None if known is None else IdIndex(known[CUSTOMER_ID])
 
     @property
     def window(self) -> Window:

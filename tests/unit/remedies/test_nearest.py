@@ -7,7 +7,7 @@ import time
 import polars as pl
 import pytest
 
-from workers.remedies.nearest import nearest_ids, nearest_names
+from workers.remedies.nearest import IdIndex, nearest_names
 
 
 def ids(count: int) -> list[str]:
@@ -28,7 +28,7 @@ def test_a_single_slip_in_an_id_is_found(slip: object) -> None:
     known = ids(2000)
     assert callable(slip)
     wrong = pl.Series([slip(known[1234]), "cus_nothing_like_it", None])
-    assert nearest_ids(wrong, pl.Series(known)).to_list() == [known[1234], None, None]
+    assert IdIndex(pl.Series(known)).nearest(wrong).to_list() == [known[1234], None, None]
 
 
 def test_ten_thousand_wrong_ids_among_a_hundred_thousand_take_seconds_not_minutes() -> None:
@@ -36,7 +36,7 @@ def test_ten_thousand_wrong_ids_among_a_hundred_thousand_take_seconds_not_minute
     known = ids(100_000)
     wrong = pl.Series([text[:-1] + "#" for text in known[:10_000]])
     start = time.perf_counter()
-    found = nearest_ids(wrong, pl.Series(known))
+    found = IdIndex(pl.Series(known)).nearest(wrong)
     assert found.null_count() == 0
     assert time.perf_counter() - start < 20
 
