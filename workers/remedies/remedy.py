@@ -65,7 +65,8 @@ def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Seri
     Each offer is (how, text or null per record).
     """
     texts = [pl.lit(text) if isinstance(text, pl.Series) else text for _, text in offers]
-    named = rows.with_columns(text.alias(f"@offer{place}") for place, text in enumerate(texts))
+    lazy = rows.lazy()  # an eager frame would evaluate what the offers share once for each
+    named = lazy.with_columns(text.alias(f"@offer{place}") for place, text in enumerate(texts)).collect()
     offered = [pl.col(f"@offer{place}") for place in range(len(texts))]
     how = pl.coalesce(
         pl.when(text.is_not_null()).then(pl.lit(name))
@@ -89,7 +90,7 @@ def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Ser
 
 def sentence(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
     """Evaluate an expression that gives a sentence or null for each record."""
-    return rows.select(expression.cast(pl.String).alias("sentence")).to_series()
+    return rows.lazy().select(expression.cast(pl.String).alias("sentence")).collect().to_series()
 
 
 def constant(rows: pl.DataFrame, text: str) -> pl.Series:
