@@ -31,8 +31,6 @@ NEVER_IN_TEXT: Final = "\x1f"
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
-csv.field_size_limit(MAX_RECORD_BYTES)
-
 
 @dataclass(frozen=True)
 class OddRecord:
@@ -154,6 +152,8 @@ class CsvGrammar:
 def _reason(error: str, text: bytes) -> Unreadable:
     if "unexpected end of data" in error:
         return Unreadable.UNCLOSED_QUOTE
+    if "field larger than field limit" in error:
+        return Unreadable.TOO_LONG
     return Unreadable.STRAY_CARRIAGE_RETURN if b"\r" in text and b'"' not in text else Unreadable.STRAY_QUOTE
 
 

@@ -79,6 +79,7 @@ class _Walker:
     def __init__(self, text: str) -> None:
         self.text = text
         self.end = 0
+        self.payloads = 0
 
     def object(self, start: int, *, prefix: bool) -> Iterator[Member]:
         at = _skip(self.text, start + 1)
@@ -102,6 +103,9 @@ class _Walker:
 
     def _value(self, key: str, at: int, *, prefix: bool) -> Iterator[Member]:
         opening = self.text[at : at + 1]
+        self.payloads += key == PAYLOAD and not prefix
+        if self.payloads > 1:
+            raise NotARecord(Unreadable.DUPLICATE_KEY)
         if key == PAYLOAD and opening == "{" and not prefix:
             yield from self.object(at, prefix=True)
             return

@@ -25,6 +25,7 @@ class Unreadable(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     DUPLICATE_KEY = "duplicate_key"
     CUT_LINE = "cut_line"
+    TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class UsageFile:
         self._close = weakref.finalize(self, os.close, self._fd)
         self._start, self._end = start, os.fstat(self._fd).st_size
         self._reader = reader
-        self._kept: Spool | None = None
+        self._kept = None if layout.format is Format.CSV else Spool()
 
     def __enter__(self) -> Self:
         return self
@@ -79,8 +79,7 @@ class UsageFile:
     def read_and_keep(self, part: Part) -> pl.DataFrame:
         """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""
         frame = self.read(part)
-        if self.layout.format is not Format.CSV:
-            self._kept = self._kept or Spool()
+        if self._kept is not None:
             self._kept.put(part.offset, frame)
         return frame
 

@@ -30,7 +30,7 @@ def table(rows: list[list[str]], **dialect: object) -> bytes:
     return text.getvalue().encode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(st.lists(TEXT, min_size=5, max_size=5), min_size=1, max_size=8),
     delimiter=st.sampled_from(",;\t|"),
@@ -50,7 +50,7 @@ def test_reads_what_pythons_csv_wrote(
     assert cells(read_all(data, target=target, options=ReadOptions(delimiter=delimiter))) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lines=st.lists(st.text('",ab1\r \n', max_size=14), max_size=12), target=PARTS)
 @example(['a,b,c,d,"x', 'y",b,c,d,e', "1,2,3,4,5"], 1)
 @example(["", " ", ",,,,", '"",,,,'], 1)
@@ -64,7 +64,7 @@ def test_loses_no_character_of_a_broken_file_whatever_the_part_size(lines: list[
     assert read_all(f"{HEADER}\n{body}".encode(), target=target).equals(whole)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.booleans(), PARTS)
 def test_any_bytes_give_rows_or_one_clear_error(data: bytes, with_header: bool, target: int) -> None:
     data = HEADER.encode() + b"\n" + data if with_header else data
@@ -137,6 +137,25 @@ def test_blank_lines_are_no_records_and_do_not_shift_row_numbers() -> None:
     frame = read_all(f"\n{HEADER}\r\n\r\na,1,c,d,e\r\n\r\n\r\nb,1,c,d\r\n".encode())
     assert frame.select(IDENTIFIER, ROW, SOURCE).rows()[0] == ("a", 1, "usage.csv")
     assert unreadable(frame) == [(2, "wrong_column_count", "b,1,c,d")]
+
+
+@pytest.mark.parametrize("data", [HEADER.encode(), f"{HEADER}\n".encode(), f"{HEADER}\r\n\r\n".encode()])
+def test_a_header_alone_is_a_file_without_records(data: bytes) -> None:
+    assert read_all(data).height == 0
+
+
+def test_a_file_without_line_ends_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting, "BLOCK", 100)
+    monkeypatch.setattr(cutting, "MAX_LINE_BYTES", 1000)
+    with pytest.raises(FileUnusable, match="a line of it, at byte 73, is longer than 1,000 bytes"):
+        read_all(f"{HEADER}\n{'x' * 5000}".encode())
+    assert read_all(f"{HEADER}\n{'x' * 300},1,c,d,e\n".encode()).height == 1
+
+
+def test_a_field_beyond_any_usage_field_is_a_row_for_a_person() -> None:
+    frame = read_all(f'{HEADER}\na,1,"x\n{"y" * 200_000}",d,e\nb,1,c,d,e\n'.encode())
+    assert [(row, reason) for row, reason, _ in unreadable(frame)] == [(1, "too_long")]
+    assert frame.height == 2
 
 
 def test_a_table_of_many_columns_is_read_without_the_grammar() -> None:

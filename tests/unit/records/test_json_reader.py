@@ -165,12 +165,17 @@ def loop(line: str) -> dict[str, str | None]:
 
 def test_two_values_for_one_key_are_never_chosen_between() -> None:
     lines = [
+        '{"payload":{"value":3}}',
         '{"payload_value":1,"payload":{"value":2}}',
         '{"payload":{"value":1,"value":2}}',
-        '{"payload":{"value":3}}',
+        '{"payload":{"value":1},"payload":{"tokens":2}}',
+        '{"payload":{"value":1},"payload":null}',
+        '{"identifier":"a","identifier":"b"}',
     ]
     frame = read_all("\n".join(lines).encode(), "u.jsonl")
-    assert [(row, reason) for row, reason, _ in unreadable(frame)] == [(1, "duplicate_key"), (2, "duplicate_key")]
+    assert [(row, reason) for row, reason, _ in unreadable(frame)] == [
+        (row, "duplicate_key") for row in range(2, 7)
+    ]
 
 
 def test_blank_lines_and_a_cut_last_line_keep_their_neighbours_and_row_numbers() -> None:
@@ -188,6 +193,11 @@ def test_a_cut_array_keeps_the_elements_before_the_cut() -> None:
     frame = read_all(b'[{"identifier":"a"},\n {"identifier":"b"},\n {"identifier":"c","payl', "u.json")
     assert frame[IDENTIFIER].to_list() == ["a", "b", None]
     assert unreadable(frame) == [(3, "cut_line", '{"identifier":"c","payl')]
+
+
+@pytest.mark.parametrize("data", [b"[]", b" [ ]\n"])
+def test_an_empty_array_is_a_file_without_records(data: bytes) -> None:
+    assert read_all(data, "u.json").height == 0
 
 
 def test_a_broken_element_does_not_take_its_neighbours_along() -> None:
