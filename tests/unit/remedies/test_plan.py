@@ -294,3 +294,12 @@ def test_rules_reach_every_part(tmp_path: Path) -> None:
 
 def _stop(done: int, of: int) -> None:
     raise RuntimeError(f"stopped at {done} of {of}")
+
+
+def test_a_record_that_is_clean_in_an_unusual_way_is_sent_too(tmp_path: Path) -> None:
+    """The fast pass does not vouch for it, the diagnosis does: between the two it must not be lost."""
+    usage = write_usage(tmp_path / "usage.csv", ["valid", "valid"])
+    usage.write_text(usage.read_text().replace("cus_known,5", "cus_known,-0.00000000000000012", 1))
+    summary = plan(usage, tmp_path / "out")
+    assert [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")] == ["id-1", "id-2"]
+    assert summary.tally.records["valid"] == 2
