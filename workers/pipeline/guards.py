@@ -4,7 +4,6 @@ A record is closed to resubmission when Stripe has refused its last allowed revi
 resubmitted the same usage: after Stripe has forgotten the identifier (24 hours) that would be billed twice.
 """
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +12,13 @@ import polars as pl
 from workers.kernel.clock import from_epoch
 from workers.kernel.codes import Outcome
 from workers.kernel.ledger.cases import Case
-from workers.kernel.ledger.movements import RecordSetRef
-from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION, scan
+from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION
+from workers.pipeline.carried import CASE, carried, recent_submissions
 from workers.pipeline.context import Context
 from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
 from workers.records.schema import (
     EVENT_NAME,
     FAULT,
-    MAX_AGE,
     MESSAGE,
     OUTCOME,
     REASON,
@@ -35,14 +33,12 @@ WOULD_OVERWRITE: Final = "would_overwrite"
 MAX_WINDOWS: Final = 500
 """Windows of pre-aggregated meters that are asked for in one plan; further ones are put before a person."""
 
-_CASE: Final = "@case"
-
 
 def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split pending records into those that are closed, as quarantined, and those that the engine may decide."""
     marked = frame.join(_resubmitted(context, case, frame), on=ORIGIN, how="left", maintain_order="left")
     exhausted = pl.col(REVISION) >= context.settings.max_attempts
-    reason = pl.when(exhausted).then(pl.lit(REFUSED_AGAIN)).when(pl.col(_CASE).is_not_null()).then(
+    reason = pl.when(exhausted).then(pl.lit(REFUSED_AGAIN)).when(pl.col(CASE).is_not_null()).then(
         pl.lit(ALREADY_RESUBMITTED)
     )  # fmt: skip
     advice = (
@@ -50,10 +46,10 @@ def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.
         .then(
             pl.format("Stripe refused revision {} too: {}", REVISION, pl.col(MESSAGE).fill_null("no reason given"))
         )
-        .when(pl.col(_CASE).is_not_null())
-        .then(pl.format("{} has resubmitted the same identifier: compare before sending it again.", _CASE))
+        .when(pl.col(CASE).is_not_null())
+        .then(pl.format("{} has resubmitted the same identifier: compare before sending it again.", CASE))
     )
-    judged = marked.with_columns(reason.alias(REASON), advice.alias(SUGGESTION)).drop(_CASE)
+    judged = marked.with_columns(reason.alias(REASON), advice.alias(SUGGESTION)).drop(CASE)
     closed = judged.filter(pl.col(REASON).is_not_null()).with_columns(
         pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.col(COUNTED_AS).alias(FAULT)
     )
@@ -62,20 +58,8 @@ def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.
 
 def _resubmitted(context: Context, case: Case, frame: pl.DataFrame) -> pl.DataFrame:
     """Return (origin, case) of those records that another case has submitted while they could still be billed."""
-    since = context.clock() - MAX_AGE - timedelta(days=1)
-    others = [s for s in context.ledger.submissions.since(since) if s.case_id != case.id]
-    found = pl.DataFrame(schema={ORIGIN: pl.String, _CASE: pl.String})
-    if not others:
-        return found
-    origins = frame.select(pl.col(ORIGIN).drop_nulls().unique()).lazy()
-    hits = [
-        scan(context, RecordSetRef(other.record_set, other.record_set_sha256))
-        .select(ORIGIN)
-        .join(origins, on=ORIGIN, how="semi")
-        .with_columns(pl.lit(other.case_id).alias(_CASE))
-        for other in others
-    ]
-    return pl.concat([found, *pl.collect_all(hits)]).unique(ORIGIN, keep="first", maintain_order=True)
+    others = [s for s in recent_submissions(context, case.failure.account) if s.case_id != case.id]
+    return carried(context, others, ORIGIN, frame[ORIGIN]).select(ORIGIN, CASE).unique(ORIGIN, keep="first")
 
 
 def without_overwrites(context: Context, account: str | None, decided: pl.LazyFrame, folder: Path) -> pl.LazyFrame:

@@ -6,7 +6,6 @@ never guessed at: it is counted, and put before a person.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -15,15 +14,15 @@ from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.cases import Failure
 from workers.kernel.ledger.events import StoredEvent
-from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import DATA, scan
+from workers.pipeline.book import DATA
+from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
 from workers.pipeline.context import Context
 from workers.pipeline.failures import of_report
 from workers.pipeline.refusals import REFUSAL_SCHEMA, is_taken_in, refuse, set_aside_unnamed
 from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
-from workers.records.schema import IDENTIFIER, MAX_AGE
+from workers.records.schema import IDENTIFIER
 from workers.reports.error_report import CodeErrors, ErrorReport, read
 from workers.sources import Found
 
@@ -59,7 +58,7 @@ def _take_in_errors(context: Context, event: StoredEvent, report: ErrorReport, e
     """Take in one code's records and yield the cases that they belong to."""
     failure = _failure(event, report, errors)
     samples = _samples(errors)
-    ours = our_records(context, report.event_name, samples)
+    ours = _our_records(context, event.account, report.event_name, samples)
     for submission, refused in ours:
         unnamed = _unnamed(errors, samples) if refused.height == samples.height else 0
         _refuse_ours(context, event, failure.key, submission, refused, unnamed)
@@ -94,21 +93,20 @@ def _unnamed(errors: CodeErrors, samples: pl.DataFrame) -> int:
     return max(0, (errors.error_count or 0) - samples.height)
 
 
-def our_records(
-    context: Context, event_name: str | None, samples: pl.DataFrame
+def _our_records(
+    context: Context, account: str | None, event_name: str | None, samples: pl.DataFrame
 ) -> list[tuple[Submission, pl.DataFrame]]:
-    """Return those samples that we sent ourselves, with the submission that carried them."""
-    wanted = samples.lazy()
-    found = []
-    for submission in context.ledger.submissions.since(context.clock() - MAX_AGE - timedelta(days=1)):
-        if event_name is not None and event_name not in submission.event_names:
-            continue
-        ref = RecordSetRef(submission.record_set, submission.record_set_sha256)
-        sent = scan(context, ref).select(IDENTIFIER)
-        mine = wanted.join(sent, on=IDENTIFIER, how="semi", maintain_order="left").collect()
-        if not mine.is_empty():
-            found.append((submission, mine))
-    return found
+    """Return those samples that we sent ourselves, with the submission that carried them last."""
+    submissions = [
+        submission
+        for submission in recent_submissions(context, account)
+        if event_name is None or event_name in submission.event_names
+    ]
+    hits = carried(context, submissions, IDENTIFIER, samples[IDENTIFIER]).unique(IDENTIFIER, keep="last")
+    carriers = {submission.id: submission for submission in submissions}
+    mine = samples.join(hits, on=IDENTIFIER, maintain_order="left")
+    parts = mine.partition_by(SUBMISSION, as_dict=True, maintain_order=True).items()
+    return [(carriers[str(key[0])], part.select(samples.columns)) for key, part in parts]
 
 
 def _refuse_ours(

@@ -125,8 +125,9 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
         0: (intended, {"accepted": 2, "held": ["id_3"]}),
         1: (intended, None),
     }
-    assert [submission.id for submission in ledger.submissions.since(intended)] == ["sub_1"]
-    assert ledger.submissions.since(clock.now) == []
+    assert [submission.id for submission in ledger.submissions.since(intended, None)] == ["sub_1"]
+    assert ledger.submissions.since(clock.now, None) == []
+    assert ledger.submissions.since(intended, "acct_of_somebody_else") == []
 
 
 def test_what_was_not_intended_cannot_be_sent_or_settled(ledger: Ledger, clock: FrozenClock) -> None:

@@ -17,7 +17,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.movements import RecordSetRef
-from workers.kernel.ledger.tables import chunks, submissions
+from workers.kernel.ledger.tables import cases, chunks, submissions
 
 
 class SubmissionState(StrEnum):
@@ -140,9 +140,15 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def since(self, moment: datetime) -> Sequence[Submission]:
-        """Return every submission that was intended after `moment`, oldest first."""
-        query = select(*_COLUMNS).where(submissions.c.intended_at >= moment).order_by(submissions.c.intended_at)
+    def since(self, moment: datetime, account: str | None) -> Sequence[Submission]:
+        """Return every submission for an account that was intended after `moment`, oldest first."""
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        query = (
+            select(*_COLUMNS)
+            .join(cases, cases.c.id == submissions.c.case_id)
+            .where(submissions.c.intended_at >= moment, theirs)
+            .order_by(submissions.c.intended_at)
+        )
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
