@@ -1,6 +1,7 @@
 """One part of a JSON Lines file as a canonical frame. A JSON array is read as the lines it was split into."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import polars as pl
 
@@ -10,7 +11,8 @@ from workers.records.json_shapes import MAX_SHAPES, shape_of
 from workers.records.layout import Part, Unreadable
 from workers.records.schema import RAW, ROW, UNREADABLE
 
-JSON_BLANKS = " \t\r\n"
+JSON_BLANKS: Final = " \t\r\n"
+BLANKS: Final = JSON_BLANKS.encode()
 
 
 def blank_lines(lines: pl.Series) -> pl.Series | None:
@@ -42,9 +44,13 @@ class JsonReader:
             {"line": lines, ROW: pl.int_range(part.first_row, part.first_row + len(lines), eager=True)}
         )
         needed = None if wanted is None else self._with_sources(wanted)
-        frames, odd = _by_shapes(numbered, needed, ascii_only=data.isascii())
+        frames, odd = _by_shapes(numbered, needed, ascii_only=data.isascii(), escapes=b"\\" in data)
         if odd.height:
-            raw = None if odd["line"].null_count() == 0 else [text for text in data.split(b"\n") if text.strip()]
+            raw = (
+                None
+                if odd["line"].null_count() == 0
+                else [text for text in data.split(b"\n") if text.strip(BLANKS)]
+            )
             frames.append(_odd_frame(odd, needed, raw, part, cut=cut))
         frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={ROW: pl.Int64})
         return self._renamed(frame.sort(ROW) if len(frames) > 1 else frame)
@@ -60,15 +66,14 @@ class JsonReader:
             if new not in frame.columns:
                 frame = frame.rename({old: new})
                 continue
-            moved = pl.col(new).is_null()
-            frame = frame.with_columns(
-                pl.coalesce(new, old).alias(new), pl.when(~moved).then(pl.col(old)).alias(old)
-            )
+            left = frame.select(pl.when(pl.col(new).is_not_null()).then(old)).to_series()
+            frame = frame.with_columns(pl.coalesce(new, old).alias(new), left.alias(old))
+            frame = frame if left.count() else frame.drop(old)
         return frame
 
 
 def _by_shapes(
-    lines: pl.DataFrame, wanted: Sequence[str] | None, *, ascii_only: bool
+    lines: pl.DataFrame, wanted: Sequence[str] | None, *, ascii_only: bool, escapes: bool
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
     """Read what shapes can read; the rest are the lines for the Python loop."""
     frames: list[pl.DataFrame] = []
@@ -82,7 +87,7 @@ def _by_shapes(
             shapeless.append(lines[:1])
             lines = lines[1:]
             continue
-        found, rest = shape.extract(lines, wanted)
+        found, rest = shape.extract(lines, wanted, escapes=escapes)
         if not found.height or found[ROW][0] != lines[ROW][0]:
             shapeless.append(lines[:1])
             lines = lines[1:]

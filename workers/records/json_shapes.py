@@ -42,11 +42,16 @@ class Shape:
     pattern: str
     columns: tuple[str, ...]
 
-    def extract(self, lines: pl.DataFrame, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Split a frame of `ROW` and `line`: the values of the lines of this shape, and the other lines."""
+    def extract(
+        self, lines: pl.DataFrame, wanted: Sequence[str] | None, *, escapes: bool
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split a frame of `ROW` and `line`: the values of the lines of this shape, and the other lines.
+
+        `escapes` says that there is a backslash in some line.
+        """
         groups = pl.col("line").str.extract_groups(self.pattern).struct.rename_fields([*self.columns, MATCHED])
         fields = lines.select(ROW, groups).unnest("line")
-        escaped = _with_backslash(fields, self.columns)
+        escaped = _with_backslash(fields, self.columns) if escapes else []
         well_escaped = [pl.col(name).str.contains(ESCAPES).fill_null(value=True) for name in escaped]
         hit = fields.select(pl.all_horizontal(pl.col(MATCHED).is_not_null(), *well_escaped)).to_series()
         kept = [name for name in self.columns if wanted is None or name in wanted]

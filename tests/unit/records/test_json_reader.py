@@ -222,6 +222,15 @@ def test_keys_that_have_one_reading_become_the_canonical_column() -> None:
     assert frame.select("event_name", CUSTOMER, VALUE).rows() == [("calls", "cus_1", "0.10"), ("calls", None, "7")]
 
 
+def test_a_key_that_is_renamed_is_no_column_in_one_cut_and_none_in_another() -> None:
+    lines = ['{"eventName":"a"}'] * 150 + ['{"event_name":"b"}'] * 3
+    frames = [read_all("\n".join(lines).encode(), "u.jsonl", target=target) for target in (1, 1 << 20)]
+    assert frames[0].equals(frames[1])
+    assert "eventName" not in frames[0].columns
+    both = read_all("\n".join([*lines, '{"event_name":"c","eventName":"d"}']).encode(), "u.jsonl")
+    assert both.select("event_name", "eventName").row(-1) == ("c", "d"), "neither is dropped"
+
+
 def test_more_shapes_than_are_tried_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.dumps({f"k{i % 9}": i, "identifier": str(i)}) for i in range(60)]
     data = "\n".join(lines).encode()
