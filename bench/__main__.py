@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bench import records
+from bench.faults import section as faults
 
-SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"records": records.run}
+SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"records": records.run, "faults": faults.run}
 
 
 def main(arguments: list[str]) -> int:

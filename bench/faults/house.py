@@ -130,13 +130,13 @@ class House:
             command, env=self.environment, capture_output=True, text=True, timeout=900, check=False
         )
 
-    def until(self, holds: Callable[[], object], seconds: float, what: str) -> None:
+    def until(self, holds: Callable[[], object], seconds: float, what: str, *, every: float = 0.05) -> None:
         """Wait until something holds. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds:.0f} s for {what}; logs are in {self.folder}/logs")
-            time.sleep(0.05)
+            time.sleep(every)
 
     @property
     def environment(self) -> dict[str, str]:

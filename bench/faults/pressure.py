@@ -16,6 +16,7 @@ WORKERS: Final = 2
 BATCH: Final = 5000
 WARMING: Final = 500
 PATIENCE: Final = 3600.0
+LOOK_SECONDS: Final = 1.0
 
 
 def measure(events: int) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def measure(events: int) -> dict[str, Any]:
         begun = time.monotonic()
         for name in house.supervisor.names("worker-"):
             house.supervisor.thaw(name)
-        house.until(lambda: _ended(house) >= events + WARMING, PATIENCE, "the queue to drain")
+        house.until(lambda: _ended(house) >= events + WARMING, PATIENCE, "the queue to drain", every=LOOK_SECONDS)
         seconds = time.monotonic() - begun
         peak = _memory(house, "VmHWM")
     return {
@@ -54,7 +55,7 @@ def _warm_up(house: House) -> None:
     queue = RqJobQueue(house.redis.url, job_timeout=60)
     for number in range(WARMING):
         queue.enqueue_event(_id("warm", number), 0)
-    house.until(lambda: _ended(house) >= WARMING, PATIENCE, "the workers to warm up")
+    house.until(lambda: _ended(house) >= WARMING, PATIENCE, "the workers to warm up", every=LOOK_SECONDS)
 
 
 def _queue_up(house: House, events: int) -> None:
