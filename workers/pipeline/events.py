@@ -16,6 +16,7 @@ from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.logs import get_logger
 from workers.pipeline.advance import MAX_DEATHS, advance
 from workers.pipeline.context import Context
+from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.intake import take_in
 from workers.pipeline.telling import trouble
 
@@ -36,7 +37,8 @@ def process(context: Context, event_id: str) -> float | None:
         _fail(context, event, f"a worker died over it {event.deaths} times")
         return None
     try:
-        taken = take_in(context, event)
+        with heartbeat(context, event.id):
+            taken = take_in(context, event)
     except (Transient, Conflict) as error:
         return _postpone(context, event, error)
     except (Permanent, InputUnusable) as error:

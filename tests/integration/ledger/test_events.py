@@ -66,6 +66,19 @@ def test_one_worker_holds_an_event_until_its_lease_ends(ledger: Ledger, clock: F
     assert ledger.events.claim("evt_1", "two", LEASE).attempts == 2
 
 
+def test_a_renewed_lease_keeps_an_event_from_others(ledger: Ledger, clock: FrozenClock) -> None:
+    """A file that takes longer than a lease would be worked on twice, and then be taken for deadly."""
+    ledger.events.record(a_receipt())
+    ledger.events.claim("evt_1", "first", LEASE)
+    clock.turn(seconds=LEASE.total_seconds() - 1)
+    ledger.events.renew("evt_1", "first", LEASE)
+    clock.turn(seconds=LEASE.total_seconds() - 1)
+    with pytest.raises(Conflict):
+        ledger.events.claim("evt_1", "second", LEASE)
+    with pytest.raises(Conflict):
+        ledger.events.renew("evt_1", "second", LEASE)
+
+
 def test_who_lost_the_lease_cannot_end_the_event(ledger: Ledger, clock: FrozenClock) -> None:
     ledger.events.record(a_receipt())
     ledger.events.claim("evt_1", "one", LEASE)

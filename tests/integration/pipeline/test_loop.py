@@ -1,17 +1,23 @@
 """From a refusal to usage that counts. Each test says what the company, or its customer, would lose."""
 
+import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from workers.kernel.errors import Transient
+from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.events import carry_on, process
+from workers.sources import Found, UsageSources
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -208,3 +214,29 @@ def test_a_case_over_which_workers_die_is_left_to_a_person(loop: Loop) -> None:
     [stuck] = loop.ledger.queries.stuck_cases()
     assert stuck.trouble == "a worker died over it 3 times"
     assert any("a case cannot go on" in str(message) for message in loop.alerts.posted)
+
+
+def test_work_that_outlasts_its_lease_is_not_taken_for_a_death(loop: Loop) -> None:
+    """A large file would be worked on twice, and after the third time be given up though nobody died."""
+    settings = loop.context.settings.model_copy(update={"lease_seconds": 1})
+    slow = SlowSources(loop.context.sources, loop.ledger)
+    loop.context = replace(loop.context, settings=settings, sources=slow)
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
+    assert slow.due_meanwhile == []
+    assert len(loop.cases()) == 1
+
+
+class SlowSources:
+    """Usage sources that take longer than a lease of one second, and see who could have taken the event."""
+
+    def __init__(self, sources: UsageSources, ledger: Ledger) -> None:
+        self._sources, self._ledger = sources, ledger
+        self.due_meanwhile: list[tuple[str, int]] | None = None
+
+    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+        time.sleep(1.5)
+        self.due_meanwhile = list(self._ledger.events.due(10))
+        return self._sources.find(identifiers)
+
+    def file(self, name: str) -> Path | None:
+        return self._sources.file(name)

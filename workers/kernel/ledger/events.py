@@ -131,6 +131,10 @@ class Events:
             row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().one()
         return _stored(row)
 
+    def renew(self, event_id: str, owner: str, lease: timedelta) -> None:
+        """Extend the lease during long work. Raises Conflict when it was lost."""
+        self._settle(event_id, owner, {"due_at": self._clock() + lease})
+
     def finish(self, event_id: str, owner: str, state: EventState, reason: str | None = None) -> None:
         """End an event. Raises Conflict when the lease was lost."""
         self._settle(event_id, owner, {"state": state, "reason": reason, "due_at": None, "lease_owner": None})

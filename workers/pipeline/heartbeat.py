@@ -1,0 +1,40 @@
+"""Keeping the lease on an event while it is worked on: long work must not be taken for a worker's death.
+
+A worker that is killed beats no more, so its event is free after one lease. One that hangs beats until its job's
+timeout ends it.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from workers.kernel.errors import Conflict, LedgerUnavailable
+from workers.pipeline.context import Context
+
+BEATS: Final = 3
+"""Renewals in the time of one lease: two may fail before it is lost."""
+LAST_SECONDS: Final = 10.0
+
+
+@contextmanager
+def heartbeat(context: Context, event_id: str) -> Iterator[None]:
+    """Renew the lease on an event for as long as the block runs."""
+    done = threading.Event()
+    beating = threading.Thread(target=_beat, args=(context, event_id, done), name="heartbeat", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join(LAST_SECONDS)
+
+
+def _beat(context: Context, event_id: str, done: threading.Event) -> None:
+    while not done.wait(context.lease.total_seconds() / BEATS):
+        try:
+            context.ledger.events.renew(event_id, context.owner, context.lease)
+        except Conflict:
+            return  # another worker has it; the work ends with its own Conflict
+        except LedgerUnavailable:
+            continue
