@@ -4,7 +4,7 @@ A crash before the answer leaves a submission `intended`; calling `submit` again
 same id, and the target resumes instead of repeating.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -30,17 +30,17 @@ def submit(context: Context, held: HeldCase, target: Target) -> None:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     submission = _open_submission(context, held) or _intend(context, held, target)
-    sent = target.send(_outgoing(context, held, submission), LedgerProgress(context.ledger, held, submission.id))
+    sent = target.send(_outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew))
     _note_answer(context, held, submission, sent)
 
 
 class LedgerProgress:
     """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, held: HeldCase, submission_id: str) -> None:
+    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None]) -> None:
         self._ledger = ledger
-        self._held = held
         self._submission_id = submission_id
+        self._renew = renew
 
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended."""
@@ -49,7 +49,7 @@ class LedgerProgress:
 
     def intend(self, number: int) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
-        self._held.renew()
+        self._renew()
         self._ledger.submissions.intend_chunk(self._submission_id, number)
 
     def finish(self, number: int, result: Any) -> None:

@@ -22,7 +22,7 @@ def send(order: dict[str, Any]) -> Sent:
     api, ledger = LiveStripeApi(settings), connect(order["database"])
     try:
         out = Outgoing(order["submission"], None, Path(order["path"]), order["records"])
-        return MeterEventsTarget(api).send(out, LedgerProgress(ledger, out.submission_id))
+        return MeterEventsTarget(api).send(out, LedgerProgress(ledger, out.submission_id, renew=lambda: None))
     finally:
         ledger.close()
         api.close()

@@ -105,4 +105,9 @@ def test_every_code_of_stripes_belongs_to_an_aspect_and_counts_as_itself() -> No
     assert set(ASPECT_OF_CODE) == set(Code)
     assert set(ASPECT_OF_CODE.values()) <= set(ASPECTS)
     slugs = pl.Series([*map(str, Code), "timestamp_missing", "cut_line", None])
-    assert pl.select(code_of(pl.lit(slugs))).to_series().to_list() == [*Code, MALFORMED_RECORD, MALFORMED_RECORD, None]
+    assert pl.select(code_of(pl.lit(slugs))).to_series().to_list() == [
+        *Code,
+        MALFORMED_RECORD,
+        MALFORMED_RECORD,
+        None,
+    ]
