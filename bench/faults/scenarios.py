@@ -253,5 +253,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         files=6,
         patience=60,
     ),
-    "storm": Scenario("all of it at once, by seeded dice", storm.play, Plan(ledger="postgres"), 20_000, 50, 1800),
+    "storm": Scenario(
+        "all of it at once, by seeded dice",
+        storm.play,
+        Plan(ledger="postgres", workers=4, settings={"SWEEP_INTERVAL": "3"}),
+        records=20_000,
+        files=50,
+        patience=3600,
+    ),
 }
