@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from bench.faults.scenarios import SCENARIOS
 def main(arguments: list[str]) -> int:
     """Return 0 where every run is clean, or, with `--broken`, where every run has caught the variant; else 1."""
     options = _parser().parse_args(arguments)
+    # Whoever stops the harness must not leave its processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.pressure:
         return _press(options)
     runs = [_play(name, options) for name in options.scenarios or SCENARIOS]
