@@ -2,13 +2,19 @@
 
 - `intent_after_send`: a chunk's intent is written down once its answer is known, not before the first call.
 - `new_identifier_on_timeout`: a call that went unanswered is made again under a fresh identifier.
+- `overlooked_row`: the last refused row of every report and file is not written into the book.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import polars as pl
+
 from workers.kernel.errors import Transient
+from workers.kernel.ledger.cases import Failure
+from workers.pipeline import import_sets, seen, validation_reports
+from workers.pipeline.context import Context
 from workers.pipeline.submitting import LedgerProgress
 from workers.records.schema import IDENTIFIER
 from workers.stripe_api import calls
@@ -44,6 +50,17 @@ def new_identifier_on_timeout() -> None:
     _replace(MeterEventsTarget, "_send_record", send_until_answered)
 
 
+def overlooked_row() -> None:
+    """Let a record fall between Stripe's refusal and the book."""
+    take_in_seen = seen.take_in_seen
+
+    def take_in_most(context: Context, failure: Failure, frames: Iterable[pl.DataFrame], **options: Any) -> str:
+        return take_in_seen(context, failure, [frame.head(-1) for frame in frames], **options)
+
+    for module in (import_sets, validation_reports):
+        _replace(module, "take_in_seen", take_in_most)
+
+
 def _replace(owner: object, name: str, by: object) -> None:
     setattr(owner, name, by)
 
@@ -51,4 +68,5 @@ def _replace(owner: object, name: str, by: object) -> None:
 VARIANTS: Final[Mapping[str, Callable[[], None]]] = {
     "intent_after_send": intent_after_send,
     "new_identifier_on_timeout": new_identifier_on_timeout,
+    "overlooked_row": overlooked_row,
 }

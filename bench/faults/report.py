@@ -33,6 +33,8 @@ what the twin bills, and what the ledger holds for a person or a later time.
 """
 
 CRASHES: Final = """
+The full disk is a tmpfs of 16 MiB, filled up by a file of somebody else's.
+
 The crash points are the transitions of the ledger, held from outside by a lock in PostgreSQL (`crash_points.py`).
 Worker or web is killed -9 before the commit of the transition, and in a second pass after it: {points}.
 """
@@ -40,8 +42,7 @@ Worker or web is killed -9 before the commit of the transition, and in a second 
 BROKEN: Final = """
 ## Does the harness see anything?
 
-Two variants of the product that break its protocol (`bench/faults/broken.py`), in the scenarios that have to catch
-them:
+Variants of the product that break its protocol (`bench/faults/broken.py`), in scenarios that have to catch them:
 
 | variant | scenario | lost | twice | wrong | caught | seed | commit |
 |---|---|---|---|---|---|---|---|

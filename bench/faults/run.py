@@ -5,6 +5,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from bench.faults.house import House
@@ -57,7 +58,7 @@ def play(
     with tempfile.TemporaryDirectory(prefix=f"mm-faults-{name}-") as folder:
         try:
             verdict, trouble = _verdict(scenario, keep or Path(folder) / "house", f"{seed}:{name}"), None
-        except TimeoutError as error:
+        except (TimeoutError, CalledProcessError) as error:
             verdict, trouble = None, str(error)
     return Run(name, scenario.what, broken, verdict, round(time.monotonic() - begun, 1), trouble)
 

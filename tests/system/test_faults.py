@@ -26,10 +26,14 @@ def test_kills_lost_answers_an_empty_redis_and_duplicates_lose_nothing_and_bill_
 
 
 @pytest.mark.parametrize(
-    ("scenario", "variant"),
-    [("cut-after-accept", "new_identifier_on_timeout"), ("crash-and-a-day", "intent_after_send")],
+    ("scenario", "variant", "figure"),
+    [
+        ("cut-after-accept", "new_identifier_on_timeout", "twice"),
+        ("crash-and-a-day", "intent_after_send", "twice"),
+        ("cut-after-accept", "overlooked_row", "lost"),
+    ],
 )
-def test_a_product_that_breaks_its_protocol_is_caught(scenario: str, variant: str) -> None:
+def test_a_product_that_breaks_its_protocol_is_caught(scenario: str, variant: str, figure: str) -> None:
     """A harness that sees nothing proves nothing."""
     run = played(scenario, "--broken", variant, "--records", "120", "--files", "3")
-    assert run[scenario]["verdict"]["twice"] > 0, run
+    assert run[scenario]["verdict"][figure] > 0, run
