@@ -105,7 +105,9 @@ class Settings(BaseSettings):
         300, ge=1, description="Seconds that a worker owns what it took up, renewed as it works."
     )
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run.")
-    event_attempts: int = Field(6, ge=1, description="Tries of one event before it ends as failed.")
+    event_attempts: int = Field(
+        100, ge=1, description="Tries of an event or a case while something is away, about a day, before it ends."
+    )
     sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
     reconcile_interval: float = Field(
         900.0, gt=0, description="Seconds between two comparisons with Stripe's own lists of events."

@@ -1,6 +1,6 @@
 """One event, from claimed to ended: taken in, its cases carried on, and every failure ended where it can be seen.
 
-- Transient: the event waits and is tried again, `event_attempts` times.
+- Transient: the event waits and is tried again, `event_attempts` times; what nobody expected, six times.
 - Permanent: the event ends as failed, with the reason, and a person is told.
 - A worker that died over it or its case three times: likewise, so that it cannot take the others down with it.
 """
@@ -22,6 +22,7 @@ from workers.pipeline.telling import trouble
 
 log = get_logger(__name__)
 
+MAX_SURPRISES: Final = 6
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
 _BUSY_WAIT: Final = 5.0
@@ -90,9 +91,14 @@ def wait_before(attempt: int, error: Exception) -> float:
     return min(float(asked) if asked else _FIRST_WAIT * 2 ** min(attempt, 12), _LONGEST_WAIT)
 
 
+def _most_attempts(context: Context, error: Exception) -> int:
+    """Return how often to try: long while something is away, not for long where the fault may be ours."""
+    return context.settings.event_attempts if isinstance(error, Transient) else MAX_SURPRISES
+
+
 def _postpone(context: Context, event: StoredEvent, error: Exception) -> float | None:
     busy = isinstance(error, Conflict)  # another worker's lease, which ends by itself
-    if event.attempts >= context.settings.event_attempts and not busy:
+    if event.attempts >= _most_attempts(context, error) and not busy:
         _fail(context, event, f"given up after {event.attempts} attempts: {error}")
         return None
     wait = _BUSY_WAIT if busy else wait_before(event.attempts, error)
@@ -122,7 +128,7 @@ def _queue_up(context: Context, case_id: str, error: Paced) -> float:
 
 def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
     case = context.ledger.cases.get(case_id)
-    if case is None or max(case.attempts, case.deaths) + 1 >= context.settings.event_attempts:
+    if case is None or case.attempts + 1 >= _most_attempts(context, error):
         _give_up(context, case_id, f"given up: {error}")
         return None
     wait = wait_before(case.attempts + 1, error)

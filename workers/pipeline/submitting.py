@@ -30,7 +30,9 @@ def submit(context: Context, held: HeldCase, target: Target) -> None:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     submission = _open_submission(context, held) or _intend(context, held, target)
-    sent = target.send(_outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew))
+    sent = target.send(
+        _outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew)
+    )
     _note_answer(context, held, submission, sent)
 
 
@@ -109,16 +111,20 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
 
 
 def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
-    """Return records that may stand at Stripe already; those that a try of our own explains stay in flight."""
-    taken = [record.identifier for record in sent.held if not record.tried_before]
+    """Return records that may stand at Stripe already: held, never counted as billed, and never sent again."""
+    taken = {tried: [r.identifier for r in sent.held if r.tried_before is tried] for tried in (True, False)}
     return [
-        *((identifier, IDENTIFIER_TAKEN, _TAKEN) for identifier in taken),
+        *((identifier, IDENTIFIER_TAKEN, _TAKEN) for identifier in taken[False]),
+        *((identifier, ARRIVAL_UNKNOWN, _PERHAPS_OURS) for identifier in taken[True]),
         *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
     ]
 
 
 _TAKEN: Final = (
     "Stripe already holds an event with this identifier that we did not send: compare before billing it."
+)
+_PERHAPS_OURS: Final = (
+    "A call of ours went unanswered and Stripe now holds its identifier: it is probably billed, its summaries tell."
 )
 _UNKNOWN: Final = (
     "The call went unanswered over a day ago: look the event up in Stripe's summaries before sending it."
