@@ -16,7 +16,7 @@ from workers.kernel import metrics
 from workers.kernel.clock import Clock
 from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transient
-from workers.kernel.jobqueue import JobQueue
+from workers.kernel.jobqueue import JobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import Receipt
 from workers.kernel.logs import get_logger
@@ -52,15 +52,15 @@ class Receiver:
             return "duplicate", receipt
         if receipt.ignored:
             return "ignored", receipt
-        self._hint(receipt.id)
+        self._hint(receipt)
         return "received", receipt
 
-    def _hint(self, event_id: str) -> None:
+    def _hint(self, receipt: Receipt) -> None:
         try:
-            self.queue.enqueue_event(event_id, 0)
+            hint_at_new(self.queue, receipt.id, large=receipt.large)
         except Transient as error:
             metrics.ENQUEUE_FAILURES.inc()
-            log.warning("enqueue_failed", event_id=event_id, error=str(error))
+            log.warning("enqueue_failed", event_id=receipt.id, error=str(error))
 
 
 @blueprint.post("/webhooks")

@@ -47,7 +47,8 @@ class Duty:
 def run(context: Context, stop: threading.Event) -> None:
     """Run the clock until `stop` is set; failures are logged and tried again at the next turn."""
     threads = [
-        threading.Thread(target=_repeat, args=(duty, stop), name=duty.name, daemon=True) for duty in duties(context)
+        threading.Thread(target=_repeat, args=(duty, stop), name=duty.name, daemon=True)
+        for duty in duties(context, stop)
     ]
     for thread in threads:
         thread.start()
@@ -56,13 +57,13 @@ def run(context: Context, stop: threading.Event) -> None:
         thread.join(LAST_SECONDS)
 
 
-def duties(context: Context) -> tuple[Duty, ...]:
+def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
     """Return all that the clock does."""
     settings = context.settings
     redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
     return (
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
-        Duty("sweep", settings.sweep_interval, lambda: sweep(context)),
+        Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
     )
@@ -86,6 +87,12 @@ def enqueue_retries(redis: "Redis") -> None:
     scheduler.acquire_locks()  # type: ignore[no-untyped-call]
     scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
     scheduler.release_locks()  # type: ignore[no-untyped-call]
+
+
+def _sweep(context: Context, stop: threading.Event) -> None:
+    """Sweep again at once while there is more, so that a backlog drains as fast as the workers are."""
+    while sweep(context) and not stop.wait(TICK):
+        pass
 
 
 def _reconcile(context: Context) -> None:

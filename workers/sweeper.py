@@ -26,21 +26,31 @@ QUIET: Final = timedelta(seconds=10)
 _MISMATCH: Final = "livemode_mismatch_told"
 
 
-def sweep(context: Context, *, quiet: timedelta = QUIET) -> int:
-    """Hint at everything that is due and return how many hints were given.
+def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
+    """Hint at what is due, as much as the queues should hold, and tell whether there is more to hint at soon.
 
     Raises Transient while Redis is away and LedgerUnavailable while the ledger is; the next sweep does the rest.
     """
-    events = context.ledger.events.due(BATCH, quiet=quiet)
-    for event_id, attempts in events:
-        context.queue.enqueue_event(event_id, attempts)
+    more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
     cases = context.ledger.cases.due(BATCH)
     for case_id, version in cases:
         context.queue.enqueue_case(case_id, version)
     _tell_mismatches(context)
-    if events or cases:
-        log.info("swept", events=len(events), cases=len(cases))
-    return len(events) + len(cases)
+    if cases:
+        log.info("swept", cases=len(cases))
+    return any(more) or len(cases) == BATCH
+
+
+def _sweep_events(context: Context, quiet: timedelta, *, large: bool) -> bool:
+    """Hint at events, one of each account in turn; while many hints wait, those that are there come first."""
+    if context.queue.waiting(large=large) >= BATCH // 2:
+        return True
+    events = context.ledger.events.due(BATCH, quiet=quiet, large=large)
+    for event_id, attempts in events:
+        context.queue.enqueue_event(event_id, attempts, large=large)
+    if events:
+        log.info("swept", events=len(events), large=large)
+    return len(events) == BATCH
 
 
 def _tell_mismatches(context: Context) -> None:

@@ -18,6 +18,9 @@ KINDS = {"event": "snapshot", "v2.core.event": "thin"}
 
 LONGEST_WORD = 255
 
+LARGE_RECORDS = 20_000
+"""An import set of more records, or of an unknown number, is worked on apart from small events."""
+
 IRRELEVANT_TYPE = "irrelevant_type"
 LIVEMODE_MISMATCH = "livemode_mismatch"
 UNKNOWN_KIND = "unknown_kind"
@@ -45,6 +48,7 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
         object_id=_object_id(event),
         created_at=_moment(event.get("created")),
         ignored=_why_ignored(kind, event_type, live, livemode),
+        large=_is_large(event),
     )
 
 
@@ -56,6 +60,21 @@ def _why_ignored(kind: str, event_type: str, live: object, expected: bool | None
     if isinstance(live, bool) and expected is not None and live is not expected:
         return LIVEMODE_MISMATCH
     return None
+
+
+def _is_large(event: Mapping[str, Any]) -> bool:
+    """Tell by the numbers that Stripe reports: of refused rows, or of all rows where the whole file was refused."""
+    whole = event.get("type") == EventType.IMPORT_SET_FAILED
+    if not whole and event.get("type") != EventType.IMPORT_SET_SUCCEEDED:
+        return False
+    places = ("data", "object", "result") if whole else ("data", "object", "result", "errors")
+    counts: object = event
+    for name in places:
+        counts = counts.get(name) if isinstance(counts, dict) else None
+    if not isinstance(counts, dict):
+        return whole
+    rows = counts.get("rows_processed") if whole else counts.get("row_count", counts.get("count"))
+    return rows > LARGE_RECORDS if isinstance(rows, int) and rows else whole
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

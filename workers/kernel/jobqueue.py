@@ -17,6 +17,9 @@ CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 """A client with the library's defaults blocks the web for 4 s a call while Redis is away."""
 
+CROWDED = 100
+"""Hints that may wait in a queue before new events are left to the sweeper, which gives every account its turn."""
+
 FAILED_JOB_SECONDS = 86_400
 """How long RQ keeps a failed job for looking at; its own default is a year."""
 
@@ -24,8 +27,14 @@ FAILED_JOB_SECONDS = 86_400
 class JobQueue(Protocol):
     """Where the web and the sweeper say that an event or a case is due. Raises Transient when it is away."""
 
-    def enqueue_event(self, event_id: str, attempt: int) -> None:
-        """Say that an event waits; the same (id, attempt) stands in the queue once."""
+    def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
+        """Say that an event waits; the same (id, attempt) stands in the queue once.
+
+        `large` keeps it from standing before small ones.
+        """
+
+    def waiting(self, *, large: bool = False) -> int:
+        """Return how many hints wait in the queue of small work, or of large work."""
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         """Say that a case waits; `large` keeps it from standing before small ones."""
@@ -51,8 +60,14 @@ class RqJobQueue:
             for name in (contract.EVENTS, contract.FILES)
         )
 
-    def enqueue_event(self, event_id: str, attempt: int) -> None:
-        self._enqueue(self._events, contract.PROCESS_EVENT, event_id, attempt)
+    def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
+        self._enqueue(self._files if large else self._events, contract.PROCESS_EVENT, event_id, attempt)
+
+    def waiting(self, *, large: bool = False) -> int:
+        try:
+            return (self._files if large else self._events).count
+        except RedisError as error:
+            raise _away(error) from error
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         self._enqueue(self._files if large else self._events, contract.ADVANCE_CASE, case_id, version)
@@ -101,13 +116,20 @@ class RecordingJobQueue:
     def __init__(self, *, away: bool = False) -> None:
         self.away = away
         self.events: list[tuple[str, int]] = []
+        self.large_events: list[tuple[str, int]] = []
         self.cases: list[tuple[str, int, bool]] = []
         self.parts: list[tuple[str, int, int]] = []
 
-    def enqueue_event(self, event_id: str, attempt: int) -> None:
+    def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
         self.ping()
-        if (event_id, attempt) not in self.events:
-            self.events.append((event_id, attempt))
+        queue = self.large_events if large else self.events
+        if (event_id, attempt) not in queue:
+            queue.append((event_id, attempt))
+
+    def waiting(self, *, large: bool = False) -> int:
+        self.ping()
+        of_cases = sum(is_large is large for _, _, is_large in self.cases)
+        return len(self.large_events if large else self.events) + of_cases
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         self.ping()
@@ -122,6 +144,15 @@ class RecordingJobQueue:
     def ping(self) -> None:
         if self.away:
             raise Transient("the job queue does not answer")
+
+
+def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
+    """Hint at an event that was just stored, unless many wait already; the sweeper hints at it then in its turn.
+
+    So one account's flood neither fills Redis nor stands before another account's event. Raises Transient.
+    """
+    if queue.waiting(large=large) < CROWDED:
+        queue.enqueue_event(event_id, 0, large=large)
 
 
 def _fail_fast(redis_url: str) -> "Redis":

@@ -21,6 +21,7 @@ from workers.kernel.clock import from_text, to_text
 from workers.kernel.codes import EventType
 from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import MalformedBody, Permanent, Transient
+from workers.kernel.jobqueue import hint_at_new
 from workers.kernel.ledger.events import Origin, Receipt
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
@@ -122,7 +123,7 @@ def _record(context: Context, receipts: list[Receipt]) -> int:
 def _hint(context: Context, receipts: list[Receipt]) -> None:
     try:
         for receipt in receipts:
-            context.queue.enqueue_event(receipt.id, 0)
+            hint_at_new(context.queue, receipt.id, large=receipt.large)
     except Transient as error:  # the rows are there: the sweeper hints at them later
         log.warning("enqueue_failed", error=str(error))
 

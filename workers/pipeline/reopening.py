@@ -59,7 +59,7 @@ def retry_event(context: Context, event_id: str) -> None:
         raise InputUnusable(_UNKNOWN, where=event_id, mend=_IDS)
     if not context.ledger.events.retry(event_id):
         raise InputUnusable(f"it is {event.state} already", where=event_id, mend="wait until it has ended")
-    context.queue.enqueue_event(event_id, 0)
+    context.queue.enqueue_event(event_id, 0, large=event.large)
 
 
 def retry_case(context: Context, case_id: str, *, approved_by: str | None = None) -> Retried:
@@ -77,8 +77,7 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
                 transaction.move(move)
             transaction.wake(context.clock())
     for event_id in retried.events:
-        if context.ledger.events.retry(event_id):
-            context.queue.enqueue_event(event_id, 0)
+        retry_event(context, event_id)
     context.queue.enqueue_case(case_id, held.case.version)
     return retried
 
@@ -106,7 +105,7 @@ def _events_to_look_at(context: Context, case_id: str) -> Iterator[str]:
         return
     for entry in entries:
         event = context.ledger.events.get(entry.event_id) if entry.event_id and entry.record_set is None else None
-        if event is not None and event.state is not EventState.RECEIVED:
+        if event is not None and event.state not in (EventState.RECEIVED, EventState.PROCESSING):
             yield event.id
 
 

@@ -25,7 +25,7 @@ EVENT = {
     "type": "data_management.import_set.failed",
     "livemode": False,
     "created": 1_795_253_400,
-    "data": {"object": {"id": "impset_1"}},
+    "data": {"object": {"id": "impset_1", "result": {"rows_processed": 3}}},
 }
 
 

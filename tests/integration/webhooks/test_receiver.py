@@ -46,7 +46,7 @@ def test_the_event_is_committed_before_its_hint_is_given(
     seen = []
 
     class Watching(RecordingJobQueue):
-        def enqueue_event(self, event_id: str, attempt: int) -> None:
+        def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
             seen.append(sqlite_ledger.events.get(event_id) is not None)
 
     body = an_event()

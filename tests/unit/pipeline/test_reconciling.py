@@ -82,7 +82,7 @@ def a_snapshot(event_id: str, created: datetime) -> dict[str, Any]:
 
 def jobs(context: Context) -> list[str]:
     assert isinstance(context.queue, RecordingJobQueue)
-    return [event_id for event_id, *_ in context.queue.events]
+    return [event_id for event_id, _ in (*context.queue.events, *context.queue.large_events)]
 
 
 def by_kind(looks: Iterator[Look]) -> dict[str, Look]:

@@ -174,13 +174,19 @@ class Events:
             forgotten = connection.execute(update(events).where(events.c.id.in_(old)).values(raw=None))
         return forgotten.rowcount
 
-    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
-        """Return (id, attempts) of events that nobody works on, the longest waiting first.
+    def due(
+        self, limit: int, *, quiet: timedelta = timedelta(0), large: bool | None = None
+    ) -> Sequence[tuple[str, int]]:
+        """Return (id, attempts) of events that nobody works on: one of each account in turn, its oldest first.
 
-        `quiet` leaves out those that became due less than this ago: their job is probably in the queue.
+        `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
+        chooses between large and small ones.
         """
         waiting = self._claimable(self._clock() - quiet)
-        query = select(events.c.id, events.c.attempts).where(waiting).order_by(events.c.due_at).limit(limit)
+        turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
+        query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
+        if large is not None:
+            query = query.where(events.c.large.is_(large))
         with self._database.read() as connection:
             return [(row.id, row.attempts) for row in connection.execute(query)]
 
