@@ -5,11 +5,15 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from bench.faults import pressure, report
 from bench.faults.broken import VARIANTS
 from bench.faults.run import Run, play
 from bench.faults.scenarios import SCENARIOS
+
+EVENTS_PER_FILE: Final = 5
+"""An import's verdict, a report for each of two meters and for names without one, and verdicts on what is resent."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +31,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _play(name: str, options: argparse.Namespace) -> Run:
-    sizes = {"records": options.records, "files": options.files}
+    files = -(-options.events // EVENTS_PER_FILE) if options.events else None
+    sizes = {"records": options.records, "files": files}
     run = play(name, options.seed, **sizes, broken=options.broken, keep=options.keep)
     print(f"{name}: {json.dumps(run.as_json())}", file=sys.stderr, flush=True)
     if options.write:
@@ -49,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all by default")
     add("--seed", type=int, default=1)
     add("--records", type=int, help="usage records per scenario")
-    add("--files", type=int, help="files that they come in")
+    add("--events", type=int, help="about so many events of Stripe's; a file leads to some five")
     add("--broken", choices=sorted(VARIANTS), help="a variant of the product that must be caught")
     add("--pressure", type=int, metavar="EVENTS", help="instead: drain a queue of so many events")
     add("--write", action="store_true", help="keep the figures and write docs/FAULTS.md")

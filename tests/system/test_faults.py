@@ -35,5 +35,5 @@ def test_kills_lost_answers_an_empty_redis_and_duplicates_lose_nothing_and_bill_
 )
 def test_a_product_that_breaks_its_protocol_is_caught(scenario: str, variant: str, figure: str) -> None:
     """A harness that sees nothing proves nothing."""
-    run = played(scenario, "--broken", variant, "--records", "120", "--files", "3")
+    run = played(scenario, "--broken", variant, "--records", "120", "--events", "15")
     assert run[scenario]["verdict"][figure] > 0, run
