@@ -13,7 +13,7 @@ from bench.faults.run import Run, play
 from bench.faults.scenarios import SCENARIOS
 
 EVENTS_PER_FILE: Final = 5
-"""An import's verdict, a report for each of two meters and for names without one, and verdicts on what is resent."""
+"""An import's verdict, reports for two meters and for unknown names, and the verdicts on what is sent again."""
 
 
 def main(arguments: list[str]) -> int:
