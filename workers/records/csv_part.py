@@ -18,14 +18,22 @@ class CsvReader:
         self.columns = list(columns)
 
     def read(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the part's rows with `wanted` of the columns (all if None), `ROW`, `UNREADABLE` and `RAW`."""
-        columns = self.columns if wanted is None else [name for name in self.columns if name in wanted]
+        """Return the part's rows with `wanted` of the columns (all if None), `ROW`, `UNREADABLE` and `RAW`.
+
+        Where the file has none of them the rows come with its first column: a frame without columns has no rows.
+        """
+        columns = self._present(wanted)
         if part.plain:
             frame = self._plain(data, columns)
             if frame is not None and frame.height == part.rows:
                 rows = pl.int_range(part.first_row, part.first_row + part.rows, eager=True)
                 return _with_reader_columns(frame, rows)
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
+
+    def _present(self, wanted: Sequence[str] | None) -> list[str]:
+        if wanted is None:
+            return self.columns
+        return [name for name in self.columns if name in wanted] or self.columns[:1]
 
     def _plain(self, data: bytes, columns: list[str]) -> pl.DataFrame | None:
         """Let polars read regular lines; None where it refuses them."""
@@ -90,7 +98,7 @@ class CsvReader:
             for record in records
         ]
         numbers = rows.gather([record.line for record in records])
-        frame = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String)) if columns else pl.DataFrame()
+        frame = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String))
         return frame.with_columns(
             numbers.alias(ROW),
             pl.Series(UNREADABLE, [record.reason for record in records], dtype=pl.String),
@@ -100,7 +108,7 @@ class CsvReader:
 
 def _has_empty(frame: pl.DataFrame) -> tuple[bool, ...]:
     """Tell for each column whether it has a quoted empty field: it is as absent as a bare one."""
-    return frame.select((pl.all() == "").any()).row(0) if frame.width else ()
+    return frame.select((pl.all() == "").any()).row(0)
 
 
 def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple[pl.Series, pl.Series]:
