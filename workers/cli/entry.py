@@ -1,5 +1,6 @@
 """The entry point: finds the command, and turns errors into one line and an exit code."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -28,6 +29,13 @@ COMMANDS: Final[Mapping[str, str]] = {
 """Command -> where it is. Imported late: a worker must not carry what only `check` needs."""
 
 
+DEBUG: Final = "METERMEND_DEBUG"
+"""The environment variable that lets an internal error through with its traceback."""
+_LOGGED: Final = frozenset({"clock", "worker"})
+"""Commands that nobody sits in front of: their traceback belongs into their log, it may not happen again."""
+_CLICKS: Final = (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError)
+
+
 class _Unusable(click.ClickException):
     exit_code = 2
 
@@ -51,6 +59,18 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MetermendError as error:
             raise _Unusable(str(error)) from error
+        except _CLICKS:
+            raise
+        except Exception as error:
+            if DEBUG in os.environ or ctx.invoked_subcommand in _LOGGED:
+                raise
+            raise _Unusable(
+                f"internal error: {_in_one_line(error)}; run with {DEBUG}=1 for the traceback"
+            ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
