@@ -3,6 +3,7 @@
 A secret may stand in a file instead: `STRIPE_API_KEY_FILE=/run/secrets/key` is read as `STRIPE_API_KEY`.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from workers.kernel import dotenv_file
 from workers.kernel.errors import SettingsUnusable
 
+DOTENV = Path(".env")
 MIB = 1024 * 1024
 SHORTEST_RETENTION_DAYS = 40
 """A refusal of usage that is 35 days old must still find the records that it is about."""
@@ -25,7 +28,7 @@ SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 class Settings(BaseSettings):
     """All that an operator can set. Field names are the environment's names in lower case."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=DOTENV, extra="ignore", frozen=True, env_ignore_empty=True)
 
     stripe_api_key: SecretStr | None = Field(
         None, description="Secret or restricted key; reads events, meters, files and customers."
@@ -166,9 +169,15 @@ class _NamedFiles(PydanticBaseSettingsSource):
     """`NAME_FILE` holds the path of a file whose content is the setting."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Raise SettingsUnusable when the file cannot be read; one whose setting is known already is not."""
         del field
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+        variable = f"{field_name.upper()}_FILE"
+        path = None if field_name in self.current_state else os.environ.get(variable)
+        try:
+            return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            mend = "make it a readable text file, or unset it"
+            raise SettingsUnusable(f"cannot be read: {error}", where=variable, mend=mend) from None
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields}
@@ -190,14 +199,38 @@ def load(values: Mapping[str, Any] | None = None) -> Settings:
 
     Raises SettingsUnusable naming the first setting that does not parse.
     """
-    try:
-        return Settings(**(values or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise SettingsUnusable(first["msg"], where=name, mend="see the settings table in README.md") from None
-    except OSError as error:
-        raise SettingsUnusable(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+    settings, faults = read(values)
+    if faults:
+        raise faults[0]
+    return settings
+
+
+def read(values: Mapping[str, Any] | None = None) -> tuple[Settings, list[SettingsUnusable]]:
+    """Read the settings as far as they can be used; those that cannot are listed and stand at their defaults."""
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # what it warns of is told here, with its line
+    faults = dotenv_file.faults(DOTENV)
+    given = dict(values or {})
+    while True:
+        try:
+            return Settings(**given), faults
+        except ValidationError as error:
+            found = [_fault(one["loc"], one["msg"]) for one in error.errors()]
+        except SettingsUnusable as error:
+            found = [error]
+        except (OSError, UnicodeDecodeError):
+            return Settings(_env_file=None, **given), faults  # type: ignore[call-arg]
+        faults += found
+        given |= {name: Settings.model_fields[name].default for name in map(_field_of, found)}
+
+
+def _fault(place: tuple[int | str, ...], what: str) -> SettingsUnusable:
+    name = str(place[0]).upper() if place else "settings"
+    return SettingsUnusable(what, where=name, mend="see the settings table in README.md")
+
+
+def _field_of(fault: SettingsUnusable) -> str:
+    name = fault.where.lower()
+    return name if name in Settings.model_fields else name.removesuffix("_file")
 
 
 def problems(settings: Settings) -> list[Problem]:
