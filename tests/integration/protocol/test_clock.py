@@ -1,0 +1,67 @@
+"""If these fail, the clock process stops doing one of its duties and nobody notices."""
+
+import threading
+import time
+from pathlib import Path
+
+from tests.books import a_context
+from tests.conftest import FrozenClock
+from workers.kernel.clock import to_text
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.events import Receipt
+from workers.kernel.settings import load
+from workers.pipeline.context import Context
+from workers.schedule import run
+from workers.stripe_api import RecordingStripeApi
+
+
+def a_clocked_context(ledger: Ledger, folder: Path, clock: FrozenClock, redis_url: str) -> Context:
+    paths = {"scratch_dir": folder / "scratch", "archive_url": str(folder / "archive"), "redis_url": redis_url}
+    settings = load({**paths, "sweep_interval": 0.05, "reconcile_interval": 0.05})
+    event = {
+        "id": "evt_missed",
+        "object": "v2.core.event",
+        "type": "v1.billing.meter.no_meter_found",
+        "livemode": False,
+        "created": to_text(clock.now),
+    }
+    return a_context(ledger, folder, clock, settings=settings, stripe=RecordingStripeApi(events=[event]))
+
+
+def run_until(context: Context, done: threading.Event, seconds: float = 20.0) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=run, args=(context, stop))
+    thread.start()
+    deadline = time.monotonic() + seconds
+    while not done.is_set() and time.monotonic() < deadline:
+        time.sleep(0.05)
+        if context.ledger.events.get("evt_missed") and context.queue.waiting() >= 2:
+            done.set()
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_the_clock_sweeps_and_reconciles_at_its_intervals(
+    sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, redis_url: str
+) -> None:
+    context = a_clocked_context(sqlite_ledger, tmp_path, clock, redis_url)
+    sqlite_ledger.events.record(Receipt("evt_lost", "thin", "v1.billing.meter.no_meter_found", False, b"{}"))
+    clock.turn(minutes=1)
+    done = threading.Event()
+    run_until(context, done)
+    assert done.is_set(), "the clock neither swept evt_lost nor found evt_missed"
+
+
+def test_a_duty_that_fails_holds_up_no_other(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> None:
+    nowhere = "redis://127.0.0.1:1/0"
+    context = a_clocked_context(sqlite_ledger, tmp_path, clock, nowhere)
+    stop = threading.Event()
+    thread = threading.Thread(target=run, args=(context, stop))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while sqlite_ledger.events.get("evt_missed") is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stop.set()
+    thread.join(20)
+    assert sqlite_ledger.events.get("evt_missed") is not None
