@@ -24,7 +24,7 @@ from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.ledger.breakdown import BY_CODE, detail_of
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
-from workers.pipeline.context import Context
+from workers.pipeline.context import Books, Context
 from workers.records import quantities
 from workers.records.catalog import with_columns_of
 from workers.records.schema import CODE, FAILURE_COLUMNS, IDENTIFIER, QUANTITY
@@ -87,18 +87,18 @@ def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
 
 
 def records_in(
-    context: Context, case_id: str, bucket: Bucket, *, submission_id: str | None = None
+    books: Books, case_id: str, bucket: Bucket, *, submission_id: str | None = None
 ) -> pl.LazyFrame | None:
     """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
-    there = _standing_of(context, case_id, bucket, submission_id)
-    frames = [_remaining(context, one) for one in there]
+    there = _standing_of(books, case_id, bucket, submission_id)
+    frames = [_remaining(books, one) for one in there]
     return pl.concat(frames, how="diagonal") if frames else None
 
 
-def _remaining(context: Context, there: Standing) -> pl.LazyFrame:
-    records = scan(context, there.records)
+def _remaining(books: Books, there: Standing) -> pl.LazyFrame:
+    records = scan(books, there.records)
     for ref in there.left:
-        records = records.join(scan(context, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
+        records = records.join(scan(books, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
     return records
 
 
@@ -113,14 +113,14 @@ def keep_records_in(
     return None if records is None else keep(context, case_id, label, records)
 
 
-def _standing_of(context: Context, case_id: str, bucket: Bucket, submission_id: str | None) -> Sequence[Standing]:
-    entries = context.ledger.queries.entries(case_id)
+def _standing_of(books: Books, case_id: str, bucket: Bucket, submission_id: str | None) -> Sequence[Standing]:
+    entries = books.ledger.queries.entries(case_id)
     return standing([e for e in entries if submission_id in (None, e.submission_id)], bucket)
 
 
-def scan(context: Context, ref: RecordSetRef) -> pl.LazyFrame:
+def scan(books: Books, ref: RecordSetRef) -> pl.LazyFrame:
     """Open a record set of the archive. Raises Corrupt when its bytes are not those that were kept."""
-    return pl.scan_parquet(context.archive.fetch(ref))
+    return pl.scan_parquet(books.archive.fetch(ref))
 
 
 def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.DataFrame) -> RecordSetRef:

@@ -22,18 +22,24 @@ def _new_owner() -> str:
 
 
 @dataclass(frozen=True)
-class Context:
+class Books:
+    """What reading a case needs: the ledger, and the archive of its record sets."""
+
+    ledger: Ledger
+    archive: Archive
+
+
+@dataclass(frozen=True)
+class Context(Books):
     """The ledger, the adapters and the rules that one piece of work uses.
 
     `owner` names this piece of work in leases: two runs of one job are two owners.
     """
 
     settings: Settings
-    ledger: Ledger
     queue: JobQueue
     stripe: StripeApi
     sources: UsageSources
-    archive: Archive
     target: Target | None
     alerts: Alerts
     rules: Rules

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from hashlib import file_digest, sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from workers.archive import Archive
@@ -23,6 +24,8 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import Case
 from workers.kernel.ledger.chain import COVERED
 from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.pipeline.case_csv import WAITING, write_csv
+from workers.pipeline.context import Books
 
 README: Final = """\
 This is everything that metermend holds about one case of refused usage.
@@ -33,6 +36,8 @@ entries.jsonl     its book: one entry a line, oldest first
 submissions.json  what was sent to Stripe, with the progress of those sent in chunks
 events/           Stripe's events as they were received; those that came too long ago are named without a body
 files/            the record sets (Parquet) and the files they were read from
+quarantined.csv   the records that wait for a person, with code, reason and suggestion; likewise deferred.csv for
+                  those that become valid later. Made of the record sets, for reading; absent where there are none
 
 How to verify it, with nothing but sha256 and a JSON library:
 
@@ -57,7 +62,7 @@ def export(ledger: Ledger, archive: Archive, case_id: str, into: Path) -> None:
     """
     case = ledger.cases.get(case_id)
     if case is None:
-        raise InputUnusable("there is no such case", where=case_id, mend="the alerts and the console name the ids")
+        raise InputUnusable("there is no such case", where=case_id, mend="`metermend cases` lists them")
     unfinished = into.with_name(into.name + ".unfinished")
     try:
         # No name and no time go into the gzip header: the bytes must not depend on where and when.
@@ -71,14 +76,15 @@ def export(ledger: Ledger, archive: Archive, case_id: str, into: Path) -> None:
 def _write(packed: gzip.GzipFile, case: Case, ledger: Ledger, archive: Archive) -> None:
     digests: dict[str, str] = {}
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, content in _members(case, ledger, archive):
-            _add(tar, f"{case.id}/{name}", content)
-            digests[name] = _digest(content)
+        with TemporaryDirectory() as folder:
+            for name, content in _members(case, ledger, archive, Path(folder)):
+                _add(tar, f"{case.id}/{name}", content)
+                digests[name] = _digest(content)
         _add(tar, f"{case.id}/manifest.json", _json({"case": case.id, "sha256": digests}))
 
 
-def _members(case: Case, ledger: Ledger, archive: Archive) -> Iterator[tuple[str, bytes | Path]]:
-    """Yield (name, content) of every file but the manifest."""
+def _members(case: Case, ledger: Ledger, archive: Archive, folder: Path) -> Iterator[tuple[str, bytes | Path]]:
+    """Yield (name, content) of every file but the manifest; what must be made first is made in `folder`."""
     rows = [dict(row) for row in ledger.queries.chained_entries(case.id)]
     yield "README.txt", README.format(fields=", ".join(sorted(COVERED))).encode()
     yield "case.json", _json({**asdict(case), "balance": case.balance.to_json(), "key": case.failure.key})
@@ -87,6 +93,10 @@ def _members(case: Case, ledger: Ledger, archive: Archive) -> Iterator[tuple[str
     yield from _events(ledger, {row["event_id"] for row in rows if row["event_id"]})
     for name, path in sorted(_files(archive, case.id, rows).items()):
         yield f"files/{name}", path
+    for bucket in WAITING:
+        path = folder / f"{bucket}.csv"
+        if write_csv(Books(ledger, archive), case.id, bucket, path):
+            yield path.name, path
 
 
 def _submissions(ledger: Ledger, case_id: str) -> Iterator[dict[str, Any]]:

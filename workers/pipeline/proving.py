@@ -78,7 +78,7 @@ def _read(ledger: Ledger, case_id: str) -> _Book:
     for _ in range(READS):
         case = ledger.cases.get(case_id)
         if case is None:
-            raise InputUnusable("there is no such case", where=case_id, mend="metermend prove lists all cases")
+            raise InputUnusable("there is no such case", where=case_id, mend="`metermend cases` lists them")
         chained = [dict(row) for row in ledger.queries.chained_entries(case_id)]
         book = _Book(case, chained, ledger.queries.entries(case_id), ledger.submissions.of_case(case_id))
         again = ledger.cases.get(case_id)

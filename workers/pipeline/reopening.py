@@ -35,7 +35,7 @@ UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE)
 """Reasons of records that may be billed already."""
 
 _UNKNOWN: Final = "there is no such event or case"
-_IDS: Final = "their ids stand in the alerts and in the console"
+_IDS: Final = "`metermend cases`, the alerts and the console name the ids"
 
 
 @dataclass(frozen=True)

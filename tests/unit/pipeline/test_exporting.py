@@ -1,11 +1,14 @@
 """If these fail, an auditor gets less than there is, or cannot verify what he got."""
 
+import csv
 import hashlib
+import io
 import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.books import EVENT, Book, a_context
@@ -13,8 +16,9 @@ from tests.conftest import FrozenClock
 from workers.kernel.errors import Corrupt, InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import Receipt
-from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.movements import Bucket, EntryKind
 from workers.pipeline.book import keep_file
+from workers.pipeline.case_csv import write_csv
 from workers.pipeline.context import Context
 from workers.pipeline.exporting import export
 
@@ -99,3 +103,33 @@ def test_an_altered_file_stops_the_export_and_leaves_nothing_half_written(
 def test_an_unknown_case_is_one_clear_error(context: Context, tmp_path: Path) -> None:
     with pytest.raises(InputUnusable, match="case_x: there is no such case"):
         export(context.ledger, context.archive, "case_x", tmp_path / "case.tar.gz")
+
+
+def test_records_that_wait_are_there_as_csv_too(context: Context, tmp_path: Path) -> None:
+    """A billing engineer has a spreadsheet, and nothing that opens Parquet."""
+    book = Book(context)
+    book.move(EntryKind.QUARANTINED, [3, 4], reason="ambiguous")
+    book.move(EntryKind.DEFERRED, [5])
+    files = exported(context, book, tmp_path / "case.tar.gz")
+    rows = list(csv.DictReader(io.StringIO(files["quarantined.csv"].decode())))
+    assert [(row["identifier"], row["payload_value"], row["reason"]) for row in rows] == [
+        ("u3", "3.5", "ambiguous"),
+        ("u4", "4.5", "ambiguous"),
+    ]
+    assert {"code", "source", "row"} < set(rows[0])
+    assert files["deferred.csv"].count(b"\n") == 2
+    assert {"quarantined.csv", "deferred.csv"} < set(json.loads(files["manifest.json"])["sha256"])
+
+
+def test_a_case_of_which_nothing_waits_has_no_empty_csv(context: Context, tmp_path: Path) -> None:
+    files = exported(context, Book(context), tmp_path / "case.tar.gz")
+    assert not {"quarantined.csv", "deferred.csv"} & set(files)
+
+
+def test_a_senders_column_named_like_ours_keeps_its_name(context: Context, tmp_path: Path) -> None:
+    book = Book(context)
+    book.frame = book.frame.with_columns(pl.lit("theirs").alias("reason"))
+    book.move(EntryKind.QUARANTINED, [0], reason="ours")
+    assert write_csv(context, book.case_id, Bucket.QUARANTINED, tmp_path / "q.csv")
+    row = next(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
+    assert (row["reason"], row["metermend_reason"]) == ("theirs", "ours")

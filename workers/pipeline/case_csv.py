@@ -1,0 +1,51 @@
+"""The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
+
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import COUNTED_AS, records_in
+from workers.pipeline.context import Books
+from workers.records.schema import (
+    RAW,
+    REASON,
+    ROW,
+    SOURCE,
+    SUGGESTION,
+    VALID_FROM,
+    original_columns,
+    original_name,
+    template_order,
+)
+
+WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
+"""The buckets that a person reads."""
+_OURS: Final = {
+    COUNTED_AS: "code",
+    REASON: "reason",
+    SUGGESTION: "suggestion",
+    VALID_FROM: "valid_from",
+    SOURCE: "source",
+    ROW: "row",
+    RAW: "raw",
+}
+
+
+def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
+    """Write the located records that stand in `bucket`; return False, and write nothing, when there are none.
+
+    The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
+    file and row that a record was read from, and the text of an unreadable row. Where the sender has a column of
+    that name, ours starts with `metermend_`. Raises Corrupt, Transient and Permanent as the archive does.
+    """
+    records = records_in(books, case_id, bucket)
+    if records is None:
+        return False
+    names = records.collect_schema().names()
+    headers = {name: original_name(name) for name in template_order(original_columns(names))}
+    taken = set(headers.values())
+    headers |= {n: f"metermend_{h}" if h in taken else h for n, h in _OURS.items() if n in names}
+    records.select(pl.col(name).alias(header) for name, header in headers.items()).sink_csv(path)
+    return True
