@@ -19,7 +19,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.context import Context
 from workers.pipeline.reopening import COUNTER_ENTERED
-from workers.pipeline.undoing import approve, billed_records, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import approve, billed_records, open_approval, taken_back, undo_id_of
 from workers.records.catalog import Meter
 from workers.records.schema import (
     CODE,
