@@ -30,6 +30,8 @@ what the twin bills, and what the ledger holds for a person or a later time.
   move by themselves nor were meant to end. Goal: 0 in all four, and `metermend prove` holds.
 - **kept**: in the ledger, quarantined with a reason: the hopeless ones, and what nobody could prove harmless.
 - **drain**: seconds from the last fault until nothing moved any more.
+
+The seed fixes the usage and the dice, not the machine's timing: the same seed meets other moments in another run.
 """
 
 CRASHES: Final = """

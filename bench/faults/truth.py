@@ -21,6 +21,9 @@ REVISION: Final = re.compile(r"(~r[0-9]+)+$")
 """What metermend appends to the identifier of a record that it sends again."""
 HELD: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.CORRECTED, Bucket.WRITTEN_OFF)
 STILL: Final = 0.5
+"""Seconds without any motion after which a run is at rest."""
+ALL: Final = 1_000_000
+"""More cases than any run has."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,10 @@ def _held(house: House) -> tuple[set[str], int]:
     context = build(settings)
     held: set[str] = set()
     only_counted = 0
-    for case_id in house.ledger.queries.case_ids():
-        only_counted += unlocated(house.ledger.queries.entries(case_id)).total()
-        for bucket in (*HELD, *IN_FLIGHT):
-            records = records_in(context, case_id, bucket)
+    for case in house.ledger.queries.cases(limit=ALL):
+        only_counted += unlocated(house.ledger.queries.entries(case.id)).total()
+        for bucket in (bucket for bucket in (*HELD, *IN_FLIGHT) if case.balance[bucket].records):
+            records = records_in(context, case.id, bucket)
             if records is not None:
                 held.update(REVISION.sub("", origin) for origin in records.select(ORIGIN).collect()[ORIGIN])
     return held, only_counted
@@ -155,7 +158,7 @@ def _cases_in_flight(house: House) -> int:
 
 def _given_up(house: House) -> int:
     """Count the cases that work has given up on; a person is told, but in these runs none should be needed."""
-    return len(house.ledger.queries.stuck_cases(1_000_000))
+    return len(house.ledger.queries.stuck_cases(ALL))
 
 
 def _moving_cases(house: House) -> int:
