@@ -139,12 +139,14 @@ def test_rows_that_are_found_later_take_the_place_of_those_that_were_counted(con
     assert context.ledger.cases.get(case_id) == case
 
 
-def test_another_event_about_the_same_failure_adds_no_row(context: Context) -> None:
+def test_rows_that_a_second_report_names_are_taken_in_once(context: Context) -> None:
     case_id = counted(context, 2, not_sampled=4)
-    counted(context, 3, not_sampled=4)
+    for _ in range(2):
+        counted(context, 3, not_sampled=4)
     case = context.ledger.cases.get(case_id)
     assert case is not None
-    assert (case.version, case.balance.failed.records) == (3, 6)
+    assert (case.version, case.balance.failed.records) == (4, 7)
+    assert holds(context, case_id)
 
 
 def test_a_whole_file_that_is_found_later_comes_in_whole(context: Context) -> None:
