@@ -54,7 +54,7 @@ def of_report(
     """Return the failure of one code in one meter's validation window; times are RFC 3339 as Stripe wrote them."""
     subject = event_name or meter_id or "an unknown meter"
     return Failure(
-        key=f"report:{account or ''}:{meter_id or ''}:{window_start}:{code}",
+        key=f"report:{account or ''}:{meter_id or event_name or ''}:{window_start}:{code}",
         kind=VALIDATION_REPORT,
         livemode=livemode,
         account=account,

@@ -16,16 +16,20 @@ from workers.kernel.ledger.cases import Failure
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.logs import get_logger
 from workers.pipeline.book import FORMAT, keep_file, scan, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.imported_files import failed_rows, original_file
-from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_unnamed
+from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
+from workers.records.catalog import with_columns_of
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 from workers.targets.files import submission_of
+
+log = get_logger(__name__)
 
 FOREIGN: Final = "foreign_import_set"
 CLEAN: Final = "clean_import_set"
@@ -38,9 +42,9 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     """Branch on the import set's status; the event's type alone does not tell it."""
     report = read(json.loads(event.raw or b"null"))
     names = _file_names(context, event, report)
-    submission = _our_submission(context, names)
+    submission = _our_submission(context, event, names)
     if submission is not None:
-        return _take_in_verdict(context, event, report, submission)
+        return _take_in_verdict(context, event, report, names, submission)
     if report.status is ImportStatus.SUCCEEDED:
         return Taken(ignored=CLEAN)
     if report.status is ImportStatus.OTHER:
@@ -59,50 +63,88 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
 
 
-def _our_submission(context: Context, names: tuple[str, ...]) -> Submission | None:
-    known = (submission_of(name) for name in names)
-    return next((s for s in map(context.ledger.submissions.get, filter(None, known)) if s), None)
+def _our_submission(context: Context, event: StoredEvent, names: tuple[str, ...]) -> Submission | None:
+    """Return the submission whose file it is; a file of that name in another account is not ours."""
+    for submission_id in filter(None, map(submission_of, names)):
+        submission = context.ledger.submissions.get(submission_id)
+        case = context.ledger.cases.get(submission.case_id) if submission else None
+        if case is not None and case.failure.account == event.account:
+            return submission
+    return None
 
 
 def _take_in_verdict(
-    context: Context, event: StoredEvent, report: ImportSetReport, submission: Submission
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], submission: Submission
 ) -> Taken:
-    """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from."""
-    key = f"import_set:{report.import_set_id or event.id}"
+    """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from.
+
+    Where it cannot be seen which records were refused, none of the submission can count as arrived.
+    """
     taken = Taken((submission.case_id,))
-    if submission.import_set_id == report.import_set_id or report.status is ImportStatus.OTHER:
+    if report.status is ImportStatus.OTHER:
         return taken
+    import_set = report.import_set_id or event.id
     with workspace(context) as folder:
-        refused = _refused_of(context, event, report, submission, folder)
-    unnamed = max(0, (report.error_count or 0) - refused.height)
+        refused, unnamed = _refused_of(context, event, report, names, submission, folder)
+    key = f"import_set:{import_set}"
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         moves = [
             *refuse(context, held, submission, refused, refused_as=FORMAT, failure_key=key, event_id=event.id),
-            *set_aside_unnamed(context, held, submission, refused, unnamed, failure_key=key),
+            *set_aside_rest(context, held, submission, refused, unnamed, failure_key=key),
         ]
         with held.transaction() as transaction:
             for move in moves:
                 transaction.move(move)
-            transaction.submissions.judged(submission.id, report.import_set_id or event.id, report.status)
+            transaction.submissions.judged(submission.id, import_set, report.status)
             transaction.wake(context.clock())
     return taken
 
 
 def _refused_of(
-    context: Context, event: StoredEvent, report: ImportSetReport, submission: Submission, folder: Path
+    context: Context,
+    event: StoredEvent,
+    report: ImportSetReport,
+    names: tuple[str, ...],
+    submission: Submission,
+    folder: Path,
+) -> tuple[pl.DataFrame, int]:
+    """Return the records of our file that Stripe refused, as REFUSAL_SCHEMA, and how many more it counts."""
+    if report.status is ImportStatus.SUCCEEDED:
+        return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
+    counted = max(1, report.error_count or 0)
+    try:
+        if report.status is ImportStatus.FAILED:
+            rows, counted = _whole_file(context, event, report, names, folder), 0
+        else:
+            rows = _listed_rows(context, event, report, folder)
+    except FileUnusable as error:
+        log.warning("verdict_unreadable", submission_id=submission.id, error=str(error))
+        return pl.DataFrame(schema=REFUSAL_SCHEMA), max(1, counted)
+    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
+    matched = rows.lazy().join(sent, on=IDENTIFIER, how="semi").unique(IDENTIFIER).collect()
+    return matched, max(0, counted - matched.height)
+
+
+def _listed_rows(context: Context, event: StoredEvent, report: ImportSetReport, folder: Path) -> pl.DataFrame:
+    """Return the rows of the failed-records file, as REFUSAL_SCHEMA."""
+    rows = failed_rows(context, event, report, folder) if report.error_file_id else iter(())
+    chosen = [with_columns_of(frame, REFUSAL_SCHEMA).select(list(REFUSAL_SCHEMA)) for frame in rows]
+    return pl.concat([pl.DataFrame(schema=REFUSAL_SCHEMA), *chosen]).drop_nulls(IDENTIFIER)
+
+
+def _whole_file(
+    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
 ) -> pl.DataFrame:
-    """Return which records of our file Stripe refused, as REFUSAL_SCHEMA."""
-    if report.status is ImportStatus.SUCCEEDED or (
-        report.status is ImportStatus.SUCCEEDED_WITH_ERRORS and report.error_file_id is None
-    ):
-        return pl.DataFrame(schema=REFUSAL_SCHEMA)
-    if report.status is ImportStatus.FAILED:
-        sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
-        reason = pl.lit(report.failed_reason, pl.String)
-        return sent.select(IDENTIFIER, pl.lit(MALFORMED_RECORD).alias(CODE), reason.alias(MESSAGE)).collect()
-    rows = list(failed_rows(context, event, report, folder))
-    frame = pl.concat(rows, how="diagonal") if rows else pl.DataFrame(schema=REFUSAL_SCHEMA)
-    return frame.select(REFUSAL_SCHEMA).drop_nulls(IDENTIFIER)
+    """Return every record of a file of ours that was refused whole: one file of perhaps several of a submission.
+
+    Raises FileUnusable when Stripe does not give the file back.
+    """
+    found = original_file(context, event, report, names, folder)
+    if found is None:
+        raise FileUnusable("Stripe refused it and does not give it back", where=names[0])
+    reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
+    code = pl.lit(MALFORMED_RECORD).alias(CODE)
+    return pl.concat([frame.select(IDENTIFIER, code, reason) for frame in found.frames()])
 
 
 def _take_in_rows(
@@ -118,7 +160,9 @@ def _take_in_rows(
         frames, advice = [], str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
-    missing = max(0, (report.error_count or 0) - sum(frame.height for frame in frames))
+    listed = sum(frame.height for frame in frames)
+    counted = report.error_count or (0 if listed else 1)  # errors without a number are one at least
+    missing = max(0, counted - listed)
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
     return _opened(context, event, failure, frames, unlocated, folder)
 

@@ -1,5 +1,6 @@
 """The files behind an import set: the failed-records file that Stripe made, and the original behind it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -15,7 +16,17 @@ from workers.pipeline.context import Context
 from workers.records.identifiers import with_identifiers
 from workers.records.layout import Layout, ReadOptions
 from workers.records.reader import open_file
-from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, ROW, SOURCE, TIMESTAMP, is_payload
+from workers.records.schema import (
+    CODE,
+    EVENT_NAME,
+    IDENTIFIER,
+    MAX_FILE_NAME_LENGTH,
+    MESSAGE,
+    ROW,
+    SOURCE,
+    TIMESTAMP,
+    is_payload,
+)
 from workers.records.usage_file import UsageFile
 from workers.reports.failed_records import (
     FailureColumns,
@@ -28,9 +39,10 @@ from workers.reports.import_set import ImportSetReport
 
 MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 """The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
+_ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 CURED: Final = frozenset({
     "header_declared", "header_renamed", "delimiter", "byte_order_mark", "encoding", "line_ends", "compressed",
-    "wrong_extension", "name_too_long", "too_large",
+    "wrong_extension", "too_large",
 })  # fmt: skip
 """Findings of the reader about a whole file that do not stand in the file that is written from it."""
 
@@ -46,7 +58,7 @@ class OriginalFile:
     @property
     def explains_refusal(self) -> bool:
         """Whether something about the file as a whole was wrong that the corrected file has no more."""
-        return any(finding.slug in CURED for finding in self.file.layout.findings)
+        return len(self.name) > MAX_FILE_NAME_LENGTH or any(f.slug in CURED for f in self.file.layout.findings)
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield the records, each with an identifier."""
@@ -132,8 +144,10 @@ def _fetch_original(
     context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
 ) -> Path | None:
     if report.source_file_id is not None:
-        name = names[0] if names else "original"
-        return _download(context, event, report.source_file_id, folder, Path(name).name, MAX_ORIGINAL_BYTES)
+        # A stranger chose the name: only an ending of it, which says what the file should be, becomes part of ours.
+        ending = _ENDING.search(names[0]) if names else None
+        name = f"original{ending[0] if ending else ''}"
+        return _download(context, event, report.source_file_id, folder, name, MAX_ORIGINAL_BYTES)
     return next(filter(None, map(context.sources.file, names)), None)
 
 

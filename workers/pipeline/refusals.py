@@ -1,4 +1,8 @@
-"""Refusals of our own submissions: they join the case that the records came from, and are counted there once."""
+"""Refusals of our own submissions: they join the case that the records came from, and are counted there once.
+
+Nothing has to be remembered for that: a record that was refused no longer stands in its submission, and what does
+not stand there cannot be moved again, however often Stripe tells it.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +14,7 @@ from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
+from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
 
 PERHAPS_REFUSED: Final = "perhaps_refused"
 
@@ -33,7 +37,7 @@ def refuse(
 ) -> Iterator[Movement]:
     """Yield the movements that take refused records back to pending, also those that counted as confirmed.
 
-    `refusals` has the columns of REFUSAL_SCHEMA; `failure_key` names the refusal, so that it is taken in once.
+    `refusals` has the columns of REFUSAL_SCHEMA; `failure_key` names the refusal.
     """
     for bucket in (Bucket.SUBMITTED, Bucket.CONFIRMED):
         records = records_in(context, held.case.id, bucket, submission_id=submission.id)
@@ -59,28 +63,31 @@ def refuse(
 def set_aside(
     context: Context, held: HeldCase, submission: Submission, reasons: pl.DataFrame, *, failure_key: str
 ) -> Iterator[Movement]:
-    """Yield the movement that puts records of unknown fate before a person.
+    """Yield the movements that put records of unknown fate before a person, also those that counted as confirmed.
 
     `reasons` has the columns of REASON_SCHEMA.
     """
-    records = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
-    if records is None or reasons.is_empty():
-        return
-    matched = records.drop(REASON, SUGGESTION, strict=False).join(reasons.unique(IDENTIFIER).lazy(), on=IDENTIFIER)
-    moved = movement(
-        context,
-        EntryKind.HELD,
-        (Bucket.SUBMITTED, Bucket.QUARANTINED),
-        keep(context, held.case.id, "held", matched.sort(RECORD)),
-        revision=submission.revision,
-        submission_id=submission.id,
-        detail={"failure": failure_key, "reasons": dict(reasons[REASON].value_counts(sort=True).iter_rows())},
-    )
-    if moved.records:
-        yield moved
+    for bucket in (Bucket.SUBMITTED, Bucket.CONFIRMED):
+        records = records_in(context, held.case.id, bucket, submission_id=submission.id)
+        if records is None or reasons.is_empty():
+            continue
+        stale = records.drop(REASON, SUGGESTION, strict=False)
+        matched = stale.join(reasons.unique(IDENTIFIER).lazy(), on=IDENTIFIER).sort(RECORD)
+        counts = matched.select(pl.col(REASON).value_counts(sort=True)).unnest(REASON).collect()
+        moved = movement(
+            context,
+            EntryKind.HELD,
+            (bucket, Bucket.QUARANTINED),
+            keep(context, held.case.id, "held", matched),
+            revision=submission.revision,
+            submission_id=submission.id,
+            detail={"failure": failure_key, "reasons": dict(counts.iter_rows())},
+        )
+        if moved.records:
+            yield moved
 
 
-def set_aside_unnamed(
+def set_aside_rest(
     context: Context,
     held: HeldCase,
     submission: Submission,
@@ -88,23 +95,22 @@ def set_aside_unnamed(
     unnamed: int,
     *,
     failure_key: str,
+    event_name: str | None = None,
 ) -> Iterator[Movement]:
-    """Yield the movement that puts the rest of a submission before a person.
+    """Yield the movements that put the rest of a submission (of one event name, if given) before a person.
 
-    Stripe refused `unnamed` more of it than it named, so that none of the rest can count as arrived.
+    Stripe refused `unnamed` more records than it named, so that none of the rest can count as arrived.
     """
-    records = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
-    if not unnamed or records is None:
+    buckets = (Bucket.SUBMITTED, Bucket.CONFIRMED)
+    there = [records_in(context, held.case.id, bucket, submission_id=submission.id) for bucket in buckets]
+    standing = [records.select(IDENTIFIER, EVENT_NAME) for records in there if records is not None]
+    if not unnamed or not standing:
         return
-    rest = records.select(IDENTIFIER).join(refused.lazy(), on=IDENTIFIER, how="anti").collect()
+    concerned = pl.lit(value=True) if event_name is None else pl.col(EVENT_NAME) == event_name
+    left = pl.concat(standing).filter(concerned).join(refused.lazy(), on=IDENTIFIER, how="anti")
+    rest = left.select(IDENTIFIER).collect()
     advice = (
-        f"Stripe refused {unnamed} more of these {rest.height} without naming them: compare with its summaries."
+        f"Stripe refused {unnamed} more than it named, perhaps of these {rest.height}: compare with its summaries."
     )
     reasons = rest.with_columns(pl.lit(PERHAPS_REFUSED).alias(REASON), pl.lit(advice).alias(SUGGESTION))
     yield from set_aside(context, held, submission, reasons, failure_key=failure_key)
-
-
-def is_taken_in(context: Context, case_id: str, failure_key: str) -> bool:
-    """Whether the case's book already has this refusal, however often Stripe tells it."""
-    entries = context.ledger.queries.entries(case_id)
-    return any(entry.detail.get("failure") == failure_key for entry in entries)

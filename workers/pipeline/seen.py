@@ -16,7 +16,6 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline import book
 from workers.pipeline.book import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
 from workers.pipeline.context import Context
-from workers.pipeline.failures import UNEXPLAINED_FILE, WHOLE_FILE
 from workers.records.schema import IDENTIFIER, QUANTITY
 
 UNLOCATED: Final = "unlocated"
@@ -81,12 +80,10 @@ def _take_in_found(
     unlocated: Unlocated,
 ) -> None:
     """Let rows that are found now take the place of as many that were only counted until now."""
-    if not book.unlocated(context.ledger.queries.entries(failure.case_id)):
-        return
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
         entries = context.ledger.queries.entries(failure.case_id)
         found = book.unlocated(entries) - Counter(unlocated.counts)
-        rows = _keep_fresh(context, failure.case_id, entries, frames, refused_as) if found else None
+        rows = _keep_fresh(context, failure.case_id, entries, frames, refused_as)
         if rows is None:
             return
         with held.transaction() as transaction:
@@ -112,26 +109,32 @@ def _keep_fresh(
 def _located(
     context: Context, failure: Failure, rows: pl.LazyFrame, found: Counter[str], event_id: str
 ) -> Iterator[Movement]:
-    """Yield the entries that bring found rows into the book.
+    """Yield the entries that bring rows into the book: in the place of those that were only counted, then as new.
 
-    A whole file may hold more records than Stripe counted of it; those were refused with the others.
+    More rows than were counted are refused as well: a whole file's, or those that a second report names.
     """
     count = rows.select(pl.len()).collect().item()
     placed = Counter(dict(_shared_out(found, count)))
-    ref = keep(context, failure.case_id, "located", rows.head(placed.total()))
+    if placed.total():
+        yield _located_entry(context, failure, rows.head(placed.total()), placed, event_id)
+    if count > placed.total():
+        more = keep(context, failure.case_id, "seen", rows.slice(placed.total()))
+        yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), more, event_id=event_id)
+
+
+def _located_entry(
+    context: Context, failure: Failure, rows: pl.LazyFrame, placed: Counter[str], event_id: str
+) -> Movement:
     by_code = detail_of({failure.code or UNLOCATED: Tally(placed.total())})
     moved = movement(
         context,
         EntryKind.LOCATED,
         (Bucket.QUARANTINED, Bucket.PENDING),
-        ref,
+        keep(context, failure.case_id, "located", rows),
         event_id=event_id,
         detail={"reasons": dict(placed)},
     )
-    yield replace(moved, detail={**moved.detail, BY_CODE: by_code})
-    if count > placed.total() and failure.kind in (WHOLE_FILE, UNEXPLAINED_FILE):
-        more = keep(context, failure.case_id, "seen", rows.slice(placed.total()))
-        yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), more, event_id=event_id)
+    return replace(moved, detail={**moved.detail, BY_CODE: by_code})
 
 
 def _shared_out(found: Counter[str], rows: int) -> Iterator[tuple[str, int]]:

@@ -5,21 +5,22 @@ belong to the case that they came from, then in the sender's usage files. What S
 never guessed at: it is counted, and put before a person.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.cases import Failure, HeldCase
 from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.movements import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import DATA
 from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
 from workers.pipeline.context import Context
 from workers.pipeline.failures import of_report
-from workers.pipeline.refusals import REFUSAL_SCHEMA, is_taken_in, refuse, set_aside_unnamed
+from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import Unlocated, take_in_seen
 from workers.pipeline.taken import Taken
 from workers.records.schema import IDENTIFIER
@@ -50,23 +51,85 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     report = read(full, meter)
     if not report.errors:
         raise Permanent(f"{event.id} reports no error that could be read: {'; '.join(report.oddities)}")
-    cases = [case_id for errors in report.errors for case_id in _take_in_errors(context, event, report, errors)]
-    return Taken(tuple(dict.fromkeys(cases)))
+    told = [_Told(errors, _samples(errors)) for errors in report.errors]
+    ours = [_our_records(context, event.account, report.event_name, one.samples) for one in told]
+    # All names first: what one code leaves unnamed must not hold back what another code names.
+    refused = [_refuse_ours(context, event, report, one.errors, mine) for one, mine in zip(told, ours, strict=True)]
+    rest = [_take_in_rest(context, event, report, one, mine) for one, mine in zip(told, ours, strict=True)]
+    return Taken(tuple(dict.fromkeys(case_id for cases in (*refused, *rest) for case_id in cases)))
 
 
-def _take_in_errors(context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Iterator[str]:
-    """Take in one code's records and yield the cases that they belong to."""
-    failure = _failure(event, report, errors)
-    samples = _samples(errors)
-    ours = _our_records(context, event.account, report.event_name, samples)
-    for submission, refused in ours:
-        unnamed = _unnamed(errors, samples) if refused.height == samples.height else 0
-        _refuse_ours(context, event, failure.key, submission, refused, unnamed)
-        yield submission.case_id
+@dataclass(frozen=True)
+class _Told:
+    """What a report tells of one code: `samples` are the named records as REFUSAL_SCHEMA."""
+
+    errors: CodeErrors
+    samples: pl.DataFrame
+
+    @property
+    def unnamed(self) -> int:
+        """How many refused records are counted but not named."""
+        return max(0, (self.errors.error_count or 0) - self.samples.height)
+
+
+_Ours = list[tuple[Submission, pl.DataFrame]]
+"""Our submissions that a code's samples name, each with those samples."""
+
+
+def _take_in_rest(context: Context, event: StoredEvent, report: ErrorReport, told: _Told, ours: _Ours) -> list[str]:
+    """Take in what is not ours by name: the sender's own records, and those that nobody named.
+
+    An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. What they
+    cannot account for is counted as the sender's.
+    """
+    failure = _failure(event, report, told.errors)
+    aside = sum(_set_aside(context, report, failure.key, one, told) for one, _ in ours) if told.unnamed else 0
     named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]
-    others = samples.filter(~pl.col(IDENTIFIER).is_in(named))
-    if not ours or not others.is_empty():
-        yield _take_in_theirs(context, event, failure, others, _unnamed(errors, samples))
+    others = told.samples.filter(~pl.col(IDENTIFIER).is_in(named))
+    left = max(0, told.unnamed - aside)
+    if ours and others.is_empty() and not left:
+        return []
+    return [_take_in_theirs(context, event, failure, others, left)]
+
+
+def _refuse_ours(
+    context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors, ours: _Ours
+) -> list[str]:
+    """Take the named records of our submissions back into their cases, and return those."""
+    key = _failure(event, report, errors).key
+    for submission, samples in ours:
+        with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+            moves = refuse(context, held, submission, samples, refused_as=DATA, failure_key=key, event_id=event.id)
+            _write(context, held, list(moves))
+    return [submission.case_id for submission, _ in ours]
+
+
+def _set_aside(context: Context, report: ErrorReport, key: str, submission: Submission, told: _Told) -> int:
+    """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
+    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        moves = list(
+            set_aside_rest(
+                context,
+                held,
+                submission,
+                told.samples,
+                told.unnamed,
+                failure_key=key,
+                event_name=report.event_name,
+            )
+        )
+        _write(context, held, moves)
+    entries = context.ledger.queries.entries(submission.case_id)
+    of_this = [e for e in entries if e.kind == EntryKind.HELD and e.submission_id == submission.id]
+    return sum(entry.records for entry in of_this if entry.detail.get("failure") == key)
+
+
+def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
+    if moves:
+        with held.transaction() as transaction:
+            for move in moves:
+                transaction.move(move)
+            transaction.wake(context.clock())
 
 
 def _failure(event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Failure:
@@ -76,7 +139,7 @@ def _failure(event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Fai
         account=event.account,
         livemode=event.livemode,
         meter_id=report.meter_id,
-        event_name=report.event_name or (names[0] if len(set(names)) == 1 else None),
+        event_name=report.event_name or ", ".join(sorted(set(names))) or None,
         window_start=to_text(report.window_start) if report.window_start else event.id,
         window_end=to_text(report.window_end) if report.window_end else None,
     )
@@ -88,14 +151,7 @@ def _samples(errors: CodeErrors) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REFUSAL_SCHEMA, orient="row").unique(IDENTIFIER, maintain_order=True)
 
 
-def _unnamed(errors: CodeErrors, samples: pl.DataFrame) -> int:
-    """Return how many refused records the event counts but does not name."""
-    return max(0, (errors.error_count or 0) - samples.height)
-
-
-def _our_records(
-    context: Context, account: str | None, event_name: str | None, samples: pl.DataFrame
-) -> list[tuple[Submission, pl.DataFrame]]:
+def _our_records(context: Context, account: str | None, event_name: str | None, samples: pl.DataFrame) -> _Ours:
     """Return those samples that we sent ourselves, with the submission that carried them last."""
     submissions = [
         submission
@@ -107,30 +163,6 @@ def _our_records(
     mine = samples.join(hits, on=IDENTIFIER, maintain_order="left")
     parts = mine.partition_by(SUBMISSION, as_dict=True, maintain_order=True).items()
     return [(carriers[str(key[0])], part.select(samples.columns)) for key, part in parts]
-
-
-def _refuse_ours(
-    context: Context,
-    event: StoredEvent,
-    failure_key: str,
-    submission: Submission,
-    refused: pl.DataFrame,
-    unnamed: int,
-) -> None:
-    """Take refused records of a submission back into their case; once, however often Stripe tells it."""
-    if is_taken_in(context, submission.case_id, failure_key):
-        return
-    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        moves = [
-            *refuse(
-                context, held, submission, refused, refused_as=DATA, failure_key=failure_key, event_id=event.id
-            ),
-            *set_aside_unnamed(context, held, submission, refused, unnamed, failure_key=failure_key),
-        ]
-        with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
-            transaction.wake(context.clock())
 
 
 def _take_in_theirs(

@@ -68,7 +68,7 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.SENT: ((None, None),),
     EntryKind.CONFIRMED: ((Bucket.SUBMITTED, Bucket.CONFIRMED),),
     EntryKind.REFUSED: ((Bucket.SUBMITTED, Bucket.PENDING), (Bucket.CONFIRMED, Bucket.PENDING)),
-    EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED),),
+    EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
     EntryKind.REOPENED: ((Bucket.DEFERRED, Bucket.PENDING), (Bucket.QUARANTINED, Bucket.PENDING)),
     # Rows that were only counted until now, found after all: they take the place of as many counted ones.
     EntryKind.LOCATED: ((Bucket.QUARANTINED, Bucket.PENDING),),

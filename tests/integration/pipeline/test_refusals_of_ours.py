@@ -1,0 +1,159 @@
+"""What Stripe says of what we sent: each record that it refuses comes back, however it is told."""
+
+import pytest
+
+from tests.integration.pipeline.loop import Loop, usage
+from tests.integration.pipeline.stripe_says import (
+    error_file,
+    refused_again,
+    report,
+    submissions,
+    three_sent,
+    verdict,
+)
+from workers.kernel.ledger.movements import Bucket
+
+STAMP = "2026-11-20T10:00:00Z"
+
+
+def test_unnamed_refusals_beyond_our_submission_are_counted(loop: Loop) -> None:
+    """97 records that Stripe refused would stand in no book."""
+    three_sent(loop)
+    report(loop, {"meter_event_customer_not_found": (100, ["use-0"])})
+    assert loop.balance.failed.records == 3 + 97
+
+
+def test_samples_of_two_submissions_hold_back_the_rest_of_both(loop: Loop) -> None:
+    """The unnamed rest would be confirmed although Stripe may have refused it."""
+    for name in ("a", "b"):
+        loop.upload(f"{name}.csv", usage(*(f"{name}-{n},{STAMP},api_requests,cus_1,1" for n in (1, 2))))
+    report(loop, {"archived_meter": (50, ["a-1", "b-1"])})
+    loop.pass_window()
+    assert loop.balance.failed.records == 4 + 46
+    assert loop.balance[Bucket.QUARANTINED].records == 2 + 46
+
+
+def test_the_same_report_twice_counts_its_unnamed_once(loop: Loop) -> None:
+    """Two event objects for one change would double what the company believes to have lost."""
+    three_sent(loop)
+    for _ in range(2):
+        report(loop, {"archived_meter": (3, ["use-0"])})
+    assert loop.balance.failed.records == 3
+
+
+def test_a_late_report_takes_back_what_it_does_not_name(loop: Loop) -> None:
+    """Two of three refused records would stay confirmed for ever."""
+    loop.upload("day.csv", usage(*(f"use-{n},{{t}},api_requests, cus_1,1" for n in range(3))))
+    loop.lose_customer("cus_1")
+    loop.twin.configure(sample_cap=1)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 3
+    loop.stripe_works()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+
+
+def test_a_second_report_of_one_window_adds_what_it_names(loop: Loop) -> None:
+    """A record that Stripe names as refused must stand in the book."""
+    three_sent(loop)
+    report(loop, {"archived_meter": (1, ["use-0"])})
+    report(loop, {"archived_meter": (1, ["use-1"])})
+    assert refused_again(loop) == 2
+
+
+def test_a_second_report_of_one_window_adds_the_senders_records_too(loop: Loop) -> None:
+    """The sender's record would be lost, and its event done."""
+    loop.sources.mkdir()
+    rows = (f"s-{n},{{t}},api_requests, cus_1,1" for n in (1, 2))
+    (loop.sources / "s.csv").write_text(usage(*rows))
+    for name in ("s-1", "s-2"):
+        report(loop, {"meter_event_customer_not_found": (1, [name])})
+    assert loop.balance.failed.records == 2
+
+
+def test_every_code_of_a_report_is_heard_before_the_rest_is_set_aside(loop: Loop) -> None:
+    """A record that is named would wait as if nobody knew what became of it."""
+    three_sent(loop)
+    report(loop, {"archived_meter": (2, ["use-0"]), "meter_event_customer_not_found": (1, ["use-1"])})
+    assert refused_again(loop) == 2
+
+
+def test_one_report_on_two_submissions_of_one_case_is_taken_in_for_both(loop: Loop) -> None:
+    """The second submission's record would be confirmed."""
+    loop.sources.mkdir()
+    (loop.sources / "s.csv").write_text(usage("s-1,{t},api_requests, cus_1,1"))
+    event = report(loop, {"meter_event_customer_not_found": (2, ["s-1", "s-2"])})
+    (loop.sources / "t.csv").write_text(usage("s-2,{t},api_requests, cus_1,1"))
+    loop.ledger.events.retry(event)
+    loop.work()
+    assert len(submissions(loop)) == 2
+    report(loop, {"archived_meter": (2, ["s-1~r2", "s-2~r2"])}, hour=1)
+    assert refused_again(loop) == 2
+
+
+def test_another_accounts_report_leaves_our_submission_alone(loop: Loop) -> None:
+    """Identifiers are the senders' own, and two accounts may use the same."""
+    loop.twin.add_meter("api_requests", account="acct_other")
+    three_sent(loop)
+    report(loop, {"archived_meter": (1, ["use-0"])}, account="acct_other")
+    assert refused_again(loop) == 0
+
+
+def test_rows_of_our_file_that_are_refused_come_back(loop: Loop) -> None:
+    """The event would fail, and the refused record be confirmed by silence."""
+    submission = three_sent(loop)
+    listed = error_file(
+        loop, usage("use-1,x,api_requests,cus_1,1,The time is wrong", header=f"{HEADER},error_message")
+    )
+    errors = {"row_count": 1, "file": listed}
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded_with_errors", result={"errors": errors})
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 2
+
+
+HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
+
+
+@pytest.mark.parametrize(
+    "listed", ["reason\nbad\n", f"{HEADER},error_message\nelse,1,api_requests,cus_1,1,bad\n", None]
+)
+def test_a_refusal_of_our_file_that_cannot_be_read_confirms_nothing(loop: Loop, listed: str | None) -> None:
+    """Nobody can say which record was refused, so none may count as arrived."""
+    submission = three_sent(loop)
+    result = {"errors": {"row_count": 1, "file": error_file(loop, listed)}} if listed else {}
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded_with_errors", result=result)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+    assert loop.balance[Bucket.QUARANTINED].records == 3
+
+
+def test_a_verdict_without_an_id_is_heard(loop: Loop) -> None:
+    """A refused file would be confirmed because its import set has no id."""
+    submission = three_sent(loop)
+    verdict(loop, _file(submission.id), status="failed", failed_reason="no")
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+
+
+def test_a_file_of_ours_in_another_account_is_not_ours(loop: Loop) -> None:
+    """Anybody could name a file as we do, and have our records sent twice."""
+    submission = three_sent(loop)
+    verdict(loop, _file(submission.id), account="acct_other", id="impset_x", status="failed", failed_reason="no")
+    assert refused_again(loop) == 0
+
+
+def test_errors_without_number_or_file_still_open_a_case(loop: Loop) -> None:
+    """Stripe says that rows were refused; a case of 0 records would be settled at once."""
+    verdict(loop, "theirs.csv", id="impset_b", status="succeeded_with_errors")
+    assert loop.balance[Bucket.QUARANTINED].records == 1
+
+
+def test_a_file_may_have_any_name(loop: Loop) -> None:
+    """A blank in a file's name would cost the usage of the whole file."""
+    header = "Identifier,Timestamp,Event Name,Customer ID,Value"
+    loop.upload("usage march (1).csv", usage("use-1,{t},api_requests,cus_1,10", header=header))
+    loop.stripe_works()
+    assert loop.billed() == {("api_requests", "cus_1"): "10"}
+
+
+def _file(submission_id: str) -> str:
+    return f"metermend-{submission_id}.csv"
