@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
+from workers.records.named_file import read_named
 from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE, payload_column
 
 METER_STATUS: Final = "@meter_status"
@@ -164,8 +165,8 @@ class Catalog:
 def load_meters(path: Path) -> tuple[Meter, ...]:
     """Read a JSON list of Stripe meter objects, or Stripe's list answer `{"data": [...]}`. Raises InputUnusable."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        document = json.loads(read_named(path))
+    except ValueError as error:
         raise InputUnusable(f"no JSON list of meters ({error})", where=str(path)) from error
     meters = document.get("data") if isinstance(document, dict) else document
     if not isinstance(meters, list) or not all(isinstance(meter, dict) for meter in meters):
@@ -180,13 +181,8 @@ def load_meters(path: Path) -> tuple[Meter, ...]:
 
 def load_customers(path: Path) -> pl.Series:
     """Read known customer ids, one a line; blank lines do not count. Raises InputUnusable."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputUnusable(
-            f"no list of customer ids ({error})", where=str(path), mend="one id a line, UTF-8"
-        ) from error
-    return pl.Series(CUSTOMER_ID, [line.strip() for line in lines if line.strip()], dtype=pl.String)
+    lines = map(str.strip, read_named(path).splitlines())
+    return pl.Series(CUSTOMER_ID, [line for line in lines if line], dtype=pl.String)
 
 
 def with_columns_of(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:

@@ -13,6 +13,8 @@ from workers.records.csv_part import CsvReader
 from workers.records.headers import frame_columns, missing_columns, renames_for
 from workers.records.json_part import JsonReader
 from workers.records.layout import Finding, Format, Layout, ReadOptions
+from workers.records.named_file import why_not
+from workers.records.other_formats import require_no_other
 from workers.records.usage_file import UsageFile
 
 
@@ -60,14 +62,14 @@ def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
             packed = streams.enter_context(path.open("rb"))
             return _opened(_as_text(packed, path, options, streams), options, streams)
     except OSError as error:
-        raise FileUnusable(
-            f"it cannot be read ({error.strerror})", where=path.name, mend="check the path and its permissions"
-        ) from error
+        raise FileUnusable(why_not(error), where=path.name, mend="check the path and its permissions") from error
 
 
 def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitStack) -> _Text:
     compression = text_copy.compression_of(packed.read(4))
     stream = streams.enter_context(text_copy.unpack(path, compression)) if compression else packed
+    stream.seek(0)
+    require_no_other(stream.read(sniffing.HEAD_BYTES), path.name)
     encoding, findings = (
         (_codec_name(options.encoding, path.name), [])
         if options.encoding

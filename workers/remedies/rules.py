@@ -5,23 +5,27 @@ recorded under its name (`...alias_rule`, `...clamp_rule`, and so on).
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from rapidfuzz import fuzz, process
 
 from workers.kernel.errors import InputUnusable
+from workers.records.named_file import read_named, why_not
 from workers.records.quantities import ORDINARY, Notation
 from workers.records.schema import EVENT_NAME, MAX_SIGNIFICANT_DIGITS
 
 ALIAS: Final = "alias"
 TARGET: Final = "target"
 DEFAULT_HORIZON_HOURS: Final = 24
+_LIKE_ENOUGH: Final = 75
 
 Rounding = Literal["half_even", "half_up", "half_down", "up", "down", "ceiling", "floor"]
 
@@ -135,15 +139,6 @@ class DimensionRule(_Section):
         return self
 
 
-class _RulesFile(_Section):
-    customers: CustomerRules = CustomerRules()
-    event_names: EventNameRules = EventNameRules()
-    values: tuple[ValueRule, ...] = ()
-    timestamps: TimestampRules = TimestampRules()
-    archived_meters: tuple[ArchivedMeterRule, ...] = ()
-    dimensions: tuple[DimensionRule, ...] = ()
-
-
 class _Document(_Section):
     customers: CustomerRules = CustomerRules()
     event_names: EventNameRules = EventNameRules()
@@ -181,11 +176,7 @@ class Rules:
 
 def load_rules(path: Path) -> Rules:
     """Read `rules.toml`; an alias file is looked for beside it. Raises InputUnusable, naming the key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputUnusable(f"the rules cannot be read ({error})", where=str(path)) from error
-    return parse_rules(text, where=str(path), folder=path.parent)
+    return parse_rules(read_named(path), where=str(path), folder=path.parent)
 
 
 def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) -> Rules:
@@ -225,9 +216,11 @@ def _aliases(pairs: dict[str, str]) -> pl.DataFrame:
 def _read_aliases(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except OSError as error:
+        raise InputUnusable(why_not(error), where=str(path), mend="correct customers.alias_file") from error
+    except pl.exceptions.PolarsError as error:
         raise InputUnusable(
-            f"the alias file cannot be read ({error})", where=str(path), mend="CSV, columns alias,target"
+            "the alias file cannot be read as CSV", where=str(path), mend="CSV, columns alias,target"
         ) from error
     if {ALIAS, TARGET} - set(table.columns):
         raise InputUnusable("the alias file lacks a column", where=str(path), mend="CSV, columns alias,target")
@@ -251,7 +244,18 @@ def _refuse_doubles(section: str, meters: list[str], where: str) -> None:
 def _first_problem(error: ValidationError) -> str:
     problem: Any = error.errors()[0]
     key = ".".join(str(step) for step in problem["loc"])
-    message = (
-        "no such rule" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-    )
-    return f"{key}: {message}"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such rule; {_rule_meant(problem['loc'])}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _rule_meant(steps: Sequence[str | int]) -> str:
+    """Name the rule that is spelled most like the last of the steps into a document, or all that it could be."""
+    *above, last = [step for step in steps if isinstance(step, str)]
+    section: Any = _Document
+    for step in above:
+        annotation = section.model_fields[step].annotation
+        section = next(iter(get_args(annotation)), annotation)
+    known = list(section.model_fields)
+    near = process.extractOne(last, known, scorer=fuzz.WRatio, score_cutoff=_LIKE_ENOUGH)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

@@ -60,8 +60,10 @@ def test_strict_exits_with_1_only_when_a_person_is_needed(tmp_path: Path) -> Non
     ("options", "problem"),
     [
         (["--meters", "usage.csv"], "no JSON list of meters"),
-        (["--customers", "nowhere.txt"], "no list of customer ids"),
+        (["--customers", "nowhere.txt"], "nowhere.txt: it does not exist"),
+        (["--meters", "nowhere.json"], "nowhere.json: it does not exist"),
         (["--rules", "usage.csv"], "no TOML"),
+        (["--rules", "nowhere.toml"], "nowhere.toml: it does not exist"),
         (["--now", "soon"], "--now: 'soon' is no time"),
         (["--column", "nothing"], "--column: 'nothing' names no two columns"),
         (["--encoding", "klingon"], "is no known encoding"),

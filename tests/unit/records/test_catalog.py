@@ -73,8 +73,11 @@ def test_customers_are_one_a_line(tmp_path: Path) -> None:
 
 def test_a_missing_list_of_customers_is_one_clear_error(tmp_path: Path) -> None:
     """Taken for an empty list, every customer would be unknown."""
-    with pytest.raises(InputUnusable, match="nowhere"):
+    with pytest.raises(InputUnusable, match="nowhere: it does not exist"):
         load_customers(tmp_path / "nowhere")
+    (tmp_path / "customers.txt").write_bytes(b"cus_\xff")
+    with pytest.raises(InputUnusable, match=r"customers\.txt: it is no UTF-8 text"):
+        load_customers(tmp_path / "customers.txt")
 
 
 def test_each_record_is_read_by_the_keys_of_its_own_meter_and_written_back_to_them() -> None:

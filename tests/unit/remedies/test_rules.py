@@ -13,8 +13,16 @@ from workers.remedies import load_rules, parse_rules
     ("text", "problem"),
     [
         ("x", "no TOML"),
-        ("[customer]", "customer: no such rule"),
-        ("[customers]\naliasez = {}", "customers.aliasez: no such rule"),
+        ("[customer]", "customer: no such rule; did you mean customers?"),
+        ("[timestamp]\nshift_seconds = 1", "timestamp: no such rule; did you mean timestamps?"),
+        ("[meter]", "meter: no such rule; did you mean archived_meters?"),
+        ("[xyz]", "xyz: no such rule; there are customers, event_names, values, timestamps, archived_meters, dim"),
+        ("[customers]\naliasez = {}", "customers.aliasez: no such rule; did you mean aliases?"),
+        (
+            '[[customers.missing]]\nconstnt = "a"',
+            "customers.missing.0.constnt: no such rule; did you mean constant",
+        ),
+        ("[[values]]\nround_digits = 3", "values.0.round_digits: no such rule; did you mean round_to_digits?"),
         ("[customers]\naliases = { a = 1 }", "customers.aliases.a"),
         ("[[customers.missing]]", "customers.missing.0: give either column or constant"),
         ('[[customers.missing]]\ncolumn = "a"\nconstant = "b"', "give either column or constant"),
@@ -31,7 +39,10 @@ from workers.remedies import load_rules, parse_rules
         ('[[archived_meters]]\nmeter = "a"', "give either successor or wait = true"),
         ('[[archived_meters]]\nmeter = "a"\nsuccessor = "b"\nwait = true', "give either successor"),
         ('[[dimensions]]\nkeep = ["a"]\ndrop = ["b"]', "give either keep or drop"),
-        ('[customers]\nalias_file = "nowhere.csv"', "nowhere.csv: the alias file cannot be read"),
+        (
+            '[customers]\nalias_file = "nowhere.csv"',
+            "nowhere.csv: it does not exist - correct",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(text: str, problem: str) -> None:
@@ -43,7 +54,7 @@ def test_a_mistake_is_one_line_that_names_the_key(text: str, problem: str) -> No
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     """Taken for no rules, it would change what is billed."""
-    with pytest.raises(InputUnusable, match=r"nowhere\.toml"):
+    with pytest.raises(InputUnusable, match=r"nowhere\.toml: it does not exist"):
         load_rules(tmp_path / "nowhere.toml")
 
 
