@@ -2,10 +2,14 @@
 
 import codecs
 import gzip
+import io
 import json
+import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
 import pytest
 import zstandard
 
@@ -89,7 +93,10 @@ def test_no_copy_is_left_where_unpacking_fails(tmp_path: Path, monkeypatch: pyte
         (b"", "it is empty"),
         (b"\n \n", "it is empty"),
         (b"\xef\xbb\xbf\n", "it is empty"),
-        (b"PK\x03\x04\x14\0\0\0\x08\0" * 20, "binary file"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0" * 20, "a ZIP archive - unpack it"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "an Excel workbook - save it as CSV"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "a PDF document"),
+        (bytes([7, 0, 9, 2]) * 100, "binary file"),
         (bytes(range(1, 32)) * 20, "binary file"),
         (b"<html><body>Not found</body></html>", "none of its columns"),
         (b"a1b2,1700000000,calls,cus_123,5\n", "is a record, not a header"),
@@ -105,9 +112,30 @@ def test_a_file_that_is_no_usage_file_gets_one_clear_line(tmp_path: Path, data: 
 
 
 def test_a_missing_file_and_a_folder_get_one_clear_line(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(FileUnusable, match="it cannot be read"):
+    for path, why in ((tmp_path / "absent.csv", "it does not exist"), (tmp_path, "it cannot be read")):
+        with pytest.raises(FileUnusable, match=why):
             open_file(path)
+
+
+@pytest.mark.parametrize("first", ["[Content_Types].xml", "xl/workbook.xml"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_workbook_is_named_for_what_it_is(tmp_path: Path, first: str, pack: Callable[[bytes], bytes]) -> None:
+    """It is what people have; "a binary file" leaves them without a next step."""
+    workbook = io.BytesIO()
+    with zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(first, "<Types/>")
+        archive.writestr("xl/worksheets/sheet1.xml", "<worksheet/>" * 100)
+    assert complaint(tmp_path, pack(workbook.getvalue())) == "usage.csv: it is an Excel workbook - save it as CSV"
+
+
+def test_a_parquet_file_is_named_for_what_it_is(tmp_path: Path) -> None:
+    parquet = io.BytesIO()
+    pl.DataFrame({"identifier": ["a1"]}).write_parquet(parquet)
+    assert complaint(tmp_path, parquet.getvalue()) == "usage.csv: it is a Parquet file - export it as CSV"
+
+
+def test_a_header_that_only_begins_like_another_kind_of_file_is_read(tmp_path: Path) -> None:
+    assert layout_of(tmp_path, b"PAR1,timestamp,value\n1,2,3\n").columns == ("PAR1", "timestamp", "value")
 
 
 def test_a_declared_encoding_that_does_not_fit_is_said_and_not_guessed_round(tmp_path: Path) -> None:
