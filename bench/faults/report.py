@@ -4,16 +4,20 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
+from bench.faults.crash_points import CRASH_POINTS
 from bench.faults.run import Run
 from bench.faults.scenarios import SCENARIOS
+from bench.faults.storm import STRIKES
 
 RESULTS: Final = Path("bench/faults/results.json")
 PAGE: Final = Path("docs/FAULTS.md")
+LINE: Final = 116
 PRODUCT: Final = ("webhooks", "workers", "fixtures", "bench")
 
 HEAD: Final = """\
@@ -38,7 +42,12 @@ CRASHES: Final = """
 The full disk is a tmpfs of 16 MiB, filled up by a file of somebody else's.
 
 The crash points are the transitions of the ledger, held from outside by a lock in PostgreSQL (`crash_points.py`).
-Worker or web is killed -9 before the commit of the transition, and in a second pass after it: {points}.
+Worker or web is killed -9 before the commit of the transition, and in a second pass after it:
+{points}.
+
+In the last row there are four workers, each event is delivered 1-5 times and out of order, and every few seconds one
+of these is drawn by the dice, while usage comes in and for some minutes after:
+{strikes}.
 """
 
 BROKEN: Final = """
@@ -80,8 +89,6 @@ def keep(key: str, result: Mapping[str, Any]) -> None:
 
 def page(results: Mapping[str, Any]) -> str:
     """Return the page for the results."""
-    from bench.faults.crash_points import CRASH_POINTS
-
     rows = [
         _line(COLUMNS),
         "|---" * len(COLUMNS) + "|",
@@ -92,7 +99,7 @@ def page(results: Mapping[str, Any]) -> str:
     parts = [
         HEAD,
         "\n".join([_dates(results), "", *rows, ""]),
-        CRASHES.format(points=", ".join(CRASH_POINTS)),
+        CRASHES.format(points=_listed(CRASH_POINTS), strikes=_listed(STRIKES)),
         BROKEN + "\n".join(broken) + "\n",
         PRESSURE + "\n".join(pressure) + "\n" if pressure else "",
     ]
@@ -122,6 +129,10 @@ def _pressure_row(result: Mapping[str, Any]) -> str:
     memory = [f"{result[name]} MiB" for name in ("mib_before", "mib_peak")]
     drained, speed = f"{result['seconds']:.0f} s", f"{result['events'] / result['seconds']:.0f}"
     return _line([f"{result['events']:,}", result["workers"], drained, speed, *memory, result["commit"]])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "\n".join(wrap(", ".join(names), width=LINE))
 
 
 def _line(cells: list[Any]) -> str:

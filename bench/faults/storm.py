@@ -42,7 +42,7 @@ STRIKES: Final[Mapping[str, Callable[[Stage], None]]] = {
     "kill the web": lambda stage: stage.house.supervisor.kill("web"),
     "kill the clock": lambda stage: stage.house.supervisor.kill("clock"),
     "empty Redis": lambda stage: stage.house.redis.restart_empty(),
-    "Redis with old data": lambda stage: stage.house.redis.restart_with_old_data(),
+    "Redis as at the start": lambda stage: stage.house.redis.restart_with_old_data(),
     "freeze Redis": _freeze_redis,
     "ledger away": lambda stage: stage.house.database.break_for(stage.dice.uniform(0.5, 4)),
     "Stripe 429": _fail("status", "/v*", 10, status=429),
