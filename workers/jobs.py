@@ -8,10 +8,9 @@ from rq.job import Retry
 from structlog.contextvars import bound_contextvars
 
 from workers.bootstrap import context
-from workers.kernel.errors import Conflict, LedgerUnavailable, Transient
+from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.logs import get_logger
-from workers.pipeline.events import carry_on, process
-from workers.pipeline.parts import decide_part
+from workers.pipeline.events import carry_on, carry_on_part, process
 
 log = get_logger(__name__)
 
@@ -47,11 +46,10 @@ def plan_part(case_id: str, version: int, number: int) -> Retry | None:
     """Decide one part of a large case's plan."""
     with bound_contextvars(case_id=case_id, part=number):
         try:
-            decide_part(context(), case_id, version, number)
-        except (Transient, LedgerUnavailable) as error:
-            log.warning("part_postponed", error=str(error))
+            return _later(carry_on_part(context(), case_id, version, number))
+        except LedgerUnavailable as error:
+            log.warning("ledger_unavailable", error=str(error))
             return _later(_AWAY_SECONDS)
-        return None
 
 
 def _later(seconds: float | None) -> Retry | None:

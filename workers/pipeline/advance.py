@@ -20,6 +20,7 @@ from workers.kernel.ledger.submissions import SubmissionState
 from workers.pipeline.confirming import confirm, due_for_confirmation
 from workers.pipeline.context import Context
 from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
+from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
 from workers.pipeline.submitting import submit
@@ -41,7 +42,10 @@ def advance(context: Context, case_id: str) -> Case:
     Raises Conflict when another worker holds it; Transient and Permanent when a step fails, after what was finished
     has been committed.
     """
-    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+    with (
+        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
+        heartbeat(context, held.renew),
+    ):
         if held.case.deaths >= MAX_DEATHS:
             raise Permanent(f"a worker died over it {held.case.deaths} times")
         for _ in range(MAX_STEPS):
@@ -52,8 +56,9 @@ def advance(context: Context, case_id: str) -> Case:
         if held.case.balance[Bucket.PENDING].records:
             hint_at_open_parts(context, held)
         tell(context, held)
+        waits = is_waiting_for_parts(context, held)
         with held.transaction() as transaction:
-            transaction.wake(_wake_at(context, held))
+            (transaction.wait if waits else transaction.wake)(_wake_at(context, held))
         return held.case
 
 

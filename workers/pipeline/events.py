@@ -6,7 +6,10 @@
 """
 
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from workers.alerts import NextStep
@@ -18,6 +21,7 @@ from workers.pipeline.advance import MAX_DEATHS, advance
 from workers.pipeline.context import Context
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.intake import take_in
+from workers.pipeline.parts import decide_part
 from workers.pipeline.telling import trouble
 
 log = get_logger(__name__)
@@ -38,7 +42,7 @@ def process(context: Context, event_id: str) -> float | None:
         _fail(context, event, f"a worker died over it {event.deaths} times")
         return None
     try:
-        with heartbeat(context, event.id):
+        with heartbeat(context, partial(context.ledger.events.renew, event.id, context.owner, context.lease)):
             taken = take_in(context, event)
     except (Transient, Conflict) as error:
         return _postpone(context, event, error)
@@ -65,23 +69,46 @@ def carry_on(context: Context, case_id: str) -> float | None:
 
     A case that another worker holds is left to it.
     """
-    try:
+
+    def work() -> None:
         case = advance(context, case_id)
-    except Conflict:
-        return None
+        log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
+
+    return _endured(context, case_id, work, _stumble)
+
+
+def carry_on_part(context: Context, case_id: str, version: int, number: int) -> float | None:
+    """Decide one part of a large case's plan. The case's next turn hints at it again where that fails."""
+    return _endured(context, case_id, partial(decide_part, context, case_id, version, number), _stumble_once)
+
+
+_Stumble = Callable[[Context, str, Exception], float | None]
+
+
+def _endured(context: Context, case_id: str, work: Callable[[], None], stumble: _Stumble) -> float | None:
+    """Do work for a case and end every failure where it can be seen; return the seconds until the next attempt.
+
+    Whoever holds the case meanwhile sees to it that there is one.
+    """
+    with suppress(Conflict):
+        return _ended(context, case_id, work, stumble)
+    return None
+
+
+def _ended(context: Context, case_id: str, work: Callable[[], None], stumble: _Stumble) -> float | None:
+    try:
+        work()
     except Paced as error:
         return _queue_up(context, case_id, error)
     except Transient as error:
-        return _stumble(context, case_id, error)
+        return stumble(context, case_id, error)
     except (Permanent, InputUnusable) as error:
         _give_up(context, case_id, str(error))
-        return None
-    except LedgerUnavailable:
+    except (Conflict, LedgerUnavailable):
         raise
     except Exception as error:
         log.exception("unexpected", case_id=case_id)
-        return _stumble(context, case_id, error)
-    log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
+        return stumble(context, case_id, error)
     return None
 
 
@@ -141,7 +168,17 @@ def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
     return wait
 
 
+def _stumble_once(context: Context, case_id: str, error: Exception) -> None:
+    """Note that a part of the plan failed, once until the case's next turn: its parts fail together."""
+    case = context.ledger.cases.get(case_id)
+    if case is None or case.trouble is None:
+        _stumble(context, case_id, error)
+
+
 def _give_up(context: Context, case_id: str, reason: str) -> None:
+    case = context.ledger.cases.get(case_id)
+    if case is not None and case.trouble == reason and case.due_at is None:
+        return  # another part of its plan has said so
     with (
         context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
         held.transaction() as transaction,

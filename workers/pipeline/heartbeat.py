@@ -1,11 +1,11 @@
-"""Keeping the lease on an event while it is worked on: long work must not be taken for a worker's death.
+"""Keeping the lease on an event or a case while it is worked on: long work must not be taken for a worker's death.
 
-A worker that is killed beats no more, so its event is free after one lease. One that hangs beats until its job's
+A worker that is killed beats no more, so what it held is free after one lease. One that hangs beats until its job's
 timeout ends it.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,10 +18,10 @@ LAST_SECONDS: Final = 10.0
 
 
 @contextmanager
-def heartbeat(context: Context, event_id: str) -> Iterator[None]:
-    """Renew the lease on an event for as long as the block runs."""
+def heartbeat(context: Context, renew: Callable[[], None]) -> Iterator[None]:
+    """Renew a lease for as long as the block runs; `renew` raises Conflict when it was lost."""
     done = threading.Event()
-    beating = threading.Thread(target=_beat, args=(context, event_id, done), name="heartbeat", daemon=True)
+    beating = threading.Thread(target=_beat, args=(context, renew, done), name="heartbeat", daemon=True)
     beating.start()
     try:
         yield
@@ -30,10 +30,10 @@ def heartbeat(context: Context, event_id: str) -> Iterator[None]:
         beating.join(LAST_SECONDS)
 
 
-def _beat(context: Context, event_id: str, done: threading.Event) -> None:
+def _beat(context: Context, renew: Callable[[], None], done: threading.Event) -> None:
     while not done.wait(context.lease.total_seconds() / BEATS):
         try:
-            context.ledger.events.renew(event_id, context.owner, context.lease)
+            renew()
         except Conflict:
             return  # another worker has it; the work ends with its own Conflict
         except LedgerUnavailable:

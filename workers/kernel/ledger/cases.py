@@ -188,9 +188,12 @@ class HeldCase:
         self.case = case_of(draft.row())
 
     def renew(self) -> None:
-        """Extend the lease during long work. Raises Conflict when it was lost."""
+        """Extend the lease during long work, from any thread. Raises Conflict when it was lost."""
+        mine = and_(cases.c.id == self.case.id, cases.c.lease_owner == self._owner)
         with self._database.write() as connection:
-            self._update(connection, {"lease_until": self._clock() + self._lease})
+            values = {"lease_until": self._clock() + self._lease}
+            if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
+                raise Conflict(f"the lease on {self.case.id} was lost")
 
     def release(self) -> None:
         """Give the case back; a lease that was lost already is left alone."""
@@ -249,6 +252,10 @@ class CaseTransaction:
     def wake(self, due_at: datetime | None) -> None:
         """Set when the case must be looked at next; None means when something arrives for it."""
         self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": None}
+
+    def wait(self, due_at: datetime | None) -> None:
+        """Set when the case must be looked at next while other jobs work for it: how often they failed still counts."""
+        self._changes |= {"due_at": due_at, "deaths": 0, "trouble": None}
 
     def stumble(self, trouble: str, due_at: datetime | None) -> None:
         """Note that work on the case failed; None as `due_at` leaves it to a person."""
