@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import click
 
+from workers.cli.stopping import exit_code
 from workers.kernel.errors import MetermendError
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "cases": "workers.cli.cases:cases",
     "check": "workers.cli.check:check",
     "clock": "workers.cli.worker:clock",
     "db": "workers.cli.db:db",
@@ -17,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "workers.cli.doctor:doctor",
     "export": "workers.cli.export:export",
     "prove": "workers.cli.prove:prove",
+    "quarantine": "workers.cli.quarantine:quarantine",
     "reconcile": "workers.cli.reconcile:reconcile",
     "repair": "workers.cli.repair:repair",
     "replay": "workers.cli.replay:replay",
@@ -59,6 +62,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MetermendError as error:
             raise _Unusable(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo("stopped", err=True)
+            raise click.exceptions.Exit(exit_code(interrupt)) from None
         except _CLICKS:
             raise
         except Exception as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from workers.kernel.settings import load
+from workers.cli.books import open_books
 from workers.pipeline.exporting import export as export_case
 
 
@@ -12,10 +12,11 @@ from workers.pipeline.exporting import export as export_case
 @click.argument("case")
 @click.option("-o", "--out", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: CASE.tar.gz")
 def export(case: str, path: Path | None) -> None:
-    """Write everything about CASE into one tar.gz: its book, its events, its submissions and all its files."""
-    from workers.bootstrap import books
+    """Write everything about CASE into one tar.gz: its book, its events, its submissions and all its files.
 
-    ledger, archive = books(load())
+    Records that wait for a person are in it as quarantined.csv and deferred.csv, beside their Parquet.
+    """
+    ledger, archive = open_books()
     into = path or Path(f"{case}.tar.gz")
     export_case(ledger, archive, case, into)
     click.echo(f"{into}: {into.stat().st_size:,} bytes")

@@ -8,31 +8,46 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from workers.cli.stopping import stopped_by_signals, undisturbed
 from workers.kernel.errors import InputUnusable
 
 STOP_SECONDS = 10.0
 _POLL = 0.05
+_TETHER = Path(__file__).with_name("tether.py")
 
 
 class Processes:
-    """A set of child processes, each in a group of its own, so that Ctrl-C here reaches them only through us."""
+    """A set of child processes, each in a group of its own, so that Ctrl-C here reaches them only through us.
+
+    Used as a context: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt within it, and leaving it stops them all.
+    Where this process is killed outright, Linux sends them SIGTERM.
+    """
 
     def __init__(self, log_dir: Path) -> None:
         self.log_dir = log_dir
         self.log_dir.mkdir(parents=True, exist_ok=True)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: list[IO[bytes]] = []
+        self._signals = ExitStack()
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        """Start a process whose output goes to `log_dir/name.log`."""
+    def start(
+        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, prints: bool = False
+    ) -> None:
+        """Start a process whose output goes to `log_dir/name.log`; what it `prints` goes to our own output."""
         log = (self.log_dir / f"{name}.log").open("ab")
         self._logs.append(log)
         self._running[name] = subprocess.Popen(
-            command, env={**os.environ, **(env or {})}, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-IS", str(_TETHER), str(os.getpid()), *command],
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=None if prints else log,
+            stderr=log,
+            start_new_session=True,
         )
 
     def first_ended(self) -> tuple[str, int] | None:
@@ -52,7 +67,14 @@ class Processes:
             time.sleep(_POLL)
 
     def stop(self) -> None:
-        """Stop every process, the last one started first; one that does not listen is killed."""
+        """Stop every process, the last one started first; one that does not listen is killed.
+
+        A second signal does not break this off, for it would leave the rest running.
+        """
+        with undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         for process in reversed(self._running.values()):
             _signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -67,12 +89,14 @@ class Processes:
             log.close()
 
     def __enter__(self) -> Self:
+        self._signals.enter_context(stopped_by_signals())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        with self._signals:
+            self.stop()
 
     def _last_line(self, name: str) -> str:
         lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
@@ -102,14 +126,21 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
 def free_port(preferred: int = 0) -> int:
     """Return `preferred` if nobody listens on it, else a port that is free now."""
     for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        found = bindable(port)
+        if found:
+            return found
     raise InputUnusable("no port is free on 127.0.0.1")
+
+
+def bindable(port: int) -> int | None:
+    """Return the port if it can be listened on, any one for 0; None when it is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
 
 
 def redis_server() -> str | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from workers.cli.books import open_books
 from workers.cli.equation import lines, terms
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.movements import Balance
-from workers.kernel.settings import load
 from workers.pipeline.proving import CaseProof
 from workers.pipeline.proving import prove as prove_cases
 from workers.records.quantities import to_text as plain
@@ -48,9 +48,7 @@ def prove(case: str | None, *, as_json: bool) -> None:
 
     Exit code 1 when something does not hold; each such case is named with the first thing that does not.
     """
-    from workers.bootstrap import books
-
-    ledger, archive = books(load())
+    ledger, archive = open_books()
     proved = Proved()
     for proof in prove_cases(ledger, archive, case):
         proved.add(proof)

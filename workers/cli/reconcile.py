@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from workers.cli.books import open_context
 from workers.kernel.clock import from_text
 from workers.kernel.errors import InputUnusable
 from workers.pipeline.reconciling import Look
@@ -20,9 +21,7 @@ def reconcile(since: str | None) -> None:
     Exit code 1 when a list could not be compared to its end; what was found until then is kept, and the next look
     goes on from there.
     """
-    from workers.bootstrap import context
-
-    made = context()
+    made = open_context()
     broken = 0
     for look in reconcile_lists(made, _moment(since, made.clock()) if since else None):
         click.echo(_line(look))

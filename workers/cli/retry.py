@@ -2,7 +2,9 @@
 
 import click
 
+from workers.cli.books import open_context
 from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger.cases import Case, CaseState
 from workers.pipeline.reopening import Retried, retry_case, retry_event
 
 
@@ -15,20 +17,29 @@ def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None
 
     Records that may be billed already stay where they are, unless --include-uncertain and --approve say otherwise.
     """
-    from workers.bootstrap import context
-
     if include_uncertain != (approve is not None):
         raise InputUnusable("needs --approve NAME, and --approve needs it", where="--include-uncertain")
     if subject.startswith("case_"):
-        for line in _lines(retry_case(context(), subject, approved_by=approve)):
+        made = open_context()
+        retried = retry_case(made, subject, approved_by=approve)
+        case = made.ledger.cases.get(subject)
+        for line in _lines(retried, case):
             click.echo(line)
     else:
-        retry_event(context(), subject)
+        retry_event(open_context(), subject)
         click.echo(f"{subject}: taken up again")
 
 
-def _lines(retried: Retried) -> list[str]:
+def _lines(retried: Retried, case: Case | None) -> list[str]:
+    if case and not (retried.reopened or retried.resent or retried.kept_back or retried.events):
+        return [f"{case.id}: {_why_nothing(case)}"]
     kept = [f"  left alone: {count:,} {reason}" for reason, count in sorted(retried.kept_back.items())]
     looked = [f"  looking again for the rows behind {event_id}" for event_id in retried.events]
     sent = [f"  to be sent again as they are: {retried.resent:,}"] if retried.resent else []
     return [f"{retried.case_id}: {retried.reopened:,} records are planned anew", *sent, *looked, *kept]
+
+
+def _why_nothing(case: Case) -> str:
+    if case.state is CaseState.SETTLED and case.balance.failed.records:
+        return "nothing to do: it is settled, every record is confirmed, corrected or written off"
+    return "no record is quarantined, so none is planned anew; what else is due is taken up now"

@@ -1,13 +1,23 @@
 """`metermend serve`: web, worker and clock together, for a laptop."""
 
 import time
+from contextlib import suppress
 
 import click
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers.cli.processes import Processes, Ready, free_port, own_command, redis_command, web_command
-from workers.kernel.errors import SettingsUnusable
+from webhooks.startup import login_environment, startable
+from workers.cli.processes import (
+    Processes,
+    Ready,
+    bindable,
+    free_port,
+    own_command,
+    redis_command,
+    web_command,
+)
+from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.schema import upgrade
 from workers.kernel.settings import Settings, load, problems
@@ -18,23 +28,42 @@ _DEFAULT_REDIS = Settings.model_fields["redis_url"].default
 @click.command()
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 def serve(workers: int) -> None:
-    """Run web, worker and clock together until Ctrl-C. In production run the lines of the Procfile instead."""
-    settings = load()
+    """Run web, worker and clock together until Ctrl-C. In production run the lines of the Procfile instead.
+
+    Alerts are printed here when SLACK_WEBHOOK_URL is unset; logs go to files.
+    """
+    settings = _ready_to_start(load())
+    try:
+        with Processes(settings.scratch_dir.parent / "logs") as processes:
+            _start(settings, processes, workers)
+            _announce(settings, processes)
+            _watch(processes)
+    except KeyboardInterrupt:
+        with suppress(OSError):  # after a hang-up there is no terminal to write to
+            click.echo("stopped; every process is down")
+
+
+def _ready_to_start(settings: Settings) -> Settings:
+    """Return the settings with a port that is free and a login; raises InputUnusable before anything is started."""
     for problem in problems(settings):
         if problem.fatal:
             raise SettingsUnusable(problem.what, where=problem.setting, mend=problem.mend)
+    port = bindable(settings.port)
+    if port is None:
+        raise InputUnusable(f"port {settings.port} is in use", mend="set PORT to another")
     ledger = connect(settings.database_url)
     upgrade(ledger.database)
     ledger.close()
-    with Processes(settings.scratch_dir.parent / "logs") as processes:
-        env = {"REDIS_URL": _redis(settings, processes)}
-        processes.start("web", web_command(settings.port), env)
-        for number in range(workers):
-            processes.start(f"worker-{number + 1}", own_command("worker"), env)
-        processes.start("clock", own_command("clock"), env)
-        processes.wait_until(Ready("127.0.0.1", settings.port), "web", 20)
-        _announce(settings, processes)
-        _watch(processes)
+    return startable(settings.model_copy(update={"port": port}))
+
+
+def _start(settings: Settings, processes: Processes, workers: int) -> None:
+    env = {"REDIS_URL": _redis(settings, processes), **login_environment(settings)}
+    processes.start("web", web_command(settings.port), env)
+    for number in range(workers):
+        processes.start(f"worker-{number + 1}", own_command("worker"), env, prints=True)
+    processes.start("clock", own_command("clock"), env, prints=True)
+    processes.wait_until(Ready("127.0.0.1", settings.port), "web", 20)
 
 
 def _redis(settings: Settings, processes: Processes) -> str:
@@ -66,11 +95,7 @@ def _announce(settings: Settings, processes: Processes) -> None:
 
 
 def _watch(processes: Processes) -> None:
-    try:
-        while (ended := processes.first_ended()) is None:
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        click.echo("stopping")
-        return
+    while (ended := processes.first_ended()) is None:
+        time.sleep(0.5)
     name, code = ended
     raise click.ClickException(f"{name} ended with exit code {code}: see {processes.log_dir / name}.log")

@@ -1,10 +1,12 @@
 """`metermend undo`: take usage back that was billed by mistake."""
 
 import getpass
+import sys
 from collections.abc import Iterator
 
 import click
 
+from workers.cli.books import open_context
 from workers.kernel.errors import InputUnusable
 from workers.pipeline.context import Context
 from workers.pipeline.counter_entries import counter_enter
@@ -24,21 +26,26 @@ def undo(subject: str, *, yes: bool, counter_entry: bool, approve: str | None) -
     The plan is shown first. Stripe cancels what it received within 24 hours; older usage is taken back only with
     --counter-entry and --approve NAME.
     """
-    from workers.bootstrap import context
-
     if counter_entry and approve is None:
         raise InputUnusable("needs --approve NAME", where="--counter-entry")
-    made = context()
+    made = open_context()
     plan = undoable(made, subject)
     for line in _plan(plan, counter_entry=counter_entry):
         click.echo(line)
     if not plan:
         return
     if not yes:
-        click.confirm("Take this back?", abort=True)
+        _ask()
     for one in plan:
         for line in _undo(made, one, approve or getpass.getuser(), counter_entry=counter_entry):
             click.echo(line)
+
+
+def _ask() -> None:
+    """Let somebody agree, or end here. Raises InputUnusable where there is no terminal to ask at."""
+    if not sys.stdin.isatty():
+        raise InputUnusable("there is no terminal to ask at, so nothing was taken back", mend="use --yes")
+    click.confirm("Take this back?", abort=True)
 
 
 def _plan(plan: list[Undoable], *, counter_entry: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The `.env` file, looked at line by line: what python-dotenv cannot parse it leaves out, and the setting with it."""
+"""The `.env` file, looked at line by line: what python-dotenv cannot parse, it leaves out without an error."""
 
 from collections.abc import Iterator
 from pathlib import Path

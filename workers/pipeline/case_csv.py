@@ -14,6 +14,7 @@ from workers.records.schema import (
     ROW,
     SOURCE,
     SUGGESTION,
+    TEMPLATE_COLUMNS,
     VALID_FROM,
     original_columns,
     original_name,
@@ -31,21 +32,30 @@ _OURS: Final = {
     ROW: "row",
     RAW: "raw",
 }
+_ALWAYS: Final = (*TEMPLATE_COLUMNS, COUNTED_AS, REASON, SUGGESTION)
 
 
 def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
     """Write the located records that stand in `bucket`; return False, and write nothing, when there are none.
 
     The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
-    file and row that a record was read from, and the text of an unreadable row. Where the sender has a column of
-    that name, ours starts with `metermend_`. Raises Corrupt, Transient and Permanent as the archive does.
+    file and row that a record was read from, and the text of an unreadable row. A column in which nothing stands
+    may be left out; where the sender has a column of the name, ours starts with `metermend_`. Raises Corrupt,
+    Transient and Permanent as the archive does.
     """
     records = records_in(books, case_id, bucket)
     if records is None:
         return False
-    names = records.collect_schema().names()
+    names = _filled(records)
     headers = {name: original_name(name) for name in template_order(original_columns(names))}
     taken = set(headers.values())
     headers |= {n: f"metermend_{h}" if h in taken else h for n, h in _OURS.items() if n in names}
     records.select(pl.col(name).alias(header) for name, header in headers.items()).sink_csv(path)
     return True
+
+
+def _filled(records: pl.LazyFrame) -> list[str]:
+    """Return the columns that a reader expects, and those in which something stands."""
+    names = records.collect_schema().names()
+    filled = records.select(pl.col(names).is_not_null().any()).collect(engine="streaming").row(0, named=True)
+    return [name for name in names if filled[name] or name in _ALWAYS]

@@ -1,17 +1,20 @@
 """The command itself: set the stage, play the day, watch it drain, report, and leave nothing running."""
 
+import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from workers.cli.demo.progress import watch
-from workers.cli.demo.report import report
+from workers.cli.demo.report import report, sourcing
 from workers.cli.demo.slack import SlackSink
 from workers.cli.demo.stage import Stage, set_stage
 from workers.cli.processes import Processes
+from workers.cli.stopping import exit_code
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import connect
 
@@ -36,12 +39,15 @@ def demo(folder: Path, *, keep: bool) -> None:
     if not Path("fixtures/bad_day.py").is_file():
         raise InputUnusable("fixtures/ is not here", mend="run it from a checkout of metermend: make demo")
     console = Console(highlight=False)
+    logs = folder.resolve().parent / "demo-logs"
+    shutil.rmtree(logs, ignore_errors=True)
     try:
-        with SlackSink() as slack, Processes(folder.resolve().parent / "demo-logs") as processes:
+        with SlackSink() as slack, Processes(logs) as processes:
             well = _play(console, folder.resolve(), processes, slack, keep=keep)
-    except KeyboardInterrupt:
-        console.print("stopped; every process is down")
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        with suppress(OSError):  # after a hang-up there is no terminal to write to
+            console.print("stopped; every process is down")
+        sys.exit(exit_code(interrupt))
     sys.exit(0 if well else 1)
 
 
@@ -57,6 +63,8 @@ def _play(console: Console, folder: Path, processes: Processes, slack: SlackSink
     console.print(f"[dim]{time.monotonic() - started:.1f} s[/]")
     if keep:
         _hold(console, stage, processes)
+    else:
+        console.print("make demo KEEP=1 leaves it all running, with its console")
     return well
 
 
@@ -64,6 +72,8 @@ def _hold(console: Console, stage: Stage, processes: Processes) -> None:
     console.print(
         f"\nwebhooks  {stage.web_url}/webhooks\nconsole   {stage.web_url}/console  (password: {stage.password})"
     )
-    console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}\n[dim]Ctrl-C stops everything.[/]")
+    console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}", soft_wrap=True)
+    console.print(f"commands  {sourcing(stage)}   in another terminal", soft_wrap=True, markup=False)
+    console.print("[dim]Ctrl-C stops everything.[/]")
     while processes.first_ended() is None:
         time.sleep(0.5)

@@ -1,21 +1,28 @@
 """What came of the day: one table, the messages, where the files lie, and the equation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
+from workers.archive import Archive
 from workers.cli.demo.stage import Stage
 from workers.cli.equation import lines
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.breakdown import ByCode, by_code, decided, merged
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.objects import open_store
+from workers.pipeline.case_csv import write_csv
+from workers.pipeline.context import Books
 from workers.records.quantities import to_text as plain
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
-WIDTH: Final = 19
-"""Four columns in 80 characters; a quantity of 15 digits fits."""
+WIDTHS: Final = (26, 18, 18, 18)
+"""Four columns in 80 characters; a quantity of 15 digits fits, and a longer one gets a line of its own."""
 
 
 def report(
@@ -26,8 +33,7 @@ def report(
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
     _print_codes(console, codes)
     _print_messages(console, messages)
-    console.print(f"\n[bold]corrected[/]    {stage.bucket}/metermend-*.csv")
-    console.print(f"[bold]quarantined[/]  {stage.archive}/cases/*/quarantined-*.parquet\n")
+    _print_places(console, stage, ledger)
     balance = queries.balance()
     for line in lines(balance):
         console.print(line)
@@ -37,20 +43,59 @@ def report(
 def _print_codes(console: Console, codes: ByCode) -> None:
     """Print a block for each code: its records, and below them their quantity."""
     console.print("[bold]What became of the refused records, and of their quantity[/]\n")
-    console.print(_columns(HEADINGS), style="dim")
+    _print_columns(console, HEADINGS, style="dim")
     for code, buckets in sorted(codes.items()):
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
         console.print(code, style="bold")
-        console.print(_columns([f"{tally.records:,}" if tally.records else "-" for tally in tallies]))
-        console.print(_columns([_quantity(tally) for tally in tallies]), style="dim")
+        _print_columns(console, [f"{tally.records:,}" if tally.records else "-" for tally in tallies])
+        _print_columns(console, [_quantity(tally) for tally in tallies], style="dim")
 
 
 def _quantity(tally: Tally) -> str:
     return "" if not tally.records else plain(tally.quantity) if tally.quantity else "not known"
 
 
-def _columns(cells: Iterable[str]) -> str:
-    return "".join(f"{cell:>{WIDTH}}" for cell in cells)
+def _print_columns(console: Console, cells: Sequence[str], style: str = "") -> None:
+    for line in columns(cells):
+        console.print(line, style=style, soft_wrap=True)
+
+
+def columns(cells: Sequence[str]) -> Iterator[str]:
+    """Yield the cells as a line; one that is too long gets a line of its own, which ends where its column does."""
+    fits = [len(cell) < width for cell, width in zip(cells, WIDTHS, strict=True)]
+    if any(cell for cell, fit in zip(cells, fits, strict=True) if fit):
+        yield "".join(
+            f"{cell if fit else '':>{width}}" for cell, fit, width in zip(cells, fits, WIDTHS, strict=True)
+        )
+    ends = accumulate(WIDTHS)
+    yield from (f"{cell:>{end}}" for cell, fit, end in zip(cells, fits, ends, strict=True) if not fit)
+
+
+def sourcing(stage: Stage) -> str:
+    """Return the line that lets a shell work on the demo's ledger."""
+    return f"set -a; . {shlex.quote(_near(stage.environment))}; set +a"
+
+
+def _print_places(console: Console, stage: Stage, ledger: Ledger) -> None:
+    """Say where the files lie, and make those of the quarantined records."""
+    places = Books(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
+    folder = stage.folder / "quarantined"
+    folder.mkdir(exist_ok=True)
+    for case_id in ledger.queries.case_ids():
+        write_csv(places, case_id, Bucket.QUARANTINED, folder / f"{case_id}.csv")
+    for line in (
+        f"\n[bold]corrected[/]    {_near(stage.bucket)}/metermend-*.csv",
+        f"[bold]quarantined[/]  {_near(folder)}/case_*.csv",
+        f"[bold]commands[/]     {sourcing(stage)}",
+        "             metermend cases, metermend quarantine CASE, metermend prove\n",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def _near(path: Path) -> str:
+    """Return the path as seen from here, where it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,11 @@ class Stage:
         return self.folder / "sources"
 
     @property
+    def environment(self) -> Path:
+        """A file to source: with it every `metermend` command works on the demo's ledger and archive."""
+        return self.folder / "env"
+
+    @property
     def archive(self) -> Path:
         """Where record sets are kept."""
         return self.folder / "archive"
@@ -80,7 +86,7 @@ class Stage:
 
 def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     """Start everything and return where it is. Raises InputUnusable when something does not start."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _empty(folder)
     (folder / "bucket").mkdir(parents=True)
     web, twin, redis = free_port(PORT), free_port(12111), free_port()
     stage = Stage(
@@ -92,6 +98,7 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     )
     signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin")]
     env = _environment(stage, redis, slack_url, signing)
+    _keep_environment(stage, env)
     _migrate(stage)
     processes.start("redis", redis_command(redis, folder / "redis"))
     processes.start("twin", _twin_command(stage, twin, signing))
@@ -103,6 +110,19 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     for name, port in (("twin", twin), ("web", web)):
         processes.wait_until(Ready("127.0.0.1", port), name, 20)
     return stage
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier demo left. Raises InputUnusable where something else lies."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "bucket").is_dir():
+        raise InputUnusable("no demo has made this folder", where=str(folder), mend="name another with --dir")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items())]
+    stage.environment.touch(mode=0o600)
+    stage.environment.write_text("".join(lines))
 
 
 def _migrate(stage: Stage) -> None:

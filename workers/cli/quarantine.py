@@ -1,0 +1,57 @@
+"""`metermend quarantine`: the records of a case that wait for a person, as CSV."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from workers.cli.books import open_books
+from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import unlocated
+from workers.pipeline.case_csv import write_csv
+from workers.pipeline.context import Books
+
+
+@click.command()
+@click.argument("case")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
+def quarantine(case: str, out: Path | None) -> None:
+    """Print the quarantined records of CASE as CSV: the sender's columns, then code, reason and suggestion.
+
+    Records that Stripe only counts have no row to print; how many they are is said on standard error.
+    """
+    ledger, archive = open_books()
+    if ledger.cases.get(case) is None:
+        raise InputUnusable("there is no such case", where=case, mend="`metermend cases` lists them")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "quarantined.csv"
+        there = write_csv(Books(ledger, archive), case, Bucket.QUARANTINED, path)
+        if there:
+            _hand_over(path, out)
+    _say_the_rest(ledger, case, there=there)
+    ledger.close()
+
+
+def _hand_over(path: Path, out: Path | None) -> None:
+    if out is None:
+        with path.open("rb") as file:
+            for some in iter(partial(file.read, 2**20), b""):
+                click.echo(some, nl=False)
+        return
+    try:
+        shutil.copyfile(path, out)
+    except OSError as error:
+        raise InputUnusable(f"cannot be written: {error.strerror}", where=str(out), mend="choose another") from None
+    click.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _say_the_rest(ledger: Ledger, case: str, *, there: bool) -> None:
+    counted = unlocated(ledger.queries.entries(case))
+    for reason, count in sorted(counted.items()):
+        click.echo(f"{case}: {count:,} records are only counted ({reason}): they have no row to show", err=True)
+    if not there and not counted:
+        click.echo(f"{case}: nothing is quarantined", err=True)
