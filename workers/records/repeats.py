@@ -50,7 +50,7 @@ class RepeatFinder:
     def add(self, part: Part, frame: pl.DataFrame) -> None:
         """Take in the keys of a part; `frame` is what the file gives for it."""
         hashes = frame.select(pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), ROW)
-        hashes.drop_nulls(HASH).write_parquet(self._path(part), compression="uncompressed", statistics=False)
+        hashes.drop_nulls(HASH).write_ipc(self._path(part), compression="uncompressed")
         self._parts[part.first_row] = part
 
     def repeats(self) -> pl.DataFrame:
@@ -60,14 +60,14 @@ class RepeatFinder:
         return pl.concat([pl.DataFrame(schema=REPEATS_SCHEMA), *found]).sort(ROW)
 
     def _path(self, part: Part) -> Path:
-        return Path(self._spool.name) / f"{part.first_row}.parquet"
+        return Path(self._spool.name) / f"{part.first_row}.arrow"
 
     def _candidates(self) -> pl.DataFrame:
         """Return `hash` and row of the records whose hash occurs twice, sorted by hash."""
         empty = pl.DataFrame(schema={HASH: pl.UInt64, ROW: pl.Int64})
         if not self._parts:
             return empty
-        spool = pl.scan_parquet([self._path(part) for part in self._parts.values()])
+        spool = pl.scan_ipc([self._path(part) for part in self._parts.values()])
         batches = 1 + sum(part.rows for part in self._parts.values()) // BATCH
         found = []
         for batch in range(batches):

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from workers.records import quantities
-from workers.records.catalog import VALUE_TEXT, with_columns_of
+from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, with_columns_of
 from workers.records.diagnosis import KNOWN, Standard
 from workers.records.quantities import is_blank
 from workers.records.schema import (
@@ -32,14 +32,14 @@ _FIRST_OF_TEN: Final = 10**9
 def mark_sound(frame: pl.DataFrame, standard: Standard) -> pl.DataFrame:
     """Return `SOUND` and `catalog.VALUE_TEXT` for each record, in the order of the frame."""
     frame = with_columns_of(frame, (UNREADABLE, *standard.dimension_columns(), *standard.catalog.key_columns))
-    keyed = standard.mark_known(frame.with_columns(standard.catalog.keyed()))
+    keyed = frame.with_columns(standard.catalog.keyed())
     checks = (
         _has_sound_form(standard),
         _has_sound_meter(standard),
         _has_sound_time(standard),
         _has_sound_value(),
         standard.fault("dimension").is_null(),
-        pl.col(KNOWN),
+        standard.mark_known(keyed.select(CUSTOMER_ID))[KNOWN],
     )
     return keyed.select(pl.all_horizontal(*checks).fill_null(value=False).alias(SOUND), VALUE_TEXT)
 

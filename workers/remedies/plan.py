@@ -4,8 +4,8 @@ A part is planned without knowledge of the others, so parts can be planned side 
 the result is the same for any cut. Memory holds a few parts, never a file.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,15 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
-from workers.records.catalog import Catalog, with_columns_of
+from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
-from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
+from workers.records.schema import IDENTIFIER, OUTCOME, ROW, payload_column
 from workers.records.streaming import THREADS, in_order
 from workers.records.writer import WrittenFile
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
-from workers.remedies.repair import circumstances, examine
+from workers.remedies.repair import Examined, Sifted, circumstances, sift, treat_suspects
 from workers.remedies.rules import Rules
 from workers.remedies.survey import Kind, Survey, survey
 from workers.remedies.tally import Tally
@@ -31,7 +31,11 @@ from workers.remedies.treatment import PLACE
 from workers.reports.failed_records import annotate
 
 PART_BYTES: Final = 8 << 20
-"""Size of a planned part, larger than the reader's: each costs the remedies some 40 ms, however small it is."""
+"""Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
+RUN_SUSPECTS: Final = 40_000
+"""Suspect records that are enough for a run of parts: treatment costs some 40 ms however few there are."""
+RUN_PARTS: Final = 4
+"""Parts of a run at most, since their sound records wait in memory for the others."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class PartPlan:
-    """A planned part, in the file's order: `corrected` holds the valid and the repaired records, to be sent.
+    """A planned run of parts, in the file's order: `corrected` holds the valid and repaired records, to be sent.
 
     `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
     """
@@ -141,14 +145,34 @@ def plan_part(
     surveyed: Survey, part: Part, context: Context, columns: Sequence[str], *, new_identifiers: bool = False
 ) -> PartPlan:
     """Plan one part of a surveyed file. `columns` are those of the output (`output_columns`)."""
+    sifted = sift_part(surveyed, part, context, columns)
+    return plan_run(surveyed, [sifted], context, columns, new_identifiers=new_identifiers)
+
+
+def sift_part(surveyed: Survey, part: Part, context: Context, columns: Sequence[str]) -> Sifted:
+    """Read one part and sift it; of the sound records only what is needed any further is kept."""
     frame = surveyed.file.read(part, surveyed.facts.columns)
     if surveyed.failure is not None:
         frame = annotate(frame, surveyed.failure)
-    examined = examine(frame, context, resubmit_valid=surveyed.failure is None)
-    tally = Tally.of(examined)
+    sifted = sift(frame, context, resubmit_valid=surveyed.failure is None, first_place=part.first_row)
+    return replace(sifted, sound=with_columns_of(sifted.sound, columns).select(*columns, ROW, VALUE_TEXT, PLACE))
+
+
+def plan_run(
+    surveyed: Survey,
+    run: Sequence[Sifted],
+    context: Context,
+    columns: Sequence[str],
+    *,
+    new_identifiers: bool = False,
+) -> PartPlan:
+    """Plan consecutive sifted parts of a file: their suspects are treated together."""
+    sound = pl.concat([sifted.sound for sifted in run])
+    suspects = pl.concat([sifted.suspect for sifted in run])
+    examined = Examined(sound, treat_suspects(suspects, context))
     treated = _identified(with_columns_of(examined.treated, columns), surveyed, new_identifiers=new_identifiers)
-    sound = _identified(with_columns_of(examined.sound, columns), surveyed, new_identifiers=new_identifiers)
-    return PartPlan(tally, _corrected(sound, treated, columns), treated)
+    sound = _identified(sound, surveyed, new_identifiers=new_identifiers)
+    return PartPlan(Tally.of(examined), _corrected(sound, treated, columns), treated)
 
 
 def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
@@ -178,11 +202,13 @@ def plan_surveyed(
     tallies: list[Tally] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now)
-        work = partial(
-            plan_part, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
+        sift_one = partial(sift_part, surveyed, context=context, columns=columns)
+        runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads))
+        plan_one = partial(
+            plan_run, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
         )
         tally = Tally()
-        for planned in in_order(work, surveyed.facts.parts, options.threads):
+        for planned in in_order(plan_one, runs, threads=1):
             tally += planned.tally
             if sink is not None:
                 sink.append(planned.corrected, planned.treated)
@@ -190,6 +216,18 @@ def plan_surveyed(
         tallies.append(tally)
     written = sink.close() if sink is not None else {}
     return PlanSummary(sum(tallies, Tally()), surveys, tallies, written)
+
+
+def _runs(parts: Iterable[Sifted]) -> Iterator[list[Sifted]]:
+    """Join consecutive parts until they have suspects enough to be worth a treatment."""
+    run: list[Sifted] = []
+    for sifted in parts:
+        run.append(sifted)
+        if len(run) == RUN_PARTS or sum(one.suspect.height for one in run) >= RUN_SUSPECTS:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _identified(frame: pl.DataFrame, surveyed: Survey, *, new_identifiers: bool) -> pl.DataFrame:

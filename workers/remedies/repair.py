@@ -54,6 +54,17 @@ class Examined:
         return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
+@dataclass(frozen=True)
+class Sifted:
+    """A frame's records before repair: those that are sound, which are done with, and the others.
+
+    Both carry `PLACE`; the sound ones also `catalog.VALUE_TEXT`.
+    """
+
+    sound: pl.DataFrame
+    suspect: pl.DataFrame
+
+
 def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
     """Return what records are repaired by at the moment `now` (aware).
 
@@ -89,15 +100,24 @@ def repair_frame(
 
 def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True) -> Examined:
     """Do what `repair_frame` does, but leave sound and treated records apart."""
-    frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE)
+    sifted = sift(frame, context, resubmit_valid=resubmit_valid)
+    return Examined(sifted.sound, treat_suspects(sifted.suspect, context))
+
+
+def sift(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True, first_place: int = 0) -> Sifted:
+    """Part the records that are sound, and that Stripe never refused, from those to be treated.
+
+    `first_place` is the place of the frame's first record, where frames are treated together.
+    """
+    frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE, first_place)
     if not resubmit_valid:
         frame = frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
     marked = mark_sound(frame, context.standard)
     sound = marked[SOUND] & frame[CODE].is_null()
-    return Examined(frame.with_columns(marked[VALUE_TEXT]).filter(sound), _treated(frame.filter(~sound), context))
+    return Sifted(frame.with_columns(marked[VALUE_TEXT]).filter(sound), frame.filter(~sound))
 
 
-def _treated(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+def treat_suspects(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Judge, treat and decide records that are not sound, or were refused."""
     faults = pl.concat_str(FAULT_COLUMNS, separator=",", ignore_nulls=True).replace("", None)
     judged = context.standard.judge(frame).with_columns(faults.alias(FAULTS))
