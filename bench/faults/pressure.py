@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
 from bench.faults.house import House, Plan
-from workers.kernel.jobqueue import RqJobQueue
+from workers.kernel.contract import EVENTS, PROCESS_EVENT, job_id
 from workers.kernel.ledger.events import EventState, Receipt
 from workers.kernel.ledger.tables import events as events_table
 
-WORKERS: Final = 2
+WORKERS: Final = 4
 BATCH: Final = 5000
 WARMING: Final = 500
 PATIENCE: Final = 3600.0
@@ -27,7 +31,7 @@ def measure(events: int) -> dict[str, Any]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="mm-faults-pressure-") as folder,
-        House(Path(folder) / "house", Plan(workers=WORKERS)) as house,
+        House(Path(folder) / "house", Plan(ledger="postgres", workers=WORKERS)) as house,
     ):
         _warm_up(house)
         before = _memory(house, "VmRSS")
@@ -51,19 +55,27 @@ def measure(events: int) -> dict[str, Any]:
 
 def _warm_up(house: House) -> None:
     """Have each worker do its imports, so that they do not count as growth."""
-    _store(house, "warm", WARMING)
-    queue = RqJobQueue(house.redis.url, job_timeout=60)
-    for number in range(WARMING):
-        queue.enqueue_event(_id("warm", number), 0)
+    _put(house, "warm", WARMING)
     house.until(lambda: _ended(house) >= WARMING, PATIENCE, "the workers to warm up", every=LOOK_SECONDS)
 
 
 def _queue_up(house: House, events: int) -> None:
-    queue = RqJobQueue(house.redis.url, job_timeout=60)
     for start in range(0, events, BATCH):
-        _store(house, f"load{start}", min(BATCH, events - start))
-        for number in range(min(BATCH, events - start)):
-            queue.enqueue_event(_id(f"load{start}", number), 0)
+        _put(house, f"load{start}", min(BATCH, events - start))
+
+
+def _put(house: House, label: str, count: int) -> None:
+    """Put events into the ledger and their jobs into the queue, many at a time."""
+    _store(house, label, count)
+    with Redis.from_url(house.redis.url) as redis:
+        queue = Queue(EVENTS, connection=redis, serializer=JSONSerializer)
+        ids = [_id(label, number) for number in range(count)]
+        queue.enqueue_many(
+            [
+                Queue.prepare_data(PROCESS_EVENT, (one,), job_id=job_id(one, 0), timeout=60, result_ttl=0)
+                for one in ids
+            ]
+        )
 
 
 def _store(house: House, label: str, count: int) -> None:

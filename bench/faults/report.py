@@ -45,8 +45,8 @@ The crash points are the transitions of the ledger, held from outside by a lock 
 Worker or web is killed -9 before the commit of the transition, and in a second pass after it:
 {points}.
 
-In the last row there are four workers, each event is delivered 1-5 times and out of order, and every few seconds one
-of these is drawn by the dice, while usage comes in and for some minutes after:
+In the last row there are four workers, each event is delivered 1-5 times and out of order, and every few seconds
+one of these is drawn by the dice, while usage comes in and for some minutes after:
 {strikes}.
 """
 
