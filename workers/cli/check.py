@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,8 +10,10 @@ import click
 from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import faults_table, progress, show_files
+from workers.cli.fault_view import FaultGroup, fault_groups
+from workers.cli.plan_view import counted, progress, show_faults, show_files
 from workers.remedies import PlanSummary, plan_file
+from workers.remedies.tally import Tally
 
 _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 
@@ -33,38 +36,48 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
             options=plan_options(given),
             on_part=on_part,
         )
+    groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.tallies, strict=True)]
     if as_json:
-        click.echo(json.dumps({**summary.tally.as_json(), "files": _files(summary)}))
+        click.echo(json.dumps({**summary.tally.as_json(), "files": _files(summary, groups)}))
     else:
-        _show(summary)
+        _show(summary, groups)
     if strict and _has_findings(summary, dashboard=dashboard):
         sys.exit(1)
 
 
-def _show(summary: PlanSummary) -> None:
-    console = Console(highlight=False)
-    for surveyed, tally in zip(summary.surveys, summary.tallies, strict=True):
+def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> None:
+    console = Console(highlight=False, emoji=False)
+    for surveyed, of_file in zip(summary.surveys, groups, strict=True):
         show_files(console, [surveyed])
-        if tally.faults:
-            console.print(faults_table(tally))
-    refused = summary.tally.refused
-    if refused:
-        console.print(f"Stripe would refuse {refused:,} of {summary.tally.total:,} records.")
+        show_faults(console, of_file)
+    console.print(_verdict(summary.tally))
+    if summary.tally.refused:
         console.print("`metermend repair` repairs what leaves no doubt.", style="dim")
-    else:
-        console.print(f"No fault found in {summary.tally.total:,} records.")
 
 
-def _files(summary: PlanSummary) -> dict[str, Any]:
+def _verdict(tally: Tally) -> str:
+    of_all = counted(tally.total, "record")
+    acts = {f"refuse {tally.refused:,}": tally.refused, f"skip {tally.skipped:,} as repeated": tally.skipped}
+    said = [act for act, records in acts.items() if records]
+    return f"Of {of_all} Stripe would {' and '.join(said)}." if said else f"No fault found in {of_all}."
+
+
+def _files(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> dict[str, Any]:
     return {
         str(surveyed.path): {
             "findings": [{"slug": finding.slug, "text": finding.text} for finding in surveyed.findings],
             "faults": [
-                {"fault": slug, "records": found.records, "rows": list(found.rows)}
-                for slug, found in tally.faults.items()
+                {
+                    "fault": group.slug,
+                    "meaning": group.meaning,
+                    "records": group.records,
+                    "rows": list(group.rows),
+                    "example": group.example,
+                }
+                for group in of_file
             ],
         }
-        for surveyed, tally in zip(summary.surveys, summary.tallies, strict=True)
+        for surveyed, of_file in zip(summary.surveys, groups, strict=True)
     }
 
 

@@ -1,6 +1,6 @@
 """How a plan is shown to a person: narrow tables, notes, and a progress bar where there is a terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import groupby
@@ -9,7 +9,9 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from workers.cli.fault_view import FaultGroup
 from workers.kernel.codes import Outcome
 from workers.records import quantities
 from workers.remedies.plan import OnPart
@@ -17,6 +19,7 @@ from workers.remedies.survey import Survey
 from workers.remedies.tally import Tally
 
 RANGES_SHOWN: Final = 6
+EXAMPLE_LENGTH: Final = 60
 
 
 @contextmanager
@@ -33,24 +36,29 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
     """Print what each file is, and what is odd about it."""
     for surveyed in surveys:
         layout = surveyed.file.layout
-        console.print(f"[bold]{layout.name}[/]: {surveyed.facts.records:,} records, {layout.format.upper()}")
+        console.print(layout.name, style="bold", end="", markup=False)
+        console.print(f": {counted(surveyed.facts.records, 'record')}, {layout.format.upper()}")
         for finding in surveyed.findings:
             console.print(f"  - {finding.text}", markup=False)
 
 
-def faults_table(tally: Tally) -> Table:
-    """Return the faults with their number of records and the first of their rows."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("fault", overflow="fold")
-    table.add_column("records", justify="right")
-    table.add_column("rows", overflow="fold")
-    for slug, found in sorted(tally.faults.items(), key=lambda item: -item[1].records):
-        table.add_row(slug, f"{found.records:,}", row_ranges(found.rows, found.records))
-    return table
+def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:
+    """Print each fault with its records and the first of their rows, what it means, and one example."""
+    for group in groups:
+        rows = f"{'row' if group.records == 1 else 'rows'} {row_ranges(group.rows, group.records)}"
+        example = "" if group.example is None else f", e.g. row {group.rows[0]}: {_shortened(group.example)}"
+        console.print(f"{group.slug}: {counted(group.records, 'record')}, {rows}", markup=False)
+        console.print(f"  {group.meaning}{example}", markup=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 record`, `2,000 records`, `2 aliases`."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def outcomes_table(tally: Tally) -> Table:
-    """Return records and quantity by outcome, and records by code."""
+    """Return records and quantity by outcome, and records by code and reason."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("records", justify="right")
@@ -58,9 +66,19 @@ def outcomes_table(tally: Tally) -> Table:
     for outcome in Outcome:
         amount = quantities.to_text(tally.quantity.get(outcome, Decimal(0)))
         table.add_row(outcome, f"{tally.records.get(outcome, 0):,}", amount)
-        for code, count in _codes(tally.by_code, outcome):
-            table.add_row(f"  [dim]{code}[/]", f"[dim]{count:,}[/]", "")
+        for label, count in _breakdown(tally, outcome):
+            table.add_row(Text(label, "dim"), Text(f"{count:,}", "dim"), "")
     return table
+
+
+def show_unknown_quantities(console: Console, tally: Tally) -> None:
+    """Print of which records the quantity is not known, so that no sum is taken for more than it is."""
+    for outcome in Outcome:
+        unknown, records = tally.unknown.get(outcome, 0), tally.records.get(outcome, 0)
+        if unknown:
+            known, amount = records - unknown, quantities.to_text(tally.quantity[outcome])
+            of_known = f"quantity of {known:,} of them: {amount}, of {unknown:,} not known"
+            console.print(f"{outcome} {counted(records, 'record')}; {of_known if known else 'quantity not known'}")
 
 
 def row_ranges(rows: Sequence[int], records: int) -> str:
@@ -78,5 +96,15 @@ def _ranges(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield numbers[0], numbers[-1]
 
 
-def _codes(by_code: Mapping[str, Mapping[str, int]], outcome: str) -> Iterator[tuple[str, int]]:
-    return ((code, counts[outcome]) for code, counts in sorted(by_code.items()) if counts.get(outcome))
+def _breakdown(tally: Tally, outcome: str) -> Iterator[tuple[str, int]]:
+    """Yield the outcome's codes, each followed by its reasons where they say more, with their records."""
+    for code, counts in sorted(tally.by_code.items()):
+        if outcome in counts:
+            yield f"  {code}", counts[outcome]
+        for (of_code, of_outcome, reason), records in sorted(tally.reasons.items()):
+            if (of_code, of_outcome) == (code, outcome) and reason != code:
+                yield f"    {reason}", records
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= EXAMPLE_LENGTH else text[:EXAMPLE_LENGTH] + "…")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
+from workers.cli.plan_view import counted
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.records import quantities
@@ -48,14 +49,14 @@ def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **give
 
 def _inventory(loaded: Rules) -> str:
     counts = {
-        "customer aliases": loaded.customer_aliases.height,
-        "event name aliases": loaded.event_aliases.height,
-        "rules on missing customers": len(loaded.customers.missing),
-        "value rules": len(loaded.values),
-        "archived meters": len(loaded.archived_meters),
-        "dimension rules": len(loaded.dimensions),
+        "customer alias": loaded.customer_aliases.height,
+        "event name alias": loaded.event_aliases.height,
+        "missing-customer rule": len(loaded.customers.missing),
+        "value rule": len(loaded.values),
+        "archived-meter rule": len(loaded.archived_meters),
+        "dimension rule": len(loaded.dimensions),
     }
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "It has no rules."
+    return ", ".join(counted(count, name) for name, count in counts.items() if count) or "It has no rules."
 
 
 def _document(explained: Explained) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def _document(explained: Explained) -> dict[str, Any]:
 
 
 def _show(explained: Explained) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     changes = Table("rule", "before", "after", box=None, pad_edge=False)
     changes.add_column("records", justify="right")
     changes.add_column("quantity", justify="right")

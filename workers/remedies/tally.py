@@ -1,7 +1,7 @@
 """What a plan comes to: records and quantity by outcome, by code and by remedy. Tallies of parts add up.
 
-Quantities are exact decimals. A record whose quantity has no certain reading counts as a record, and as nothing in
-quantity.
+Quantities are exact decimals. A record whose quantity has no certain reading counts as a record, as nothing in
+quantity, and in `unknown`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +14,12 @@ import polars as pl
 from workers.kernel.codes import Outcome
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
-from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, ROW
+from workers.records.diagnosis import IDENTIFIER_REPEATED
+from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, REASON, ROW
 from workers.remedies.repair import Examined
 from workers.remedies.treatment import FAULTS
 
+Key = TypeVar("Key", str, tuple[str, str, str])
 Amount = TypeVar("Amount")
 
 ROWS_KEPT: Final = 1000
@@ -39,11 +41,16 @@ class Found:
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of a frame, a part or a file. `faults` are those found before any repair, by slug."""
+    """Counts of a frame, a part or a file.
+
+    `records`, `quantity` and `unknown` (records without a certain quantity) are by outcome; `reasons` are of the
+    records that are not valid, by code, outcome and reason; `faults` are those found before any repair, by slug.
+    """
 
     records: Mapping[str, int] = field(default_factory=dict)
     quantity: Mapping[str, Decimal] = field(default_factory=dict)
-    by_code: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     faults: Mapping[str, Found] = field(default_factory=dict)
     remedies: Mapping[str, int] = field(default_factory=dict)
 
@@ -51,14 +58,15 @@ class Tally:
     def of(cls, examined: Examined) -> "Tally":
         """Count examined records."""
         treated = examined.treated
-        outcomes = treated.group_by(OUTCOME).agg(pl.len(), QUANTITY).sort(OUTCOME)
+        outcomes = treated.group_by(OUTCOME).agg(pl.len().alias("records"), QUANTITY).sort(OUTCOME)
         counted = cls(
-            records={outcome: count for outcome, count, _ in outcomes.iter_rows()},
+            records=dict(outcomes.select(OUTCOME, "records").iter_rows()),
             quantity={
                 row[OUTCOME]: quantities.total(pl.Series(row[QUANTITY], dtype=pl.String))
                 for row in outcomes.to_dicts()
             },
-            by_code=_by_code(treated),
+            unknown=_unknown(treated),
+            reasons=_reasons(treated),
             faults=_faults(treated),
             remedies=_remedies(treated),
         )
@@ -70,7 +78,8 @@ class Tally:
         return Tally(
             records=_merged(self.records, other.records, int.__add__, 0),
             quantity=_merged(self.quantity, other.quantity, quantities.add, Decimal(0)),
-            by_code=_merged(self.by_code, other.by_code, lambda one, two: _merged(one, two, int.__add__, 0), {}),
+            unknown=_merged(self.unknown, other.unknown, int.__add__, 0),
+            reasons=_merged(self.reasons, other.reasons, int.__add__, 0),
             faults=_merged(self.faults, other.faults, Found.__add__, Found(0, ())),
             remedies=_merged(self.remedies, other.remedies, int.__add__, 0),
         )
@@ -81,9 +90,23 @@ class Tally:
         return sum(self.records.values())
 
     @property
+    def by_code(self) -> dict[str, dict[str, int]]:
+        """Records that are not valid, by code and outcome."""
+        counts: dict[str, dict[str, int]] = {}
+        for (code, outcome, _), records in self.reasons.items():
+            of_code = counts.setdefault(code, {})
+            of_code[outcome] = of_code.get(outcome, 0) + records
+        return counts
+
+    @property
+    def skipped(self) -> int:
+        """The records that Stripe takes for ones that it has: those that repeat an earlier one's identifier."""
+        return sum(records for (_, _, reason), records in self.reasons.items() if reason == IDENTIFIER_REPEATED)
+
+    @property
     def refused(self) -> int:
-        """Return the records that have a fault, or that Stripe has refused."""
-        return self.total - self.records.get(Outcome.VALID, 0)
+        """The other records that have a fault, or that Stripe has refused."""
+        return self.total - self.records.get(Outcome.VALID, 0) - self.skipped
 
     @property
     def needs_person(self) -> bool:
@@ -109,18 +132,21 @@ class Tally:
 
 
 def _merged(
-    one: Mapping[str, Amount], other: Mapping[str, Amount], add: Callable[[Amount, Amount], Amount], nothing: Amount
-) -> dict[str, Amount]:
+    one: Mapping[Key, Amount], other: Mapping[Key, Amount], add: Callable[[Amount, Amount], Amount], nothing: Amount
+) -> dict[Key, Amount]:
     """Add up what stands under the same key. The keys are sorted, so that no cut of a file shows in their order."""
-    return {key: add(one.get(key, nothing), other.get(key, nothing)) for key in sorted({*one, *other})}
+    return {key: add(one.get(key, nothing), other.get(key, nothing)) for key in sorted(set(one) | set(other))}
 
 
-def _by_code(treated: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
+def _unknown(treated: pl.DataFrame) -> dict[str, int]:
+    unknown = treated.filter(pl.col(QUANTITY).is_null())
+    return dict(unknown.group_by(OUTCOME).len().sort(OUTCOME).iter_rows())
+
+
+def _reasons(treated: pl.DataFrame) -> dict[tuple[str, str, str], int]:
     faulty = treated.filter(pl.col(OUTCOME) != Outcome.VALID)
-    for code, outcome, count in faulty.group_by(FAULT, OUTCOME).len().sort(FAULT, OUTCOME).iter_rows():
-        counts.setdefault(code, {})[outcome] = count
-    return counts
+    counts = faulty.group_by(FAULT, OUTCOME, REASON).len().sort(FAULT, OUTCOME, REASON)
+    return {(code, outcome, reason): records for code, outcome, reason, records in counts.iter_rows()}
 
 
 def _faults(treated: pl.DataFrame) -> dict[str, Found]:

@@ -6,17 +6,67 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.usage import NOW, USAGE, company, run, told
+from workers.cli.fault_view import MEANINGS
 from workers.cli.plan_view import row_ranges
+from workers.kernel.codes import Code
+from workers.records.layout import Unreadable
 
 
 def test_every_fault_is_shown_with_its_rows(tmp_path: Path) -> None:
     usage = company(tmp_path)
     result = run("check", usage, *told(usage))
     assert result.exit_code == 0
-    lines = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
-    assert lines["meter_event_invalid_value"] == ["2", "2-3"]
-    assert lines["timestamp_in_future"] == ["2", "2,", "4"]
-    assert "Stripe would refuse 3 of 4 records" in result.stdout
+    lines = result.stdout.splitlines()
+    value = lines.index("meter_event_invalid_value: 2 records, rows 2-3")
+    time = lines.index("timestamp_in_future: 2 records, rows 2, 4")
+    assert lines[value + 1] == "  the quantity is no plain decimal number, e.g. row 2: '1,234,567'"
+    assert lines[time + 1] == "  the timestamp is more than 5 minutes ahead, e.g. row 2: '1795262300000'"
+    assert "Of 4 records Stripe would refuse 3." in lines
+
+
+def test_one_of_anything_is_told_in_the_singular(tmp_path: Path) -> None:
+    usage = company(tmp_path, USAGE.splitlines()[0] + "\na1,1795262300,api_calls,cus_1,x\n")
+    lines = run("check", usage, *told(usage)).stdout.splitlines()
+    assert lines[0] == "usage.csv: 1 record, CSV"
+    assert lines[1] == "meter_event_invalid_value: 1 record, row 1"
+    assert "Of 1 record Stripe would refuse 1." in lines
+
+
+def test_a_repeated_identifier_is_skipped_not_refused(tmp_path: Path) -> None:
+    """Who expects a refusal waits for an event that never comes."""
+    usage = company(tmp_path, USAGE.splitlines()[0] + "\na1,1795262300,api_calls,cus_1,5" * 3)
+    stdout = run("check", usage, *told(usage), width=200).stdout
+    assert "Of 3 records Stripe would skip 2 as repeated." in stdout
+    assert "Stripe counts that row and skips this one, e.g. row 2: 'a1'" in stdout
+    both = company(tmp_path, USAGE + "a1,1795262300,api_calls,cus_1,5\n")
+    assert "Of 5 records Stripe would refuse 3 and skip 1 as repeated." in run("check", both, *told(both)).stdout
+
+
+def test_examples_come_from_the_first_row_in_any_part_of_a_large_file(tmp_path: Path) -> None:
+    rows = "".join(f"a{row},1795262300,api_calls,cus_1,5\n" for row in range(1, 250_000))
+    usage = company(tmp_path, USAGE.splitlines()[0] + "\n" + rows + "b,1795262300,api_calls,cus_1,[x]\nc,cut\n")
+    document = json.loads(run("check", usage, "--json", *told(usage)).stdout)
+    (found,) = document["files"].values()
+    assert {fault["fault"]: (fault["rows"], fault["example"]) for fault in found["faults"]} == {
+        "meter_event_invalid_value": ([250_000], "[x]"),
+        "wrong_column_count": ([250_001], "c,cut"),
+    }
+
+
+def test_what_a_sender_wrote_is_shown_as_it_is_however_odd(tmp_path: Path) -> None:
+    usage = company(tmp_path, USAGE.splitlines()[0] + f"\na1,1795262300,api_calls,[b]:smile:\x1b,{'9' * 300}\n")
+    stdout = run("check", usage, *told(usage)).stdout
+    assert r"'[b]:smile:\x1b'" in stdout
+    assert "9" * 100 not in stdout
+
+
+def test_every_fault_has_its_meaning() -> None:
+    """A fault without one would end `check` with an error."""
+    form = {"event_name_missing", "event_name_too_long", "identifier_too_long", "identifier_repeated"}
+    times = {"timestamp_missing", "timestamp_malformed"}
+    assert (
+        {*Unreadable, *Code, *form, *times} <= set(MEANINGS) <= {*Unreadable, *Code, *form, *times, "too_many_keys"}
+    )
 
 
 def test_json_lists_faults_and_findings_by_file(tmp_path: Path) -> None:
@@ -33,7 +83,13 @@ def test_json_lists_faults_and_findings_by_file(tmp_path: Path) -> None:
         "files",
     }
     (found,) = document["files"].values()
-    assert {"fault": "meter_event_invalid_value", "records": 2, "rows": [2, 3]} in found["faults"]
+    assert {
+        "fault": "meter_event_invalid_value",
+        "meaning": "the quantity is no plain decimal number",
+        "records": 2,
+        "rows": [2, 3],
+        "example": "1,234,567",
+    } in found["faults"]
     assert {"missing_identifiers", "repeated_identifiers"} <= {finding["slug"] for finding in found["findings"]}
 
 

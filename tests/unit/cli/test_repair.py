@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.usage import NOW, company, run, told
+from tests.unit.cli.usage import NOW, USAGE, company, run, told
 
 
 def test_json_has_the_documented_schema_and_its_sums_hold(tmp_path: Path) -> None:
@@ -47,6 +47,71 @@ def test_a_person_sees_counts_quantities_and_where_the_files_lie(tmp_path: Path)
     assert "1234567" in result.stdout
     assert "timestamp_in_future" in result.stdout
     assert f"{tmp_path / 'out' / 'corrected.csv'}: 2 records" in result.stdout
+
+
+def test_reasons_stand_below_their_code_with_their_records(tmp_path: Path) -> None:
+    """A code of our own, `malformed_record`, says nothing of what to do."""
+    usage = company(
+        tmp_path, USAGE + "a1,1795262300,api_calls,cus_1,5\na5,soon,api_calls,cus_1,5\na6,later,api_calls\n"
+    )
+    stdout = run("repair", usage, "--out", tmp_path / "out", *told(usage)).stdout
+    lines = [" ".join(line.split()) for line in stdout.splitlines()]
+    start = lines.index("malformed_record 3")
+    assert lines[start + 1 : start + 4] == [
+        "identifier_repeated 1",
+        "timestamp_malformed 1",
+        "wrong_column_count 1",
+    ]
+    assert lines[start + 4] == "meter_event_invalid_value 1", "a reason that is the code itself is not said twice"
+
+
+def test_a_sum_says_of_how_many_records_the_quantity_is_not_known(tmp_path: Path) -> None:
+    """37 for 5 records looks like all of them, though three are missing from it."""
+    rows = [
+        "b1,soon,api_calls,cus_1,30",
+        "b2,soon,api_calls,cus_1,7",
+        "b3,1795262300,api_calls,cus_1,€12",
+        "b4,cut",
+    ]
+    usage = company(tmp_path, USAGE + "\n".join(rows) + "\n")
+    stdout = run("repair", usage, "--out", tmp_path / "out", *told(usage)).stdout
+    assert "quarantined 5 records; quantity of 2 of them: 37, of 3 not known" in stdout
+    assert stdout.count("not known") == 1
+    unknown = company(tmp_path)
+    stdout = run("repair", unknown, "--out", tmp_path / "out", *told(unknown)).stdout
+    assert "quarantined 1 record; quantity not known" in stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("usage.csv", "usage-repaired"), ("2026.07.JSONL.gz", "2026.07-repaired"), (".csv", ".csv-repaired")],
+)
+def test_without_out_the_results_lie_in_a_folder_here_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    usage = company(tmp_path).rename(tmp_path / name)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("repair", usage, *told(usage))
+    assert result.exit_code == 0
+    assert f"Written into {folder}\n" in result.stdout
+    assert (tmp_path / "here" / folder / "corrected.csv").exists()
+    as_json = run("repair", usage, "--json", *told(usage))
+    assert json.loads(as_json.stdout)["records"] == 4, "nothing but the document is on stdout"
+    assert as_json.stderr == f"Written into {folder}\n"
+
+
+def test_a_folder_of_the_default_name_that_no_plan_wrote_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = company(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "usage-repaired").mkdir()
+    (tmp_path / "usage-repaired" / "mine.txt").write_text("mine")
+    result = run("repair", usage, *told(usage))
+    assert result.exit_code == 2
+    assert "usage-repaired: it is there already and no plan wrote it" in result.stderr
+    assert [path.name for path in (tmp_path / "usage-repaired").iterdir()] == ["mine.txt"]
 
 
 def test_strict_exits_with_1_only_when_a_person_is_needed(tmp_path: Path) -> None:

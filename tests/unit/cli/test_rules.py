@@ -10,7 +10,7 @@ def test_check_says_what_is_in_the_rules(tmp_path: Path) -> None:
     company(tmp_path)
     result = run("rules", "check", tmp_path / "rules.toml")
     assert result.exit_code == 0
-    assert "sound. 1 value rules" in result.stdout
+    assert "sound. 1 value rule\n" in result.stdout
 
 
 def test_check_names_the_mistake_in_one_line(tmp_path: Path) -> None:
