@@ -13,8 +13,8 @@ NEXT_STEP: Mapping[CaseState, str] = {
     ),
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
-        "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend export {id}` to "
-        "read them with their reasons, then write a rule, correct the bill or write them off."
+        "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
+        "to read them with their reasons, then write a rule, correct the bill or write them off."
     ),
     CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
     CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",

@@ -25,7 +25,7 @@ Grade = Literal["ok", "note", "mend"]
 
 MEANT: Final = {"STRIPE_SECRET_KEY": "STRIPE_API_KEY", "STRIPE_KEY": "STRIPE_API_KEY"}
 """Names that other tools use for what is a setting here."""
-ALIKE: Final = 0.88
+ALIKE: Final = 0.85
 """How much a name resembles a setting's, of 1, for it to be a slip."""
 
 

@@ -156,7 +156,10 @@ def _next_step(context: Context, case: Case) -> NextStep | None:
     base = context.settings.console_url
     link = f"{base.rstrip('/')}/console/cases/{case.id}" if base else None
     if case.balance[Bucket.QUARANTINED].records:
-        sentence = "Look at the quarantined records, mend their cause or add a rule, then plan them again."
+        sentence = (
+            f"Read the quarantined records (`metermend quarantine {case.id}`), mend their cause or add a rule, "
+            "then plan them again."
+        )
         return NextStep(sentence, f"metermend retry {case.id}", link)
     if case.balance[Bucket.PLANNED].records and context.target is None:
         return NextStep("Set SUBMIT_TO so that the repaired records can be sent.", "metermend doctor", link)

@@ -152,7 +152,7 @@ def test_a_case_shows_its_book_its_advice_and_no_markup_of_others(
 ) -> None:
     case_id = needy_case(sqlite_ledger, summary="<script>alert(1)</script>")
     page = operator.get(f"/console/cases/{case_id}").text
-    assert f"metermend export {case_id}" in page
+    assert f"metermend quarantine {case_id}" in page
     assert "1200 of 1200 records cannot be repaired" in page
     assert "quarantined" in page
     assert "/console/events/evt_1" in page
