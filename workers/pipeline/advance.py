@@ -2,7 +2,8 @@
 
 1. Deferred records whose time has come are pending again.
 2. Pending records are planned; those of a large case in parts, by jobs of their own.
-3. Planned records are submitted, where there is a target; a submission that a crash left open goes on first.
+3. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
+   goes on first.
 4. Submitted records are confirmed once their window has passed without a refusal.
 5. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
 
@@ -23,6 +24,7 @@ from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
+from workers.pipeline.rechecking import recheck
 from workers.pipeline.submitting import submit
 from workers.pipeline.telling import tell
 
@@ -77,7 +79,11 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
 
 def _submit(context: Context, held: HeldCase) -> None:
     assert context.target is not None
-    submit(context, held, context.target)
+    is_open = _has_open_submission(context, held)
+    if not is_open:
+        recheck(context, held)
+    if is_open or held.case.balance[Bucket.PLANNED].records:
+        submit(context, held, context.target)
 
 
 def _has_open_submission(context: Context, held: HeldCase) -> bool:

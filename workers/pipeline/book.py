@@ -118,6 +118,25 @@ def _standing_of(books: Books, case_id: str, bucket: Bucket, submission_id: str 
     return standing([e for e in entries if submission_id in (None, e.submission_id)], bucket)
 
 
+def as_before_plan(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return records as they were when they were last pending, but for what the book has counted since.
+
+    So they can be planned anew: what Stripe refused is there to be found and mended again.
+    """
+    counted = records.select(RECORD, QUANTITY, COUNTED_AS)
+    missing = counted.select(RECORD).collect()
+    found: list[pl.LazyFrame] = []
+    for entry in reversed(context.ledger.queries.entries(case_id)):
+        if missing.is_empty():
+            break
+        if entry.to_bucket == Bucket.PENDING and entry.ref is not None:
+            there = scan(context, entry.ref).join(missing.lazy(), on=RECORD, how="semi")
+            found.append(there)
+            missing = missing.join(there.select(RECORD).collect(), on=RECORD, how="anti")
+    before = pl.concat(found, how="diagonal").drop(QUANTITY, COUNTED_AS, strict=False)
+    return before.join(counted, on=RECORD).sort(RECORD)
+
+
 def scan(books: Books, ref: RecordSetRef) -> pl.LazyFrame:
     """Open a record set of the archive. Raises Corrupt when its bytes are not those that were kept."""
     return pl.scan_parquet(books.archive.fetch(ref))

@@ -11,7 +11,7 @@ import polars as pl
 
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import scan
+from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
 from workers.records.schema import MAX_AGE
 
@@ -31,19 +31,18 @@ def recent_submissions(context: Context, account: str | None) -> list[Submission
 
 
 def carried(context: Context, submissions: list[Submission], column: str, wanted: pl.Series) -> pl.DataFrame:
-    """Return (`column`, SUBMISSION, CASE) for each wanted text that stands there in a submission's records."""
+    """Return (`column`, RECORD, SUBMISSION, CASE) of each submitted record that has a wanted text in `column`."""
     texts = wanted.drop_nulls().unique().alias(column)
     hashes = texts.hash()
-    found = [pl.DataFrame(schema=dict.fromkeys((column, SUBMISSION, CASE), pl.String))]
+    found = [pl.DataFrame(schema={column: pl.String, RECORD: pl.Int64, SUBMISSION: pl.String, CASE: pl.String})]
     for submission in submissions:
         ref = RecordSetRef(submission.record_set, submission.record_set_sha256)
         if submission.records <= _SMALL and not hashes.is_in(_hashes(context, ref, column).implode()).any():
             continue
-        hits = scan(context, ref).select(column).join(texts.to_frame().lazy(), on=column, how="semi").collect()
+        rows = scan(context, ref).select(column, RECORD)
+        hits = rows.join(texts.to_frame().lazy(), on=column, how="semi").collect()
         found.append(
-            hits.unique(maintain_order=True).with_columns(
-                pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE)
-            )
+            hits.with_columns(pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE))
         )
     return pl.concat(found)
 

@@ -8,7 +8,7 @@ import polars as pl
 from workers.kernel.clock import from_text
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind
-from workers.pipeline.book import keep, movement, records_in
+from workers.pipeline.book import as_before_plan, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.records.schema import VALID_FROM
 
@@ -35,7 +35,11 @@ def next_deferred(context: Context, held: HeldCase) -> datetime | None:
 
 
 def reopen_due(context: Context, held: HeldCase) -> None:
-    """Take the deferred records that are due back to pending, those that wait for a change along with them."""
+    """Take the deferred records that are due back to pending, those that wait for a change along with them.
+
+    They come back as they were before they were deferred: one that was mended too would look sound, as if there had
+    been nothing to refuse.
+    """
     deferred = records_in(context, held.case.id, Bucket.DEFERRED)
     assert deferred is not None
     now = context.clock().isoformat()
@@ -43,6 +47,7 @@ def reopen_due(context: Context, held: HeldCase) -> None:
         pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
         <= pl.lit(now).str.to_datetime(time_zone="UTC")
     )
-    ref = keep(context, held.case.id, "reopened", deferred.filter(is_due))
+    due = as_before_plan(context, held.case.id, deferred.filter(is_due))
+    ref = keep(context, held.case.id, "reopened", due)
     with held.transaction() as transaction:
         transaction.move(movement(context, EntryKind.REOPENED, (Bucket.DEFERRED, Bucket.PENDING), ref))

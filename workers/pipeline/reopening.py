@@ -24,6 +24,7 @@ from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
 from workers.pipeline.submitting import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
+from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 
 COUNTER_ENTERED: Final = "counter_entered"
@@ -31,7 +32,7 @@ COUNTER_ENTERED: Final = "counter_entered"
 PERHAPS_UNDONE: Final = "perhaps_undone"
 """Taken back by a call that Stripe did not answer."""
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
-UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE)
+UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED)
 """Reasons of records that may be billed already."""
 
 _UNKNOWN: Final = "there is no such event or case"
