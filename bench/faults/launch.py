@@ -16,14 +16,15 @@ def main() -> None:
     """Become a web, worker or clock process."""
     parser = argparse.ArgumentParser(prog="python -m bench.faults.launch", description=__doc__)
     parser.add_argument("role", choices=("web", "worker", "clock"))
-    parser.add_argument("--broken", help="a variant of bench.faults.broken")
+    parser.add_argument("--broken", help="variants of bench.faults.broken, comma-separated")
     parser.add_argument("-b", dest="bind", help="the web's address")
     options = parser.parse_args()
     _shift_clock(float(os.environ.get("FAULTS_AHEAD", "0")))
     if options.broken:
         from bench.faults.broken import VARIANTS
 
-        VARIANTS[options.broken]()
+        for name in options.broken.split(","):
+            VARIANTS[name]()
     _run_web(options.bind) if options.role == "web" else _run_command(options.role)
 
 
