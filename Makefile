@@ -32,7 +32,7 @@ test: setup stripe-cli ## the whole gate: format, lint, types, import rules, all
 .PHONY: stripe-cli
 stripe-cli: setup
 	@test -x $(VENV)/stripe-cli/node_modules/.bin/stripe || ! command -v npm >/dev/null \
-	  || npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix $(VENV)/stripe-cli @stripe/cli@1.52.0 \
+	  || npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(VENV)/stripe-cli @stripe/cli@1.52.0 \
 	  || echo "the Stripe CLI could not be installed: its tests will be skipped"
 
 format: setup ## put the code in order
