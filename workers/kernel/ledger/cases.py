@@ -254,7 +254,7 @@ class CaseTransaction:
         self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": None}
 
     def wait(self, due_at: datetime | None) -> None:
-        """Set when the case must be looked at next while other jobs work for it: how often they failed still counts."""
+        """Set when to look again at a case that other jobs work for: how often they failed still counts."""
         self._changes |= {"due_at": due_at, "deaths": 0, "trouble": None}
 
     def stumble(self, trouble: str, due_at: datetime | None) -> None:
