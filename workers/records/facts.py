@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from workers.records.layout import Format, Part
+from workers.kernel.errors import FileUnusable
+from workers.records.layout import MAX_FILE_KEYS, Format, Part
 from workers.records.repeats import RepeatFinder
 from workers.records.schema import IDENTIFIER, UNREADABLE, template_order
 from workers.records.streaming import in_order
@@ -50,6 +51,8 @@ def find_facts(
 
     `keys` maps a name to an expression that gives each record's key as text, or null where it has none; the default
     is the identifier. `needs` are the columns that the expressions read, besides the identifier.
+
+    Raises FileUnusable where a JSON file's records have more than `MAX_FILE_KEYS` different keys.
     """
     keys = {IDENTIFIER: pl.col(IDENTIFIER)} if keys is None else keys
     wanted = list(dict.fromkeys([IDENTIFIER, *needs]))
@@ -87,4 +90,11 @@ def _has_open_columns(file: UsageFile) -> bool:
 def _all_columns(file: UsageFile, seen: Sequence[_PartFacts]) -> tuple[str, ...]:
     if not _has_open_columns(file):
         return tuple(file.header_columns)
-    return tuple(template_order(list({name for facts in seen for name in facts.columns})))
+    columns = {name for facts in seen for name in facts.columns}
+    if len(columns) > MAX_FILE_KEYS:
+        raise FileUnusable(
+            f"its records have {len(columns):,} different keys; at most {MAX_FILE_KEYS:,} can be read",
+            where=file.layout.name,
+            mend="keep what differs from record to record in a value, not in a key",
+        )
+    return tuple(template_order(list(columns)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from workers.kernel.errors import FileForeign, FileUnusable
-from workers.records.layout import Finding
+from workers.records.layout import MAX_KEYS, Finding
 from workers.records.schema import (
     CUSTOMER,
     EVENT_NAME,
@@ -91,6 +91,16 @@ def missing_columns(columns: Sequence[str]) -> list[Finding]:
     """Return a finding per column that Stripe requires and the file lacks."""
     needed = [name for name in REQUIRED_COLUMNS if name != IDENTIFIER]
     return [Finding("header_missing", f"has no column {name!r}") for name in needed if name not in columns]
+
+
+def require_few_columns(headers: Sequence[str], name: str) -> None:
+    """Raise FileUnusable where the header has more columns than can be worked on."""
+    if len(headers) > MAX_KEYS:
+        raise FileUnusable(
+            f"its header has {len(headers):,} columns; at most {MAX_KEYS} can be read",
+            where=name,
+            mend="leave out the columns that are no usage, or check the delimiter",
+        )
 
 
 def require_header(headers: Sequence[str], name: str) -> None:

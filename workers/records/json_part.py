@@ -8,7 +8,7 @@ import polars as pl
 from workers.records.csv_lines import lines_of
 from workers.records.json_record import NotARecord, parse_record
 from workers.records.json_shapes import MAX_SHAPES, shape_of
-from workers.records.layout import Part, Unreadable
+from workers.records.layout import MAX_KEYS, Part, Unreadable
 from workers.records.schema import RAW, ROW, UNREADABLE
 
 JSON_BLANKS: Final = " \t\r\n"
@@ -60,8 +60,9 @@ class JsonReader:
 
     def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Move each renamed key's value to its canonical column where that has none."""
+        present = set(frame.columns)
         for old, new in self.renames.items():
-            if old not in frame.columns:
+            if old not in present:
                 continue
             if new not in frame.columns:
                 frame = frame.rename({old: new})
@@ -100,14 +101,23 @@ def _by_shapes(
 def _odd_frame(
     odd: pl.DataFrame, wanted: Sequence[str] | None, raw: list[bytes] | None, part: Part, *, cut: bool
 ) -> pl.DataFrame:
-    """Read the lines that fit no shape one by one in Python."""
+    """Read the lines that fit no shape one by one in Python.
+
+    A record that would bring more than `MAX_KEYS` different keys into the frame is unreadable, those behind it are
+    not: without a bound a few megabytes of ever new keys are a frame that no memory holds.
+    """
     cells: list[dict[str, str | None]] = []
+    keys: set[str] = set()
     last_row = part.first_row + part.rows - 1
     for row, line in odd.select(ROW, "line").iter_rows():
         text = line if line is not None else _undecodable(raw, row - part.first_row)
         record = _record_or_reason(None if line is None else line, text)
         if cut and row == last_row and record.get(UNREADABLE) == Unreadable.NOT_JSON:
             record[UNREADABLE] = Unreadable.CUT_LINE
+        if UNREADABLE not in record and len(keys.union(record)) > MAX_KEYS:
+            record = {UNREADABLE: Unreadable.TOO_MANY_KEYS, RAW: text}
+        elif UNREADABLE not in record:
+            keys.update(record)
         cells.append(record)
     names = dict.fromkeys(name for record in cells for name in record)
     kept = [name for name in names if wanted is None or name in wanted or name in (UNREADABLE, RAW)]

@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from workers.records.layout import Unreadable
+from workers.records.layout import MAX_KEYS, Unreadable
 from workers.records.schema import carried_name, payload_column
 
 DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
@@ -57,9 +58,11 @@ def members_of(text: str) -> list[Member]:
             DECODER.raw_decode(text, start)
             raise NotARecord(Unreadable.NOT_AN_OBJECT)
         walker = _Walker(text)
-        members = list(walker.object(start, prefix=False))
+        members = list(islice(walker.object(start, prefix=False), MAX_KEYS + 1))
     except (json.JSONDecodeError, RecursionError) as error:
         raise NotARecord(Unreadable.NOT_JSON) from error
+    if len(members) > MAX_KEYS:
+        raise NotARecord(Unreadable.TOO_MANY_KEYS)
     if _skip(text, walker.end) != len(text):
         raise NotARecord(Unreadable.NOT_JSON)
     if "\\u" in text and any(LONE_SURROGATE.search(f"{member.column}{member.text or ''}") for member in members):

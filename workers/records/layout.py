@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+MAX_KEYS: Final = 500
+"""Keys of a record, and columns of a CSV file: work on a frame grows with the square of its width."""
+MAX_FILE_KEYS: Final = 1000
+"""Different keys of all records of a JSON file together: every one is a column of every part."""
 
 
 class Format(StrEnum):
@@ -26,6 +32,7 @@ class Unreadable(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     CUT_LINE = "cut_line"
     TOO_LONG = "too_long"
+    TOO_MANY_KEYS = "too_many_keys"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Every column is text (`pl.String`) as its sender wrote it, null where absent, except `ROW`, which is Int64.
 A sender's own column whose name starts with `@` is carried with one more `@` (see `carried_name`), so that
-the columns below are always ours.
+the columns below are always ours; so is one that polars could take for a pattern of names, such as `*`.
 
 Sources: Stripe docs, "Record usage in bulk" (file shapes, limits, pace), "Record usage with the API" (times) and
 stripe-python's `billing.MeterEvent` (lengths); significant digits: Stripe changelog, "billing meter event values
@@ -63,6 +63,8 @@ PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, QUANTITY,
 """What `workers.remedies` adds."""
 ENGINE_COLUMNS: Final = (*READER_COLUMNS, *FAILURE_COLUMNS, *PLAN_COLUMNS)
 
+_MARKS: Final = ("@", "*", "^")
+
 MAX_IDENTIFIER_LENGTH: Final = 100
 MAX_EVENT_NAME_LENGTH: Final = 100
 MAX_SIGNIFICANT_DIGITS: Final = 15
@@ -115,15 +117,19 @@ def template_order(columns: list[str]) -> list[str]:
 
 
 def carried_name(original: str) -> str:
-    """Return the frame's name for a sender's column: a leading `@` is doubled, since single ones are ours."""
-    return "@" + original if original.startswith("@") else original
+    """Return the frame's name for a sender's column: `@` goes before what is ours (`@`) or polars' (`*`, `^`)."""
+    return "@" + original if original.startswith(_MARKS) else original
 
 
 def original_name(carried: str) -> str:
     """Return the sender's name for a column of the frame; the inverse of `carried_name`."""
-    return carried.removeprefix("@") if carried.startswith("@@") else carried
+    return carried.removeprefix("@") if _is_marked(carried) else carried
 
 
 def original_columns(columns: list[str]) -> list[str]:
     """Return the columns of a frame that came from the sender, in their order."""
-    return [name for name in columns if not name.startswith("@") or name.startswith("@@")]
+    return [name for name in columns if not name.startswith("@") or _is_marked(name)]
+
+
+def _is_marked(carried: str) -> bool:
+    return carried.startswith("@") and carried[1:].startswith(_MARKS)

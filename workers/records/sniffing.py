@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Final
 
 from workers.kernel.errors import FileUnusable
-from workers.records.headers import known, require_header
+from workers.records.headers import known, require_few_columns, require_header
 from workers.records.json_record import NotARecord, members_of
 from workers.records.layout import Finding, Format, ReadOptions
 from workers.records.schema import MAX_DASHBOARD_BYTES, MAX_FILE_BYTES, MAX_FILE_NAME_LENGTH
@@ -63,7 +63,7 @@ def sample_columns(head: bytes) -> list[str]:
 def csv_head(head: bytes, options: ReadOptions, name: str) -> CsvHead:
     """Read the header with each delimiter and keep the one that gives most known columns, then most columns.
 
-    Raises FileUnusable where the first line is no header or cannot be read.
+    Raises FileUnusable where the first line is no header, has too many columns or cannot be read.
     """
     blank = len(head) - len(head.lstrip(b"\r\n"))
     choices = [options.delimiter] if options.delimiter else list(DELIMITERS)
@@ -71,6 +71,7 @@ def csv_head(head: bytes, options: ReadOptions, name: str) -> CsvHead:
     if not heads:
         raise FileUnusable("its header cannot be read", where=name, mend="check the quotes in its first line")
     best = max(heads, key=lambda found: (known(found.headers), len(found.headers)))
+    require_few_columns(best.headers, name)
     if not any(header in best.headers for header in options.headers):
         require_header(best.headers, name)
     return CsvHead(best.delimiter, best.headers, best.length + blank)

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -13,8 +14,8 @@ from tests.unit.records.reading import read_all, unreadable
 from workers.kernel.errors import FileUnusable
 from workers.records import json_array, json_part
 from workers.records.json_record import NotARecord, parse_record
-from workers.records.layout import Format, ReadOptions
-from workers.records.schema import CUSTOMER, IDENTIFIER, ROW, VALUE
+from workers.records.layout import MAX_KEYS, Format, ReadOptions
+from workers.records.schema import CUSTOMER, IDENTIFIER, ROW, VALUE, carried_name, original_columns
 
 NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?\Z")
 TEXT = st.text(
@@ -65,7 +66,7 @@ def dump(value: object, *, ascii_only: bool, blank: str = "") -> str:
 def expected(record: dict[str, object], *, ascii_only: bool, blank: str) -> dict[str, str]:
     payload = record["payload"]
     assert isinstance(payload, dict)
-    flat = {("@" + key if key.startswith("@") else key): value for key, value in record.items() if key != "payload"}
+    flat = {carried_name(key): value for key, value in record.items() if key != "payload"}
     named = flat | {f"payload_{key}": value for key, value in payload.items()}
     return {
         key: value if isinstance(value, str) else dump(value, ascii_only=ascii_only, blank=blank)
@@ -87,12 +88,8 @@ def test_json_lines_and_arrays_keep_every_value_as_its_text(
     array = read_all(f"[{','.join(lines)}]".encode(), "u.json", target=target)
     for frame in (jsonl, array):
         got = [
-            {
-                key: text
-                for key, text in row.items()
-                if text is not None and (not key.startswith("@") or key[1:2] == "@")
-            }
-            for row in frame.to_dicts()
+            {key: text for key, text in row.items() if text is not None}
+            for row in frame.select(original_columns(frame.columns)).to_dicts()
         ]
         assert got == wanted
 
@@ -250,3 +247,56 @@ def test_any_bytes_behind_a_json_start_give_rows_or_one_clear_error(data: bytes,
     except FileUnusable as error:
         complaint = str(error)
     assert not complaint or (complaint.startswith("u.json: ") and len(complaint.splitlines()) == 1)
+
+
+def a_record(number: int, keys: int = 0, prefix: str = "k") -> str:
+    payload = {"stripe_customer_id": "cus_1", "value": "1", **{f"{prefix}{key}": "x" for key in range(keys)}}
+    return json.dumps({"identifier": f"id_{number}", "timestamp": 1, "event_name": "calls", "payload": payload})
+
+
+@pytest.mark.parametrize("wrap", ["{}\n{}\n{}\n", "[{},{},{}]"])
+def test_a_record_of_20000_keys_is_one_unreadable_row_and_holds_nothing_up(wrap: str) -> None:
+    """Frames cost the square of their width: one such row of 230 KB held a worker for minutes."""
+    wide = a_record(2, keys=20_000)
+    started = time.monotonic()
+    frame = read_all(wrap.format(a_record(1), wide, a_record(3)).encode(), "usage.jsonl")
+    assert time.monotonic() - started < 5
+    assert unreadable(frame) == [(2, "too_many_keys", wide)]
+    assert frame[IDENTIFIER].to_list() == ["id_1", None, "id_3"]
+
+
+def test_a_file_that_is_one_record_of_too_many_keys_keeps_its_text() -> None:
+    wide = a_record(1, keys=20_000)
+    assert unreadable(read_all(f"{wide}\n".encode(), "usage.jsonl")) == [(1, "too_many_keys", wide)]
+
+
+def test_a_record_of_as_many_keys_as_allowed_is_read() -> None:
+    frame = read_all(a_record(1, keys=MAX_KEYS - 5).encode(), "usage.jsonl")
+    assert unreadable(frame) == []
+    assert frame[f"payload_k{MAX_KEYS - 6}"].to_list() == ["x"]
+    assert len(unreadable(read_all(a_record(1, keys=MAX_KEYS - 4).encode(), "usage.jsonl"))) == 1
+
+
+def test_records_whose_keys_are_ever_new_do_not_fill_the_memory() -> None:
+    """20,000 rows of 40 keys each that no other row has would be 16 thousand million cells."""
+    lines = [a_record(row, keys=40, prefix=f"r{row}_") for row in range(1, 3001)]
+    frame = read_all("\n".join([*lines, a_record(3001)]).encode(), "usage.jsonl", target=1 << 30)
+    assert {reason for _, reason, _ in unreadable(frame)} == {"too_many_keys"}
+    assert frame[IDENTIFIER][0] == "id_1"
+    assert frame[IDENTIFIER][-1] == "id_3001", "what stands behind them is read"
+
+
+def test_a_file_of_too_many_different_keys_is_refused_with_the_way_to_mend_it() -> None:
+    lines = [a_record(row, keys=400, prefix=f"r{row}_") for row in range(4)]
+    with pytest.raises(FileUnusable, match=r"different keys; at most 1,000 can be read - keep what differs"):
+        read_all("\n".join(lines).encode(), "usage.jsonl", target=1)
+
+
+@pytest.mark.parametrize("key", ["*", "^.*$", "@row"])
+def test_a_key_that_means_something_to_us_or_to_polars_is_a_column_like_any_other(key: str) -> None:
+    lines = "\n".join([json.dumps({key: "\\ one", "identifier": "a"}), json.dumps({key: [2], "identifier": "b"})])
+    frame = read_all(lines.encode(), "u.jsonl")
+    assert frame["@" + key].to_list() == ["\\ one", "[2]"]
+    assert frame[IDENTIFIER].to_list() == ["a", "b"]
+    csv = read_all(f"{key},identifier,timestamp,event_name\none,a,1,calls\n".encode())
+    assert csv["@" + key].to_list() == ["one"]

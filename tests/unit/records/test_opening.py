@@ -238,3 +238,13 @@ def test_a_part_survives_being_a_message(tmp_path: Path) -> None:
     with open_file(path) as file:
         for part in file.parts(10):
             assert Part(**json.loads(json.dumps(asdict(part)))) == part
+
+
+def test_a_header_of_too_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    """Each of 20,000 columns costs time for every other one."""
+    data = (
+        ",".join([HEADER, *(f"payload_k{number}" for number in range(20_000))]).encode() + b"\na,1,calls,cus_1,1\n"
+    )
+    for options in (None, ReadOptions(headers={"payload_k1": "identifier"})):
+        told = complaint(tmp_path, data, options=options)
+        assert told.startswith("usage.csv: its header has 20,005 columns; at most 500 can be read")
