@@ -1,6 +1,6 @@
 """The web process as one WSGI app: the only place in `webhooks` that builds ledger and queue."""
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 
 from webhooks import console, errors, health, receiver
 from webhooks.startup import startable
@@ -33,7 +33,9 @@ def create_app(
 
 
 def _harden(response: Response) -> Response:
-    """Forbid scripts, frames and caches; the pages need none of them."""
+    """Forbid scripts, frames and caches; the pages need none of them. Nobody waits for a body over the cap."""
+    if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:
+        response.headers["Connection"] = "close"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.mimetype == "text/html":
         response.headers.update(

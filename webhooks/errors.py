@@ -27,9 +27,13 @@ STATUS: Mapping[type[MetermendError], int] = {
 
 PAGES = {
     404: ("Not found", "There is nothing at this address. It may name a case or an event of another ledger."),
+    429: ("Another login is being checked", "One password is checked at a time. Try again in a moment."),
     503: ("The ledger does not answer", "Nothing is lost: Stripe delivers again. See /readyz and the log."),
 }
 """Titles and advice of error pages; other statuses show what HTTP calls them."""
+
+PASSED_ON = {"Allow", "Retry-After"}
+"""What an HTTP error of Flask's may say in a header."""
 
 
 def init_app(app: Flask) -> None:
@@ -49,7 +53,7 @@ def _known(error: MetermendError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     answer = _answer(error.code or 500, error.name.lower().replace(" ", "_"))
-    answer.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
+    answer.headers.extend((name, value) for name, value in error.get_headers() if name in PASSED_ON)
     return answer
 
 

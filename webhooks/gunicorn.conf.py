@@ -25,9 +25,10 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 bind = f"0.0.0.0:{settings.port}"
 wsgi_app = "webhooks.wsgi:app"
-worker_class = "gthread"
+worker_class = "webhooks.worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 8
+worker_connections = 250  # each may hold a body of WEBHOOK_MAX_BODY in memory while the rest of it comes
 timeout = 60
 graceful_timeout = 30
 keepalive = 75  # longer than a load balancer keeps idle connections, so that we never close one it uses
@@ -38,13 +39,15 @@ control_socket_disable = True
 
 
 SILENCE_SECONDS = 5
-"""How long a client may stay silent within a request. Without a bound, 16 silent ones would hold every thread."""
+"""How long one read or write of a thread may wait. `webhooks.worker` gives threads whole requests only: this bounds
+a client that does not read its answer, and whatever that worker takes for whole and gunicorn's parser does not."""
 
 
 def when_ready(server: Any) -> None:
     """Let no connection block a thread for longer; sockets take this over from the one that accepts them."""
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE_SECONDS, 0))
 
 
 def child_exit(_server: Any, worker: Any) -> None:

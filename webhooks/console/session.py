@@ -4,6 +4,8 @@ A session names the password's hash, so that a changed password ends every sessi
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
 
@@ -17,6 +19,7 @@ from flask_login import (  # type: ignore[import-untyped]
     logout_user,
 )
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.security import check_password_hash
 
 from webhooks import health, receiver
@@ -70,7 +73,10 @@ def require_login() -> ResponseReturnValue | None:
 
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """Ask for the password; on the right one go where the operator wanted to go."""
+    """Ask for the password; on the right one go where the operator wanted to go.
+
+    Answers 429 while another password is checked: a queue of logins would hold every thread of the web.
+    """
     wrong = False
     if request.method == "POST":
         if _is_password(request.form.get("password", "")):
@@ -96,8 +102,18 @@ def _operator(operator_id: str) -> Operator | None:
 def _is_password(given: str) -> bool:
     if len(given) > LONGEST_PASSWORD:
         return False
-    with _one_at_a_time:
+    with _turn():
         return check_password_hash(current_app.config["CONSOLE_PASSWORD_HASH"], given)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _one_at_a_time.acquire(blocking=False):
+        raise TooManyRequests(retry_after=1)
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
 
 
 def _inside(address: str) -> str:

@@ -1,0 +1,148 @@
+"""If these fail, a handful of idle machines anywhere can keep Stripe's events out and the health check red."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.webhooks.conftest import an_event, signed
+from tests.integration.webhooks.test_console import token_of
+from tests.integration.webhooks.test_gunicorn import Web, chunked, now, running
+from tests.servers import RedisServer
+
+BODY = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{"
+HEAD = b"POST /webhooks HTTP/1.1\r\nX-Slow: "
+CHUNKS = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n7000\r\n"
+
+
+@pytest.fixture(scope="module")
+def web(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, redis_server: RedisServer
+) -> Iterator[Web]:
+    with running(tmp_path_factory.mktemp("web"), migrated_sqlite, redis_server.url) as web:
+        yield web
+
+
+def slowest_of(web: Web, asked: int = 6) -> float:
+    """Return how many seconds the slowest of some health checks took."""
+
+    def seconds(_: int) -> float:
+        started = time.monotonic()
+        assert requests.get(f"{web.url}/healthz", timeout=30).status_code == 200
+        return time.monotonic() - started
+
+    return max(map(seconds, range(asked)))
+
+
+@contextmanager
+def meanwhile(act: Callable[[], object], pause: float = 0.0) -> Iterator[None]:
+    """Go on doing something in a thread."""
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.wait(pause):
+            act()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def send(connections: list[socket.socket], data: bytes) -> None:
+    for connection in connections:
+        try:
+            connection.sendall(data)
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize("opening", [BODY, HEAD, CHUNKS], ids=["body", "head", "chunks"])
+def test_clients_that_send_a_byte_now_and_then_hold_no_thread(web: Web, opening: bytes) -> None:
+    """40 of them, of 16 threads. They are told so after 15 s, and that holds nothing up either."""
+    with ExitStack() as stack:
+        dripping = [stack.enter_context(socket.create_connection(("127.0.0.1", web.port))) for _ in range(40)]
+        send(dripping, opening)
+        with meanwhile(lambda: send(dripping, b" "), pause=1.0):
+            assert slowest_of(web) < 4
+            body = an_event(id=f"evt_{len(opening)}")
+            header = signed(body, now())
+            assert requests.post(f"{web.url}/webhooks", data=body, headers=header, timeout=4).status_code == 200
+            dripping[0].settimeout(30)
+            assert dripping[0].recv(4096).startswith(b"HTTP/1.1 408 ")
+            assert slowest_of(web) < 4
+
+
+def test_clients_that_do_not_close_after_their_answer_hold_nothing_up(web: Web) -> None:
+    """gunicorn's own worker waits two seconds for each, in its event loop."""
+    with ExitStack() as stack:
+        for _ in range(30):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert slowest_of(web) < 4
+
+
+def test_a_request_may_come_in_small_pieces_or_several_at_once(web: Web) -> None:
+    body = an_event(id="evt_pieces")
+    header = signed(body, now())["Stripe-Signature"]
+    fields = f"POST /webhooks HTTP/1.1\r\nHost: x\r\nStripe-Signature: {header}\r\n".encode()
+    asked = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = fields + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body, 7)
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        connection.sendall(asked + asked + post[:30])
+        for start in range(30, len(post), 300):
+            time.sleep(0.01)
+            connection.sendall(post[start : start + 300])
+        connection.sendall(last)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 200 ") == 4
+    assert answers.count(b'{"received":true}') == 1
+
+
+def test_a_client_that_waits_for_a_continue_gets_it(web: Web) -> None:
+    body = an_event(id="evt_continue")
+    header = signed(body, now())["Stripe-Signature"]
+    with socket.create_connection(("127.0.0.1", web.port), timeout=5) as connection:
+        connection.sendall(
+            f"POST /webhooks HTTP/1.1\r\nHost: x\r\nStripe-Signature: {header}\r\nExpect: 100-continue\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(body)
+        assert b"HTTP/1.1 200 " in b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_head_without_an_end_is_refused(web: Web) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        connection.sendall(HEAD + b"x" * 40_000)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+def test_many_wrong_logins_at_once_leave_the_web_to_the_others(web: Web) -> None:
+    """Each check costs a core on purpose; a queue of them held every thread for seconds."""
+    visit = requests.Session()
+    address = f"{web.url}/console/login"
+    form = {"csrf_token": token_of(visit.get(address, timeout=30).text), "password": "wrong"}
+    told: set[int] = set()
+
+    def try_one() -> None:
+        answer = requests.post(address, data=form, cookies=visit.cookies.get_dict(), timeout=60)
+        told.add(answer.status_code)
+        assert answer.status_code == 401 or answer.headers["Retry-After"] == "1"
+
+    with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
+        started = threading.Event()
+        stack.enter_context(meanwhile(lambda: (list(pool.map(lambda _: try_one(), range(40))), started.set())))
+        assert started.wait(60)
+        assert slowest_of(web) < 4
+    assert told == {401, 429}
