@@ -31,6 +31,10 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
 
     `livemode` is that of our API key, or None where it is not known. Raises MalformedBody when the body is not a
     JSON object with an id and a type.
+
+    The receipt's `account` is the event's `account` (snapshot) or `context` (thin) as it stands. Stripe names the
+    connected account there, but an event may as well name our own, which cannot be told apart without knowing our
+    account's id. It is not guessed here: whoever calls Stripe with `account` must bear that it is our own.
     """
     event = _json_object(body)
     event_id, event_type = _word(event.get("id")), _word(event.get("type"))
