@@ -88,6 +88,8 @@ def test_clients_that_do_not_close_after_their_answer_hold_nothing_up(web: Web) 
         for _ in range(30):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.5)  # so that the closing has begun
         assert slowest_of(web) < 4
 
 
