@@ -86,7 +86,7 @@ def test_clients_that_do_not_close_after_their_answer_hold_nothing_up(web: Web) 
     """gunicorn's own worker waits two seconds for each, in its event loop."""
     with ExitStack() as stack:
         for _ in range(30):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=4))
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         time.sleep(0.5)  # so that the closing has begun
@@ -142,7 +142,7 @@ def test_many_wrong_logins_at_once_leave_the_web_to_the_others(web: Web) -> None
         told.add(answer.status_code)
         assert answer.status_code == 401 or answer.headers["Retry-After"] == "1"
 
-    with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
+    with ThreadPoolExecutor(40) as pool, ExitStack() as stack:
         started = threading.Event()
         stack.enter_context(meanwhile(lambda: (list(pool.map(lambda _: try_one(), range(40))), started.set())))
         assert started.wait(60)
