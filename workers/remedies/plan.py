@@ -32,10 +32,10 @@ from workers.reports.failed_records import annotate
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
-RUN_SUSPECTS: Final = 40_000
+RUN_SUSPECTS: Final = 20_000
 """Suspect records that are enough for a run of parts: treatment costs some 40 ms however few there are."""
-RUN_PARTS: Final = 4
-"""Parts of a run at most, since their sound records wait in memory for the others."""
+RUN_PARTS: Final = 2
+"""Parts of a run at most: their sound records wait in memory, and four take 830 MiB where two take 560."""
 
 
 @dataclass(frozen=True)
