@@ -19,7 +19,17 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / file, copy / file)
-    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(copy / "dist")]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "build",
+        "--quiet",
+        "--wheel",
+        "--no-build-isolation",
+        "--out-dir",
+        str(copy / "dist"),
+    ]
     subprocess.run(command, cwd=copy, check=True, timeout=170)
     [wheel] = (copy / "dist").glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())

@@ -102,11 +102,12 @@ def test_serve_leaves_no_process_behind(tmp_path: Path, number: signal.Signals, 
     command = serving(tmp_path, free_port())
     try:
         command.until(lambda: "Ctrl-C stops everything" in command.out.read_text())
+        command.until(lambda: len(command.descendants()) >= 4)  # web and its workers, worker, clock
         family = command.descendants()
-        assert len(family) >= 4, "web and its workers, worker, clock"
     finally:
         command.process.send_signal(number)
-    assert command.process.wait(PATIENCE) == code, command.out.read_text()
+        ended = command.process.wait(PATIENCE)
+    assert ended == code, command.out.read_text()
     assert_all_end(family)
 
 
@@ -124,6 +125,7 @@ def test_serve_prints_alerts_and_refuses_a_second_one_on_its_port(tmp_path: Path
             "created": 1,
             "data": {"object": {"id": "impset_1", "object": "data_management.import_set"}},
         }
+        command.until(lambda: answers(port))
         assert post(port, json.dumps(told).encode()).ok
         command.until(lambda: "of the other mode arrived" in command.out.read_text())
         second = serving(tmp_path, port, "second")
@@ -131,8 +133,16 @@ def test_serve_prints_alerts_and_refuses_a_second_one_on_its_port(tmp_path: Path
         assert second.out.read_text() == f"Error: port {port} is in use - set PORT to another\n"
     finally:
         command.process.terminate()
-    assert command.process.wait(PATIENCE) == 0
+        ended = command.process.wait(PATIENCE)
+    assert ended == 0
     assert "trouble" not in command.out.read_text(), "logs go to files"
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 def post(port: int, body: bytes) -> requests.Response:
