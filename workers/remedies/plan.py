@@ -208,7 +208,7 @@ def plan_surveyed(
             plan_run, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
         )
         tally = Tally()
-        for planned in in_order(plan_one, runs, threads=1):
+        for planned in in_order(plan_one, runs, options.threads):
             tally += planned.tally
             if sink is not None:
                 sink.append(planned.corrected, planned.treated)
