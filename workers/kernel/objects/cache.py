@@ -76,8 +76,9 @@ class FileCache:
                 excess -= size
 
     def _copies(self) -> Iterator[tuple[float, int, Path]]:
-        for path in self.directory.rglob("*"):
-            with suppress(FileNotFoundError):
-                stat = path.stat()
-                if path.is_file():
+        # os.walk passes over folders that another thread's download takes away meanwhile; rglob stumbles over them.
+        for folder, _, names in os.walk(self.directory):
+            for path in (Path(folder, name) for name in names):
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
                     yield stat.st_mtime, stat.st_size, path
