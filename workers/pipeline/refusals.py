@@ -41,7 +41,7 @@ def refuse(
     """
     for bucket in (Bucket.SUBMITTED, Bucket.CONFIRMED):
         records = records_in(context, held.case.id, bucket, submission_id=submission.id)
-        if records is None:
+        if records is None or refusals.is_empty():
             continue
         stale = [name for name in (*PLAN_COLUMNS, CODE, MESSAGE) if name != QUANTITY]
         matched = records.drop(stale, strict=False).join(refusals.unique(IDENTIFIER).lazy(), on=IDENTIFIER)
