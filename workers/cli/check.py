@@ -13,7 +13,7 @@ from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.fault_view import FaultGroup, fault_groups
 from workers.cli.plan_view import counted, progress, show_faults, show_files
 from workers.remedies import PlanSummary, plan_file
-from workers.remedies.tally import Tally
+from workers.remedies.outcome_counts import OutcomeCounts
 
 _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 
@@ -36,9 +36,9 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
             options=plan_options(given),
             on_part=on_part,
         )
-    groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.tallies, strict=True)]
+    groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.by_file, strict=True)]
     if as_json:
-        click.echo(json.dumps({**summary.tally.as_json(), "files": _files(summary, groups)}))
+        click.echo(json.dumps({**summary.outcomes.as_json(), "files": _files(summary, groups)}))
     else:
         _show(summary, groups)
     if strict and _has_findings(summary, dashboard=dashboard):
@@ -50,14 +50,17 @@ def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> None:
     for surveyed, of_file in zip(summary.surveys, groups, strict=True):
         show_files(console, [surveyed])
         show_faults(console, of_file)
-    console.print(_verdict(summary.tally))
-    if summary.tally.refused:
+    console.print(_verdict(summary.outcomes))
+    if summary.outcomes.refused:
         console.print("`metermend repair` repairs what leaves no doubt.", style="dim")
 
 
-def _verdict(tally: Tally) -> str:
-    of_all = counted(tally.total, "record")
-    acts = {f"refuse {tally.refused:,}": tally.refused, f"skip {tally.skipped:,} as repeated": tally.skipped}
+def _verdict(outcomes: OutcomeCounts) -> str:
+    of_all = counted(outcomes.total, "record")
+    acts = {
+        f"refuse {outcomes.refused:,}": outcomes.refused,
+        f"skip {outcomes.skipped:,} as repeated": outcomes.skipped,
+    }
     said = [act for act, records in acts.items() if records]
     return f"Of {of_all} Stripe would {' and '.join(said)}." if said else f"No fault found in {of_all}."
 
@@ -83,4 +86,4 @@ def _files(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> dict
 
 def _has_findings(summary: PlanSummary, *, dashboard: bool) -> bool:
     slugs = {finding.slug for surveyed in summary.surveys for finding in surveyed.findings}
-    return bool(summary.tally.faults) or bool(slugs - (set() if dashboard else {_FOR_THE_DASHBOARD}))
+    return bool(summary.outcomes.faults) or bool(slugs - (set() if dashboard else {_FOR_THE_DASHBOARD}))

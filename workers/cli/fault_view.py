@@ -9,8 +9,8 @@ import polars as pl
 from workers.kernel.codes import Code
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Catalog
 from workers.records.schema import EVENT_NAME, IDENTIFIER, RAW, TIMESTAMP
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.survey import Survey
-from workers.remedies.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
 """Every fault that the diagnosis can find, and every code of Stripe's."""
 
 
-def fault_groups(surveyed: Survey, tally: Tally, catalog: Catalog) -> list[FaultGroup]:
+def fault_groups(surveyed: Survey, outcomes: OutcomeCounts, catalog: Catalog) -> list[FaultGroup]:
     """Return the faults of a surveyed file, the most frequent first. Reads the parts that hold an example again."""
-    examples = dict(_examples(surveyed, tally, catalog))
-    ordered = sorted(tally.faults.items(), key=lambda item: -item[1].records)
+    examples = dict(_examples(surveyed, outcomes, catalog))
+    ordered = sorted(outcomes.faults.items(), key=lambda item: -item[1].records)
     return [
         FaultGroup(slug, MEANINGS[slug].text, found.records, found.rows, examples[slug]) for slug, found in ordered
     ]
 
 
-def _examples(surveyed: Survey, tally: Tally, catalog: Catalog) -> Iterator[tuple[str, str | None]]:
+def _examples(surveyed: Survey, outcomes: OutcomeCounts, catalog: Catalog) -> Iterator[tuple[str, str | None]]:
     """Yield each fault with what stands in its column in the first record that has it."""
     for part in surveyed.facts.parts:
-        rows = {slug: found.rows[0] - part.first_row for slug, found in tally.faults.items()}
+        rows = {slug: found.rows[0] - part.first_row for slug, found in outcomes.faults.items()}
         here = {slug: row for slug, row in rows.items() if 0 <= row < part.rows}
         if here:
             frame = catalog.resolve(surveyed.file.read(part, surveyed.facts.columns))

@@ -14,9 +14,9 @@ from rich.text import Text
 from workers.cli.fault_view import FaultGroup
 from workers.kernel.codes import Outcome
 from workers.records import quantities
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan import OnPart
 from workers.remedies.survey import Survey
-from workers.remedies.tally import Tally
 
 RANGES_SHOWN: Final = 6
 EXAMPLE_LENGTH: Final = 60
@@ -57,26 +57,26 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def outcomes_table(tally: Tally) -> Table:
+def outcomes_table(outcomes: OutcomeCounts) -> Table:
     """Return records and quantity by outcome, and records by code and reason."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("records", justify="right")
     table.add_column("quantity", justify="right")
     for outcome in Outcome:
-        amount = quantities.to_text(tally.quantity.get(outcome, Decimal(0)))
-        table.add_row(outcome, f"{tally.records.get(outcome, 0):,}", amount)
-        for label, count in _breakdown(tally, outcome):
+        amount = quantities.to_text(outcomes.quantity.get(outcome, Decimal(0)))
+        table.add_row(outcome, f"{outcomes.records.get(outcome, 0):,}", amount)
+        for label, count in _breakdown(outcomes, outcome):
             table.add_row(Text(label, "dim"), Text(f"{count:,}", "dim"), "")
     return table
 
 
-def show_unknown_quantities(console: Console, tally: Tally) -> None:
+def show_unknown_quantities(console: Console, outcomes: OutcomeCounts) -> None:
     """Print of which records the quantity is not known, so that no sum is taken for more than it is."""
     for outcome in Outcome:
-        unknown, records = tally.unknown.get(outcome, 0), tally.records.get(outcome, 0)
+        unknown, records = outcomes.unknown.get(outcome, 0), outcomes.records.get(outcome, 0)
         if unknown:
-            known, amount = records - unknown, quantities.to_text(tally.quantity[outcome])
+            known, amount = records - unknown, quantities.to_text(outcomes.quantity[outcome])
             of_known = f"quantity of {known:,} of them: {amount}, of {unknown:,} not known"
             console.print(f"{outcome} {counted(records, 'record')}; {of_known if known else 'quantity not known'}")
 
@@ -96,12 +96,12 @@ def _ranges(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield numbers[0], numbers[-1]
 
 
-def _breakdown(tally: Tally, outcome: str) -> Iterator[tuple[str, int]]:
+def _breakdown(outcomes: OutcomeCounts, outcome: str) -> Iterator[tuple[str, int]]:
     """Yield the outcome's codes, each followed by its reasons where they say more, with their records."""
-    for code, counts in sorted(tally.by_code.items()):
+    for code, counts in sorted(outcomes.by_code.items()):
         if outcome in counts:
             yield f"  {code}", counts[outcome]
-        for (of_code, of_outcome, reason), records in sorted(tally.reasons.items()):
+        for (of_code, of_outcome, reason), records in sorted(outcomes.reasons.items()):
             if (of_code, of_outcome) == (code, outcome) and reason != code:
                 yield f"    {reason}", records
 

@@ -55,7 +55,7 @@ def repair(
     else:
         _show(summary, folder)
     click.echo(f"Written into {folder}", err=as_json)
-    if strict and summary.tally.needs_person:
+    if strict and summary.outcomes.needs_person:
         sys.exit(1)
 
 
@@ -70,8 +70,8 @@ def _folder_of(file: Path) -> Path:
 def _show(summary: PlanSummary, folder: Path) -> None:
     console = Console(highlight=False, emoji=False)
     show_files(console, summary.surveys)
-    console.print(outcomes_table(summary.tally))
-    show_unknown_quantities(console, summary.tally)
+    console.print(outcomes_table(summary.outcomes))
+    show_unknown_quantities(console, summary.outcomes)
     for kind, files in summary.written.items():
         for file in files:
             what = counted(file.records, "change" if kind == "changes" else "record")

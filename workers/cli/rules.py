@@ -97,7 +97,7 @@ def _outcomes(explained: Explained) -> Table:
     table.add_column("without", justify="right")
     table.add_column("with rules", justify="right")
     for outcome in Outcome:
-        counts = (tally.records.get(outcome, 0) for tally in (explained.without, explained.with_rules))
+        counts = (outcomes.records.get(outcome, 0) for outcomes in (explained.without, explained.with_rules))
         table.add_row(outcome, *(f"{count:,}" for count in counts))
     return table
 

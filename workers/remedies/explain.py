@@ -1,7 +1,7 @@
 """What the operator's rules would change on given files: before -> after, with counts and quantity.
 
 Changes that every file gets without a rule are not listed. What a rule does without changing a record (it lets it
-wait, or no longer) shows in the tallies with and without the rules.
+wait, or no longer) shows in the outcomes with and without the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from workers.records import quantities
 from workers.records.catalog import Catalog
 from workers.records.schema import QUANTITY
 from workers.records.writer import WrittenFile
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan import PlanOptions, plan_surveyed, survey_file
 from workers.remedies.plan_folder import changes_of
 from workers.remedies.rules import Rules
-from workers.remedies.tally import Tally
 
 _KEY: Final = ["remedy", "column", "before", "after"]
 
@@ -39,10 +39,10 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class Explained:
-    """The plan's tallies without and with the rules, and what the rules change, the most frequent first."""
+    """The outcomes without and with the rules, and what the rules change, the most frequent first."""
 
-    without: Tally
-    with_rules: Tally
+    without: OutcomeCounts
+    with_rules: OutcomeCounts
     changes: Sequence[RuleChange]
 
 
@@ -54,7 +54,7 @@ def explain(
     without = plan_surveyed(surveys, catalog, Rules(), now, options)
     changes = _RuleChanges()
     ruled = plan_surveyed(surveys, catalog, rules, now, options, changes)
-    return Explained(without.tally, ruled.tally, changes.collected())
+    return Explained(without.outcomes, ruled.outcomes, changes.collected())
 
 
 class _RuleChanges:

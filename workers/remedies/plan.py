@@ -21,12 +21,12 @@ from workers.records.layout import Part, ReadOptions
 from workers.records.schema import IDENTIFIER, OUTCOME, ROW, payload_column
 from workers.records.streaming import THREADS, in_order
 from workers.records.writer import WrittenFile
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
 from workers.remedies.repair import Examined, Sifted, circumstances, sift, treat_suspects
 from workers.remedies.rules import Rules
 from workers.remedies.survey import Kind, Survey, survey
-from workers.remedies.tally import Tally
 from workers.remedies.treatment import PLACE
 from workers.reports.failed_records import annotate
 
@@ -57,18 +57,18 @@ class PartPlan:
     `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
     """
 
-    tally: Tally
+    outcomes: OutcomeCounts
     corrected: pl.DataFrame
     treated: pl.DataFrame
 
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """What became of the files: `surveys` and `tallies` by file, in the order given; `written` by kind of file."""
+    """What became of the files: `surveys`, and `by_file` their outcomes, in the order given; `written` by kind."""
 
-    tally: Tally
+    outcomes: OutcomeCounts
     surveys: Sequence[Survey]
-    tallies: Sequence[Tally]
+    by_file: Sequence[OutcomeCounts]
     written: Mapping[str, Sequence[WrittenFile]]
 
     def as_json(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class PlanSummary:
             kind: [{"name": file.path.name, "records": file.records} for file in files]
             for kind, files in self.written.items()
         }
-        return {**self.tally.as_json(), "files": files}
+        return {**self.outcomes.as_json(), "files": files}
 
     def as_plan(self) -> dict[str, Any]:
         """Return the document of plan.json: `as_json`, with what was read and what each remedy changed."""
@@ -85,13 +85,13 @@ class PlanSummary:
             {
                 "name": surveyed.name,
                 "kind": "usage" if surveyed.failure is None else "failed-records",
-                "records": tally.total,
-                "faults": {slug: found.records for slug, found in tally.faults.items()},
+                "records": outcomes.total,
+                "faults": {slug: found.records for slug, found in outcomes.faults.items()},
                 "findings": [finding.text for finding in surveyed.findings],
             }
-            for surveyed, tally in zip(self.surveys, self.tallies, strict=True)
+            for surveyed, outcomes in zip(self.surveys, self.by_file, strict=True)
         ]
-        return {**self.as_json(), "changes": dict(self.tally.remedies), "inputs": inputs}
+        return {**self.as_json(), "changes": dict(self.outcomes.remedies), "inputs": inputs}
 
 
 class Sink(Protocol):
@@ -172,7 +172,7 @@ def plan_run(
     examined = Examined(sound, treat_suspects(suspects, context))
     treated = _identified(with_columns_of(examined.treated, columns), surveyed, new_identifiers=new_identifiers)
     sound = _identified(sound, surveyed, new_identifiers=new_identifiers)
-    return PartPlan(Tally.of(examined), _corrected(sound, treated, columns), treated)
+    return PartPlan(OutcomeCounts.of(examined), _corrected(sound, treated, columns), treated)
 
 
 def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
@@ -199,7 +199,7 @@ def plan_surveyed(
     """Plan surveyed files part by part, and hand each part's records to `sink` in the files' order."""
     columns = output_columns(surveys, catalog, rules)
     records = sum(surveyed.facts.records for surveyed in surveys)
-    tallies: list[Tally] = []
+    by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now)
         sift_one = partial(sift_part, surveyed, context=context, columns=columns)
@@ -207,15 +207,15 @@ def plan_surveyed(
         plan_one = partial(
             plan_run, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
         )
-        tally = Tally()
+        outcomes = OutcomeCounts()
         for planned in in_order(plan_one, runs, options.threads):
-            tally += planned.tally
+            outcomes += planned.outcomes
             if sink is not None:
                 sink.append(planned.corrected, planned.treated)
-            on_part(sum(tallies, tally).total, records)
-        tallies.append(tally)
+            on_part(sum(by_file, outcomes).total, records)
+        by_file.append(outcomes)
     written = sink.close() if sink is not None else {}
-    return PlanSummary(sum(tallies, Tally()), surveys, tallies, written)
+    return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
 
 
 def _runs(parts: Iterable[Sifted]) -> Iterator[list[Sifted]]:

@@ -39,12 +39,12 @@ def test_the_three_shapes_hold_the_same_records(world: World) -> None:
 def test_shape_and_part_size_change_no_file_of_the_plan(world: World, tmp_path: Path) -> None:
     runs = [("csv", 1 << 20), ("csv", 60_000), ("jsonl", 150_000), ("json", 1 << 20)]
     summaries = [plan(world, shape, tmp_path / f"{shape}-{size}", size) for shape, size in runs]
-    assert len({str(summary.tally.as_json()) for summary in summaries}) == 1
+    assert len({str(summary.outcomes.as_json()) for summary in summaries}) == 1
     for name in ("corrected.csv", "deferred.csv", "quarantine.csv"):
         assert len({(tmp_path / f"{shape}-{size}" / name).read_bytes() for shape, size in runs}) == 1
 
 
 def test_every_code_is_among_the_faults(world: World, tmp_path: Path) -> None:
-    found = set(plan(world, "csv", tmp_path / "plan", 1 << 20).tally.as_json()["by_code"])
+    found = set(plan(world, "csv", tmp_path / "plan", 1 << 20).outcomes.as_json()["by_code"])
     without_example = {Code.DIMENSION_COUNT_TOO_HIGH}  # Stripe does not tell the limit
     assert set(Code) - without_example <= found

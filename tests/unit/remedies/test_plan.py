@@ -17,8 +17,8 @@ from workers.kernel.errors import FileUnusable, InputUnusable
 from workers.records.catalog import Catalog, Meter
 from workers.records.layout import ReadOptions
 from workers.remedies import PlanOptions, PlanSummary, Rules, parse_rules, plan_file
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan import context_of, output_columns, plan_part, survey_file
-from workers.remedies.tally import Tally
 
 HEADER = ["identifier", "timestamp", "event_name", "payload_stripe_customer_id", "payload_value", "note"]
 KINDS = {
@@ -90,7 +90,7 @@ def test_every_record_is_in_exactly_one_file_in_its_order(tmp_path: Path) -> Non
         }.items()
     }  # fmt: skip
     assert found == expected
-    assert {kind: summary.tally.records[kind] for kind in KINDS} == {kind: kinds.count(kind) for kind in KINDS}
+    assert {kind: summary.outcomes.records[kind] for kind in KINDS} == {kind: kinds.count(kind) for kind in KINDS}
 
 
 def test_quantity_of_the_corrected_file_is_what_the_plan_says(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_repairing_a_corrected_file_changes_nothing(tmp_path: Path) -> None:
     plan(write_usage(tmp_path / "usage.csv", list(KINDS) * 3), tmp_path / "once")
     again = plan(tmp_path / "once" / "corrected.csv", tmp_path / "twice")
     assert (tmp_path / "once" / "corrected.csv").read_bytes() == (tmp_path / "twice" / "corrected.csv").read_bytes()
-    assert again.tally.records == {"valid": 6}
+    assert again.outcomes.records == {"valid": 6}
 
 
 @pytest.mark.parametrize("output", ["csv", "json", "jsonl", "dashboard"])
@@ -152,8 +152,8 @@ def test_from_a_failed_records_file_nothing_unrepaired_is_sent(tmp_path: Path) -
     assert [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")] == ["id-2"]
     reasons = {row["identifier"]: row["reason"] for row in rows_of(tmp_path / "out" / "quarantine.csv")}
     assert reasons["id-1"] == "no_fault_found"
-    assert summary.tally.records["quarantined"] == 3
-    assert plan(failed, kind="usage").tally.records["valid"] == 1
+    assert summary.outcomes.records["quarantined"] == 3
+    assert plan(failed, kind="usage").outcomes.records["valid"] == 1
 
 
 def test_records_without_identifier_get_one_that_names_file_and_row(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_row_that_cannot_be_read_is_kept_with_its_text(tmp_path: Path) -> None
     summary = plan(usage, tmp_path / "out")
     (row,) = rows_of(tmp_path / "out" / "unreadable.csv")
     assert row == {"source": "usage.csv", "row": "2", "reason": "wrong_column_count", "raw": "too,short"}
-    assert summary.tally.total == 2
+    assert summary.outcomes.total == 2
 
 
 def test_every_change_is_listed(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_parts_can_be_planned_by_others_and_added_up(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         parts = list(pool.map(lambda part: plan_part(surveyed, part, context, columns), surveyed.facts.parts))
     assert len(parts) > 5
-    assert sum((part.tally for part in parts), Tally()).as_json() == plan(usage).tally.as_json()
+    assert sum((part.outcomes for part in parts), OutcomeCounts()).as_json() == plan(usage).outcomes.as_json()
 
 
 def test_plan_json_says_what_was_read_and_what_changed(tmp_path: Path) -> None:
@@ -302,4 +302,4 @@ def test_a_record_that_is_clean_in_an_unusual_way_is_sent_too(tmp_path: Path) ->
     usage.write_text(usage.read_text().replace("cus_known,5", "cus_known,-0.00000000000000012", 1))
     summary = plan(usage, tmp_path / "out")
     assert [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")] == ["id-1", "id-2"]
-    assert summary.tally.records["valid"] == 2
+    assert summary.outcomes.records["valid"] == 2

@@ -15,8 +15,8 @@ from workers.records.diagnosis import first_fault
 from workers.records.schema import CHANGES, CODE, FAULT, OUTCOME, QUANTITY, ROW
 from workers.records.soundness import SOUND, mark_sound
 from workers.remedies import parse_rules, repair_frame
+from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.repair import circumstances, examine
-from workers.remedies.tally import Tally
 
 ODD_VALUES = st.sampled_from(
     ["5", "-2", "0.10", "1,234", "1,234,567", " 7 ", "1e3", "NaN", "12 GB", "1.50000000000000000", "٣", "", None]
@@ -142,7 +142,7 @@ def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
     """The equation of the books: what came in is what is accounted for, in records and in quantity."""
     context = circumstances(catalog, RULES, NOW)
     examined = examine(records(rows), context)
-    document = Tally.of(examined).as_json()
+    document = OutcomeCounts.of(examined).as_json()
     parts = [document["quantity"][outcome] for outcome in Outcome]
     stated = [Decimal(text) for text in examined.merged()[QUANTITY].drop_nulls()]
     assert sum(map(Decimal, parts)) == Decimal(document["quantity"]["records"]) == sum(stated)
@@ -155,12 +155,12 @@ def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
 
 @given(rows=RECORDS, catalog=CATALOGS, cut=st.integers(0, 12))
 @settings(max_examples=15, deadline=None)
-def test_tallies_of_parts_add_up_to_the_tally_of_the_whole(
+def test_outcomes_of_parts_add_up_to_those_of_the_whole(
     rows: list[dict[str, str | None]], catalog: Catalog, cut: int
 ) -> None:
     context, frame = circumstances(catalog, RULES, NOW), records(rows)
-    head, tail = (Tally.of(examine(part, context)) for part in (frame[:cut], frame[cut:]))
-    whole = Tally.of(examine(frame, context))
+    head, tail = (OutcomeCounts.of(examine(part, context)) for part in (frame[:cut], frame[cut:]))
+    whole = OutcomeCounts.of(examine(frame, context))
     assert (head + tail).as_json() == whole.as_json()
     assert dict((head + tail).faults) == dict(whole.faults)
     assert dict((head + tail).remedies) == dict(whole.remedies)

@@ -1,4 +1,4 @@
-"""What a plan comes to: records and quantity by outcome, by code and by remedy. Tallies of parts add up.
+"""What a plan comes to: records and quantity by outcome, by code and by remedy. Those of parts add up.
 
 Quantities are exact decimals. A record whose quantity has no certain reading counts as a record, as nothing in
 quantity, and in `unknown`.
@@ -40,7 +40,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Tally:
+class OutcomeCounts:
     """Counts of a frame, a part or a file.
 
     `records`, `quantity` and `unknown` (records without a certain quantity) are by outcome; `reasons` are of the
@@ -55,7 +55,7 @@ class Tally:
     remedies: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, examined: Examined) -> "Tally":
+    def of(cls, examined: Examined) -> "OutcomeCounts":
         """Count examined records."""
         treated = examined.treated
         outcomes = treated.group_by(OUTCOME).agg(pl.len().alias("records"), QUANTITY).sort(OUTCOME)
@@ -74,8 +74,8 @@ class Tally:
         valid = str(Outcome.VALID)
         return counted + cls(records={valid: sound.len()}, quantity={valid: quantities.total(sound)})
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "OutcomeCounts") -> "OutcomeCounts":
+        return OutcomeCounts(
             records=_merged(self.records, other.records, int.__add__, 0),
             quantity=_merged(self.quantity, other.quantity, quantities.add, Decimal(0)),
             unknown=_merged(self.unknown, other.unknown, int.__add__, 0),
