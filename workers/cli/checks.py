@@ -17,7 +17,8 @@ from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusabl
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import DirectoryStore
-from workers.kernel.settings import DOTENV, Settings, problems
+from workers.kernel.problems import problems
+from workers.kernel.settings import DOTENV, Settings
 from workers.remedies import load_rules
 from workers.stripe_api import LiveStripeApi
 

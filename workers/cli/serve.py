@@ -20,7 +20,8 @@ from workers.cli.processes import (
 from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.schema import upgrade
-from workers.kernel.settings import Settings, load, problems
+from workers.kernel.problems import problems
+from workers.kernel.settings import Settings, load
 
 _DEFAULT_REDIS = Settings.model_fields["redis_url"].default
 

@@ -6,7 +6,6 @@ A secret may stand in a file instead: `STRIPE_API_KEY_FILE=/run/secrets/key` is 
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,16 +183,6 @@ class _NamedFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something about the settings that an operator should mend."""
-
-    setting: str
-    what: str
-    mend: str
-    fatal: bool
-
-
 def load(values: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings; `values` win over the environment.
 
@@ -231,45 +220,3 @@ def _fault(place: tuple[int | str, ...], what: str) -> SettingsUnusable:
 def _field_of(fault: SettingsUnusable) -> str:
     name = fault.where.lower()
     return name if name in Settings.model_fields else name.removesuffix("_file")
-
-
-def problems(settings: Settings) -> list[Problem]:
-    """Return what is missing for a running service, the fatal ones first."""
-    found = []
-    if not settings.signing_secrets:
-        found.append(
-            Problem(
-                "STRIPE_WEBHOOK_SECRETS",
-                "no signing secret, so no webhook can be accepted",
-                "copy the whsec_ values of both event destinations (snapshot and thin)",
-                fatal=True,
-            )
-        )
-    if settings.stripe_api_key is None:
-        found.append(
-            Problem(
-                "STRIPE_API_KEY",
-                "no API key, so no event, file or meter can be fetched",
-                "create a restricted key that reads meters, files, customers and events",
-                fatal=True,
-            )
-        )
-    if settings.submit_to is None:
-        found.append(
-            Problem(
-                "SUBMIT_TO",
-                "unset: repaired records are planned and kept, but not sent",
-                "set s3://bucket/folder (the connector's folder) or meter-events",
-                fatal=False,
-            )
-        )
-    if not settings.usage_sources:
-        found.append(
-            Problem(
-                "USAGE_SOURCES",
-                "unset: records behind validation reports cannot be found",
-                "name the directories or buckets that hold your own usage files",
-                fatal=False,
-            )
-        )
-    return found

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from workers.kernel.errors import SettingsUnusable
-from workers.kernel.settings import Settings, load, problems
+from workers.kernel.settings import Settings, load
 
 
 @pytest.fixture(autouse=True)
@@ -102,23 +102,6 @@ def test_no_secret_is_ever_shown(value: str) -> None:
 )
 def test_the_mode_is_that_of_the_key(key: str | None, live: bool | None) -> None:
     assert load({"stripe_api_key": key}).livemode is live
-
-
-def test_what_is_missing_is_told_with_its_mend_and_the_fatal_first() -> None:
-    found = problems(load())
-    assert {"STRIPE_WEBHOOK_SECRETS", "STRIPE_API_KEY", "SUBMIT_TO"} <= {problem.setting for problem in found}
-    assert all(problem.mend for problem in found)
-    assert [problem.fatal for problem in found] == sorted((problem.fatal for problem in found), reverse=True)
-
-
-def test_nothing_is_missing_where_all_is_set() -> None:
-    complete = {
-        "stripe_webhook_secrets": "whsec_made_up",
-        "stripe_api_key": "sk_test_made_up",
-        "submit_to": "meter-events",
-        "usage_sources": "usage",
-    }
-    assert problems(load(complete)) == []
 
 
 def secret(settings: Settings) -> str | None:
