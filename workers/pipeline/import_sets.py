@@ -23,6 +23,7 @@ from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FI
 from workers.pipeline.imported_files import failed_rows, original_file
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import Unlocated, take_in_seen
+from workers.pipeline.spool import Spool, spool
 from workers.pipeline.taken import Taken
 from workers.records.catalog import with_columns_of
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE
@@ -49,10 +50,9 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
         return Taken(ignored=CLEAN)
     if report.status is ImportStatus.OTHER:
         return Taken(ignored=UNFINISHED)
-    with workspace(context) as folder:
-        if report.status is ImportStatus.FAILED:
-            return _take_in_file(context, event, report, names, folder)
-        return _take_in_rows(context, event, report, names, folder)
+    take_in_by_status = _take_in_file if report.status is ImportStatus.FAILED else _take_in_rows
+    with workspace(context) as folder, spool(context) as rows:
+        return take_in_by_status(context, event, report, names, folder, rows)
 
 
 def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -> tuple[str, ...]:
@@ -148,42 +148,53 @@ def _whole_file(
 
 
 def _take_in_rows(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+    context: Context,
+    event: StoredEvent,
+    report: ImportSetReport,
+    names: tuple[str, ...],
+    folder: Path,
+    rows: Spool,
 ) -> Taken:
     """Open the case of a file of which rows were refused."""
     failure = _failure(event, report, names, kind=FAILED_RECORDS)
     try:
-        frames = list(failed_rows(context, event, report, folder)) if report.error_file_id else []
+        if report.error_file_id:
+            rows.put_down(failed_rows(context, event, report, folder))
     except FileForeign:
         return Taken(ignored=FOREIGN)
     except FileUnusable as error:
-        frames, advice = [], str(error)
+        advice = str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
-    listed = sum(frame.height for frame in frames)
-    counted = report.error_count or (0 if listed else 1)  # errors without a number are one at least
-    missing = max(0, counted - listed)
+    counted = report.error_count or (0 if rows.records else 1)  # errors without a number are one at least
+    missing = max(0, counted - rows.records)
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
-    return _opened(context, event, failure, frames, unlocated, folder)
+    return _opened(context, event, failure, rows, unlocated, folder)
 
 
 def _take_in_file(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
+    context: Context,
+    event: StoredEvent,
+    report: ImportSetReport,
+    names: tuple[str, ...],
+    folder: Path,
+    rows: Spool,
 ) -> Taken:
     """Open the case of a file that was refused whole: every record of it is to be sent again."""
     try:
         found = original_file(context, event, report, names, folder)
-        frames = list(found.frames()) if found else []
+        if found:
+            rows.put_down(found.frames())
     except FileForeign:
         return Taken(ignored=FOREIGN)
     except FileUnusable as error:
-        found, frames, advice = None, [], str(error)
+        found, advice = None, str(error)
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
-    counts = {} if frames else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
+    counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
     unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
-    return _opened(context, event, _failure(event, report, names, kind=kind), frames, unlocated, folder)
+    return _opened(context, event, _failure(event, report, names, kind=kind), rows, unlocated, folder)
 
 
 def _failure(event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], *, kind: str) -> Failure:
@@ -201,7 +212,7 @@ def _opened(
     context: Context,
     event: StoredEvent,
     failure: Failure,
-    frames: list[pl.DataFrame],
+    rows: Spool,
     unlocated: Unlocated,
     folder: Path,
 ) -> Taken:
@@ -211,7 +222,7 @@ def _opened(
     case_id = take_in_seen(
         context,
         failure,
-        frames,
+        rows,
         refused_as=FORMAT,
         event_id=event.id,
         unlocated=unlocated,

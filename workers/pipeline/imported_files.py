@@ -134,8 +134,8 @@ def _rows_of_original(
             where=failures.layout.name,
             mend="name the place that the file lies in under USAGE_SOURCES",
         )
-    told = [with_original_rows(annotate(failures.read(part), columns), columns) for part in failures.parts()]
-    reasons = pl.concat(told, how="diagonal").select(ROW, CODE, MESSAGE)
+    told = (with_original_rows(annotate(failures.read(part), columns), columns) for part in failures.parts())
+    reasons = pl.concat([frame.select(ROW, CODE, MESSAGE) for frame in told])
     for frame in original.frames():
         yield frame.join(reasons, on=ROW, maintain_order="left")
 
