@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from workers.cli.fault_view import FaultGroup, fault_groups
 from workers.cli.plan_view import counted, progress, show_faults, show_files
 from workers.remedies import PlanSummary, plan_file
 from workers.remedies.outcome_counts import OutcomeCounts
+from workers.remedies.outcomes import NO_FAULT_FOUND
 
 _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 
@@ -22,7 +23,7 @@ _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 @engine_options
 @click.option("--dashboard", is_flag=True, help="The files go to the Dashboard: hold --strict to its 5 MB as well.")
 def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool, **given: Any) -> None:
-    """Show every record that Stripe would refuse and why, by row, and what is odd about the files.
+    """Show every record that Stripe would refuse, or has refused, and why, by row, and what is odd about the files.
 
     Reads only. With --strict, exits with 1 when anything is found.
     """
@@ -50,12 +51,29 @@ def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> None:
     for surveyed, of_file in zip(summary.surveys, groups, strict=True):
         show_files(console, [surveyed])
         show_faults(console, of_file)
-    console.print(_verdict(summary.outcomes))
+    for verdict in _verdicts(summary):
+        console.print(verdict)
     if summary.outcomes.refused:
         console.print("`metermend repair` repairs what leaves no doubt.", style="dim")
 
 
-def _verdict(outcomes: OutcomeCounts) -> str:
+def _verdicts(summary: PlanSummary) -> Iterator[str]:
+    """Yield what Stripe would do with the usage files, and what it did with the rows of failed-records files."""
+    usage, refused = (_outcomes(summary, failed_records=failed_records) for failed_records in (False, True))
+    if usage is not None:
+        yield _foretold(usage)
+    if refused is not None:
+        yield from _told(refused)
+
+
+def _outcomes(summary: PlanSummary, *, failed_records: bool) -> OutcomeCounts | None:
+    """Sum up the files of one kind; null where there is none."""
+    files = zip(summary.surveys, summary.by_file, strict=True)
+    of_kind = [outcomes for surveyed, outcomes in files if (surveyed.failure is not None) == failed_records]
+    return sum(of_kind, OutcomeCounts()) if of_kind else None
+
+
+def _foretold(outcomes: OutcomeCounts) -> str:
     of_all = counted(outcomes.total, "record")
     acts = {
         f"refuse {outcomes.refused:,}": outcomes.refused,
@@ -63,6 +81,15 @@ def _verdict(outcomes: OutcomeCounts) -> str:
     }
     said = [act for act, records in acts.items() if records]
     return f"Of {of_all} Stripe would {' and '.join(said)}." if said else f"No fault found in {of_all}."
+
+
+def _told(outcomes: OutcomeCounts) -> Iterator[str]:
+    codes = {code: sum(counts.values()) for code, counts in sorted(outcomes.by_code.items())}
+    by_code = ", ".join(f"{code} {records:,}" for code, records in codes.items())
+    yield f"Stripe refused {counted(outcomes.total, 'record')}" + (f": {by_code}." if by_code else ".")
+    unexplained = sum(records for (_, _, reason), records in outcomes.reasons.items() if reason == NO_FAULT_FOUND)
+    if unexplained:
+        yield f"Nothing wrong shows in {unexplained:,} of them."
 
 
 def _files(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.usage import NOW, USAGE, company, run, told
+from tests.unit.cli.usage import DOCUMENT, FAILED_RECORDS, NOW, USAGE, company, run, told
 from workers.cli.fault_view import MEANINGS
 from workers.cli.plan_view import row_ranges
 from workers.kernel.codes import Code
@@ -42,6 +42,24 @@ def test_a_repeated_identifier_is_skipped_not_refused(tmp_path: Path) -> None:
     assert "Of 5 records Stripe would refuse 3 and skip 1 as repeated." in run("check", both, *told(both)).stdout
 
 
+def test_of_a_failed_records_file_it_is_told_what_stripe_did(tmp_path: Path) -> None:
+    """Who reads that Stripe would refuse the rows uploads them, and does not look for what became of them."""
+    failed = company(tmp_path, FAILED_RECORDS)
+    stdout = run("check", failed, *told(failed), width=200).stdout
+    codes = "meter_event_customer_not_found 2, meter_event_invalid_value 1"
+    assert f"Stripe refused 3 records: {codes}.\nNothing wrong shows in 1 of them.\n" in stdout
+    assert "would" not in stdout
+
+
+def test_files_of_both_kinds_are_judged_each_for_itself(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    failed = tmp_path / "failed.csv"
+    failed.write_text(FAILED_RECORDS)
+    lines = run("check", usage, failed, *told(usage), width=200).stdout.splitlines()
+    assert "Of 4 records Stripe would refuse 3." in lines
+    assert any(line.startswith("Stripe refused 3 records: ") for line in lines)
+
+
 def test_examples_come_from_the_first_row_in_any_part_of_a_large_file(tmp_path: Path) -> None:
     rows = "".join(f"a{row},1795262300,api_calls,cus_1,5\n" for row in range(1, 250_000))
     usage = company(tmp_path, USAGE.splitlines()[0] + "\n" + rows + "b,1795262300,api_calls,cus_1,[x]\nc,cut\n")
@@ -72,16 +90,7 @@ def test_every_fault_has_its_meaning() -> None:
 def test_json_lists_faults_and_findings_by_file(tmp_path: Path) -> None:
     usage = company(tmp_path, USAGE + ",1795262300,api_calls,cus_1,1\na1,1795262300,api_calls,cus_1,1\n")
     document = json.loads(run("check", usage, "--json", *told(usage)).stdout)
-    assert set(document) == {
-        "records",
-        "valid",
-        "repaired",
-        "deferred",
-        "quarantined",
-        "by_code",
-        "quantity",
-        "files",
-    }
+    assert set(document) == DOCUMENT
     (found,) = document["files"].values()
     assert {
         "fault": "meter_event_invalid_value",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.usage import NOW, USAGE, company, run, told
+from tests.unit.cli.usage import DOCUMENT, NOW, OUTCOMES, USAGE, company, run, told
 
 
 def test_json_has_the_documented_schema_and_its_sums_hold(tmp_path: Path) -> None:
@@ -15,25 +15,15 @@ def test_json_has_the_documented_schema_and_its_sums_hold(tmp_path: Path) -> Non
     result = run("repair", usage, "--out", tmp_path / "out", "--json", *told(usage))
     document = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert set(document) == {
-        "records",
-        "valid",
-        "repaired",
-        "deferred",
-        "quarantined",
-        "by_code",
-        "quantity",
-        "files",
-    }
-    outcomes = ("valid", "repaired", "deferred", "quarantined")
-    assert [document[outcome] for outcome in outcomes] == [1, 1, 1, 1]
+    assert set(document) == DOCUMENT
+    assert [document[outcome] for outcome in OUTCOMES] == [1, 1, 1, 1]
     assert document["records"] == 4
     assert document["by_code"] == {
         "meter_event_invalid_value": {"repaired": 0, "deferred": 0, "quarantined": 1},
         "timestamp_in_future": {"repaired": 1, "deferred": 1, "quarantined": 0},
     }
-    assert set(document["quantity"]) == {"records", *outcomes}
-    assert sum(Decimal(document["quantity"][outcome]) for outcome in outcomes) == Decimal(
+    assert set(document["quantity"]) == {"records", *OUTCOMES}
+    assert sum(Decimal(document["quantity"][outcome]) for outcome in OUTCOMES) == Decimal(
         document["quantity"]["records"]
     )
     assert document["quantity"]["repaired"] == "1234567"
@@ -175,7 +165,7 @@ def test_without_meters_and_customers_only_the_record_itself_is_judged(tmp_path:
     usage = company(tmp_path)
     usage.write_text(usage.read_text().replace("api_calls", "who knows"))
     document = json.loads(run("repair", usage, "--out", tmp_path / "out", "--json", "--now", NOW).stdout)
-    assert [document[outcome] for outcome in ("valid", "repaired", "deferred", "quarantined")] == [1, 1, 1, 1]
+    assert [document[outcome] for outcome in OUTCOMES] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("output", ["json", "jsonl", "dashboard"])

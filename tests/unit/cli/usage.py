@@ -16,6 +16,16 @@ a2,1795262300000,api_calls,cus_1,"1,234,567"
 a3,1795262300,api_calls,cus_1,"1,234"
 a4,1795265900,api_calls,cus_1,2
 """
+OUTCOMES = ("valid", "repaired", "deferred", "quarantined")
+DOCUMENT = {"records", *OUTCOMES, "by_code", "quantity", "files"}
+"""The keys of the document that `check --json` and `repair --json` promise to scripts."""
+FAILED_RECORDS = """\
+identifier,timestamp,event_name,payload_stripe_customer_id,payload_value,error_code,error_message
+a1,1795262300,api_calls, cus_1,5,meter_event_customer_not_found,No customer has this id
+a2,1795262300,api_calls,cus_1,"1,234",meter_event_invalid_value,The value is no number
+a3,1795262300,api_calls,cus_1,5,meter_event_customer_not_found,No customer has this id
+"""
+"""As Stripe gives it out for a file: the refused rows, with what was wrong."""
 
 
 def company(folder: Path, usage: str = USAGE) -> Path:
