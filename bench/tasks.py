@@ -43,7 +43,7 @@ def polars_alone(world: World, shape: str, out: Path) -> None:
 def reader_and_writer(world: World, shape: str, out: Path) -> None:
     """Open, cut, look for repeats, read and write in the same shape, without judging a record."""
     with open_file(world.usage(shape)) as file, TemplateWriter(out / "copy", shape) as writer:
-        facts = find_facts(file)
+        [facts] = find_facts([file])
         for frame in in_order(lambda part: file.read(part, facts.columns), facts.parts):
             writer.append(frame)
         writer.close()

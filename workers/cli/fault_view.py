@@ -48,7 +48,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "event_name_too_long": Meaning("the event_name has more than 100 characters", EVENT_NAME),
     "identifier_too_long": Meaning("the identifier has more than 100 characters", IDENTIFIER),
     "identifier_repeated": Meaning(
-        "an earlier row has this identifier: Stripe counts that row and skips this one", IDENTIFIER
+        "an earlier record has this identifier: Stripe counts that one and skips this", IDENTIFIER
     ),
     "timestamp_missing": Meaning("the record has no timestamp"),
     "timestamp_malformed": Meaning("the timestamp is no whole number of epoch seconds", TIMESTAMP),

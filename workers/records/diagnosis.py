@@ -77,7 +77,7 @@ class Standard:
 
     `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's,
     so they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the
-    rows whose identifier already stands on an earlier row of the file.
+    rows whose identifier already stands on an earlier row, or in an earlier file.
     """
 
     catalog: Catalog
@@ -137,7 +137,7 @@ class Standard:
         return [name for meter in self.catalog.with_dimensions for name in meter.dimensions or ()]
 
     def is_repeated(self) -> pl.Expr:
-        """Tell whether the record's identifier stands on an earlier row."""
+        """Tell whether an earlier record has the record's identifier."""
         if self.repeated_rows.is_empty():
             return pl.lit(value=False)
         return pl.col(ROW).is_in(self.repeated_rows.implode()).fill_null(value=False)

@@ -1,17 +1,18 @@
-"""What only the whole file can tell, found in one pass with bounded memory before any record is judged."""
+"""What only whole files can tell, found in one pass with bounded memory before any record is judged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.records.layout import MAX_FILE_KEYS, Format, Part
-from workers.records.repeats import RepeatFinder
-from workers.records.schema import IDENTIFIER, UNREADABLE, template_order
+from workers.records.repeats import FIRST, Portion, RepeatFinder
+from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order
 from workers.records.streaming import in_order
-from workers.records.usage_file import UsageFile
+from workers.records.usage_file import TARGET_BYTES, UsageFile
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,10 @@ class FileFacts:
     """Facts about a whole file.
 
     `columns` are the sender's columns over all parts, in the header's order (CSV) or the template's (JSON): passing
-    them to `UsageFile.read` gives every part the same schema. `repeats` holds, per key that was asked for, the
-    records that share their key with another: `@row`, `@first` and `@last` (Int64, rows of first and last record
-    with that key), sorted by `@row`. Keys that occur once, and null keys, are absent.
+    them to `UsageFile.read` gives every part the same schema. `before` is the number of records in the files that
+    came before it. `repeats` holds, per key that was asked for, the records of this file that share their key with
+    another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the last record with that
+    key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys, are absent.
     """
 
     parts: tuple[Part, ...]
@@ -29,7 +31,12 @@ class FileFacts:
     records: int
     unreadable: int
     missing_identifiers: int
+    before: int
     repeats: Mapping[str, pl.DataFrame]
+
+    def repeated_rows(self, key: str) -> pl.Series:
+        """Return the rows (Int64) of the records whose key stands on an earlier record, of any file."""
+        return self.repeats[key].filter(pl.col(ROW) + self.before > pl.col(FIRST))[ROW]
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,13 @@ class _PartFacts:
 
 
 def find_facts(
-    file: UsageFile,
-    parts: Iterable[Part] | None = None,
+    files: Sequence[UsageFile],
+    part_bytes: int = TARGET_BYTES,
     *,
     keys: Mapping[str, pl.Expr] | None = None,
     needs: Sequence[str] = (),
-) -> FileFacts:
-    """Read the file once and return its facts; a second time only those parts that seem to hold repeats.
+) -> list[FileFacts]:
+    """Read the files once and return their facts; a second time only those parts that seem to hold repeats.
 
     `keys` maps a name to an expression that gives each record's key as text, or null where it has none; the default
     is the identifier. `needs` are the columns that the expressions read, besides the identifier.
@@ -57,29 +64,48 @@ def find_facts(
     keys = {IDENTIFIER: pl.col(IDENTIFIER)} if keys is None else keys
     wanted = list(dict.fromkeys([IDENTIFIER, *needs]))
     with ExitStack() as stack:
-        finders = {name: stack.enter_context(RepeatFinder(file, key, wanted)) for name, key in keys.items()}
-
-        def look(part: Part) -> _PartFacts:
-            frame = file.read_and_keep(part) if _has_open_columns(file) else file.read(part, wanted)
-            for finder in finders.values():
-                finder.add(part, frame)
-            return _PartFacts(
-                part=part,
-                columns=file.columns_of(frame) if _has_open_columns(file) else [],
-                unreadable=frame[UNREADABLE].count(),
-                missing_identifiers=frame.filter(pl.col(UNREADABLE).is_null())[IDENTIFIER].null_count(),
-            )
-
-        seen = list(in_order(look, file.parts() if parts is None else parts))
+        finders = {name: stack.enter_context(RepeatFinder(key, wanted)) for name, key in keys.items()}
+        found: list[FileFacts] = []
+        for file in files:
+            before = sum(facts.records for facts in found)
+            look = partial(_look, file, before, wanted, list(finders.values()))
+            found.append(_facts_of(file, before, list(in_order(look, file.parts(part_bytes)))))
         repeats = {name: finder.repeats() for name, finder in finders.items()}
+    return [
+        replace(facts, repeats={name: _within(facts, table) for name, table in repeats.items()}) for facts in found
+    ]
+
+
+def _look(
+    file: UsageFile, before: int, wanted: Sequence[str], finders: Sequence[RepeatFinder], part: Part
+) -> _PartFacts:
+    frame = file.read_and_keep(part) if _has_open_columns(file) else file.read(part, wanted)
+    for finder in finders:
+        finder.add(Portion(file, part, before), frame)
+    return _PartFacts(
+        part=part,
+        columns=file.columns_of(frame) if _has_open_columns(file) else [],
+        unreadable=frame[UNREADABLE].count(),
+        missing_identifiers=frame.filter(pl.col(UNREADABLE).is_null())[IDENTIFIER].null_count(),
+    )
+
+
+def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileFacts:
     return FileFacts(
         parts=tuple(facts.part for facts in seen),
         columns=_all_columns(file, seen),
         records=sum(facts.part.rows for facts in seen),
         unreadable=sum(facts.unreadable for facts in seen),
         missing_identifiers=sum(facts.missing_identifiers for facts in seen),
-        repeats=repeats,
+        before=before,
+        repeats={},
     )
+
+
+def _within(facts: FileFacts, repeats: pl.DataFrame) -> pl.DataFrame:
+    """Return the repeats that are records of the file, by their rows in it."""
+    rows = repeats.with_columns(pl.col(ROW) - facts.before)
+    return rows.filter(pl.col(ROW).is_between(1, facts.records))
 
 
 def _has_open_columns(file: UsageFile) -> bool:

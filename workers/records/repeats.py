@@ -1,4 +1,6 @@
-"""Finding the records that share a key, in a file too large for memory.
+"""Finding the records that share a key, in files too large for memory.
+
+Records are numbered on from file to file here: the second file's first record comes after the first file's last.
 
 1. Each part's keys are hashed to 64 bits and spooled to a temporary file: 8 bytes a record.
 2. The spool is gone through by ranges of the hash, each small enough to sort in memory; records whose hash occurs
@@ -9,6 +11,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -32,14 +35,33 @@ def hashed(key: pl.Expr) -> pl.Expr:
     return key.hash()
 
 
+@dataclass(frozen=True)
+class Portion:
+    """A part of one of the files; `before` are the records of the files that come before it."""
+
+    file: UsageFile
+    part: Part
+    before: int
+
+    @property
+    def first(self) -> int:
+        """The number of the first record."""
+        return self.before + self.part.first_row
+
+    @property
+    def end(self) -> int:
+        """The number behind the last record."""
+        return self.first + self.part.rows
+
+
 class RepeatFinder:
     """Collects one key of every part, then tells which records repeat it. Parts may be added by several threads."""
 
-    def __init__(self, file: UsageFile, key: pl.Expr, columns: Sequence[str]) -> None:
-        self._file, self._columns = file, columns
+    def __init__(self, key: pl.Expr, columns: Sequence[str]) -> None:
+        self._columns = columns
         self._key = key.alias(KEY)
         self._spool = tempfile.TemporaryDirectory(prefix="metermend-")
-        self._parts: dict[int, Part] = {}
+        self._portions: dict[int, Portion] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -47,28 +69,30 @@ class RepeatFinder:
     def __exit__(self, *_: object) -> None:
         self._spool.cleanup()
 
-    def add(self, part: Part, frame: pl.DataFrame) -> None:
-        """Take in the keys of a part; `frame` is what the file gives for it."""
-        hashes = frame.select(pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), ROW)
-        hashes.drop_nulls(HASH).write_ipc(self._path(part), compression="uncompressed")
-        self._parts[part.first_row] = part
+    def add(self, portion: Portion, frame: pl.DataFrame) -> None:
+        """Take in the keys of a part; `frame` is what its file gives for it."""
+        hashes = frame.select(
+            pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), pl.col(ROW) + portion.before
+        )
+        hashes.drop_nulls(HASH).write_ipc(self._path(portion), compression="uncompressed")
+        self._portions[portion.first] = portion
 
     def repeats(self) -> pl.DataFrame:
-        """Return `@row`, `@first`, `@last` of each record whose key another record has, sorted by row."""
+        """Return `@row`, `@first`, `@last` of each record whose key another record has, sorted by `@row`."""
         candidates = self._candidates()
         found = [self._compared(batch) for batch in _batches(candidates)]
         return pl.concat([pl.DataFrame(schema=REPEATS_SCHEMA), *found]).sort(ROW)
 
-    def _path(self, part: Part) -> Path:
-        return Path(self._spool.name) / f"{part.first_row}.arrow"
+    def _path(self, portion: Portion) -> Path:
+        return Path(self._spool.name) / f"{portion.first}.arrow"
 
     def _candidates(self) -> pl.DataFrame:
         """Return `hash` and row of the records whose hash occurs twice, sorted by hash."""
         empty = pl.DataFrame(schema={HASH: pl.UInt64, ROW: pl.Int64})
-        if not self._parts:
+        if not self._portions:
             return empty
-        spool = pl.scan_ipc([self._path(part) for part in self._parts.values()])
-        batches = 1 + sum(part.rows for part in self._parts.values()) // BATCH
+        spool = pl.scan_ipc([self._path(portion) for portion in self._portions.values()])
+        batches = 1 + sum(portion.part.rows for portion in self._portions.values()) // BATCH
         found = []
         for batch in range(batches):
             low, high = (edge * (1 << 64) // batches for edge in (batch, batch + 1))
@@ -79,19 +103,20 @@ class RepeatFinder:
     def _compared(self, candidates: pl.DataFrame) -> pl.DataFrame:
         """Read the candidates' keys and return those that are really the same."""
         rows = candidates[ROW].sort()
-        keys = [self._keys(part, rows) for part in self._parts.values()]
+        keys = [self._keys(portion, rows) for portion in self._portions.values()]
         by_key = pl.concat([frame for frame in keys if frame.height])
         by_key = by_key.with_columns(
             pl.col(ROW).min().over(KEY).alias(FIRST), pl.col(ROW).max().over(KEY).alias(LAST)
         )
         return by_key.filter(pl.col(FIRST) < pl.col(LAST)).select(ROW, FIRST, LAST)
 
-    def _keys(self, part: Part, rows: pl.Series) -> pl.DataFrame:
-        first, last = (rows.search_sorted(row) for row in (part.first_row, part.first_row + part.rows))
+    def _keys(self, portion: Portion, rows: pl.Series) -> pl.DataFrame:
+        first, last = (rows.search_sorted(row) for row in (portion.first, portion.end))
         if first == last:
             return pl.DataFrame(schema={ROW: pl.Int64, KEY: pl.String})
         chosen = rows[first:last].to_frame()
-        return self._file.read(part, self._columns).select(ROW, self._key).join(chosen, on=ROW, how="semi")
+        keys = portion.file.read(portion.part, self._columns).select(pl.col(ROW) + portion.before, self._key)
+        return keys.join(chosen, on=ROW, how="semi")
 
 
 def _shared(ordered: pl.DataFrame, column: str) -> pl.DataFrame:

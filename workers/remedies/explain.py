@@ -18,7 +18,7 @@ from workers.records.catalog import Catalog
 from workers.records.schema import QUANTITY
 from workers.records.writer import WrittenFile
 from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.plan import PlanOptions, plan_surveyed, survey_file
+from workers.remedies.plan import PlanOptions, plan_surveyed, survey_files
 from workers.remedies.plan_folder import changes_of
 from workers.remedies.rules import Rules
 
@@ -50,7 +50,7 @@ def explain(
     paths: Sequence[Path], *, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> Explained:
     """Plan the files twice, without the rules and with them, writing nothing. Raises FileUnusable."""
-    surveys = [survey_file(path, catalog, options) for path in paths]
+    surveys = survey_files(paths, catalog, options)
     without = plan_surveyed(surveys, catalog, Rules(), now, options)
     changes = _RuleChanges()
     ruled = plan_surveyed(surveys, catalog, rules, now, options, changes)

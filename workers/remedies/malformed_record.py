@@ -19,7 +19,7 @@ _ADVICE: Final = {
     "event_name_missing": "name the meter's event_name",
     "event_name_too_long": "Stripe takes 100 characters in event_name",
     "identifier_too_long": "Stripe takes 100 characters in identifier",
-    IDENTIFIER_REPEATED: "Stripe skips it, as an earlier row has this identifier: give it its own if it counts",
+    IDENTIFIER_REPEATED: "Stripe skips it, as an earlier record has this identifier: give it its own if it counts",
     "timestamp_missing": "say when the usage happened: Stripe would take the time of the upload",
 }
 

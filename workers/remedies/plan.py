@@ -125,7 +125,7 @@ def plan_file(
     """
     options = options or PlanOptions()
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    surveys = [survey_file(path, catalog, options) for path in paths]
+    surveys = survey_files(paths, catalog, options)
     if out is None:
         return plan_surveyed(surveys, catalog, rules, now, options, on_part=on_part)
     with replaced_folder(out, inputs=paths) as folder:
@@ -136,9 +136,9 @@ def plan_file(
     return summary
 
 
-def survey_file(path: Path, catalog: Catalog, options: PlanOptions) -> Survey:
-    """Survey the file as the options say."""
-    return survey(path, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
+def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
+    """Survey the files as the options say."""
+    return survey(paths, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
 
 
 def plan_part(

@@ -68,7 +68,7 @@ class Sifted:
 def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
     """Return what records are repaired by at the moment `now` (aware).
 
-    `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row of the file.
+    `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row, or in an earlier file.
     """
     standard = Standard(
         catalog,

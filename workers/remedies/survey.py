@@ -1,4 +1,4 @@
-"""What must be known of a whole file before its parts are planned: kind, repeats, columns, findings."""
+"""What must be known of whole files before their parts are planned: kind, repeats, columns, findings."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,7 @@ from workers.records.catalog import Catalog, Meter
 from workers.records.facts import FileFacts, find_facts
 from workers.records.layout import Finding, ReadOptions
 from workers.records.reader import open_file
-from workers.records.repeats import FIRST
-from workers.records.schema import EVENT_NAME, IDENTIFIER, MAX_FILE_RECORDS, REQUIRED_COLUMNS, ROW, TIMESTAMP
+from workers.records.schema import EVENT_NAME, IDENTIFIER, MAX_FILE_RECORDS, REQUIRED_COLUMNS, TIMESTAMP
 from workers.records.timestamps import epoch_seconds
 from workers.records.usage_file import TARGET_BYTES, UsageFile
 from workers.reports.failed_records import FailureColumns, recognise
@@ -30,7 +29,7 @@ class Survey:
     """A file that is ready to be planned part by part.
 
     `failure` are the columns of a failed-records file, null for a usage file. `repeated_rows` are rows whose
-    identifier stands on an earlier row.
+    identifier stands on an earlier row, or in an earlier one of the files that are surveyed together.
     """
 
     path: Path
@@ -58,19 +57,23 @@ class Survey:
 
 
 def survey(
-    path: Path,
+    paths: Sequence[Path],
     catalog: Catalog,
     *,
     kind: Kind | None = None,
     reading: ReadOptions | None = None,
     part_bytes: int = TARGET_BYTES,
-) -> Survey:
-    """Open the file and go through it once. `kind` is found out when null. Raises FileUnusable."""
-    file = open_file(path, reading)
-    failure = _failure_columns(file, kind, reading)
+) -> list[Survey]:
+    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable."""
+    files = [open_file(path, reading) for path in paths]
+    failures = [_failure_columns(file, kind, reading) for file in files]
     windowed = [meter for meter in catalog.active if meter.event_time_window in _WINDOWS]
-    facts = find_facts(file, file.parts(part_bytes), keys=_keys(windowed), needs=_needs(windowed))
-    repeated = facts.repeats[IDENTIFIER].filter(pl.col(ROW) > pl.col(FIRST))[ROW]
+    facts = find_facts(files, part_bytes, keys=_keys(windowed), needs=_needs(windowed))
+    return [_survey(*known) for known in zip(paths, files, failures, facts, strict=True)]
+
+
+def _survey(path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts) -> Survey:
+    repeated = facts.repeated_rows(IDENTIFIER)
     findings = (*file.layout.findings, *_findings(facts, failure, repeated.len()))
     return Survey(path, file, facts, failure, repeated, findings)
 

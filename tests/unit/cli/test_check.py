@@ -37,7 +37,7 @@ def test_a_repeated_identifier_is_skipped_not_refused(tmp_path: Path) -> None:
     usage = company(tmp_path, USAGE.splitlines()[0] + "\na1,1795262300,api_calls,cus_1,5" * 3)
     stdout = run("check", usage, *told(usage), width=200).stdout
     assert "Of 3 records Stripe would skip 2 as repeated." in stdout
-    assert "Stripe counts that row and skips this one, e.g. row 2: 'a1'" in stdout
+    assert "Stripe counts that one and skips this, e.g. row 2: 'a1'" in stdout
     both = company(tmp_path, USAGE + "a1,1795262300,api_calls,cus_1,5\n")
     assert "Of 5 records Stripe would refuse 3 and skip 1 as repeated." in run("check", both, *told(both)).stdout
 

@@ -21,7 +21,7 @@ def read_all(
         path = Path(folder) / name
         path.write_bytes(data)
         with open_file(path, options) as file:
-            facts = find_facts(file, file.parts(target))
+            [facts] = find_facts([file], target)
             frames = [file.read(part, facts.columns) for part in facts.parts]
     if not frames:
         return empty_frame(facts.columns)

@@ -1,6 +1,8 @@
 """A repeated identifier that is missed is a record that Stripe drops; one that is imagined stops good revenue."""
 
 from collections import defaultdict
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +18,14 @@ from workers.records.schema import CUSTOMER, EVENT_NAME, IDENTIFIER
 HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id\n"
 
 
-def facts_of(path: Path, rows: list[str | None], target: int, **asked: object) -> FileFacts:
+def write(path: Path, rows: list[str | None]) -> Path:
     path.write_text(HEADER + "".join(f"{row or ''},1,calls,cus_{row}\n" for row in rows))
-    with open_file(path) as file:
-        return find_facts(file, file.parts(target), **asked)  # type: ignore[arg-type]
+    return path
+
+
+def facts_of(path: Path, rows: list[str | None], target: int, **asked: object) -> FileFacts:
+    with open_file(write(path, rows)) as file:
+        return find_facts([file], target, **asked)[0]  # type: ignore[arg-type]
 
 
 def expected(rows: list[str | None]) -> list[tuple[int, int, int]]:
@@ -58,6 +64,28 @@ def test_the_size_of_a_batch_changes_nothing(tmp_path: Path, monkeypatch: pytest
     assert facts_of(tmp_path / "usage.csv", rows, 3000).repeats[IDENTIFIER].rows() == expected(rows)
 
 
+@settings(max_examples=40, deadline=None)
+@given(rows=IDENTIFIERS, cuts=st.sets(st.integers(0, 30), max_size=3), target=st.sampled_from([1, 1 << 20]))
+def test_repeats_are_found_across_the_files_of_one_upload(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[str | None], cuts: set[int], target: int
+) -> None:
+    folder = tmp_path_factory.mktemp("facts")
+    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    shares = [rows[start:end] for start, end in pairwise(edges)]
+    with ExitStack() as stack:
+        paths = [write(folder / f"{number}.csv", share) for number, share in enumerate(shares)]
+        found = find_facts([stack.enter_context(open_file(path)) for path in paths], target)
+    counted_on = [
+        (row + facts.before, first, last)
+        for facts in found
+        for row, first, last in facts.repeats[IDENTIFIER].iter_rows()
+    ]
+    assert counted_on == expected(rows)
+    assert [row + facts.before for facts in found for row in facts.repeated_rows(IDENTIFIER)] == [
+        number for number, first, _ in expected(rows) if number > first
+    ]
+
+
 def test_any_key_can_be_asked_for_beside_the_identifier(tmp_path: Path) -> None:
     key = pl.concat_str(EVENT_NAME, CUSTOMER, separator="\0")
     facts = facts_of(tmp_path / "u.csv", ["a", "b", "a"], 40, keys={"window": key}, needs=[EVENT_NAME, CUSTOMER])
@@ -70,7 +98,7 @@ def test_columns_of_json_are_those_of_all_parts_in_one_order(tmp_path: Path) -> 
     path.write_text('{"zeta":1}\n{"payload":{"value":1,"b":2}}\nbroken\n{"identifier":"a","payload":{"a":1}}\n')
     for target in (1, 1 << 20):
         with open_file(path) as file:
-            facts = find_facts(file, file.parts(target))
+            [facts] = find_facts([file], target)
             frames = [file.read(part, facts.columns) for part in facts.parts]
         assert facts.columns == (
             "identifier", "timestamp", "event_name", "payload_value", "payload_a", "payload_b", "zeta",

@@ -18,7 +18,7 @@ from workers.records.catalog import Catalog, Meter
 from workers.records.layout import ReadOptions
 from workers.remedies import PlanOptions, PlanSummary, Rules, parse_rules, plan_file
 from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.plan import context_of, output_columns, plan_part, survey_file
+from workers.remedies.plan import context_of, output_columns, plan_part, survey_files
 
 HEADER = ["identifier", "timestamp", "event_name", "payload_stripe_customer_id", "payload_value", "note"]
 KINDS = {
@@ -255,10 +255,20 @@ def test_a_plan_that_fails_leaves_the_earlier_one(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"usage.csv", "out"}
 
 
+def test_a_record_that_stands_in_two_files_is_sent_once(tmp_path: Path) -> None:
+    """Two failed-records files, or two exports that overlap: sent twice, its customer would be billed twice."""
+    first = write_usage(tmp_path / "first.csv", ["valid", "repaired"])
+    second = write_usage(tmp_path / "second.csv", ["valid", "repaired", "valid"])
+    summary = plan_file([first, second], catalog=CATALOG, rules=Rules(), now=NOW, out=tmp_path / "out")
+    assert [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")] == ["id-1", "id-2", "id-3"]
+    assert [row["identifier"] for row in rows_of(tmp_path / "out" / "quarantine.csv")] == ["id-1", "id-2"]
+    assert [counts.skipped for counts in summary.by_file] == [0, 2]
+
+
 def test_parts_can_be_planned_by_others_and_added_up(tmp_path: Path) -> None:
     """A large file is shared out over all workers."""
     usage = write_usage(tmp_path / "usage.csv", list(KINDS) * 20)
-    surveyed = survey_file(usage, CATALOG, PlanOptions(part_bytes=500))
+    [surveyed] = survey_files([usage], CATALOG, PlanOptions(part_bytes=500))
     context, columns = context_of(surveyed, CATALOG, Rules(), NOW), output_columns([surveyed], CATALOG, Rules())
     with ThreadPoolExecutor(3) as pool:
         parts = list(pool.map(lambda part: plan_part(surveyed, part, context, columns), surveyed.facts.parts))
