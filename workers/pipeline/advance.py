@@ -16,6 +16,7 @@ from typing import Final
 
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState
 from workers.pipeline.confirming import confirm, due_for_confirmation
@@ -34,8 +35,6 @@ _PARTS_OVERDUE: Final = timedelta(minutes=2)
 """After this long a case looks again at the parts of its plan: their jobs may have been lost."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
-MAX_DEATHS: Final = 3
-"""Workers that may die over an event or a case before it is left to a person."""
 
 
 def advance(context: Context, case_id: str) -> Case:

@@ -16,8 +16,9 @@ from workers.alerts import NextStep
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
 from workers.kernel.ledger.cases import CaseState
 from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.logs import get_logger
-from workers.pipeline.advance import MAX_DEATHS, advance
+from workers.pipeline.advance import advance
 from workers.pipeline.context import Context
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.intake import take_in
@@ -38,6 +39,14 @@ def process(context: Context, event_id: str) -> float | None:
     Raises Conflict when it is ended already or another worker has it, LedgerUnavailable when the ledger is away.
     """
     event = context.ledger.events.claim(event_id, context.owner, context.lease)
+    try:
+        return _work_on(context, event)
+    except (Conflict, LedgerUnavailable):
+        context.ledger.events.give_back(event, context.owner)
+        raise
+
+
+def _work_on(context: Context, event: StoredEvent) -> float | None:
     if event.deaths >= MAX_DEATHS:
         _fail(context, event, f"a worker died over it {event.deaths} times")
         return None

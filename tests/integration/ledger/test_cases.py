@@ -112,17 +112,18 @@ def test_one_worker_holds_a_case_until_it_lets_go(ledger: Ledger) -> None:
 
 def test_the_late_write_of_a_worker_that_lost_its_lease_fails(ledger: Ledger, clock: FrozenClock) -> None:
     case = ledger.cases.open(a_failure())
-    with ledger.cases.hold(case.id, "one", LEASE) as late:
-        clock.turn(minutes=6)
-        with ledger.cases.hold(case.id, "two", LEASE) as held:
-            with held.transaction() as draft:
-                draft.move(a_movement())
-            with pytest.raises(Conflict), late.transaction() as draft:
-                draft.move(a_movement())
-            with pytest.raises(Conflict):
-                late.renew()
-            late.release()  # leaves the other's lease alone
-            held.renew()
+    late = ledger.cases.hold(case.id, "one", LEASE)
+    lost = late.__enter__()
+    clock.turn(minutes=6)
+    with ledger.cases.hold(case.id, "two", LEASE) as held:
+        with held.transaction() as draft:
+            draft.move(a_movement())
+        with pytest.raises(Conflict), lost.transaction() as draft:
+            draft.move(a_movement())
+        with pytest.raises(Conflict):
+            lost.renew()
+        late.__exit__(None, None, None)  # leaves the other's lease alone
+        held.renew()
     assert len(ledger.queries.entries(case.id)) == 1
     verify(ledger, case.id)
 

@@ -20,6 +20,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Corrupt
 from workers.kernel.ledger.chain import entry_hash, genesis
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.leases import Lease, Leases
 from workers.kernel.ledger.movements import Balance, Bucket, Movement
 from workers.kernel.ledger.submissions import CaseSubmissions
 from workers.kernel.ledger.tables import cases, entries
@@ -95,6 +96,7 @@ class Cases:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._leases = Leases(database, cases, lambda: {"lease_owner": None, "lease_until": None})
 
     def open(self, failure: Failure) -> Case:
         """Return the failure's case, opened now if it is new."""
@@ -142,6 +144,7 @@ class Cases:
     @contextmanager
     def hold(self, case_id: str, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
         """Hold a case while working on it. Raises Conflict when another worker holds it."""
+        self._leases.settle()
         now = self._clock()
         free = or_(cases.c.lease_until.is_(None), cases.c.lease_until <= now)
         with self._database.write() as connection:
@@ -162,7 +165,7 @@ class Cases:
         try:
             yield held
         finally:
-            held.release()
+            self._leases.give_back(Lease(cases.c.id == case_id, owner, held.case.deaths))
 
 
 class HeldCase:
@@ -194,15 +197,6 @@ class HeldCase:
             values = {"lease_until": self._clock() + self._lease}
             if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
                 raise Conflict(f"the lease on {self.case.id} was lost")
-
-    def release(self) -> None:
-        """Give the case back; a lease that was lost already is left alone."""
-        with self._database.write() as connection:
-            connection.execute(
-                update(cases)
-                .where(cases.c.id == self.case.id, cases.c.lease_owner == self._owner)
-                .values(lease_owner=None, lease_until=None)
-            )
 
     def _commit(self, connection: Connection, draft: "CaseTransaction") -> None:
         changes = draft.changes() | {"lease_until": self._clock() + self._lease}

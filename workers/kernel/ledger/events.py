@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.leases import Lease, Leases
 from workers.kernel.ledger.tables import cases, entries, events
 
 
@@ -86,6 +87,9 @@ class Events:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._leases = Leases(
+            database, events, lambda: {"state": EventState.RECEIVED, "due_at": clock(), "lease_owner": None}
+        )
 
     def record(self, receipt: Receipt) -> bool:
         """Commit an event; return False when its id is known already. Raises LedgerUnavailable."""
@@ -115,6 +119,7 @@ class Events:
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""
+        self._leases.settle()
         now = self._clock()
         free = and_(events.c.id == event_id, self._claimable(now))
         values = {
@@ -134,6 +139,10 @@ class Events:
     def renew(self, event_id: str, owner: str, lease: timedelta) -> None:
         """Extend the lease during long work. Raises Conflict when it was lost."""
         self._settle(event_id, owner, {"due_at": self._clock() + lease})
+
+    def give_back(self, event: StoredEvent, owner: str) -> None:
+        """Leave an event to whoever takes it up next, as soon as the ledger answers: its worker is not dead."""
+        self._leases.give_back(Lease(events.c.id == event.id, owner, event.deaths))
 
     def finish(self, event_id: str, owner: str, state: EventState, reason: str | None = None) -> None:
         """End an event. Raises Conflict when the lease was lost."""
