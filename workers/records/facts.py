@@ -8,6 +8,7 @@ from functools import partial
 import polars as pl
 
 from workers.kernel.errors import FileUnusable
+from workers.records.catalog import with_columns_of
 from workers.records.layout import MAX_FILE_KEYS, Format, Part
 from workers.records.repeats import FIRST, Portion, RepeatFinder
 from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order
@@ -80,8 +81,9 @@ def _look(
     file: UsageFile, before: int, wanted: Sequence[str], finders: Sequence[RepeatFinder], part: Part
 ) -> _PartFacts:
     frame = file.read_and_keep(part) if _has_open_columns(file) else file.read(part, wanted)
+    keyed = with_columns_of(frame, wanted)
     for finder in finders:
-        finder.add(Portion(file, part, before), frame)
+        finder.add(Portion(file, part, before), keyed)
     return _PartFacts(
         part=part,
         columns=file.columns_of(frame) if _has_open_columns(file) else [],

@@ -48,6 +48,17 @@ def test_whatever_column_is_absent_the_records_are_counted_and_the_gap_is_said(t
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_a_gap_is_said_too_where_a_meter_keeps_one_value_of_each_window(tmp_path: Path, suffix: str) -> None:
+    """The columns that tell a record's window may be absent as well: the check of such an account would crash."""
+    meters = tmp_path / "meters.json"
+    meters.write_text(json.dumps([{"event_name": "api_calls", "status": "active", "event_time_window": "hour"}]))
+    usage = written(tmp_path, suffix, ["identifier", "timestamp", "event_name"], rows=2)
+    result = run("check", usage, "--json", "--now", NOW, "--meters", meters)
+    assert result.exit_code == 0, result.stderr
+    assert "meter_event_no_customer_defined" in json.loads(result.stdout)["by_code"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
 def test_without_an_identifier_column_every_record_still_gets_its_own(tmp_path: Path, suffix: str) -> None:
     """Two records under one identifier would be counted once; a record without one could be sent twice."""
     columns = [name for name in RECORD if name != "identifier"]
