@@ -97,7 +97,7 @@ class RepeatFinder:
         for batch in range(batches):
             low, high = (edge * (1 << 64) // batches for edge in (batch, batch + 1))
             within = (pl.col(HASH) >= pl.lit(low, pl.UInt64)) & (pl.col(HASH) <= pl.lit(high - 1, pl.UInt64))
-            found.append(_shared(spool.filter(within).collect().sort(HASH), HASH))
+            found.append(_shared(spool.filter(within).collect()))
         return pl.concat([empty, *found])
 
     def _compared(self, candidates: pl.DataFrame) -> pl.DataFrame:
@@ -119,12 +119,11 @@ class RepeatFinder:
         return keys.join(chosen, on=ROW, how="semi")
 
 
-def _shared(ordered: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return the rows of a sorted frame whose value a neighbour has too."""
-    value = pl.col(column)
-    return ordered.filter(
-        (value == value.shift(1)).fill_null(value=False) | (value == value.shift(-1)).fill_null(value=False)
-    )
+def _shared(records: pl.DataFrame) -> pl.DataFrame:
+    """Return the records whose hash another has too, sorted by hash; to sort all of them with rows costs thrice."""
+    ordered = records[HASH].sort()
+    shared = ordered.filter((ordered == ordered.shift(1)).fill_null(value=False)).unique()
+    return records.filter(pl.col(HASH).is_in(shared.implode())).sort(HASH)
 
 
 def _batches(candidates: pl.DataFrame) -> list[pl.DataFrame]:

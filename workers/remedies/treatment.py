@@ -7,7 +7,6 @@ same diagnosis, and what did not change is stuck. A change is found by comparing
 the remedy.
 """
 
-from functools import reduce
 from typing import Final
 
 import polars as pl
@@ -39,20 +38,24 @@ _TREATABLE: Final = ASPECTS[1:]
 def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`.
 
-    Most records need treatment in one aspect. They are taken apart by it once, and only those that need more go
-    through all aspects; so do those of a wrong meter, since another meter judges everything else anew.
+    Most records need treatment in one aspect, and take part in that one only. Those that need more go through all
+    aspects; so do those of a wrong meter, since another meter judges everything else anew.
     """
     empty = (pl.lit("").alias(MENDED), *(pl.lit(None, pl.String).alias(name) for name in (CHANGES, HOWS, HOW)))
     work = judged.with_columns(*empty, _path().alias(_PATH))
+    alike = {str(path): rows for (path,), rows in work.partition_by(_PATH, as_dict=True).items()}
+    several = alike.get(_SEVERAL, work.clear())
     treated = []
-    for (path,), alike in work.partition_by(_PATH, as_dict=True, maintain_order=True).items():
-        aspects = _TREATABLE if path == _SEVERAL else (str(path),)
-        treated.append(reduce(lambda rows, aspect: _treat_aspect(rows, aspect, context), aspects, alike))
-    return pl.concat([work.clear(), *treated], how="diagonal").sort(PLACE).drop(HOW, _PATH, _TREAT, strict=False)
+    for aspect in _TREATABLE:
+        together = pl.concat([several, alike.get(aspect, work.clear())], how="diagonal")
+        rows = _treat_aspect(together, aspect, context)
+        several, done = _split(rows, rows[_PATH] == _SEVERAL)
+        treated.append(done)
+    return pl.concat([*treated, several], how="diagonal").sort(PLACE).drop(HOW, _PATH, _TREAT, strict=False)
 
 
 def _path() -> pl.Expr:
-    """Return the aspect in which the record needs treatment, `several`, or or the last one where it needs none."""
+    """Return the aspect in which the record needs treatment, `several`, or the last one where it needs none."""
     needs = {aspect: pl.coalesce(_fault_code(aspect), _stated_code(aspect)).is_not_null() for aspect in _TREATABLE}
     only = pl.coalesce(
         *(pl.when(need).then(pl.lit(aspect)) for aspect, need in needs.items()), pl.lit(_TREATABLE[-1])
