@@ -1,10 +1,10 @@
 """Usage files with faults of every known code, and what is needed to repair them: the same for the same size.
 
-`python -m bench.generate FOLDER RECORDS` writes them; the bench has it done by another process, since the operating
-system counts the memory of a parent as its children's.
+`python -m bench.generate FOLDER RECORDS [FAULTY]` writes them; the bench has it done by another process, since the
+operating system counts the memory of a parent as its children's.
 
-One record in ten is refused by Stripe, one in a hundred for its customer's old id, of which the alias table knows
-100 000. The rest of the faults share the remainder evenly.
+`FAULTY` per cent of the records (10 by default, a bad day) are refused by Stripe, a tenth of these for their
+customer's old id, of which the alias table knows 100 000. The rest of the faults share the remainder evenly.
 """
 
 import json
@@ -23,6 +23,9 @@ from workers.records.template import csv_header, csv_rows, json_elements, json_r
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ALIASES: Final = 100_000
 CHUNK: Final = 250_000
+FAULTY: Final = 10
+LOTS: Final = 100
+"""Lots by which the kinds of faults are dealt out; a record that draws a higher number has none."""
 REGION: Final = "payload_region"
 COLUMNS: Final = (IDENTIFIER, TIMESTAMP, EVENT_NAME, CUSTOMER, VALUE, REGION)
 
@@ -50,10 +53,10 @@ class World:
         return self.folder / "rules.toml"
 
 
-def make_world(folder: Path, records: int) -> World:
-    """Write the files of this size into the folder."""
+def make_world(folder: Path, records: int, faulty: int = FAULTY) -> World:
+    """Write the files of this size, with so many per cent of faulty records, into the folder."""
     world = World(folder, records)
-    _write_usage(world)
+    _write_usage(world, faulty)
     world.meters.write_text(json.dumps([_meter("calls", "active"), _meter("legacy", "inactive")]))
     known = pl.select(_customer(pl.int_range(ALIASES)).alias("id"))
     world.customers.write_bytes(csv_rows(known))
@@ -80,24 +83,24 @@ def _meter(event_name: str, status: str) -> dict[str, object]:
     }
 
 
-def _write_usage(world: World) -> None:
+def _write_usage(world: World, faulty: int) -> None:
     with (
         world.usage("csv").open("wb") as as_csv,
         world.usage("jsonl").open("wb") as as_jsonl,
         world.usage("json").open("wb") as as_json,
     ):
         as_csv.write(csv_header(COLUMNS))
-        for frame in _chunks(world.records):
+        for frame in _chunks(world.records, faulty):
             as_csv.write(csv_rows(frame))
             as_jsonl.write(json_rows(frame))
             as_json.write((b",\n" if as_json.tell() else b"[\n") + json_elements(frame))
         as_json.write(b"\n]\n")
 
 
-def _chunks(records: int) -> Iterator[pl.DataFrame]:
+def _chunks(records: int, faulty: int) -> Iterator[pl.DataFrame]:
     for start in range(0, records, CHUNK):
         row = pl.int_range(start, min(start + CHUNK, records))
-        yield pl.select(row.alias("row")).select(_columns())
+        yield pl.select(row.alias("row")).select(_columns(LOTS * 100 // faulty))
 
 
 def _scatter(row: pl.Expr, factor: int, below: int) -> pl.Expr:
@@ -113,9 +116,9 @@ def _alias(number: pl.Expr) -> pl.Expr:
     return pl.format("crm-{}", number)
 
 
-def _columns() -> list[pl.Expr]:
+def _columns(lots: int) -> list[pl.Expr]:
     row = pl.col("row")
-    lot = _scatter(row, 48_271, 1000)
+    lot = _scatter(row, 48_271, lots)
     number = _scatter(row, 16_807, ALIASES)
     seconds = int(NOW.timestamp()) - 60 - _scatter(row, 69_621, 2_000_000)
     whole, cents = _scatter(row, 39_373, 100_000), _scatter(row, 62_089, 90) + 10
@@ -151,4 +154,4 @@ def _columns() -> list[pl.Expr]:
 
 
 if __name__ == "__main__":
-    make_world(Path(sys.argv[1]), int(sys.argv[2]))
+    make_world(Path(sys.argv[1]), *map(int, sys.argv[2:]))

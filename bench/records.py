@@ -18,27 +18,33 @@ from rich.table import Table
 
 from bench.measure import Measured, measured, middle
 
-SIZES: Final = (1_000_000,)
-FULL_SIZES: Final = (1_000_000, 10_000_000)
+MIXES: Final = ((1_000_000, 10), (1_000_000, 1))
+"""Records of a file, and per cent of them that are faulty."""
+LARGE: Final = (10_000_000, 10)
 SHAPES: Final = ("csv", "jsonl", "json")
 TASKS: Final = ("polars", "reader+writer", "engine")
 BASELINE: Final = "polars"
 
 
 def run(*, full: bool = False, rounds: int = 3, quiet: bool = False) -> dict[str, Any]:
-    """Measure every shape and size and return the figures by size and shape; prints tables unless `quiet`."""
-    return {str(size): _run_size(size, rounds, quiet=quiet) for size in (FULL_SIZES if full else SIZES)}
+    """Measure every shape and mix and return the figures by mix and shape; prints tables unless `quiet`."""
+    mixes = [*MIXES, LARGE] if full else MIXES
+    return {_title(*mix): _run_mix(*mix, rounds, quiet=quiet) for mix in mixes}
 
 
-def _run_size(size: int, rounds: int, *, quiet: bool) -> dict[str, Any]:
+def _title(size: int, faulty: int) -> str:
+    return f"{size:,} records, {faulty} % faulty"
+
+
+def _run_mix(size: int, faulty: int, rounds: int, *, quiet: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="metermend-bench-") as folder:
-        subprocess.run([sys.executable, "-m", "bench.generate", folder, str(size)], check=True)
+        subprocess.run([sys.executable, "-m", "bench.generate", folder, str(size), str(faulty)], check=True)
         figures = {shape: _figures(folder, size, shape, rounds) for shape in SHAPES}
     figures["json"]["engine"]["times_jsonl"] = round(
         figures["json"]["engine"]["seconds"] / figures["jsonl"]["engine"]["seconds"], 2
     )
     if not quiet:
-        Console(width=100).print(_table(size, figures))
+        Console(width=100).print(_table(_title(size, faulty), figures))
     return figures
 
 
@@ -68,8 +74,8 @@ def _figure(run: Measured, baseline: Measured | None, size: int) -> dict[str, fl
     }
 
 
-def _table(size: int, figures: dict[str, dict[str, dict[str, float]]]) -> Table:
-    table = Table(title=f"{size:,} records, {os.cpu_count()} cores")
+def _table(title: str, figures: dict[str, dict[str, dict[str, float]]]) -> Table:
+    table = Table(title=f"{title}, {os.cpu_count()} cores")
     for heading in ("file", "task", "seconds", "ratio", "CPU s", "CPU ratio", "records/s/core", "peak MiB"):
         table.add_column(heading, justify="left" if heading in ("file", "task") else "right")
     for shape, tasks in figures.items():
