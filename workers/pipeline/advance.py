@@ -1,11 +1,12 @@
 """Carrying a case on from wherever its book says it stands.
 
-1. Deferred records whose time has come are pending again.
-2. Pending records are planned; those of a large case in parts, by jobs of their own.
-3. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
+1. An undo or a counter-entry that was approved and broke off goes on.
+2. Deferred records whose time has come are pending again.
+3. Pending records are planned; those of a large case in parts, by jobs of their own.
+4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
    goes on first.
-4. Submitted records are confirmed once their window has passed without a refusal.
-5. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
+5. Submitted records are confirmed once their window has passed without a refusal.
+6. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
 
 Each step ends in one commit, so calling `advance` again after a crash does the rest and nothing twice.
 """
@@ -21,13 +22,16 @@ from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState
 from workers.pipeline.confirming import confirm, due_for_confirmation
 from workers.pipeline.context import Context
+from workers.pipeline.counter_entries import finish_counter_entry
 from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
 from workers.pipeline.rechecking import recheck
 from workers.pipeline.submitting import submit
+from workers.pipeline.taking_back import left_open
 from workers.pipeline.telling import tell
+from workers.pipeline.undoing import finish_undo
 
 Step = Callable[[Context, HeldCase], None]
 
@@ -65,6 +69,8 @@ def advance(context: Context, case_id: str) -> Case:
 
 def _next_step(context: Context, held: HeldCase) -> Step | None:
     balance = held.case.balance
+    if left_open(context.ledger.queries.entries(held.case.id)):
+        return _take_back
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
     if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
@@ -74,6 +80,12 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
     return None
+
+
+def _take_back(context: Context, held: HeldCase) -> None:
+    for submission in context.ledger.submissions.of_case(held.case.id):
+        finish_undo(context, held, submission)
+        finish_counter_entry(context, held, submission)
 
 
 def _submit(context: Context, held: HeldCase) -> None:

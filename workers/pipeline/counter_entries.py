@@ -8,7 +8,7 @@ usage for billing"). The usage keeps its time, so it has to lie within the 35 da
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -19,7 +19,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.context import Context
 from workers.pipeline.reopening import COUNTER_ENTERED
-from workers.pipeline.taking_back import approve, billed_records, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import COUNTER, approve, billed_records, open_approval, taken_back, undo_id_of
 from workers.records.catalog import Meter
 from workers.records.schema import (
     CODE,
@@ -55,25 +55,43 @@ class CounterEntered:
 def counter_enter(context: Context, submission: Submission, *, approved_by: str) -> CounterEntered:
     """Take back what still counts of a submission by usage of the negated quantity.
 
-    A crash leaves it open, and calling again goes on with it. Raises Conflict while a worker holds the case.
+    What a crash leaves open, the case's next turn goes on with, as a second call does. Raises Conflict while a
+    worker holds the case.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         left: Mapping[str, int] = {}
-        found = _open(context, submission)
-        if found is None:
+        if _open(context, submission) is None:
             possible, left = _possible(context, held.case, submission)
             if possible.is_empty():
                 return CounterEntered(submission.id, None, 0, left)
-            ref = approve(context, held, possible.lazy(), {"counter_entry": submission.id}, approved_by)
-            found = (undo_id_of(submission.id, held.case.version), ref)
-        undo_id, ref = found
-        case_id = _open_case(context, held.case, submission, undo_id, ref)
-        records = _take_back(context, held, submission, undo_id, ref, case_id)
-    return CounterEntered(submission.id, case_id, records, left)
+            approve(context, held, possible.lazy(), {COUNTER: submission.id}, approved_by)
+        entered = finish_counter_entry(context, held, submission)
+    assert entered is not None
+    return replace(entered, left=left)
+
+
+def finish_counter_entry(context: Context, held: HeldCase, submission: Submission) -> CounterEntered | None:
+    """Counter what is approved and still counts; return None when no counter-entry to the submission is open."""
+    found = _open(context, submission)
+    if found is None:
+        return None
+    undo_id, approved = found
+    chosen = _still_counting(context, submission, approved)
+    case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
+    records = _take_back(context, held, submission, undo_id, approved, case_id)
+    return CounterEntered(submission.id, case_id, records, {})
+
+
+def _still_counting(context: Context, submission: Submission, approved: RecordSetRef) -> pl.DataFrame:
+    """Return what was approved without what Stripe has refused since."""
+    billed = billed_records(context, submission)
+    if billed is None:
+        return pl.DataFrame()
+    return scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
 
 
 def _open(context: Context, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    found = open_approval(context.ledger.queries.entries(submission.case_id), "counter_entry", submission.id)
+    found = open_approval(context.ledger.queries.entries(submission.case_id), COUNTER, submission.id)
     return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
@@ -100,7 +118,7 @@ def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.
     return judged.filter(pl.col(_WHY).is_null()).drop(_WHY), dict(left.iter_rows())
 
 
-def _open_case(context: Context, case: Case, submission: Submission, undo_id: str, ref: RecordSetRef) -> str:
+def _open_case(context: Context, case: Case, submission: Submission, undo_id: str, chosen: pl.DataFrame) -> str:
     """Open the counter-entry's case with everything planned; an earlier try may have done so already."""
     opened = context.ledger.cases.open(
         Failure(
@@ -115,9 +133,7 @@ def _open_case(context: Context, case: Case, submission: Submission, undo_id: st
     )
     with context.ledger.cases.hold(opened.id, context.owner, context.lease) as held:
         if held.case.version == 0:
-            negated = keep(
-                context, opened.id, "planned", _negated(scan(context, ref).collect(), _meters(context, case))
-            )
+            negated = keep(context, opened.id, "planned", _negated(chosen, _meters(context, case)))
             with held.transaction() as transaction:
                 transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), negated))
                 transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), negated))
@@ -153,12 +169,19 @@ def counter_identifier(identifier: str) -> str:
 
 
 def _take_back(
-    context: Context, held: HeldCase, submission: Submission, undo_id: str, ref: RecordSetRef, case_id: str
+    context: Context,
+    held: HeldCase,
+    submission: Submission,
+    undo_id: str,
+    approved: RecordSetRef,
+    case_id: str | None,
 ) -> int:
     detail: dict[str, Any] = {"undo_id": undo_id, "counter_case": case_id}
     advice = pl.lit(f"{case_id} takes it back: see that it is confirmed before you bill this otherwise.")
-    reasons = scan(context, ref).select(RECORD, pl.lit(COUNTER_ENTERED).alias(REASON), advice.alias(SUGGESTION))
-    moves = list(taken_back(context, submission, reasons, detail))
+    reasons = scan(context, approved).select(
+        RECORD, pl.lit(COUNTER_ENTERED).alias(REASON), advice.alias(SUGGESTION)
+    )
+    moves = taken_back(context, submission, reasons, detail)
     with held.transaction() as transaction:
         for move in moves:
             transaction.move(move)

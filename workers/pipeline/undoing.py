@@ -6,13 +6,13 @@
    each record is kept.
 3. What was cancelled goes before a person, with the record set of all answers. What Stripe did not cancel stays.
 
-A crash leaves an undo open; calling `undo` again goes on with it. Cancelling twice has no second effect while
-Stripe remembers the call; a chunk that went unanswered for longer is not repeated, and its records go before a
-person.
+What a crash leaves open, the case's next turn goes on with, as a second call of `undo` does. Cancelling twice has
+no second effect while Stripe remembers the call; a chunk that went unanswered for longer is not repeated, and its
+records go before a person.
 `workers.pipeline.counter_entries` is the way for older usage.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -21,12 +21,12 @@ import polars as pl
 
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef, Tally
+from workers.kernel.ledger.movements import Movement, RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.pipeline.book import RECORD, keep, scan
 from workers.pipeline.context import Context
 from workers.pipeline.reopening import PERHAPS_UNDONE
-from workers.pipeline.taking_back import approve, billed_records, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import UNDO, approve, billed_records, open_approval, taken_back, undo_id_of
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
@@ -94,18 +94,30 @@ def submissions_of(context: Context, subject: str) -> Sequence[Submission]:
 def undo(context: Context, submission: Submission, *, approved_by: str) -> Undone:
     """Cancel what Stripe received of a submission within 24 hours.
 
-    Raises Conflict while a worker holds the case, Transient when Stripe does not answer (the undo stays open: call
-    again), Permanent when the key may not cancel.
+    Raises Conflict while a worker holds the case, Transient when Stripe does not answer (the undo stays open, and
+    the case's next turn goes on with it), Permanent when the key may not cancel.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        undo_id, chosen = _open(context, submission) or _approve(context, held, submission, approved_by)
-        answers = _cancel(context, held, submission, undo_id, chosen)
-        kept = keep(context, submission.case_id, "undo-answers", answers)
-        moves = list(_moves(context, submission, undo_id, answers, kept))
-        with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
-            transaction.wake(context.clock())
+        if _open(context, submission) is None:
+            _approve(context, held, submission, approved_by)
+        undone = finish_undo(context, held, submission)
+    assert undone is not None
+    return undone
+
+
+def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Undone | None:
+    """Cancel what is approved and not answered yet; return None when no undo of the submission is open."""
+    found = _open(context, submission)
+    if found is None:
+        return None
+    undo_id, chosen = found
+    answers = _cancel(context, held, submission, undo_id, chosen)
+    kept = keep(context, submission.case_id, "undo-answers", answers)
+    moves = _moves(context, submission, undo_id, answers, kept)
+    with held.transaction() as transaction:
+        for move in moves:
+            transaction.move(move)
+        transaction.wake(context.clock())
     return _undone(submission, answers, kept)
 
 
@@ -121,19 +133,16 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
 
 
 def _open(context: Context, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    """Return the undo of this submission that a crash left open."""
-    found = open_approval(context.ledger.queries.entries(submission.case_id), "undo", submission.id)
+    """Return the undo of this submission that was approved and is not finished."""
+    found = open_approval(context.ledger.queries.entries(submission.case_id), UNDO, submission.id)
     return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
-def _approve(
-    context: Context, held: HeldCase, submission: Submission, approved_by: str
-) -> tuple[str, RecordSetRef]:
+def _approve(context: Context, held: HeldCase, submission: Submission, approved_by: str) -> None:
     chosen = billed_records(context, submission)
     if chosen is None:
         raise InputUnusable("nothing of it is billed", where=submission.id, mend="there is nothing to undo")
-    ref = approve(context, held, chosen, {"undo": submission.id}, approved_by)
-    return undo_id_of(submission.id, held.case.version), ref
+    approve(context, held, chosen, {UNDO: submission.id}, approved_by)
 
 
 def _cancel(
@@ -183,23 +192,16 @@ _REASONS: Final = {
 
 def _moves(
     context: Context, submission: Submission, undo_id: str, answers: pl.DataFrame, kept: RecordSetRef
-) -> Iterator[Movement]:
-    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256}
+) -> list[Movement]:
     counts = dict(answers["answer"].value_counts(sort=True).iter_rows())
+    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256, "answered": counts}
     words = pl.LazyFrame(
         [(answer, *words) for answer, words in _REASONS.items()],
         schema=["answer", REASON, SUGGESTION],
         orient="row",
     )
     reasons = answers.lazy().join(words, on="answer").select(RECORD, REASON, SUGGESTION)
-    moves = list(taken_back(context, submission, reasons, detail | {"answered": counts}))
-    # An undo that Stripe turned down altogether has its line in the book too.
-    yield from moves or [
-        Movement(EntryKind.UNDONE, *_NOTHING, 0, Tally().quantity, submission_id=submission.id, detail=detail)
-    ]
-
-
-_NOTHING: Final = (Bucket.CONFIRMED, Bucket.QUARANTINED)
+    return taken_back(context, submission, reasons, detail)
 
 
 def _undone(submission: Submission, answers: pl.DataFrame, kept: RecordSetRef) -> Undone:

@@ -10,17 +10,21 @@ import pytest
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
 from workers.kernel.errors import InputUnusable, Transient
+from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.movements import Bucket, EntryKind
-from workers.pipeline import undoing
+from workers.pipeline import counter_entries, undoing
 from workers.pipeline.book import records_in, scan
 from workers.pipeline.context import Context
 from workers.pipeline.counter_entries import COUNTER_ENTRY, counter_enter, counter_identifier
+from workers.pipeline.events import carry_on
 from workers.pipeline.proving import prove
+from workers.pipeline.taking_back import left_open
 from workers.pipeline.undoing import submissions_of, undo, undoable
 from workers.records.schema import IDENTIFIER, REASON
 from workers.stripe_api import RecordingStripeApi
 from workers.stripe_api.errors import NotFound
+from workers.sweeper import sweep
 
 
 @dataclass
@@ -82,9 +86,26 @@ def holds(context: Context) -> bool:
     return all(proof.breach is None for proof in prove(context.ledger, context.archive))
 
 
+def swept(context: Context) -> None:
+    """Let the sweeper hint at what is due, and a worker do it."""
+    sweep(context)
+    queue = context.queue
+    assert isinstance(queue, RecordingJobQueue)
+    while queue.cases:
+        carry_on(context, queue.cases.pop(0)[0])
+
+
+def dies(*_: object) -> None:
+    raise Transient("killed")
+
+
 def quarantined(context: Context, book: Book) -> dict[str, str]:
     records = records_in(context, book.case_id, Bucket.QUARANTINED)
     return {} if records is None else dict(records.select(IDENTIFIER, REASON).collect().iter_rows())
+
+
+def quarantined_as(reason: str, context: Context, book: Book) -> list[str]:
+    return sorted(identifier for identifier, why in quarantined(context, book).items() if why == reason)
 
 
 def test_what_counts_at_stripe_is_cancelled_and_put_before_a_person(
@@ -163,6 +184,42 @@ def test_a_call_that_went_unanswered_for_a_day_is_not_repeated(
     assert holds(context)
 
 
+@pytest.mark.parametrize("dies_after", [0, 2, 4])
+def test_an_undo_that_breaks_off_is_taken_up_by_the_sweeper(
+    context: Context, book: Book, stripe: CancellingStripe, monkeypatch: pytest.MonkeyPatch, dies_after: int
+) -> None:
+    """Without it what somebody has approved stays half done until he happens to ask again."""
+    monkeypatch.setattr(undoing, "CHUNK", 2)
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = dies_after
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    stripe.dies_after = None
+    swept(context)
+    assert sorted(stripe.cancelled) == ["u1", "u2", "u3", "u4", "u5"]
+    assert quarantined_as("undone", context, book) == ["u1", "u2", "u3", "u4", "u5"]
+    kinds = [entry.kind for entry in context.ledger.queries.entries(book.case_id)]
+    assert kinds.count(EntryKind.APPROVED) == 1
+    assert holds(context)
+
+
+def test_an_undo_that_stripe_never_answers_ends_before_a_person(
+    context: Context, book: Book, stripe: CancellingStripe, clock: FrozenClock
+) -> None:
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = 0
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    for _ in range(3):
+        clock.turn(minutes=20)
+        swept(context)
+        assert quarantined_as("perhaps_undone", context, book) == []
+    clock.turn(hours=24)
+    swept(context)
+    assert quarantined_as("perhaps_undone", context, book) == ["u1", "u2", "u3", "u4", "u5"]
+    assert stripe.cancelled == ["u1"]
+
+
 def test_a_record_that_was_refused_while_an_undo_lay_open_is_not_cancelled(
     context: Context, book: Book, stripe: CancellingStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,11 +268,6 @@ def test_older_usage_is_taken_back_by_usage_of_the_negated_quantity(
 def test_a_counter_entry_that_breaks_off_is_made_once(
     context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workers.pipeline import counter_entries
-
-    def dies(*_: object) -> None:
-        raise Transient("killed")
-
     (submission,) = submissions_of(context, book.case_id)
     for step in ("_open_case", "_take_back"):
         with monkeypatch.context() as patch:
@@ -226,6 +278,41 @@ def test_a_counter_entry_that_breaks_off_is_made_once(
     assert counter_enter(context, submission, approved_by="ada").records == 5
     assert counter_enter(context, submission, approved_by="ada").case_id is None
     assert len(context.ledger.queries.case_ids()) == 2
+    assert holds(context)
+
+
+def test_a_counter_entry_that_breaks_off_is_taken_up_by_the_sweeper(
+    context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Stripe has refused meanwhile counts no more: taken back, it would be billed below nothing."""
+    (submission,) = submissions_of(context, book.case_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(counter_entries, "_open_case", dies)
+        with pytest.raises(Transient):
+            counter_enter(context, submission, approved_by="ada")
+    book.move(EntryKind.REFUSED, [5], submission_id=submission.id)
+    swept(context)
+    (counter,) = [case for case in context.ledger.queries.cases() if case.failure.kind == COUNTER_ENTRY]
+    assert counter.balance.failed.quantity == Decimal("-12.0")
+    assert quarantined_as("counter_entered", context, book) == ["u1", "u2", "u3", "u4"]
+    assert holds(context)
+
+
+def test_a_counter_entry_to_what_stripe_has_refused_since_ends(
+    context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left open it would hold up its case for ever."""
+    (submission,) = submissions_of(context, book.case_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(counter_entries, "_open_case", dies)
+        with pytest.raises(Transient):
+            counter_enter(context, submission, approved_by="ada")
+    book.move(EntryKind.REFUSED, [3, 4, 5], submission_id=submission.id)
+    book.move(EntryKind.REFUSED, [1, 2], route=1, submission_id=submission.id)
+    swept(context)
+    entries = context.ledger.queries.entries(book.case_id)
+    assert left_open(entries) == []
+    assert [case.id for case in context.ledger.queries.cases()] == [book.case_id]
     assert holds(context)
 
 
