@@ -61,7 +61,7 @@ def _verdicts(summary: PlanSummary) -> Iterator[str]:
     """Yield what Stripe would do with the usage files, and what it did with the rows of failed-records files."""
     usage, refused = (_outcomes(summary, failed_records=failed_records) for failed_records in (False, True))
     if usage is not None:
-        yield _foretold(usage)
+        yield _foretold(usage, odd=any(one.findings for one in summary.surveys if one.failure is None))
     if refused is not None:
         yield from _told(refused)
 
@@ -73,14 +73,17 @@ def _outcomes(summary: PlanSummary, *, failed_records: bool) -> OutcomeCounts | 
     return sum(of_kind, OutcomeCounts()) if of_kind else None
 
 
-def _foretold(outcomes: OutcomeCounts) -> str:
+def _foretold(outcomes: OutcomeCounts, *, odd: bool) -> str:
+    """Say what Stripe would do with the records; where the files are `odd` it may refuse them whole."""
     of_all = counted(outcomes.total, "record")
     acts = {
         f"refuse {outcomes.refused:,}": outcomes.refused,
         f"skip {outcomes.skipped:,} as repeated": outcomes.skipped,
     }
     said = [act for act, records in acts.items() if records]
-    return f"Of {of_all} Stripe would {' and '.join(said)}." if said else f"No fault found in {of_all}."
+    if said:
+        return f"Of {of_all} Stripe would {' and '.join(said)}."
+    return f"No fault found in {of_all}" + (", but see what is said above of the files." if odd else ".")
 
 
 def _told(outcomes: OutcomeCounts) -> Iterator[str]:

@@ -28,7 +28,11 @@ _OPTIONS: Final = (
     click.option(
         "--kind", type=click.Choice(["usage", "failed-records"]), help="What the files are; found out otherwise."
     ),
-    click.option("--format-in", type=click.Choice([*Format]), help="The files' format; found out otherwise."),
+    click.option(
+        "--format-in",
+        type=click.Choice([str(one) for one in Format]),
+        help="The files' format; found out otherwise.",
+    ),
     click.option("--encoding", help="The files' encoding, e.g. latin-1; found out otherwise."),
     click.option("--delimiter", help="The CSV delimiter; found out otherwise."),
     click.option("--column", "columns", metavar="THEIRS=OURS", multiple=True, help="Read a column as another."),

@@ -20,6 +20,8 @@ from workers.remedies.survey import Survey
 
 RANGES_SHOWN: Final = 6
 EXAMPLE_LENGTH: Final = 60
+_OPEN_HEADER: Final = frozenset({"header_missing", "header_ambiguous"})
+"""Findings that one of Stripe's columns is not there by its name."""
 
 
 @contextmanager
@@ -40,6 +42,8 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
         console.print(f": {counted(surveyed.facts.records, 'record')}, {layout.format.upper()}")
         for finding in surveyed.findings:
             console.print(f"  - {finding.text}", markup=False)
+        if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
+            console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
 
 
 def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:

@@ -79,7 +79,9 @@ def _document(explained: Explained) -> dict[str, Any]:
 
 def _show(explained: Explained) -> None:
     console = Console(highlight=False, emoji=False)
-    changes = Table("rule", "before", "after", box=None, pad_edge=False)
+    changes = Table(box=None, pad_edge=False)
+    for text in ("rule", "before", "after"):
+        changes.add_column(text, overflow="fold")
     changes.add_column("records", justify="right")
     changes.add_column("quantity", justify="right")
     for change in explained.changes[:_SHOWN]:

@@ -32,6 +32,35 @@ def test_one_of_anything_is_told_in_the_singular(tmp_path: Path) -> None:
     assert "Of 1 record Stripe would refuse 1." in lines
 
 
+def test_sound_records_in_an_odd_file_are_not_all_there_is_to_say(tmp_path: Path) -> None:
+    """Stripe refuses a file for its separators alone: \"no fault found\" would be the last that anyone reads."""
+    usage = company(tmp_path, USAGE.splitlines()[0].replace(",", ";") + "\na1;1795262300;api_calls;cus_1;5\n")
+    stdout = run("check", usage, *told(usage)).stdout
+    assert "No fault found in 1 record, but see what is said above of the files.\n" in stdout
+    usage.write_text(usage.read_text().replace(";", ","))
+    assert "No fault found in 1 record.\n" in run("check", usage, *told(usage)).stdout
+
+
+def test_a_column_of_another_name_is_asked_for(tmp_path: Path) -> None:
+    """Nobody guesses that `when` may be read as the timestamp, and a thousand rows seem beyond repair."""
+    usage = company(tmp_path, USAGE.replace("timestamp", "when"))
+    hint = "`--column THEIRS=OURS` says which column it is."
+    assert hint in run("check", usage, *told(usage)).stdout
+    stdout = run("check", usage, "--column", "when=timestamp", *told(usage)).stdout
+    assert hint not in stdout
+    assert "Of 4 records Stripe would refuse 3." in stdout
+
+
+@pytest.mark.parametrize("declared", ["csv", "json", "jsonl"])
+def test_a_format_is_declared_by_the_name_that_repair_takes(tmp_path: Path, declared: str) -> None:
+    usage = company(tmp_path)
+    run("repair", usage, "--out", tmp_path / "out", "--format", declared, *told(usage))
+    corrected = tmp_path / "out" / f"corrected.{declared}"
+    result = run("check", corrected, "--format-in", declared, *told(usage))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"corrected.{declared}: 2 records, {declared.upper()}\n" in result.stdout
+
+
 def test_a_repeated_identifier_is_skipped_not_refused(tmp_path: Path) -> None:
     """Who expects a refusal waits for an event that never comes."""
     usage = company(tmp_path, USAGE.splitlines()[0] + "\na1,1795262300,api_calls,cus_1,5" * 3)

@@ -29,6 +29,15 @@ def test_explain_shows_before_and_after_with_records_and_quantity(tmp_path: Path
     assert line == ["meter_event_invalid_value.notation_rule", "'1,234'", "'1.234'", "1", "1.234"]
 
 
+def test_a_narrow_terminal_hides_neither_the_rule_nor_what_it_changes(tmp_path: Path) -> None:
+    """`meter_event_cust…` may be any of four rules."""
+    usage = company(tmp_path)
+    result = run("rules", "explain", usage, "--rules", tmp_path / "rules.toml", *told(usage), width=60)
+    assert "…" not in result.stdout
+    rule = "".join(line.split()[0] for line in result.stdout.splitlines()[1:4])
+    assert rule.startswith("meter_event_invalid_value.notation_rule")
+
+
 def test_explain_compares_the_outcomes_without_and_with_the_rules(tmp_path: Path) -> None:
     usage = company(tmp_path)
     result = run("rules", "explain", usage, "--json", "--rules", tmp_path / "rules.toml", *told(usage))
