@@ -1,10 +1,13 @@
-"""Two protocols that look right and are not, to show that the machine tells them apart from ours."""
+"""Protocols that look right and are not, to show that the machine tells them apart from ours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 from tests.unit.protocol.world import World
+from workers.pipeline import advance, import_sets
+from workers.pipeline.reopening import retry_case
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.records.schema import IDENTIFIER
 from workers.targets import Chunk, Outgoing, Progress, Sent, Target
@@ -14,15 +17,39 @@ from workers.targets.meter_events import MeterEventsTarget
 class IntentAfterSend(World):
     """What was sent is written down once the answer is there, so that a crash before that sends it as if new."""
 
-    def target(self) -> Target:
+    def api_target(self) -> Target:
         return _LateIntent(self.stripe, self.clock)
 
 
 class NewIdentifierOnTimeout(World):
     """A call that went unanswered is tried again under an identifier of its own, "to be safe"."""
 
-    def target(self) -> Target:
+    def api_target(self) -> Target:
         return _Renaming(self.stripe, self.clock)
+
+
+class ForgetsDeferred(World):
+    """A record that has to wait is never looked at again."""
+
+    def _do_all_jobs(self) -> None:
+        with patch.object(advance, "some_deferred_is_due", lambda *_: False):
+            super()._do_all_jobs()
+
+
+class ResubmitsAfterUndo(World):
+    """What an operator has taken back is planned anew, as if it had been refused."""
+
+    def _undo(self, case_id: str) -> None:
+        super()._undo(case_id)
+        retry_case(self.context, case_id)
+
+
+class IgnoresVerdicts(World):
+    """Once a file is written its rows count as arrived, whatever Stripe says of them."""
+
+    def _do_all_jobs(self) -> None:
+        with patch.object(import_sets, "refuse", lambda *_, **__: iter(())):
+            super()._do_all_jobs()
 
 
 class _LateIntent(MeterEventsTarget):

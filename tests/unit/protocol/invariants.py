@@ -1,0 +1,138 @@
+"""What must hold after every step, and what must hold once everything has come to rest."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from tests.unit.protocol.stripe_truth import OLD_CALLS
+from tests.unit.protocol.world import World
+from workers.kernel.clock import from_text
+from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import ORIGIN, records_in
+from workers.pipeline.proving import prove
+from workers.pipeline.reopening import UNCERTAIN
+from workers.pipeline.undoing import UNDONE
+from workers.records.catalog import with_columns_of
+from workers.records.schema import REASON, VALID_FROM
+
+_SHOWN = {ORIGIN: pl.String, REASON: pl.String, VALID_FROM: pl.String}
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where a record stands: `key` is its case's."""
+
+    key: str
+    case_id: str
+    origin: str
+    bucket: Bucket
+    reason: str | None
+    valid_from: str | None
+
+
+class Invariants:
+    """The promises, checked against the truth that only the double of Stripe knows.
+
+    What was found in a case holds for its version: a case that has not changed is not read again.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._known: dict[str, tuple[int, list[Stand]]] = {}
+        self._taken_back: dict[str, set[str]] = {}
+
+    def check(self) -> None:
+        """Nothing is billed twice, nothing is lost, and what was taken back stays so."""
+        billed = self.world.stripe.billed()
+        twice = {origin: times for origin, times in billed.items() if times > 1}
+        assert not twice, f"billed more than once: {twice}"
+        cases = self._cases()
+        for case in cases:
+            self._read(case)
+        self._check_nothing_is_lost(cases)
+        self._check_undone_stays_undone()
+
+    def check_at_rest(self) -> None:
+        """Nothing is stuck, every refused record stands where it should, and the book says what is billed."""
+        self.check()
+        self._known.clear()
+        self.check()
+        assert self.world.in_flight() == 0, "something is stuck"
+        assert self.world.ledger.queries.event_counts().get("failed", 0) == 0, "an event was given up"
+        stands = self.stands()
+        self._check_every_refusal_stands_once(stands)
+        for stand in stands:
+            self._check_deferred(stand)
+        self._check_book_against_truth(stands)
+
+    def stands(self) -> list[Stand]:
+        """Return where every located record stands."""
+        return [stand for case in self._cases() for stand in self._read(case)]
+
+    def _cases(self) -> list[Case]:
+        return list(self.world.ledger.queries.cases(limit=10_000))
+
+    def _read(self, case: Case) -> list[Stand]:
+        version, stands = self._known.get(case.id, (0, []))
+        if case.version != version:
+            broken = [p.breach for p in prove(self.world.ledger, self.world.context.archive, case.id) if p.breach]
+            assert not broken, f"the book of {case.id} does not hold: {broken}"
+            stands = list(self._standing(case))
+            self._known[case.id] = (case.version, stands)
+        return stands
+
+    def _standing(self, case: Case) -> Iterator[Stand]:
+        for bucket in Bucket:
+            records = records_in(self.world.context, case.id, bucket) if case.balance[bucket].records else None
+            if records is not None:
+                for row in with_columns_of(records.collect(), _SHOWN).select(list(_SHOWN)).iter_rows():
+                    yield Stand(case.failure.key, case.id, row[0], bucket, row[1], row[2])
+
+    def _check_nothing_is_lost(self, cases: list[Case]) -> None:
+        """Every record of an event that is done is counted as failed, so that the equation covers it."""
+        failed = {case.failure.key: case.balance.failed.records for case in cases}
+        for event_id, refused in self.world.company.expected.items():
+            event = self.world.ledger.events.get(event_id)
+            if event is not None and event.state == "done":
+                for key, named in refused.items():
+                    assert failed.get(key, 0) >= len(named), f"lost of {key}: it counts {failed.get(key, 0)}"
+
+    def _check_undone_stays_undone(self) -> None:
+        for case_id in set(self._taken_back) - self.world.undone:
+            del self._taken_back[case_id]
+        for case_id in self.world.undone:
+            _, stands = self._known[case_id]
+            found = {s.origin for s in stands if s.bucket is Bucket.QUARANTINED and s.reason == UNDONE}
+            self._taken_back.setdefault(case_id, set()).update(found)
+        billed = self.world.stripe.billed()
+        undone = {origin for origins in self._taken_back.values() for origin in origins if billed[origin]}
+        assert not undone, f"undone, but billed: {undone}"
+
+    def _check_every_refusal_stands_once(self, stands: list[Stand]) -> None:
+        found = defaultdict(list)
+        for stand in stands:
+            found[stand.key].append(stand.origin)
+        for refused in self.world.company.expected.values():
+            for key, named in refused.items():
+                assert sorted(found[key]) == sorted(named), f"lost or doubled of {key}: it has {found[key]}"
+
+    def _check_deferred(self, stand: Stand) -> None:
+        if stand.bucket is Bucket.DEFERRED:
+            waits = stand.valid_from is None and not self.world.stripe.is_active(OLD_CALLS)
+            early = stand.valid_from is not None and from_text(stand.valid_from) > self.world.clock()
+            assert waits or early, f"stuck although its time has come: {stand}"
+
+    def _check_book_against_truth(self, stands: list[Stand]) -> None:
+        """What is confirmed is billed; what is billed is confirmed, or kept apart as perhaps billed."""
+        of_origin = defaultdict(list)
+        for stand in stands:
+            of_origin[stand.origin].append(stand)
+        billed = self.world.stripe.billed()
+        for origin, found in of_origin.items():
+            confirmed = sum(stand.bucket is Bucket.CONFIRMED for stand in found)
+            assert confirmed <= billed[origin], f"confirmed, but not billed: {found}"
+            safe = confirmed or any(stand.reason in UNCERTAIN for stand in found)
+            assert safe or not billed[origin], f"billed, but a retry would bill it again: {found}"
