@@ -1,14 +1,11 @@
 """If these fail, a crash, a lost answer or a late refusal loses usage or bills it twice."""
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.servers import PostgresServer
 from tests.unit.protocol.broken import (
     ForgetsDeferred,
     IgnoresVerdicts,
@@ -16,42 +13,11 @@ from tests.unit.protocol.broken import (
     NewIdentifierOnTimeout,
     ResubmitsAfterUndo,
 )
-from tests.unit.protocol.company import Refusable
+from tests.unit.protocol.company import Malformed, Refusable
+from tests.unit.protocol.conftest import NewLedger
 from tests.unit.protocol.invariants import Invariants
 from tests.unit.protocol.machine import FAST, Protocol
 from tests.unit.protocol.world import World
-from workers.pipeline import parts, undoing
-from workers.targets import meter_events
-
-NewLedger = Callable[[Path], str]
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three records be a large case, planned, sent and taken back in several pieces, one call at a time."""
-    monkeypatch.setattr(parts, "PART_RECORDS", 2)
-    monkeypatch.setattr(meter_events, "CHUNK", 2)
-    monkeypatch.setattr(meter_events, "THREADS", 1)
-    monkeypatch.setattr(undoing, "CHUNK", 2)
-
-
-@pytest.fixture
-def sqlite(migrated_sqlite: Path) -> NewLedger:
-    def new(folder: Path) -> str:
-        shutil.copy(migrated_sqlite, folder / "ledger.db")
-        return f"sqlite:///{folder / 'ledger.db'}"
-
-    return new
-
-
-@pytest.fixture
-def postgres(migrated_postgres: str, postgres_server: PostgresServer) -> NewLedger:
-    def new(_: Path) -> str:
-        postgres_server.empty(migrated_postgres)
-        return migrated_postgres
-
-    return new
-
 
 def machine(ledger: NewLedger, world: type[World] = World) -> type[Protocol]:
     class Machine(Protocol):

@@ -25,7 +25,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.events import carry_on, carry_on_part, process
 from workers.pipeline.reconciling import reconcile
 from workers.pipeline.reopening import retry_case, retry_event
-from workers.pipeline.undoing import submissions_of, undo, undoable
+from workers.pipeline.undoing import undo, undoable
 from workers.remedies import Rules
 from workers.remedies.rules import parse_rules
 from workers.sweeper import sweep
@@ -71,7 +71,6 @@ class World:
         )
         self.undone: set[str] = set()
         """Cases of which something was taken back since their last retry: none of that may be billed."""
-        self._half_undone: set[str] = set()
 
     def api_target(self) -> Target:
         return MeterEventsTarget(self.stripe, self.clock)
@@ -158,42 +157,37 @@ class World:
 
     def undo(self, case_id: str, steps: int | None = None) -> None:
         """Let the operator call `metermend undo`."""
-        self._half_undone.add(case_id)
-        with suppress(Conflict, InputUnusable, Transient):
-            if self.live(lambda: self._undo(case_id), steps):
-                self._half_undone.discard(case_id)
         self.undone.add(case_id)
+        with suppress(Conflict, InputUnusable, Transient):
+            self.live(lambda: self._undo(case_id), steps)
 
     def _undo(self, case_id: str) -> None:
         for one in undoable(self.context, case_id):
             if one.fresh:
                 undo(self.context, one.submission, approved_by=OPERATOR)
 
-    def _finish_undoing(self) -> None:
-        """Let the operator call `undo` again where it was cut off, as docs/PROTOCOL.md tells him to."""
-        for case_id in sorted(self._half_undone):
-            for submission in submissions_of(self.context, case_id):
-                with suppress(InputUnusable):
-                    undo(self.context, submission, approved_by=OPERATOR)
-        self._half_undone.clear()
-
     # What happens in the end.
 
     def heal(self) -> None:
-        """Let everything come to rest without faults, and the operator take up what had to be given up."""
+        """Let everything come to rest without faults, and the operator take up what had to be given up.
+
+        A submission goes on with the target that has begun it, so both have their turn.
+        """
         self.stripe.unanswered = 0
         self.company.reveal()
-        for _ in range(2):
-            self._settle()
-            self._finish_undoing()
-            for event_id in self.company.expected:
-                self.retry_event(event_id)
-            for case in self.ledger.queries.stuck_cases():
-                self.retry(case.id)
+        for target in (API, FILES):
+            self.submit_to(target)
+            for _ in range(2):
+                self._retry_all()
+                self._settle()
+
+    def _retry_all(self) -> None:
+        for event_id in self.company.expected:
+            self.retry_event(event_id)
+        stuck = {case.id for case in self.ledger.queries.stuck_cases()}
         for case_id in self.ledger.queries.case_ids():
-            if case_id not in self.undone:
+            if case_id in stuck or case_id not in self.undone:
                 self.retry(case_id)
-        self._settle()
 
     def _settle(self) -> None:
         for _ in range(60):
@@ -201,8 +195,12 @@ class World:
             self.clock.turn(minutes=31)
             self.sweep()
             self.work()
-            if not self.in_flight() and not self.bucket.waiting():
+            if not self.bucket.waiting() and not (self.in_flight() - self._stuck()):
                 return
+
+    def _stuck(self) -> int:
+        """How many of the records on their way are in cases that were left to a person."""
+        return sum(case.balance.in_flight.records for case in self.ledger.queries.stuck_cases())
 
     def _hand_over(self) -> None:
         for name in self.bucket.waiting():
