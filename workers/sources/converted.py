@@ -33,7 +33,7 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "1"
+_LAYOUT: Final = "2"
 """Raised whenever what stands in the cache changes its form."""
 
 
@@ -62,13 +62,27 @@ class ConvertedFiles:
     def index(self, file: SourceFile) -> Path:
         """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per identifier.
 
+        Each part has one more row, without a hash, so that one without identifiers stands there too.
+
         Raises FileUnusable when it is no usage file (remembered, so that it is read once only), Permanent when it
         is gone or too large, and Transient.
         """
         return self.cached_index(file) or self._convert(file)
 
-    def rows(self, file: SourceFile, number: int, identifiers: pl.Series) -> pl.DataFrame:
-        """Return the rows of one part that carry one of the identifiers; a part that is gone is made again.
+    def parts(self, file: SourceFile) -> list[int]:
+        """Return the numbers of the file's parts. Raises as `index` does."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return pl.read_parquet(self.index(file), columns=[PART])[PART].unique().sort().to_list()
+            except FileNotFoundError:
+                continue  # another process has just made room
+            except pl.exceptions.PolarsError as error:
+                _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
+                self.forget_index(file)
+        raise _short_lived(file)
+
+    def rows(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
+        """Return the wanted rows of one part; a part that is gone is made again.
 
         Raises as `index` does.
         """
@@ -78,13 +92,13 @@ class ConvertedFiles:
                 self._convert(file)
             part = pl.scan_parquet(self._parts.directory / name)
             try:
-                return part.filter(pl.col(IDENTIFIER).is_in(identifiers.implode())).collect()
+                return part.filter(wanted).collect()
             except FileNotFoundError:
                 continue  # another process has just made room
             except pl.exceptions.PolarsError as error:
                 _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
                 (self._parts.directory / name).unlink(missing_ok=True)
-        raise Transient(f"what is cached of {file.location} does not last long enough to be read", retry_after=30)
+        raise _short_lived(file)
 
     def forget_index(self, file: SourceFile) -> None:
         """Give up a file's index, because it turned out to be damaged."""
@@ -135,6 +149,10 @@ class ConvertedFiles:
         return f"{_LAYOUT}-{canary:016x}"
 
 
+def _short_lived(file: SourceFile) -> Transient:
+    return Transient(f"what is cached of {file.location} does not last long enough to be read", retry_after=30)
+
+
 def _write(frame: pl.DataFrame, path: Path) -> None:
     """Write Parquet by way of memory: polars itself does not tell a full disk from damaged data."""
     buffer = io.BytesIO()
@@ -143,8 +161,10 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _index_of(records: pl.DataFrame, number: int) -> pl.DataFrame:
-    known = records.lazy().filter(pl.col(IDENTIFIER).is_not_null())
-    return known.select(hashed(pl.col(IDENTIFIER)), pl.lit(number, pl.UInt16).alias(PART)).collect()
+    """Return a row per identifier, and one without a hash that stands for the part itself."""
+    known = records.lazy().filter(pl.col(IDENTIFIER).is_not_null()).select(hashed(pl.col(IDENTIFIER)))
+    part = pl.LazyFrame({HASH: [None]}, schema={HASH: pl.UInt64})
+    return pl.concat([part, known]).with_columns(pl.lit(number, pl.UInt16).alias(PART)).collect()
 
 
 @contextmanager

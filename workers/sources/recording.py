@@ -1,13 +1,14 @@
 """Usage sources in memory, for tests: they remember what they were asked for."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 import polars as pl
 
 from workers.records.schema import IDENTIFIER, empty_frame
-from workers.sources.usage_sources import Found, settle, wanted
+from workers.sources.usage_sources import Found, concerned, settle, wanted
 
 
 @dataclass
@@ -23,6 +24,10 @@ class RecordingUsageSources:
         looked_up = wanted(identifiers)
         self.asked.append(tuple(looked_up))
         return settle(looked_up, [self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))])
+
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield rows of the frame."""
+        yield self.records.filter(concerned(event_names, start, end))
 
     def file(self, name: str) -> Path | None:
         """Return a whole file by its base name."""

@@ -1,8 +1,9 @@
 """Looking usage up in the sender's files, wherever they are stored."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -14,10 +15,10 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects import open_store
 from workers.kernel.objects.cache import FileCache
-from workers.records.schema import IDENTIFIER
+from workers.records.schema import IDENTIFIER, MAX_AHEAD
 from workers.sources.converted import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed
 from workers.sources.listing import Listing, SourceFile
-from workers.sources.usage_sources import Found, settle, wanted
+from workers.sources.usage_sources import Found, concerned, settle, wanted
 
 CACHE_BYTES: Final = 16 * 1024**3
 """Bound of the converted files: some 500 million records."""
@@ -58,6 +59,18 @@ class StoredUsageSources:
             found = self._find(now, looked_up)
         return found
 
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield the rows of these event names, part of a file by part, from files written since `start`."""
+        wanted_rows = concerned(event_names, start, end)
+        unusable: dict[SourceFile, str] = {}
+        files = [file for file in self._listing.files() if file.stored.last_modified >= start - MAX_AHEAD]
+        for file in self._indexes(files, unusable).values():
+            try:
+                for number in self._converted.parts(file):
+                    yield self._converted.rows(file, number, wanted_rows)
+            except (FileUnusable, Permanent) as error:
+                _note(file, error, unusable)
+
     def file(self, name: str) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy.
 
@@ -85,7 +98,7 @@ class StoredUsageSources:
         rows = []
         for file, number in self._hits(files, identifiers, unusable):
             try:
-                rows.append(self._converted.rows(file, number, identifiers))
+                rows.append(self._converted.rows(file, number, pl.col(IDENTIFIER).is_in(identifiers.implode())))
             except (FileUnusable, Permanent) as error:
                 _note(file, error, unusable)
         return rows

@@ -1,13 +1,22 @@
 """The seam between the pipeline and wherever the sender keeps his usage."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
-from workers.records.schema import IDENTIFIER, PAYLOAD_PREFIX, READER_COLUMNS, REQUIRED_COLUMNS, empty_frame
+from workers.records.schema import (
+    EVENT_NAME,
+    IDENTIFIER,
+    PAYLOAD_PREFIX,
+    READER_COLUMNS,
+    REQUIRED_COLUMNS,
+    TIMESTAMP,
+    empty_frame,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +41,27 @@ class UsageSources(Protocol):
     def find(self, identifiers: Collection[str] | pl.Series) -> Found:
         """Look records up by their identifiers. Raises Transient and SettingsUnusable as stores do."""
 
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield the rows of these event names, part of a file by part, as canonical frames.
+
+        Only files that were written since `start` are read, and rows are left out whose timestamp is epoch seconds
+        outside `start` (included) to `end` (not included); one in any other form is for the caller to judge. What
+        cannot be read is passed over. Raises Transient and SettingsUnusable as stores do.
+        """
+
     def file(self, name: str) -> Path | None:
         """Return a local copy of the sender's file of that base name, to be read only; None when there is none.
 
         Raises Permanent when several files of that name differ.
         """
+
+
+def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:
+    """Tell whether a row is one that `rows` yields. Epoch seconds of today have ten digits, and sort as text."""
+    time = pl.col(TIMESTAMP)
+    first, after = (pl.lit(str(int(moment.timestamp()))) for moment in (start, end))
+    within = time.is_between(first, after, closed="left")
+    return pl.col(EVENT_NAME).is_in(list(event_names)) & (~time.str.contains("^[0-9]{10}$") | within)
 
 
 def wanted(identifiers: Collection[str] | pl.Series) -> pl.Series:

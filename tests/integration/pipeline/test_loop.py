@@ -1,9 +1,10 @@
 """From a refusal to usage that counts. Each test says what the company, or its customer, would lose."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,9 @@ class SlowSources:
         time.sleep(1.5)
         self.due_meanwhile = list(self._ledger.events.due(10))
         return self._sources.find(identifiers)
+
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        return self._sources.rows(event_names, start, end)
 
     def file(self, name: str) -> Path | None:
         return self._sources.file(name)
