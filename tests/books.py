@@ -118,9 +118,11 @@ class Book:
         intent = Intent(
             submission_id, ordinal, "recording", intended.records, intended.quantity, ("api_calls",), ref
         )
-        with self.held() as held, held.transaction() as transaction:
-            transaction.submissions.intend(intent)
-            transaction.move(intended)
+        with self.held() as held:
+            last_turn = self.context.ledger.submissions.last_turn(held.case.failure.account)
+            with held.transaction() as transaction:
+                transaction.submissions.intend(intent, last_turn)
+                transaction.move(intended)
         with self.held() as held, held.transaction() as transaction:
             transaction.move(movement(self.context, EntryKind.SENT, (None, None), ref, submission_id=submission_id))
             transaction.submissions.sent(submission_id, "recording", self.context.clock() + timedelta(minutes=30))

@@ -11,6 +11,7 @@ MetermendError
 │   └── BodyTooLarge         413
 ├── LedgerUnavailable        the ledger cannot commit: the web answers 503, a job is tried again
 ├── Conflict                 a compare-and-set lost: another worker holds or has moved the row
+│   └── Overtaken            another submission of the account was intended meanwhile: its guards ask once more
 ├── Transient                the far side may answer later: tried again with backoff, bounded
 │   └── Paced                our own pace: it is not our turn yet, which is no failure
 └── Permanent                trying again cannot help: ends in a ledger state and an alert
@@ -72,6 +73,10 @@ class LedgerUnavailable(MetermendError):
 
 class Conflict(MetermendError):
     """A compare-and-set lost: somebody else holds the lease or has moved the row on."""
+
+
+class Overtaken(Conflict):
+    """Another submission of the account was intended since the guards were asked."""
 
 
 class Transient(MetermendError):

@@ -27,8 +27,8 @@ from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
-from workers.pipeline.rechecking import recheck
-from workers.pipeline.submitting import submit
+from workers.pipeline.rechecking import intend_what_may_go
+from workers.pipeline.submitting import open_submission, submit
 from workers.pipeline.taking_back import left_open
 from workers.pipeline.telling import tell
 from workers.pipeline.undoing import finish_undo
@@ -75,7 +75,7 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return reopen_due
     if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
         return plan
-    if context.target is not None and (balance[Bucket.PLANNED].records or _has_open_submission(context, held)):
+    if context.target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
         return _submit
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
@@ -90,16 +90,9 @@ def _take_back(context: Context, held: HeldCase) -> None:
 
 def _submit(context: Context, held: HeldCase) -> None:
     assert context.target is not None
-    is_open = _has_open_submission(context, held)
-    if not is_open:
-        recheck(context, held)
-    if is_open or held.case.balance[Bucket.PLANNED].records:
-        submit(context, held, context.target)
-
-
-def _has_open_submission(context: Context, held: HeldCase) -> bool:
-    submissions = context.ledger.submissions.of_case(held.case.id)
-    return any(submission.state is SubmissionState.INTENDED for submission in submissions)
+    submission = open_submission(context, held) or intend_what_may_go(context, held, context.target)
+    if submission is not None:
+        submit(context, held, submission, context.target)
 
 
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:

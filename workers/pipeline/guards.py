@@ -14,6 +14,7 @@ import polars as pl
 
 from workers.kernel.codes import Code, Outcome
 from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION
 from workers.pipeline.carried import CASE, carried, recent_submissions
 from workers.pipeline.context import Context
@@ -45,7 +46,8 @@ _TOO_LATE: Final = (
 def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split pending records into those that are closed, as quarantined, and those that the engine may decide."""
     stopped = first_stopped(
-        refused_too_often(frame, context.settings.max_attempts), resubmitted(context, case, frame)
+        refused_too_often(frame, context.settings.max_attempts),
+        resubmitted(context, case, frame, recent_submissions(context, case.failure.account)),
     )
     closed = quarantined(frame.lazy(), stopped).collect()
     return closed, frame.join(stopped, on=RECORD, how="anti", maintain_order="left")
@@ -71,9 +73,9 @@ def refused_too_often(frame: pl.DataFrame, max_attempts: int) -> pl.DataFrame:
     return _stopped(frame.filter(pl.col(REVISION) >= max_attempts), REFUSED_AGAIN, advice)
 
 
-def resubmitted(context: Context, case: Case, frame: pl.DataFrame) -> pl.DataFrame:
-    """Stop records whose usage was sent, while it could still be billed, by another case or as another record."""
-    sent = carried(context, recent_submissions(context, case.failure.account), ORIGIN, frame[ORIGIN])
+def resubmitted(context: Context, case: Case, frame: pl.DataFrame, submissions: list[Submission]) -> pl.DataFrame:
+    """Stop records whose usage one of the submissions carries for another case or as another record."""
+    sent = carried(context, submissions, ORIGIN, frame[ORIGIN])
     pairs = frame.select(RECORD, ORIGIN).join(sent.rename({RECORD: _SENT}), on=ORIGIN, maintain_order="left_right")
     others = pairs.filter((pl.col(CASE) != case.id) | (pl.col(_SENT) != pl.col(RECORD)))
     advice = pl.format("{} has resubmitted the same identifier: compare before sending it again.", CASE)

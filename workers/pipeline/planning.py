@@ -1,7 +1,8 @@
 """Planning: every pending record gets an outcome, before anything is sent.
 
-The engine (`workers.remedies`) decides what the record itself allows; `guards` and `overwriting` ask what no single
-record can tell.
+The engine (`workers.remedies`) decides what the record itself allows; `guards` ask what no single record can tell.
+What depends on the present state of Stripe's meters is asked just before sending (`rechecking`).
+
 A small case is planned at once. A large one is planned in parts (`parts`) and put together here.
 """
 
@@ -14,14 +15,12 @@ from workers.kernel.codes import Outcome
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, Tally
-from workers.pipeline.book import COUNTED_AS, RECORD, keep, movement, records_in, tally
+from workers.pipeline.book import keep, movement, records_in, tally
 from workers.pipeline.catalogs import Catalogs
 from workers.pipeline.context import Context
 from workers.pipeline.deciding import decide, repeated_records
-from workers.pipeline.guards import quarantined
-from workers.pipeline.overwriting import would_overwrite
 from workers.pipeline.parts import decided_frames, draft, is_large
-from workers.records.schema import OUTCOME, QUANTITY, REASON
+from workers.records.schema import OUTCOME, REASON
 
 _ROUTES: Final = {
     Outcome.REPAIRED: (EntryKind.PLANNED, Bucket.PLANNED),
@@ -43,7 +42,7 @@ def plan(context: Context, held: HeldCase) -> None:
         draft(context, held, records)
         return
     frames = decided or [_decide_at_once(context, held, pending).lazy()]
-    moves = _moves(context, held, pending, frames)
+    moves = _moves(context, held, frames)
     with held.transaction() as transaction:
         for move in (*_revalued(pending, moves), *moves):
             transaction.move(move)
@@ -55,23 +54,10 @@ def _decide_at_once(context: Context, held: HeldCase, pending: pl.LazyFrame) -> 
     return decide(context, case, catalogs, pending.collect(), repeated_records(pending), context.clock())
 
 
-def _moves(
-    context: Context, held: HeldCase, pending: pl.LazyFrame, frames: Sequence[pl.LazyFrame]
-) -> list[Movement]:
+def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> list[Movement]:
     """Return one entry for each outcome, over all parts of the plan in their order."""
     decided = pl.concat(frames, how="diagonal")
-    repaired = decided.filter(pl.col(OUTCOME) == Outcome.REPAIRED)
-    stopped = would_overwrite(context, held.case, repaired)
-    checked = decided if stopped.is_empty() else _with_stopped(pending, decided, stopped)
-    return [move for outcome in _ROUTES if (move := _move(context, held, outcome, checked)) is not None]
-
-
-def _with_stopped(pending: pl.LazyFrame, decided: pl.LazyFrame, stopped: pl.DataFrame) -> pl.LazyFrame:
-    """Put what a guard stops in the place of what was decided: as it was, but with the quantity that was read."""
-    counted = decided.select(RECORD, QUANTITY, COUNTED_AS)
-    as_it_was = pending.drop(QUANTITY, COUNTED_AS).join(counted, on=RECORD)
-    others = decided.join(stopped.lazy(), on=RECORD, how="anti", maintain_order="left")
-    return pl.concat([others, quarantined(as_it_was, stopped)], how="diagonal").sort(RECORD)
+    return [move for outcome in _ROUTES if (move := _move(context, held, outcome, decided)) is not None]
 
 
 def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFrame) -> Movement | None:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
@@ -25,26 +24,15 @@ IDENTIFIER_TAKEN: Final = "identifier_taken"
 ARRIVAL_UNKNOWN: Final = "arrival_unknown"
 
 
-def submit(context: Context, held: HeldCase, target: Target) -> None:
-    """Send what is planned, or go on with the submission that a crash left open.
+def submit(context: Context, held: HeldCase, submission: Submission, target: Target) -> None:
+    """Send what was intended, or go on with what a crash left open.
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    submission = _open_submission(context, held) or _intend(context, held, target)
-    _see_that_it_is_of(submission, target)
     sent = target.send(
         _outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew)
     )
     _note_answer(context, held, submission, sent)
-
-
-def _see_that_it_is_of(submission: Submission, target: Target) -> None:
-    """Raise Permanent where another target has begun the submission: only that one can tell how far it came."""
-    if submission.target != target.name:
-        raise Permanent(
-            f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {target.name} now: "
-            "set SUBMIT_TO back until it has been sent"
-        )
 
 
 class LedgerProgress:
@@ -70,12 +58,17 @@ class LedgerProgress:
         self._ledger.submissions.finish_chunk(self._submission_id, number, result)
 
 
-def _open_submission(context: Context, held: HeldCase) -> Submission | None:
+def open_submission(context: Context, held: HeldCase) -> Submission | None:
+    """Return the case's submission that is intended and not yet answered, if there is one."""
     submissions = context.ledger.submissions.of_case(held.case.id)
     return next((s for s in submissions if s.state is SubmissionState.INTENDED), None)
 
 
-def _intend(context: Context, held: HeldCase, target: Target) -> Submission:
+def intend(context: Context, held: HeldCase, target: Target, last_turn: int) -> Submission:
+    """Commit that what is planned is about to be sent, and return it.
+
+    Raises Overtaken when the account has had another submission since `last_turn`.
+    """
     record_set = keep_records_in(context, held.case.id, Bucket.PLANNED, "planned")
     assert record_set is not None, "the book holds planned records without a record set"
     ordinal = len(context.ledger.submissions.of_case(held.case.id)) + 1
@@ -93,7 +86,7 @@ def _intend(context: Context, held: HeldCase, target: Target) -> Submission:
         submission_id, ordinal, target.name, intended.records, intended.quantity, tuple(names), record_set
     )
     with held.transaction() as transaction:
-        transaction.submissions.intend(intent)
+        transaction.submissions.intend(intent, last_turn)
         transaction.move(intended)
     submission = context.ledger.submissions.get(submission_id)
     assert submission is not None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.builders import a_failure, a_movement
 from tests.conftest import FrozenClock
-from workers.kernel.errors import Conflict, Corrupt
+from workers.kernel.errors import Conflict, Corrupt, Overtaken
 from workers.kernel.ledger import Ledger, chain
 from workers.kernel.ledger.cases import Case, CaseState
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef, Tally
@@ -179,12 +179,12 @@ def test_submissions_and_entries_commit_together(ledger: Ledger, clock: FrozenCl
     intent = Intent("sub_1", 1, "file", 3, Decimal("4.5"), ("api_calls",), RecordSetRef("sets/1", "0" * 64))
     with ledger.cases.hold(case.id, "one", LEASE) as held:
         with pytest.raises(RuntimeError), held.transaction() as draft:  # noqa: PT012 (both writes are undone)
-            draft.submissions.intend(intent)
+            draft.submissions.intend(intent, 0)
             draft.move(a_movement(EntryKind.INTENDED, 3, "4.5", submission_id="sub_1"))
             raise RuntimeError("killed before the commit")
         assert ledger.submissions.get("sub_1") is None
         with held.transaction() as draft:
-            draft.submissions.intend(intent)
+            draft.submissions.intend(intent, 0)
             draft.move(a_movement(EntryKind.INTENDED, 3, "4.5", submission_id="sub_1"))
         with held.transaction() as draft:
             draft.submissions.sent("sub_1", "file:///out/1.csv", clock.now + timedelta(minutes=30))
@@ -246,3 +246,26 @@ def test_totals_run_over_all_cases(ledger: Ledger) -> None:
     assert balance.holds()
     assert ledger.queries.case_counts() == {"open": 1, "needs_person": 1}
     assert [case.id for case in ledger.queries.cases(states=[CaseState.NEEDS_PERSON])] == [other.id]
+
+
+def test_of_two_submissions_that_look_at_the_same_turn_one_is_intended(ledger: Ledger) -> None:
+    """Each was checked against everything that had been sent, but not against the other."""
+    for key, account in (("a", None), ("b", None), ("c", "acct_1")):
+        ledger.cases.open(a_failure(key, account=account))
+    intend(ledger, "a", None, last_turn=0)
+    with pytest.raises(Overtaken):
+        intend(ledger, "b", None, last_turn=0)
+    assert ledger.submissions.get("sub_b") is None
+    intend(ledger, "c", "acct_1", last_turn=0)
+    assert [one.id for one in ledger.submissions.after_turn(None, 0)] == ["sub_a"]
+    assert ledger.submissions.last_turn(None) == 1
+    intend(ledger, "b", None, last_turn=1)
+    assert [one.id for one in ledger.submissions.after_turn(None, 1)] == ["sub_b"]
+
+
+def intend(ledger: Ledger, key: str, account: str | None, *, last_turn: int) -> None:
+    """Intend the submission `sub_{key}` for the case of that key."""
+    case_id = a_failure(key, account=account).case_id
+    intent = Intent(f"sub_{key}", 1, "file", 3, Decimal("4.5"), ("gauge",), RecordSetRef("sets/1", "0" * 64))
+    with ledger.cases.hold(case_id, "one", LEASE) as held, held.transaction() as draft:
+        draft.submissions.intend(intent, last_turn)

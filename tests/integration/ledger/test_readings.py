@@ -115,7 +115,7 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
     intent = Intent("sub_1", 1, "meter-events", 3, Decimal(3), ("api_calls",), RecordSetRef("sets/1", "0" * 64))
     with ledger.cases.hold(case.id, "one", LEASE) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 3, "3"))
-        draft.submissions.intend(intent)
+        draft.submissions.intend(intent, 0)
     intended = clock.now
     ledger.submissions.intend_chunk("sub_1", 0)
     ledger.submissions.intend_chunk("sub_1", 1)

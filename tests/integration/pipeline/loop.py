@@ -158,6 +158,11 @@ class Loop:
         return replace(self.context, owner=uuid4().hex)
 
 
+def name_no_sources(loop: Loop) -> None:
+    """Let the company not say where its usage files lie."""
+    loop.context = replace(loop.context, sources=StoredUsageSources((), loop.context.scratch / "no-sources"))
+
+
 def usage(
     *rows: str, header: str = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
 ) -> str:

@@ -44,7 +44,7 @@ def order(twin: Twin, tmp_path: Path, database_url: str) -> dict[str, Any]:
     case = ledger.cases.open(a_failure())
     intent = Intent("case-1", 1, "meter-events", RECORDS, Decimal(RECORDS), ("calls",), RecordSetRef("x", "0" * 64))
     with ledger.cases.hold(case.id, "worker", timedelta(minutes=5)) as held, held.transaction() as transaction:
-        transaction.submissions.intend(intent)
+        transaction.submissions.intend(intent, 0)
     ledger.close()
     return {
         "stripe": twin.url, "database": database_url, "submission": "case-1",
@@ -113,7 +113,7 @@ def test_an_identifier_that_is_taken_is_held_and_not_billed_again(twin: Twin, or
     case_id = a_failure().case_id
     again = Intent("case-2", 2, "meter-events", RECORDS, Decimal(RECORDS), ("calls",), RecordSetRef("x", "0" * 64))
     with ledger.cases.hold(case_id, "worker", timedelta(minutes=5)) as held, held.transaction() as transaction:
-        transaction.submissions.intend(again)
+        transaction.submissions.intend(again, 1)
     ledger.close()
     sent = send({**order, "submission": "case-2"})
     assert len(sent.held) == RECORDS

@@ -219,7 +219,7 @@ class CaseTransaction:
         self._now = now
         self._version, self._head, self.balance = case.version, case.head, case.balance
         self._changes: dict[str, Any] = {}
-        self.submissions = CaseSubmissions(connection, case.id, now)
+        self.submissions = CaseSubmissions(connection, case.id, case.failure.account, now)
 
     def move(self, movement: Movement) -> None:
         """Append an entry and apply it to the balance. Raises Corrupt when it would overdraw a bucket."""

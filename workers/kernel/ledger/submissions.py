@@ -2,6 +2,9 @@
 
 intended -> sent -> confirmed | settled. The row is written before anything is sent; its id, and with it the key of
 the file or of the API call, follows from case and revision, so that a second try is the same submission.
+
+The submissions of an account take turns: each has the next number, and of two that want the same one the table's
+key lets one have it. So whoever intends knows that nothing was intended since he looked, and no lock stays behind.
 """
 
 from collections.abc import Sequence
@@ -11,13 +14,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
-from workers.kernel.errors import Conflict
+from workers.kernel.errors import Conflict, Overtaken
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.movements import RecordSetRef
-from workers.kernel.ledger.tables import cases, chunks, submissions
+from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
 
 
 class SubmissionState(StrEnum):
@@ -69,13 +73,17 @@ _COLUMNS = [submissions.c[name] for name in Submission.__dataclass_fields__]
 class CaseSubmissions:
     """The submissions of one case, written in the case's transaction."""
 
-    def __init__(self, connection: Connection, case_id: str, now: datetime) -> None:
+    def __init__(self, connection: Connection, case_id: str, account: str | None, now: datetime) -> None:
         self._connection = connection
         self._case_id = case_id
+        self._account = account
         self._now = now
 
-    def intend(self, intent: Intent) -> None:
-        """Write down what is about to be sent."""
+    def intend(self, intent: Intent, last_turn: int) -> None:
+        """Write down what is about to be sent, in the turn of the account after the last that was seen.
+
+        Raises Overtaken when another submission of the account has taken that turn.
+        """
         self._connection.execute(
             insert(submissions).values(
                 id=intent.id,
@@ -91,6 +99,14 @@ class CaseSubmissions:
                 intended_at=self._now,
             )
         )
+        self._take_turn(intent.id, last_turn + 1)
+
+    def _take_turn(self, submission_id: str, number: int) -> None:
+        row = {"account": _account_key(self._account), "number": number, "submission_id": submission_id}
+        try:
+            self._connection.execute(insert(submission_turns).values(row))
+        except IntegrityError as error:
+            raise Overtaken(f"another submission has taken turn {number} of its account") from error
 
     def sent(self, submission_id: str, location: str, confirm_at: datetime) -> None:
         """Note that the target has it. Raises Conflict unless it was intended."""
@@ -152,6 +168,23 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
+    def last_turn(self, account: str | None) -> int:
+        """Return the number of the account's last submission, 0 when it has none."""
+        theirs = submission_turns.c.account == _account_key(account)
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(submission_turns.c.number)).where(theirs)) or 0
+
+    def after_turn(self, account: str | None, turn: int) -> list[Submission]:
+        """Return the account's submissions that were intended after `turn`, oldest first."""
+        query = (
+            select(*_COLUMNS)
+            .join(submission_turns, submission_turns.c.submission_id == submissions.c.id)
+            .where(submission_turns.c.account == _account_key(account), submission_turns.c.number > turn)
+            .order_by(submission_turns.c.number)
+        )
+        with self._database.read() as connection:
+            return [submission_of(row) for row in connection.execute(query).mappings()]
+
     def chunks(self, submission_id: str) -> dict[int, tuple[datetime, Any]]:
         """Return (intended at, result) of each chunk by number; the result is None until one is known."""
         query = select(chunks).where(chunks.c.submission_id == submission_id)
@@ -175,6 +208,11 @@ class Submissions:
                 .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
                 .values(state="finished", result=result, finished_at=self._clock())
             )
+
+
+def _account_key(account: str | None) -> str:
+    """Return what stands for an account in a key, which takes no null: our own is empty."""
+    return account or ""
 
 
 def submission_of(row: Any) -> Submission:

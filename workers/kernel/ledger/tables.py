@@ -159,6 +159,14 @@ submissions = Table(
     Index("submissions_state", "state", "confirm_at"),
 )
 
+submission_turns = Table(
+    "submission_turns",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("submission_id", Text, ForeignKey("submissions.id"), nullable=False),
+)
+
 chunks = Table(
     "submission_chunks",
     metadata,

@@ -1,0 +1,117 @@
+"""Pre-aggregated meters keep one value a window: what the sender has since measured must not be overwritten."""
+
+import pytest
+
+from tests.integration.pipeline.loop import Loop, name_no_sources, usage
+from tests.integration.pipeline.test_attacks_planning import (
+    HOUR,
+    an_hour_that_has_passed,
+    assert_proved,
+    reasons,
+    rfc3339,
+)
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import records_in
+from workers.records.schema import SUGGESTION
+
+
+@pytest.fixture
+def hour(loop: Loop) -> int:
+    """The first epoch second of a window of the meter `gauge`; Stripe's summaries do not show it yet."""
+    loop.twin.add_meter("gauge", event_time_window="hour")
+    loop.twin.configure(summary_lag=HOUR)
+    return an_hour_that_has_passed()
+
+
+def keep(loop: Loop, name: str, *rows: str) -> None:
+    """Let the sender write a file that he has not uploaded yet."""
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / name).write_text(usage(*rows))
+
+
+def refuse(loop: Loop, hour: int, value: str = "99") -> None:
+    """Let Stripe refuse a row of half past the hour for the form of its time."""
+    loop.upload("refused.csv", usage(f"a-1,{rfc3339(hour + 1800)},gauge,cus_1,{value}"))
+
+
+def suggestions(loop: Loop) -> list[str]:
+    found = (records_in(loop.context, case.id, Bucket.QUARANTINED) for case in loop.cases())
+    return [text for records in found if records is not None for text in records.collect()[SUGGESTION]]
+
+
+def test_a_newer_value_in_the_senders_files_goes_before_a_person_by_name(loop: Loop, hour: int) -> None:
+    """Stripe has not counted it yet: 99 would be billed where the sender meant 10."""
+    keep(loop, "later.csv", f"x-1,{hour + 1800},gauge,cus_2,5", f"x-2,{hour + 2000},gauge,cus_1,10")
+    refuse(loop, hour)
+    assert reasons(loop) == ["would_overwrite"]
+    assert "row 2 of later.csv" in suggestions(loop)[0]
+    assert loop.balance[Bucket.SUBMITTED].records == 0
+    assert_proved(loop)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param("x-1,{later},gauge,cus_2,10", id="another customer"),
+        pytest.param("x-1,{next},gauge,cus_1,10", id="another window"),
+        pytest.param("x-1,{later},api_requests,cus_1,10", id="another meter"),
+        pytest.param("x-1,{earlier},gauge,cus_1,10", id="an older value"),
+        pytest.param("x-1,{same},gauge,cus_1,99.0", id="the same value"),
+        pytest.param("a-1,{text},gauge,cus_1,99", id="a copy of the row"),
+        pytest.param("x-1,soon,gauge,cus_1,10", id="no time at all"),
+    ],
+)
+def test_what_is_not_newer_does_not_hold_usage_up(loop: Loop, hour: int, row: str) -> None:
+    """Usage that nothing speaks against would not be invoiced until somebody looked."""
+    times = {"later": hour + 2000, "next": hour + HOUR, "earlier": hour + 1700, "same": hour + 1800}
+    keep(loop, "other.csv", row.format(**times, text=rfc3339(hour + 1800)))
+    refuse(loop, hour)
+    assert reasons(loop) == []
+    assert loop.balance[Bucket.SUBMITTED].records == 1
+
+
+@pytest.mark.parametrize("time", ["{same}", "{milliseconds}", "{text}"])
+def test_of_two_values_of_one_second_none_is_chosen(loop: Loop, hour: int, time: str) -> None:
+    """However the sender wrote the second: nobody can tell which of the values he meant to stand."""
+    moment = hour + 1800
+    written = time.format(same=moment, milliseconds=moment * 1000, text=rfc3339(moment))
+    keep(loop, "other.csv", f"x-1,{written},gauge,cus_1,10")
+    refuse(loop, hour)
+    assert reasons(loop) == ["would_overwrite"]
+
+
+def test_the_senders_own_correction_under_the_same_identifier_is_newer(loop: Loop, hour: int) -> None:
+    """He mended the row by hand, and otherwise: both values would be sent, and the last to arrive would stand."""
+    keep(loop, "mended.csv", f"a-1,{hour + 1800},gauge,cus_1,10")
+    refuse(loop, hour)
+    assert reasons(loop) == ["would_overwrite"]
+
+
+def test_a_customer_is_found_under_the_key_of_the_meter(loop: Loop, hour: int) -> None:
+    """A meter may keep the customer under a key of its own; its newer value would not be seen."""
+    loop.twin.add_meter("level", event_time_window="day", customer_key="user")
+    header = "identifier,timestamp,event_name,payload_user,payload_value"
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "later.csv").write_text(usage(f"x-1,{hour + 1},level,cus_1,10", header=header))
+    loop.upload("refused.csv", usage(f"a-1,{rfc3339(hour)},level,cus_1,99", header=header))
+    assert reasons(loop) == ["would_overwrite"]
+
+
+def test_a_newer_value_that_was_refused_as_well_is_not_passed_over(loop: Loop, hour: int) -> None:
+    """Once a person has mended it, the older value would already be billed, and it would come too late."""
+    name_no_sources(loop)
+    loop.upload(
+        "both.csv",
+        usage(f"a-1,{rfc3339(hour + 60)},gauge,cus_1,99", f"a-2,{rfc3339(hour + 90)},gauge,cus_1,about ten"),
+    )
+    assert "would_overwrite" in reasons(loop)
+    assert loop.balance[Bucket.QUARANTINED].records == 2
+
+
+def test_without_sources_the_guards_are_as_they_were(loop: Loop, hour: int) -> None:
+    """Whoever has not named his sources would have every such record held up."""
+    keep(loop, "later.csv", f"x-1,{hour + 2000},gauge,cus_1,10")
+    name_no_sources(loop)
+    refuse(loop, hour)
+    assert reasons(loop) == []
+    assert loop.balance[Bucket.SUBMITTED].records == 1

@@ -1,0 +1,113 @@
+"""Records of pre-aggregated meters for whose window the sender has a newer value himself.
+
+Looked for in the usage files that the sender keeps (`workers.sources`) and among the records of the same case that
+are not to be sent: a newer value may have been refused as well. Of two values the one with the later timestamp is
+newer. Of the same second nobody can tell, so that any other value there counts as newer too. Rows with the same
+value do not count: nothing changes whichever is kept.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, as_before_plan, records_in
+from workers.pipeline.context import Context
+from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE
+from workers.pipeline.windows import KEYS, SECONDS, Windows
+from workers.records import timestamps
+from workers.records.catalog import VALUE_TEXT
+from workers.records.quantities import read_distinct, strip_idle_zeros
+from workers.records.schema import (
+    EVENT_NAME,
+    IDENTIFIER,
+    QUANTITY,
+    REASON,
+    ROW,
+    SOURCE,
+    SUGGESTION,
+    TIMESTAMP,
+)
+
+BATCH: Final = 100_000
+"""Rows of the case that are in memory at a time."""
+
+_AS_SENT: Final = "@as_sent"
+_READING: Final = "@reading"
+_THERE: Final = "_there"
+_NOT_TO_BE_SENT: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
+_ADVICE: Final = (
+    "The meter keeps one value per window, and row {} of {} has one as new or newer: decide which is right."
+)
+
+
+def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+    """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does.
+
+    The advice names the row that has it.
+    """
+    chosen = planned.collect()
+    if chosen.is_empty():
+        return pl.DataFrame(schema=STOPPED_SCHEMA)
+    left = _sought(context, case, windows, chosen)
+    read = timestamps.read(pl.col(TIMESTAMP), timestamps.Window(context.clock()))
+    stopped = [pl.DataFrame(schema=STOPPED_SCHEMA)]
+    for usage in _elsewhere(context, case, windows, left):
+        stopped.append(_stopped(_newer(left, windows.keyed(usage, read))))
+        left = left.join(stopped[-1], on=RECORD, how="anti", maintain_order="left")
+        if left.is_empty():
+            break
+    return pl.concat(stopped)
+
+
+def _sought(context: Context, case: Case, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
+    """Return the planned records with what tells their own rows: where they stand, and their value as sent."""
+    keyed = windows.keyed(planned, pl.col(TIMESTAMP).cast(pl.Int64))
+    mine = keyed.select(RECORD, *KEYS, SECONDS, ORIGIN, strip_idle_zeros(pl.col(QUANTITY)))
+    before = as_before_plan(context, case.id, planned.lazy().select(RECORD, QUANTITY, COUNTED_AS)).collect()
+    named = before.drop(EVENT_NAME).join(mine.select(RECORD, EVENT_NAME), on=RECORD)
+    rows = windows.catalog.resolve(named).select(RECORD, _base_name(), ROW, pl.col(VALUE_TEXT).alias(_AS_SENT))
+    return mine.join(rows, on=RECORD, maintain_order="left")
+
+
+def _elsewhere(context: Context, case: Case, windows: Windows, sought: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the usage among which a newer value may stand."""
+    for bucket in _NOT_TO_BE_SENT:
+        records = records_in(context, case.id, bucket)
+        if records is not None:
+            yield from records.filter(windows.concern()).collect_batches(chunk_size=BATCH)
+    starts, ends = zip(*map(windows.span, sought.iter_rows(named=True)), strict=True)
+    yield from context.sources.rows(set(sought[EVENT_NAME]), min(starts), max(ends))
+
+
+def _newer(sought: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:
+    """Return a row of the usage that has a newer value for each record where there is one."""
+    there = usage.select(*KEYS, SECONDS, IDENTIFIER, _base_name(), ROW, VALUE_TEXT)
+    pairs = sought.join(there, on=KEYS, suffix=_THERE, maintain_order="left_right")
+    readings = read_distinct(pairs[VALUE_TEXT]).select(
+        pl.col("text").alias(VALUE_TEXT), strip_idle_zeros(pl.col("reading")).alias(_READING)
+    )
+    newer = pl.col(SECONDS + _THERE) >= pl.col(SECONDS)
+    differs = pl.col(_READING).ne_missing(pl.col(QUANTITY))
+    read = pairs.join(readings, on=VALUE_TEXT, how="left", maintain_order="left")
+    return read.filter(newer & differs & ~_own_row()).unique(RECORD, keep="first", maintain_order=True)
+
+
+def _own_row() -> pl.Expr:
+    """Tell whether a row is the record's own, or a copy of it in another file."""
+    named = pl.col(IDENTIFIER) == pl.col(ORIGIN)
+    copied = named & pl.col(VALUE_TEXT).eq_missing(pl.col(_AS_SENT))
+    place = (pl.col(SOURCE) == pl.col(SOURCE + _THERE)) & (pl.col(ROW) == pl.col(ROW + _THERE))
+    return (copied | (place & (named | pl.col(IDENTIFIER).is_null()))).fill_null(value=False)
+
+
+def _base_name() -> pl.Expr:
+    """Return a record's file without its folders: Stripe may name it by another path than the sender."""
+    return pl.col(SOURCE).str.extract("([^/]*)$").alias(SOURCE)
+
+
+def _stopped(newer: pl.DataFrame) -> pl.DataFrame:
+    advice = pl.format(_ADVICE, ROW + _THERE, pl.col(SOURCE + _THERE).fill_null("its file"))
+    return newer.select(RECORD, pl.lit(WOULD_OVERWRITE).alias(REASON), advice.alias(SUGGESTION))

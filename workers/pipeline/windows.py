@@ -1,0 +1,61 @@
+"""The hours and days in which pre-aggregated meters keep one value of a customer.
+
+Such meters keep the last event received in each hour or day (Stripe docs, "Record usage for billing").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import polars as pl
+
+from workers.kernel.clock import from_epoch
+from workers.pipeline.context import Context
+from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
+from workers.records.schema import EVENT_NAME
+
+WINDOW: Final = "@window"
+"""The first epoch second of a record's hour or day."""
+SECONDS: Final = "@seconds"
+KEYS: Final = [EVENT_NAME, CUSTOMER_ID, WINDOW]
+"""What names one window: a meter keeps one value for each."""
+
+_LENGTHS: Final = {"hour": 3600, "day": 86_400}
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of an account's meters; falsy when no active meter has any."""
+
+    catalog: Catalog
+
+    def __bool__(self) -> bool:
+        return bool(self.meters)
+
+    @cached_property
+    def meters(self) -> Mapping[str, Meter]:
+        """The pre-aggregated meters by event name."""
+        return {meter.event_name: meter for meter in self.catalog.active if meter.event_time_window in _LENGTHS}
+
+    def concern(self) -> pl.Expr:
+        """Tell whether a record's meter is pre-aggregated."""
+        return pl.col(EVENT_NAME).is_in(list(self.meters))
+
+    def keyed(self, records: pl.DataFrame, seconds: pl.Expr) -> pl.DataFrame:
+        """Add `KEYS`, `SECONDS` and what the meter reads to records that concern it; `seconds` reads their time."""
+        lengths = {name: _LENGTHS[str(meter.event_time_window)] for name, meter in self.meters.items()}
+        length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)
+        timed = self.catalog.resolve(records).with_columns(seconds.alias(SECONDS))
+        return timed.with_columns((pl.col(SECONDS) - pl.col(SECONDS) % length).alias(WINDOW))
+
+    def span(self, window: Mapping[str, Any]) -> tuple[datetime, datetime]:
+        """Return when a window, given by its `KEYS`, begins and when it has ended."""
+        length = _LENGTHS[str(self.meters[window[EVENT_NAME]].event_time_window)]
+        return from_epoch(window[WINDOW]), from_epoch(window[WINDOW] + length)
+
+
+def windows_of(context: Context, account: str | None) -> Windows:
+    """Ask Stripe for an account's meters."""
+    return Windows(Catalog(meters=tuple(map(Meter.from_stripe, context.stripe.list_meters(account)))))
