@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
@@ -29,10 +30,20 @@ def submit(context: Context, held: HeldCase, submission: Submission, target: Tar
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
+    _see_that_it_is_of(submission, target)
     sent = target.send(
         _outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew)
     )
     _note_answer(context, held, submission, sent)
+
+
+def _see_that_it_is_of(submission: Submission, target: Target) -> None:
+    """Raise Permanent where another target has begun the submission: only that one can tell how far it came."""
+    if submission.target != target.name:
+        raise Permanent(
+            f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {target.name} now: "
+            "set SUBMIT_TO back until it has been sent"
+        )
 
 
 class LedgerProgress:
