@@ -2,23 +2,34 @@
 
 A part is a run of the case's pending records. All parts share one moment and see the same whole-case facts, so the
 plan is the same for any number of workers and any size of parts. What a part decides lies in the archive; the last
-part to finish hints at the case, and any turn of the case hints at parts that are still open.
+part to finish hints at the case, and any turn of the case hints at parts that are still open. A part that kills its
+workers is put before a person, so that the others go on.
 """
 
+from functools import partial
 from typing import Final
 
 import polars as pl
 
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.errors import Permanent
+from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.plan_parts import PlanPart
-from workers.pipeline.book import keep, records_in
+from workers.pipeline.book import RECORD, keep, records_in
 from workers.pipeline.catalogs import Catalogs
 from workers.pipeline.context import Context
 from workers.pipeline.deciding import decide, repeated_records
+from workers.pipeline.guards import quarantined
+from workers.pipeline.heartbeat import heartbeat
+from workers.records.schema import REASON, SUGGESTION
 
 PART_RECORDS: Final = 100_000
 """Records that are decided at a time: bounds memory whatever the case's size."""
+KILLED_WORKERS: Final = "killed_workers"
+_KILLED: Final = (
+    "Workers died while these records were planned: look at their logs and memory, then have them planned anew."
+)
 
 
 def is_large(records: int) -> bool:
@@ -57,7 +68,10 @@ def is_waiting_for_parts(context: Context, held: HeldCase) -> bool:
 
 
 def decide_part(context: Context, case_id: str, version: int, number: int) -> None:
-    """Decide one part; one that is decided, or of a case that has moved on, is left alone."""
+    """Decide one part; one that is decided, or of a case that has moved on, is left alone.
+
+    Raises Conflict while another worker holds it, Permanent when workers die even over setting it aside.
+    """
     case = context.ledger.cases.get(case_id)
     if case is None or case.version != version:
         return
@@ -65,12 +79,22 @@ def decide_part(context: Context, case_id: str, version: int, number: int) -> No
     pending = records_in(context, case_id, Bucket.PENDING)
     if part.decided is not None or pending is None:
         return
-    frame = pending.slice(part.first, part.records).collect()
-    catalogs = Catalogs(context, case.failure.account)
-    decided = decide(context, case, catalogs, frame, repeated_records(pending), part.as_of)
-    left = context.ledger.plan_parts.decide(part, keep(context, case_id, f"part-{number}", decided))
+    parts, owner, lease = context.ledger.plan_parts, context.owner, context.lease
+    with parts.hold(part, owner, lease) as held, heartbeat(context, partial(parts.renew, part, owner, lease)):
+        left = parts.decide(part, keep(context, case_id, f"part-{number}", _decided(context, case, held, pending)))
     if not left:
         context.queue.enqueue_case(case_id, version, large=True)
+
+
+def _decided(context: Context, case: Case, part: PlanPart, pending: pl.LazyFrame) -> pl.LazyFrame:
+    records = pending.slice(part.first, part.records)
+    if part.deaths > MAX_DEATHS:
+        raise Permanent(f"a worker died {part.deaths} times over part {part.number} of its plan")
+    if part.deaths == MAX_DEATHS:
+        words = pl.lit(KILLED_WORKERS).alias(REASON), pl.lit(_KILLED).alias(SUGGESTION)
+        return quarantined(records, records.select(RECORD, *words).collect())
+    catalogs = Catalogs(context, case.failure.account)
+    return decide(context, case, catalogs, records.collect(), repeated_records(pending), part.as_of).lazy()
 
 
 def decided_frames(context: Context, held: HeldCase) -> list[pl.LazyFrame]:

@@ -1,11 +1,20 @@
 """Large cases are planned in parts, by jobs of their own, and come out as if one worker had planned them."""
 
 import random
+from contextlib import ExitStack
 
 import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
+from workers.alerts import Notice
+from workers.kernel.errors import Conflict
+from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.events import carry_on_part
+from workers.pipeline.parts import KILLED_WORKERS, decide_part
+from workers.pipeline.proving import prove
+from workers.pipeline.reopening import retry_case
 
 RECORDS = 60
 SOUND = {f"use-{number}": str(number) for number in range(RECORDS) if number % 3 and number % 7}
@@ -57,3 +66,84 @@ def test_a_part_whose_job_was_lost_is_hinted_at_again(loop: Loop, monkeypatch: p
     loop.work()
     loop.decide_parts(random.Random(1))
     assert_planned_as_one(loop)
+
+
+def die_over(loop: Loop, part: tuple[str, int, int], stack: ExitStack) -> None:
+    """Let a worker take a part up and die over it; `stack` keeps its corpse from giving the part back."""
+    parts = loop.ledger.plan_parts
+    case_id, version, number = part
+    hold = parts.hold(parts.of(case_id, version)[number], "dies", loop.context.lease)
+    hold.__enter__()
+    stack.callback(lambda: hold)
+    loop.clock.turn(seconds=loop.context.lease.total_seconds() + 1)
+
+
+def test_a_part_that_kills_three_workers_is_put_before_a_person_and_the_others_go_on(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record in a million that crashes the engine would take every worker down, again and again."""
+    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    loop.upload("day.csv", faulty_file())
+    deadly = next(part for part in loop.queue.parts if part[2] == 1)
+    with ExitStack() as stack:
+        for _ in range(MAX_DEATHS):
+            die_over(loop, deadly, stack)
+        loop.decide_parts(random.Random(2))
+        loop.stripe_works()
+        loop.pass_window()
+    case = loop.cases()[0]
+    of_others = {identifier for identifier in SOUND if not 20 <= int(identifier[4:]) < 40}
+    assert {accepted.identifier for accepted in loop.twin.accepted()} == of_others
+    assert case.state is CaseState.NEEDS_PERSON
+    notice = loop.alerts.posted[-1]
+    assert isinstance(notice, Notice)
+    assert sum(reason.records for reason in notice.reasons if reason.reason == KILLED_WORKERS) == 20
+    assert all(proof.breach is None for proof in prove(loop.ledger, loop.context.archive))
+
+
+def test_what_killed_workers_can_be_planned_anew(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cause is mended, such as too little memory: its revenue must not be lost."""
+    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    loop.upload("day.csv", faulty_file())
+    with ExitStack() as stack:
+        for _ in range(MAX_DEATHS):
+            die_over(loop, loop.queue.parts[0], stack)
+        loop.decide_parts(random.Random(3))
+        loop.stripe_works()
+    monkeypatch.undo()
+    retry_case(loop.context, loop.cases()[0].id)
+    loop.work()
+    assert_planned_as_one(loop)
+
+
+def test_a_part_over_which_workers_die_even_then_leaves_its_case_to_a_person(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    loop.upload("day.csv", faulty_file())
+    deadly = loop.queue.parts[0]
+    with ExitStack() as stack:
+        for _ in range(MAX_DEATHS + 1):
+            die_over(loop, deadly, stack)
+        assert carry_on_part(loop.context, *deadly) is None
+    case = loop.cases()[0]
+    assert (case.trouble, case.due_at) == ("a worker died 4 times over part 0 of its plan", None)
+
+
+def test_a_part_is_decided_by_one_worker_at_a_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second hint at a part in work costs nothing, and is no death."""
+    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    loop.upload("day.csv", faulty_file())
+    case_id, version, number = loop.queue.parts[0]
+    parts = loop.ledger.plan_parts
+    part = parts.of(case_id, version)[number]
+    with parts.hold(part, "one", loop.context.lease):
+        with pytest.raises(Conflict):
+            decide_part(loop.context, case_id, version, number)
+        loop.clock.turn(seconds=loop.context.lease.total_seconds() / 2)
+        parts.renew(part, "one", loop.context.lease)
+        with pytest.raises(Conflict):
+            parts.renew(part, "two", loop.context.lease)
+    decide_part(loop.context, case_id, version, number)
+    decided = parts.of(case_id, version)[number]
+    assert (decided.decided is not None, decided.deaths) == (True, 0)

@@ -20,7 +20,7 @@ class Ledger:
         self.cases = Cases(database, clock)
         self.submissions = Submissions(database, clock)
         self.cancellations = Cancellations(database, clock)
-        self.plan_parts = PlanParts(database)
+        self.plan_parts = PlanParts(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.queries = Queries(database, clock)
 

@@ -200,6 +200,9 @@ plan_parts = Table(
     Column("as_of", UtcTime, nullable=False),
     Column("record_set", Text),
     Column("record_set_sha256", String(64)),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcTime),
+    Column("deaths", Integer, nullable=False, server_default="0"),
 )
 
 checkpoints = Table(
