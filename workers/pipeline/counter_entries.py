@@ -16,10 +16,11 @@ import polars as pl
 from workers.kernel.ledger.cases import Case, Failure, HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.billed import billed_records
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.context import Context
 from workers.pipeline.reopening import COUNTER_ENTERED
-from workers.pipeline.taking_back import COUNTER, approve, billed_records, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import COUNTER, approve, open_approval, taken_back, undo_id_of
 from workers.records.catalog import Meter
 from workers.records.schema import (
     CODE,

@@ -12,7 +12,8 @@ import polars as pl
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement, records_in
+from workers.pipeline.billed import billed_by_bucket, billed_records
+from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement
 from workers.pipeline.context import Context
 from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
 
@@ -39,11 +40,10 @@ def refuse(
 
     `refusals` has the columns of REFUSAL_SCHEMA; `failure_key` names the refusal.
     """
-    for bucket in (Bucket.SUBMITTED, Bucket.CONFIRMED):
-        records = records_in(context, held.case.id, bucket, submission_id=submission.id)
-        if records is None or refusals.is_empty():
-            continue
-        stale = [name for name in (*PLAN_COLUMNS, CODE, MESSAGE) if name != QUANTITY]
+    if refusals.is_empty():
+        return
+    stale = [name for name in (*PLAN_COLUMNS, CODE, MESSAGE) if name != QUANTITY]
+    for bucket, records in billed_by_bucket(context, submission):
         matched = records.drop(stale, strict=False).join(refusals.unique(IDENTIFIER).lazy(), on=IDENTIFIER)
         refused = matched.with_columns(pl.lit(refused_as).alias(REFUSED_AS)).sort(RECORD)
         moved = movement(
@@ -67,10 +67,9 @@ def set_aside(
 
     `reasons` has the columns of REASON_SCHEMA.
     """
-    for bucket in (Bucket.SUBMITTED, Bucket.CONFIRMED):
-        records = records_in(context, held.case.id, bucket, submission_id=submission.id)
-        if records is None or reasons.is_empty():
-            continue
+    if reasons.is_empty():
+        return
+    for bucket, records in billed_by_bucket(context, submission):
         stale = records.drop(REASON, SUGGESTION, strict=False)
         matched = stale.join(reasons.unique(IDENTIFIER).lazy(), on=IDENTIFIER).sort(RECORD)
         counts = matched.select(pl.col(REASON).value_counts(sort=True)).unnest(REASON).collect()
@@ -101,13 +100,11 @@ def set_aside_rest(
 
     Stripe refused `unnamed` more records than it named, so that none of the rest can count as arrived.
     """
-    buckets = (Bucket.SUBMITTED, Bucket.CONFIRMED)
-    there = [records_in(context, held.case.id, bucket, submission_id=submission.id) for bucket in buckets]
-    standing = [records.select(IDENTIFIER, EVENT_NAME) for records in there if records is not None]
-    if not unnamed or not standing:
+    billed = billed_records(context, submission) if unnamed else None
+    if billed is None:
         return
     concerned = pl.lit(value=True) if event_name is None else pl.col(EVENT_NAME) == event_name
-    left = pl.concat(standing).filter(concerned).join(refused.lazy(), on=IDENTIFIER, how="anti")
+    left = billed.filter(concerned).join(refused.lazy(), on=IDENTIFIER, how="anti")
     rest = left.select(IDENTIFIER).collect()
     advice = (
         f"Stripe refused {unnamed} more than it named, perhaps of these {rest.height}: compare with its summaries."

@@ -12,26 +12,15 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import DATA, RECORD, REFUSED_AS, keep, movement, records_in
+from workers.pipeline.billed import billed_by_bucket
+from workers.pipeline.book import DATA, RECORD, REFUSED_AS, keep, movement
 from workers.pipeline.context import Context
 from workers.records.schema import OUTCOME, REASON, SUGGESTION
 
-TAKEN_BACK: Final = (Bucket.SUBMITTED, Bucket.CONFIRMED)
-"""Where a record stands that counts at Stripe, or may."""
 UNDO: Final = "undo"
 """Names, in the detail of an approval, the submission that is to be cancelled."""
 COUNTER: Final = "counter_entry"
 """Names, in the detail of an approval, the submission that is to be countered."""
-
-
-def billed_records(context: Context, submission: Submission) -> pl.LazyFrame | None:
-    """Return the records of a submission that count at Stripe or may; None when there are none."""
-    frames = [
-        records
-        for bucket in TAKEN_BACK
-        if (records := records_in(context, submission.case_id, bucket, submission_id=submission.id)) is not None
-    ]
-    return pl.concat(frames, how="diagonal") if frames else None
 
 
 def left_open(entries: Sequence[EntryRow]) -> Sequence[EntryRow]:
@@ -93,10 +82,7 @@ def taken_back(
 def _moved(
     context: Context, submission: Submission, reasons: pl.LazyFrame, detail: dict[str, Any]
 ) -> Iterator[Movement]:
-    for bucket in TAKEN_BACK:
-        records = records_in(context, submission.case_id, bucket, submission_id=submission.id)
-        if records is None:
-            continue
+    for bucket, records in billed_by_bucket(context, submission):
         marked = records.drop(REASON, SUGGESTION, strict=False).join(reasons, on=RECORD, maintain_order="left")
         gone = marked.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.lit(DATA).alias(REFUSED_AS))
         ref = keep(context, submission.case_id, "undone", gone)

@@ -23,10 +23,11 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Movement, RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Submission, SubmissionState
+from workers.pipeline.billed import billed_records
 from workers.pipeline.book import RECORD, keep, scan
 from workers.pipeline.context import Context
 from workers.pipeline.reopening import PERHAPS_UNDONE
-from workers.pipeline.taking_back import UNDO, approve, billed_records, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import UNDO, approve, open_approval, taken_back, undo_id_of
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
