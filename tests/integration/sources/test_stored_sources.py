@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import FrozenClock
+from workers.kernel.clock import utc_now
 from workers.kernel.errors import Permanent, Transient
 from workers.records.schema import IDENTIFIER, VALUE
 from workers.sources import StoredUsageSources
@@ -224,3 +225,54 @@ def test_building_the_sources_runs_no_polars(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path / "usage"), str(tmp_path / "cache")]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
     assert time.monotonic() - started < 60
+
+
+def gauge(sources: StoredUsageSources) -> list[str]:
+    """The identifiers of this hour's rows of a meter."""
+    now = utc_now()
+    found = sources.rows(["gauge"], now - timedelta(hours=1), now)
+    return [text for rows in found for text in rows[IDENTIFIER]]
+
+
+def measured(identifier: str) -> bytes:
+    return (HEADER + f"{identifier},{int(time.time()) - 60},gauge,cus_1,1\n").encode()
+
+
+def test_only_files_written_since_the_time_began_are_asked_for_its_rows(
+    folder: Path, sources: StoredUsageSources
+) -> None:
+    """Years of exports would be read for one window, none of which they can hold."""
+    for name, hours in (("before.csv", 2), ("since.csv", 0)):
+        (folder / name).write_bytes(measured(name))
+        moment = time.time() - hours * 3600
+        os.utime(folder / name, (moment, moment))
+    assert gauge(sources) == ["since.csv"]
+
+
+def test_rows_are_yielded_past_a_broken_file(folder: Path, sources: StoredUsageSources) -> None:
+    """One bad export would hide every newer value that the good ones hold."""
+    (folder / "bad.csv").write_bytes(bytes(range(256)) * 20)
+    (folder / "good.csv").write_bytes(measured("a"))
+    assert gauge(sources) == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["0", "index"])
+def test_rows_are_yielded_from_a_cache_that_was_damaged(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path, kind: str
+) -> None:
+    """After a power cut the cache may hold empty files, and a newer value would be overlooked."""
+    (folder / "one.csv").write_bytes(measured("a"))
+    assert gauge(sources) == ["a"]
+    cached(tmp_path, kind)[0].write_bytes(b"")
+    assert gauge(sources) == ["a"]
+
+
+def test_rows_come_part_by_part(folder: Path, sources: StoredUsageSources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a gigabyte would be held in memory whole."""
+    monkeypatch.setattr("workers.sources.converted._PART_BYTES", 1 << 12)
+    row = measured("a").partition(b"\n")[2]
+    (folder / "one.csv").write_bytes(HEADER.encode() + row * 1000)
+    now = utc_now()
+    heights = [part.height for part in sources.rows(["gauge"], now - timedelta(hours=1), now)]
+    assert sum(heights) == 1000
+    assert max(heights) < 500

@@ -3,12 +3,14 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.integration.objects.moto_s3 import BUCKET, moto_s3
+from workers.kernel.clock import utc_now
 from workers.kernel.objects import open_store
 from workers.records.reader import open_file
 from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE
@@ -127,3 +129,16 @@ def test_a_whole_file_is_found_by_its_base_name(build: Build) -> None:
 def test_nothing_asked_is_nothing_found(build: Build) -> None:
     found = build({"march.csv": MARCH}).find([])
     assert (found.records.height, found.missing, found.ambiguous) == (0, (), ())
+
+
+def test_the_rows_of_a_meter_and_a_time_are_yielded_whatever_their_identifiers(build: Build) -> None:
+    """Whether a newer value stands there would stay unknown; a time in another form is the caller's to judge."""
+    start = utc_now() - timedelta(hours=1)
+    first = int(start.timestamp())
+    times = [first - 1, first, first + 60, first + 120, f"{first}000", "2026-11-21"]
+    rows = [f",{time},tokens,cus_{number},1\n" for number, time in enumerate(times)]
+    other = f"x-1,{first},calls,cus_1,1\n"
+    sources = build({"march.csv": (HEADER + "".join(rows) + other).encode(), "april.json": APRIL})
+    found = pl.concat(sources.rows(["tokens"], start, start + timedelta(seconds=120)), how="diagonal")
+    assert found[CUSTOMER].to_list() == ["cus_1", "cus_2", "cus_4", "cus_5"]
+    assert found.select(SOURCE, ROW).row(0) == ("march.csv", 2)
