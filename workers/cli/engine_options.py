@@ -20,7 +20,7 @@ PATH: Final = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS: Final = (
     click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH),
     click.option(
-        "--meters", type=PATH, help="Stripe's meter objects: JSON, as GET /v1/billing/meters returns them."
+        "--meters", type=PATH, help="Stripe's meter objects: JSON, as GET /v1/billing/meters?limit=100 gives them."
     ),
     click.option("--customers", type=PATH, help="Known customer ids, one a line."),
     click.option("--rules", type=PATH, help="Your rules.toml (docs/rules.md)."),

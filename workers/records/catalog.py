@@ -163,11 +163,13 @@ class Catalog:
 
 
 def load_meters(path: Path) -> tuple[Meter, ...]:
-    """Read a JSON list of Stripe meter objects, or Stripe's list answer `{"data": [...]}`. Raises InputUnusable."""
+    """Read a JSON list of Stripe meter objects, or Stripe's whole answer `{"data": [...]}`. Raises InputUnusable."""
     try:
         document = json.loads(read_named(path))
     except ValueError as error:
         raise InputUnusable(f"no JSON list of meters ({error})", where=str(path)) from error
+    if isinstance(document, dict) and document.get("has_more"):
+        raise InputUnusable("the list goes on (has_more)", where=str(path), mend="save all meters as one JSON list")
     meters = document.get("data") if isinstance(document, dict) else document
     if not isinstance(meters, list) or not all(isinstance(meter, dict) for meter in meters):
         raise InputUnusable(

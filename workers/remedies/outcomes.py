@@ -20,6 +20,7 @@ from workers.records.schema import CODE, FAULT, OUTCOME, REASON, SUGGESTION, VAL
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Defer
 from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE
+from workers.reports.failed_records import ALREADY_EXISTS
 
 NO_FAULT_FOUND: Final = "no_fault_found"
 UNKNOWN_CODE: Final = "unknown_code"
@@ -31,6 +32,7 @@ _WAITING: Final = "@waiting"
 _ANSWERED: Final = "@answered"
 _ADVISER: Final = "@adviser"
 _TELLS_NOTHING: Final = "nothing is wrong with it now; see in Stripe whether it has been counted since"
+_HELD: Final = "Stripe has a record with this identifier: see whether it is this one before you bill it again"
 _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 
@@ -133,7 +135,7 @@ def _advice(adviser: object, rows: pl.DataFrame, context: Context) -> pl.Series 
     if adviser is None:
         return _none()
     if adviser == UNKNOWN_CODE:
-        return pl.lit(_CODE_IS_NEW)
+        return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
     if adviser == NO_FAULT_FOUND:
         return pl.lit(_TELLS_NOTHING)
     return REMEDIES[str(adviser)].advise(rows, context)

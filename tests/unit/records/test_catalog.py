@@ -56,6 +56,16 @@ def test_meters_come_as_a_list_or_as_stripes_answer(tmp_path: Path, wrap: type) 
     assert [meter.event_name for meter in load_meters(path)] == ["tokens"]
 
 
+def test_the_first_page_of_many_meters_is_not_taken_for_all(tmp_path: Path) -> None:
+    """Stripe gives ten meters at a time: the usage of the eleventh would be said to have no meter."""
+    path = tmp_path / "meters.json"
+    path.write_text(json.dumps({"object": "list", "data": [STRIPE_METER], "has_more": True}))
+    with pytest.raises(InputUnusable, match="the list goes on"):
+        load_meters(path)
+    path.write_text(json.dumps({"object": "list", "data": [STRIPE_METER], "has_more": False}))
+    assert len(load_meters(path)) == 1
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": "mtr_1"}]', '[{"event_name": " "}]', "\x00"])
 def test_a_file_without_meters_is_one_clear_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "meters.json"
