@@ -163,7 +163,7 @@ class Catalog:
 
 
 def load_meters(path: Path) -> tuple[Meter, ...]:
-    """Read a JSON list of Stripe meter objects, or Stripe's whole answer `{"data": [...]}`. Raises InputUnusable."""
+    """Read a JSON list of Stripe meter objects, or Stripe's whole `{"data": [...]}`. Raises InputUnusable."""
     try:
         document = json.loads(read_named(path))
     except ValueError as error:
