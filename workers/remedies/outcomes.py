@@ -45,7 +45,7 @@ def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
     answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
     decided = answered.with_columns(
         *_outcome_and_reason(context),
-        pl.coalesce(CODE, code_of(pl.col(FAULTS).str.extract("^([^,]*)"))).alias(FAULT),
+        pl.coalesce(CODE, code_of(pl.col(FAULTS).str.split(",").list.first())).alias(FAULT),
     )
     timed = decided.with_columns(
         pl.when(pl.col(OUTCOME) == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM)
@@ -119,27 +119,19 @@ def _can_check(context: Context) -> pl.Expr:
 def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Add `SUGGESTION`: the advice of the remedy of the code that keeps a record in quarantine."""
     reason = pl.col(REASON)
-    adviser = pl.when(pl.col(OUTCOME) == Outcome.QUARANTINED).then(
-        pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
-    )  # fmt: skip
-    parts = decided.with_columns(adviser.alias(_ADVISER)).partition_by(_ADVISER, as_dict=True, maintain_order=True)
-    advised = [rows.with_columns(_advice(key[0], rows, context).alias(SUGGESTION)) for key, rows in parts.items()]
-    return (
-        pl.concat(advised).sort(PLACE).drop(_ADVISER)
-        if advised
-        else decided.with_columns(_none().alias(SUGGESTION))
-    )
+    adviser = pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
+    stopped = decided.filter(pl.col(OUTCOME) == Outcome.QUARANTINED).with_columns(adviser.alias(_ADVISER))
+    advised = [
+        rows.select(PLACE, _advice(str(name), rows, context).alias(SUGGESTION))
+        for (name,), rows in stopped.partition_by(_ADVISER, as_dict=True, maintain_order=True).items()
+    ]
+    table = pl.concat([pl.DataFrame(schema={PLACE: decided.schema[PLACE], SUGGESTION: pl.String}), *advised])
+    return decided.join(table, on=PLACE, how="left", maintain_order="left")
 
 
-def _advice(adviser: object, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
-    if adviser is None:
-        return _none()
+def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
     if adviser == UNKNOWN_CODE:
         return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
     if adviser == NO_FAULT_FOUND:
         return pl.lit(_TELLS_NOTHING)
-    return REMEDIES[str(adviser)].advise(rows, context)
-
-
-def _none() -> pl.Expr:
-    return pl.lit(None, pl.String)
+    return REMEDIES[adviser].advise(rows, context)
