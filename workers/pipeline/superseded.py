@@ -13,7 +13,7 @@ import polars as pl
 
 from workers.kernel.ledger.cases import Case
 from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, as_before_plan, records_in
+from workers.pipeline.book import FINDING, RECORD, records_in, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE
 from workers.pipeline.windows import KEYS, SECONDS, Windows
@@ -22,7 +22,6 @@ from workers.records.catalog import VALUE_TEXT
 from workers.records.quantities import read_distinct, strip_idle_zeros
 from workers.records.schema import (
     EVENT_NAME,
-    IDENTIFIER,
     QUANTITY,
     REASON,
     ROW,
@@ -34,7 +33,7 @@ from workers.records.schema import (
 BATCH: Final = 100_000
 """Rows of the case that are in memory at a time."""
 
-_AS_SENT: Final = "@as_sent"
+_WRITTEN: Final = "@written"
 _READING: Final = "@reading"
 _THERE: Final = "_there"
 _NOT_TO_BE_SENT: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
@@ -63,13 +62,15 @@ def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyF
 
 
 def _sought(context: Context, case: Case, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
-    """Return the planned records with what tells their own rows: where they stand, and their value as sent."""
+    """Return the planned records with their value as the sender wrote it, before any repair."""
     keyed = windows.keyed(planned, pl.col(TIMESTAMP).cast(pl.Int64))
-    mine = keyed.select(RECORD, *KEYS, SECONDS, ORIGIN, strip_idle_zeros(pl.col(QUANTITY)))
-    before = as_before_plan(context, case.id, planned.lazy().select(RECORD, QUANTITY, COUNTED_AS)).collect()
-    named = before.drop(EVENT_NAME).join(mine.select(RECORD, EVENT_NAME), on=RECORD)
-    rows = windows.catalog.resolve(named).select(RECORD, _base_name(), ROW, pl.col(VALUE_TEXT).alias(_AS_SENT))
-    return mine.join(rows, on=RECORD, maintain_order="left")
+    mine = keyed.select(RECORD, *KEYS, SECONDS, strip_idle_zeros(pl.col(QUANTITY)))
+    entries = context.ledger.queries.entries(case.id)
+    found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
+    names = mine.select(RECORD, EVENT_NAME).lazy()
+    written = pl.concat(found, how="diagonal").drop(EVENT_NAME).join(names, on=RECORD).collect()
+    values = windows.catalog.resolve(written).select(RECORD, pl.col(VALUE_TEXT).alias(_WRITTEN))
+    return mine.join(values, on=RECORD, how="left", maintain_order="left")
 
 
 def _elsewhere(context: Context, case: Case, windows: Windows, sought: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -83,31 +84,21 @@ def _elsewhere(context: Context, case: Case, windows: Windows, sought: pl.DataFr
 
 
 def _newer(sought: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:
-    """Return a row of the usage that has a newer value for each record where there is one."""
-    there = usage.select(*KEYS, SECONDS, IDENTIFIER, _base_name(), ROW, VALUE_TEXT)
+    """Return a row of the usage that has a newer value for each record where there is one.
+
+    A text that reads as the record's quantity, or is what its sender wrote, is the same value.
+    """
+    there = usage.select(*KEYS, SECONDS, SOURCE, ROW, VALUE_TEXT)
     pairs = sought.join(there, on=KEYS, suffix=_THERE, maintain_order="left_right")
     readings = read_distinct(pairs[VALUE_TEXT]).select(
         pl.col("text").alias(VALUE_TEXT), strip_idle_zeros(pl.col("reading")).alias(_READING)
     )
     newer = pl.col(SECONDS + _THERE) >= pl.col(SECONDS)
-    differs = pl.col(_READING).ne_missing(pl.col(QUANTITY))
+    differs = pl.col(_READING).ne_missing(pl.col(QUANTITY)) & pl.col(VALUE_TEXT).ne_missing(pl.col(_WRITTEN))
     read = pairs.join(readings, on=VALUE_TEXT, how="left", maintain_order="left")
-    return read.filter(newer & differs & ~_own_row()).unique(RECORD, keep="first", maintain_order=True)
-
-
-def _own_row() -> pl.Expr:
-    """Tell whether a row is the record's own, or a copy of it in another file."""
-    named = pl.col(IDENTIFIER) == pl.col(ORIGIN)
-    copied = named & pl.col(VALUE_TEXT).eq_missing(pl.col(_AS_SENT))
-    place = (pl.col(SOURCE) == pl.col(SOURCE + _THERE)) & (pl.col(ROW) == pl.col(ROW + _THERE))
-    return (copied | (place & (named | pl.col(IDENTIFIER).is_null()))).fill_null(value=False)
-
-
-def _base_name() -> pl.Expr:
-    """Return a record's file without its folders: Stripe may name it by another path than the sender."""
-    return pl.col(SOURCE).str.extract("([^/]*)$").alias(SOURCE)
+    return read.filter(newer & differs).unique(RECORD, keep="first", maintain_order=True)
 
 
 def _stopped(newer: pl.DataFrame) -> pl.DataFrame:
-    advice = pl.format(_ADVICE, ROW + _THERE, pl.col(SOURCE + _THERE).fill_null("its file"))
+    advice = pl.format(_ADVICE, ROW, pl.col(SOURCE).fill_null("its file"))
     return newer.select(RECORD, pl.lit(WOULD_OVERWRITE).alias(REASON), advice.alias(SUGGESTION))

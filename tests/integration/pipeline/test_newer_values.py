@@ -1,5 +1,7 @@
 """Pre-aggregated meters keep one value a window: what the sender has since measured must not be overwritten."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.pipeline.loop import Loop, name_no_sources, usage
@@ -13,6 +15,7 @@ from tests.integration.pipeline.test_attacks_planning import (
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import records_in
 from workers.records.schema import SUGGESTION
+from workers.remedies.rules import parse_rules
 
 
 @pytest.fixture
@@ -66,6 +69,19 @@ def test_what_is_not_newer_does_not_hold_usage_up(loop: Loop, hour: int, row: st
     times = {"later": hour + 2000, "next": hour + HOUR, "earlier": hour + 1700, "same": hour + 1800}
     keep(loop, "other.csv", row.format(**times, text=rfc3339(hour + 1800)))
     refuse(loop, hour)
+    assert reasons(loop) == []
+    assert loop.balance[Bucket.SUBMITTED].records == 1
+
+
+@pytest.mark.parametrize("identifier", ["a-1", ""])
+def test_a_record_is_not_held_up_by_its_own_row(loop: Loop, hour: int, identifier: str) -> None:
+    """Nobody but the rule can read its value, which looks like another one than is sent."""
+    rules = parse_rules('[[values]]\nmeter = "gauge"\nstrip_units = ["GB"]')
+    loop.context = replace(loop.context, rules=rules)
+    row = f"{identifier},{rfc3339(hour + 60)},gauge,cus_1,40 GB"
+    if identifier:
+        keep(loop, "copy.csv", f"x-1,{hour + 60},gauge,cus_2,5", row)
+    loop.upload("refused.csv", usage(row))
     assert reasons(loop) == []
     assert loop.balance[Bucket.SUBMITTED].records == 1
 

@@ -137,7 +137,7 @@ def test_the_rows_of_a_meter_and_a_time_are_yielded_whatever_their_identifiers(b
     first = int(start.timestamp())
     times = [first - 1, first, first + 60, first + 120, f"{first}000", "2026-11-21"]
     rows = [f",{time},tokens,cus_{number},1\n" for number, time in enumerate(times)]
-    other = f"x-1,{first},calls,cus_1,1\n"
+    other = f",{first},calls,cus_1,1\n"
     sources = build({"march.csv": (HEADER + "".join(rows) + other).encode(), "april.json": APRIL})
     found = pl.concat(sources.rows(["tokens"], start, start + timedelta(seconds=120)), how="diagonal")
     assert found[CUSTOMER].to_list() == ["cus_1", "cus_2", "cus_4", "cus_5"]
