@@ -17,6 +17,7 @@ from workers.records.schema import (
     TIMESTAMP,
     VALUE,
     carried_name,
+    is_payload,
 )
 
 SYNONYMS: Final[Mapping[str, frozenset[str]]] = {
@@ -76,15 +77,29 @@ def _reading(header: str) -> str | None:
 
 
 def frame_columns(headers: Sequence[str], renames: Mapping[str, str]) -> tuple[list[str], list[Finding]]:
-    """Return the frame's column per header, each distinct: a repeated header gets `#2`, `#3`, an empty one `#1`."""
+    """Return the frame's column per header, each distinct: a repeated header gets `#2`, `#3`, an empty one `#1`.
+
+    Where a time, an event name or a payload key stands in several columns, none is read as it: each gets a number.
+    """
     names = [renames.get(header) or carried_name(header) for header in headers]
+    counts = Counter(names)
     seen: Counter[str] = Counter()
     columns = []
     for name in names:
         seen[name] += 1
-        columns.append(name if name and seen[name] == 1 else f"{name}#{seen[name]}")
-    repeated = sorted(name for name, count in seen.items() if count > 1)
-    return columns, [Finding("header_repeated", f"column {name!r} occurs {seen[name]} times") for name in repeated]
+        plain = name and seen[name] == 1 and (counts[name] == 1 or not _decides(name))
+        columns.append(name if plain else f"{name}#{seen[name]}")
+    return columns, [_repeated(name, count) for name, count in sorted(counts.items()) if count > 1]
+
+
+def _decides(name: str) -> bool:
+    """Tell whether the column says what is billed, when, or to whom."""
+    return name in (TIMESTAMP, EVENT_NAME) or is_payload(name)
+
+
+def _repeated(name: str, count: int) -> Finding:
+    unread = "; none is read as it" if _decides(name) else ""
+    return Finding("header_repeated", f"column {name!r} occurs {count} times{unread}")
 
 
 def missing_columns(columns: Sequence[str]) -> list[Finding]:

@@ -205,6 +205,16 @@ def test_repeated_and_reserved_headers_lose_no_column() -> None:
     assert row["@row"] == 1
 
 
+@pytest.mark.parametrize("column", ["timestamp", "event_name", "payload_stripe_customer_id", "payload_value"])
+def test_of_two_columns_for_what_is_billed_neither_is_read(tmp_path: Path, column: str) -> None:
+    """The first of two quantities would be billed, though the second may be the one that is meant."""
+    text = CSV.replace("\n", ",other\n").replace("other", column, 1).encode()
+    frame = read_all(text)
+    assert column not in frame.columns or frame[column].is_null().all()
+    assert {f"{column}#1", f"{column}#2"} <= set(frame.columns)
+    assert "header_repeated" in slugs(layout_of(tmp_path, text))
+
+
 def test_what_stripe_would_refuse_in_the_file_itself_is_found(tmp_path: Path) -> None:
     assert "wrong_extension" in slugs(layout_of(tmp_path, JSONL.encode(), "usage.csv"))
     assert "byte_order_mark" in slugs(layout_of(tmp_path, codecs.BOM_UTF8 + CSV.encode()))
