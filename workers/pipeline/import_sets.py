@@ -19,10 +19,11 @@ from workers.kernel.ledger.submissions import Submission
 from workers.kernel.logs import get_logger
 from workers.pipeline.book import FORMAT, keep_file, scan, workspace
 from workers.pipeline.context import Context
+from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.imported_files import failed_rows, original_file
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.seen import Unlocated, take_in_seen
+from workers.pipeline.seen import take_in_seen
 from workers.pipeline.spool import Spool, spool
 from workers.pipeline.taken import Taken
 from workers.records.catalog import with_columns_of

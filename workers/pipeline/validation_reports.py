@@ -19,9 +19,10 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import DATA
 from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
 from workers.pipeline.context import Context
+from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.seen import Unlocated, take_in_seen
+from workers.pipeline.seen import take_in_seen
 from workers.pipeline.taken import Taken
 from workers.records.schema import IDENTIFIER
 from workers.reports.error_report import CodeErrors, ErrorReport, read
@@ -178,7 +179,12 @@ def _take_in_theirs(
     }
     suggestions = {NOT_SAMPLED: _NOT_SAMPLED, NOT_IN_SOURCES: _not_found(found), AMBIGUOUS_IN_SOURCES: _AMBIGUOUS}
     counted = {reason: count for reason, count in counts.items() if count}
-    unlocated = Unlocated(counted, {reason: suggestions[reason] for reason in counted})
+    named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
+    unlocated = Unlocated(
+        counted,
+        {reason: suggestions[reason] for reason in counted},
+        {reason: identifiers for reason, identifiers in named.items() if identifiers},
+    )
     return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.books import Book, a_context
+from tests.books import a_context
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_leases import Outage
 from workers.alerts import RecordingAlerts, Trouble
@@ -18,10 +18,9 @@ from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.leases import MAX_DEATHS
-from workers.kernel.ledger.movements import EntryKind
 from workers.pipeline import events
 from workers.pipeline.context import Context
-from workers.pipeline.events import carry_on, process
+from workers.pipeline.events import process
 from workers.pipeline.taken import Taken
 from workers.sweeper import sweep
 
@@ -144,21 +143,3 @@ def test_a_worker_that_was_paused_beyond_its_lease_is_no_death(
     with pytest.raises(Conflict):
         process(next_worker(context), "evt_1")
     assert stands(context, "evt_1")[:2] == (EventState.PROCESSING, 0)
-
-
-def test_a_case_that_kills_three_workers_waits_for_a_person_with_its_reason(
-    context: Context, clock: FrozenClock
-) -> None:
-    book = Book(context)
-    book.move(EntryKind.PLANNED, range(6))
-    dying = []
-    for _ in range(MAX_DEATHS):
-        dying.append(context.ledger.cases.hold(book.case_id, "dies", context.lease))
-        dying[-1].__enter__()
-        clock.turn(minutes=LEASE_MINUTES)
-    assert carry_on(next_worker(context), book.case_id) is None
-    case = context.ledger.cases.get(book.case_id)
-    assert case is not None
-    assert (case.trouble, case.due_at) == ("a worker died over it 3 times", None)
-    assert [stuck.id for stuck in context.ledger.queries.stuck_cases()] == [book.case_id]
-    assert told(context) == [book.case_id]

@@ -70,6 +70,17 @@ def test_a_second_report_of_one_window_adds_the_senders_records_too(loop: Loop) 
     assert loop.balance.failed.records == 2
 
 
+def test_what_a_second_report_names_was_counted_by_the_first(loop: Loop) -> None:
+    """Two events about one change: the company would look for more lost usage than it ever had."""
+    loop.sources.mkdir()
+    rows = (f"s-{n},{{t}},api_requests, cus_1,1" for n in range(1, 4))
+    (loop.sources / "s.csv").write_text(usage(*rows))
+    for named in (["s-1", "gone"], ["s-2", "s-3"], ["gone", "s-1"]):
+        report(loop, {"meter_event_customer_not_found": (5, named)})
+    assert loop.balance.failed.records == 5
+    assert loop.balance[Bucket.QUARANTINED].records == 2
+
+
 def test_every_code_of_a_report_is_heard_before_the_rest_is_set_aside(loop: Loop) -> None:
     """A record that is named would wait as if nobody knew what became of it."""
     three_sent(loop)

@@ -1,5 +1,6 @@
 """If these fail, mended usage stays unbilled, or usage that may be billed already is sent again unasked."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Receipt
 from workers.kernel.ledger.movements import Bucket, EntryKind
-from workers.pipeline.book import DATA, RECORD, records_in
+from workers.pipeline.book import DATA, RECORD, records_in, unlocated
 from workers.pipeline.context import Context
+from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import UNEXPLAINED_FILE, WHOLE_FILE
 from workers.pipeline.proving import prove
 from workers.pipeline.reopening import UNCERTAIN, retry_case, retry_event
-from workers.pipeline.seen import Unlocated, take_in_seen
+from workers.pipeline.seen import take_in_seen
 from workers.records.schema import IDENTIFIER, REASON
 
 
@@ -112,41 +114,83 @@ def test_an_unknown_id_is_one_clear_error(context: Context, subject: str) -> Non
         (retry_case if subject.startswith("case") else retry_event)(context, subject)
 
 
-def counted(context: Context, found: int, **missing: int) -> str:
-    """Take the failure in: the first `found` rows, and a number of others by reason."""
+def counted(context: Context, found: int, *, first: int = 0, named: Sequence[str] = (), **missing: int) -> str:
+    """Take the failure in: rows that were found, others by reason, and those of them that Stripe names."""
+    counts = missing | ({"not_in_sources": len(named)} if named else {})
     return take_in_seen(
         context,
         a_failure(code="meter_event_customer_not_found"),
-        [some_usage(found)],
+        [some_usage(found, first=first)] if found else [],
         refused_as=DATA,
         event_id=EVENT,
-        unlocated=Unlocated(missing, dict.fromkeys(missing, "Name your sources.")),
+        unlocated=Unlocated(
+            counts, dict.fromkeys(counts, "Name your sources."), {"not_in_sources": named} if named else {}
+        ),
     )
 
 
-def test_rows_that_are_found_later_take_the_place_of_those_that_were_counted(context: Context) -> None:
-    case_id = counted(context, 2, not_sampled=4, not_in_sources=3)
-    assert counted(context, 4, not_sampled=4, not_in_sources=1) == case_id
+def stands(context: Context, case_id: str) -> tuple[int, int, dict[str, int]]:
+    """How many records the case has in all, how many have rows, and how many are only counted, by reason."""
     case = context.ledger.cases.get(case_id)
     assert case is not None
-    assert case.balance.failed.records == 9
-    assert (case.balance[Bucket.PENDING].records, case.balance[Bucket.QUARANTINED].records) == (4, 5)
+    assert holds(context, case_id)
+    counted_only = unlocated(context.ledger.queries.entries(case_id))
+    return case.balance.failed.records, case.balance[Bucket.PENDING].records, dict(counted_only)
+
+
+def test_rows_that_are_found_later_take_the_place_of_those_that_were_counted(context: Context) -> None:
+    case_id = counted(context, 2, named=["u2", "u3", "u9"], not_sampled=4)
+    assert counted(context, 4, named=["u9"], not_sampled=4) == case_id
+    assert stands(context, case_id) == (9, 4, {"not_sampled": 4, "not_in_sources": 1})
     pending = records_in(context, case_id, Bucket.PENDING)
     assert pending is not None
     assert pending.select(IDENTIFIER, RECORD).collect().rows() == [("u0", 0), ("u1", 1), ("u2", 2), ("u3", 3)]
-    assert holds(context, case_id)
-    assert counted(context, 4, not_sampled=4, not_in_sources=1) == case_id
+    case = context.ledger.cases.get(case_id)
+    assert counted(context, 4, named=["u9"], not_sampled=4) == case_id
     assert context.ledger.cases.get(case_id) == case
 
 
-def test_rows_that_a_second_report_names_are_taken_in_once(context: Context) -> None:
+def test_rows_that_a_second_report_names_take_the_place_of_those_that_the_first_only_counted(
+    context: Context,
+) -> None:
+    """Two events about one change: counted as new, the book would claim usage that never was."""
     case_id = counted(context, 2, not_sampled=4)
     for _ in range(2):
-        counted(context, 3, not_sampled=4)
-    case = context.ledger.cases.get(case_id)
-    assert case is not None
-    assert (case.version, case.balance.failed.records) == (4, 7)
-    assert holds(context, case_id)
+        counted(context, 3, first=2, not_sampled=3)
+        assert stands(context, case_id) == (6, 5, {"not_sampled": 1})
+
+
+def test_a_name_without_a_row_takes_the_place_of_one_that_was_only_counted(context: Context) -> None:
+    """And a third report that names it again, or its row, counts it no second time."""
+    case_id = counted(context, 1, not_sampled=3)
+    for _ in range(2):
+        counted(context, 0, named=["u7"], not_sampled=3)
+        assert stands(context, case_id) == (4, 1, {"not_sampled": 2, "not_in_sources": 1})
+    counted(context, 1, first=7, not_sampled=3)
+    assert stands(context, case_id) == (4, 2, {"not_sampled": 2})
+
+
+def test_another_row_does_not_take_the_place_of_a_name(context: Context) -> None:
+    """They are two records: one of them would be lost."""
+    case_id = counted(context, 0, named=["u8"])
+    counted(context, 1)
+    assert stands(context, case_id) == (2, 1, {"not_in_sources": 1})
+
+
+def test_a_second_report_that_counts_more_adds_the_difference(context: Context) -> None:
+    case_id = counted(context, 2, not_sampled=1)
+    for _ in range(2):
+        counted(context, 2, not_sampled=5)
+        assert stands(context, case_id) == (7, 2, {"not_sampled": 5})
+    counted(context, 3, first=2, named=["u9"])
+    assert stands(context, case_id) == (7, 5, {"not_sampled": 1, "not_in_sources": 1})
+
+
+def test_a_second_report_of_other_names_than_the_first_counts_every_name(context: Context) -> None:
+    """More names than were counted are more records."""
+    case_id = counted(context, 2, not_sampled=1)
+    counted(context, 3, first=2, named=["u9"])
+    assert stands(context, case_id) == (6, 5, {"not_in_sources": 1})
 
 
 def test_a_whole_file_that_is_found_later_comes_in_whole(context: Context) -> None:
