@@ -60,12 +60,13 @@ def test_a_second_report_of_one_window_adds_what_it_names(loop: Loop) -> None:
     assert refused_again(loop) == 2
 
 
-def test_a_second_report_of_one_window_adds_the_senders_records_too(loop: Loop) -> None:
-    """The sender's record would be lost, and its event done."""
+@pytest.mark.parametrize("names", [("s-1", "s-2"), ("gone", "s-1"), ("s-1", "gone")])
+def test_a_second_report_of_one_window_adds_the_senders_records_too(loop: Loop, names: tuple[str, str]) -> None:
+    """The sender's record would be lost, and its event done; also where no source has one of the two."""
     loop.sources.mkdir()
     rows = (f"s-{n},{{t}},api_requests, cus_1,1" for n in (1, 2))
     (loop.sources / "s.csv").write_text(usage(*rows))
-    for name in ("s-1", "s-2"):
+    for name in names:
         report(loop, {"meter_event_customer_not_found": (1, [name])})
     assert loop.balance.failed.records == 2
 
