@@ -29,9 +29,9 @@ RATIO_FREE_BYTES: Final = 64 << 20
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 BOMS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig", "starts with a byte order mark"),
+    (codecs.BOM_UTF16_LE, "utf-16", "is UTF-16; Stripe expects UTF-8"),
+    (codecs.BOM_UTF16_BE, "utf-16", "is UTF-16; Stripe expects UTF-8"),
 )
 MULTIBYTE: Final = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 C1_CONTROL: Final = re.compile(rb"[\x80-\x9f]")
@@ -97,13 +97,14 @@ def _unpacked_zstd(packed: IO[bytes]) -> Iterator[bytes]:
 
 
 def _copy_bounded(blocks: Iterator[bytes], copy: IO[bytes], path: Path) -> None:
-    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * path.stat().st_size))
+    packed = path.stat().st_size
+    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed))
     written = 0
     for block in blocks:
         written += len(block)
         if written > limit:
             raise FileUnusable(
-                f"it unpacks to more than {limit:,} bytes, which no usage file does",
+                f"it unpacks to more than {limit:,} bytes from {packed:,}, which no usage file does",
                 where=path.name,
                 mend="send it unpacked if it is genuine",
             )
@@ -119,9 +120,9 @@ def encoding_of(source: IO[bytes], name: str) -> tuple[str, list[Finding]]:
     """
     source.seek(0)
     head = source.read(BLOCK)
-    for mark, encoding in BOMS:
+    for mark, encoding, said in BOMS:
         if head.startswith(mark):
-            return encoding, [Finding("byte_order_mark", f"starts with the byte order mark of {encoding}")]
+            return encoding, [Finding("byte_order_mark", said)]
     if b"\0" in head[:4096]:
         return _unmarked_utf16(head, name)
     if _is_latin1(source):

@@ -109,7 +109,10 @@ def _window(meter: Meter) -> pl.Expr:
 def _findings(facts: FileFacts, failure: FailureColumns | None, repeated: int) -> Iterator[Finding]:
     if failure:
         column = failure.message or failure.code
-        yield Finding("failed_records", f"read as a failed-records file (column {column!r}): every row was refused")
+        why = f"column {column!r}" if column else "as declared"
+        yield Finding("failed_records", f"read as a failed-records file ({why}): every row was refused")
+    if not facts.records:
+        yield Finding("no_records", "holds no record")
     if facts.records > MAX_FILE_RECORDS:
         yield Finding(
             "too_many_records", f"records: {facts.records:,}; Stripe takes {MAX_FILE_RECORDS:,} in a file"

@@ -138,6 +138,29 @@ def test_nothing_is_written(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(("name", "text"), [("usage.csv", USAGE.splitlines()[0] + "\n"), ("usage.json", "[]")])
+def test_a_file_without_a_record_is_a_finding(tmp_path: Path, name: str, text: str) -> None:
+    """An export that broke off after its header would pass every check, and a day of usage be missing."""
+    usage = company(tmp_path).rename(tmp_path / name)
+    usage.write_text(text)
+    result = run("check", usage, "--strict", *told(usage))
+    assert result.exit_code == 1
+    assert "  - holds no record\n" in result.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_of_a_utf_16_file_it_is_told_what_stripe_expects(tmp_path: Path, encoding: str) -> None:
+    usage = company(tmp_path)
+    usage.write_bytes(("\ufeff" + USAGE).encode(encoding))
+    assert "  - is UTF-16; Stripe expects UTF-8\n" in run("check", usage, *told(usage)).stdout
+
+
+def test_declared_failed_records_are_said_to_be_declared(tmp_path: Path) -> None:
+    usage = company(tmp_path)
+    stdout = run("check", usage, "--kind", "failed-records", *told(usage), width=200).stdout
+    assert "read as a failed-records file (as declared): every row was refused" in stdout
+
+
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
