@@ -2,7 +2,8 @@
 
 Stripe names only samples of what it refused, without their content; the content is in the files that the sender
 wrote. Owns listing them, converting each once into a local, bounded cache, looking identifiers up, and yielding the
-rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Start with `usage_sources.UsageSources`; `stored` is the real one.
+rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Start with `usage_sources.UsageSources`;
+`stored` is the real one.
 """
 
 from workers.sources.recording import RecordingUsageSources
