@@ -75,7 +75,9 @@ class Bucket:
             meter = self.stripe.meters[1]["id"]
             yield self.stripe.report(meter, {"archived_meter": archived})
         refused = list(self._refused(rows, verdict.refused, archived))
-        errors = {"file": self.stripe.keep_file("errors.csv", as_csv(refused[verdict.unlisted :]))} if refused else {}
+        errors = (
+            {"file": self.stripe.keep_file("errors.csv", as_csv(refused[verdict.unlisted :]))} if refused else {}
+        )
         status = "succeeded_with_errors" if refused else "succeeded"
         result = {"errors": {**errors, "row_count": len(refused)}} if refused else {}
         yield self.stripe.publish_import(**subject, status=status, result=result)

@@ -77,7 +77,9 @@ class Company:
                 self._keep(rows, "usage.csv", known=known)
                 self._expect(self.stripe.report(meter_id, refused, unnamed), refused)
 
-    def refuse_rows(self, fields: Sequence[Malformed], unlisted: int, *, repeated: bool, known: bool = True) -> None:
+    def refuse_rows(
+        self, fields: Sequence[Malformed], unlisted: int, *, repeated: bool, known: bool = True
+    ) -> None:
         """Upload a file of which rows are refused; `repeated`: the failed-records file repeats the rows."""
         rows = [{**self._row(Flaw("")), field.value[0]: field.value[1]} for field in fields]
         name = self._upload(rows, known=known or repeated)

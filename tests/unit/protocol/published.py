@@ -55,7 +55,7 @@ def as_delivered(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told_anew(event: Mapping[str, Any], event_id: str, at: datetime) -> dict[str, Any]:
-    """Return an event about the same records, which were refused once more: in another window, or another import."""
+    """Return an event about the same records, refused once more: in another window or import."""
     if event["object"] == "event":
         subject = {**event["data"]["object"], "id": f"impset_{event_id}"}
         return {**event, "id": event_id, "created": int(at.timestamp()), "data": {"object": subject}}

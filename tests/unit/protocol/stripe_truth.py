@@ -57,6 +57,8 @@ class StripeTruth(RecordingStripeApi):
     fuse: Fuse = field(default_factory=Fuse)
     accepted: list[Accepted] = field(default_factory=list)
     keys: dict[str, tuple[datetime, MeterEventReceipt]] = field(default_factory=dict)
+    taken_back: set[str] = field(default_factory=set)
+    """The sender's records that were cancelled and that nobody has asked for again: none may be billed."""
     unanswered: int = 0
     """How many of the next calls are carried out without an answer."""
 
@@ -73,6 +75,7 @@ class StripeTruth(RecordingStripeApi):
         found = [usage for usage in self.remembered(identifier) if not usage.refused]
         for usage in found:
             usage.cancelled = True
+            self.taken_back.add(origin_of(identifier)[0])
         self.answer()
         if not found:
             raise NotFound(f"{identifier}: nothing to cancel", {"code": "resource_missing"})

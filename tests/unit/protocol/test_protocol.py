@@ -13,40 +13,72 @@ from tests.unit.protocol.broken import (
     NewIdentifierOnTimeout,
     ResubmitsAfterUndo,
 )
-from tests.unit.protocol.company import Malformed, Refusable
+from tests.unit.protocol.company import Refusable
 from tests.unit.protocol.conftest import NewLedger
+from tests.unit.protocol.everything import Everything, Files, Operated
 from tests.unit.protocol.invariants import Invariants
 from tests.unit.protocol.machine import FAST, Protocol
-from tests.unit.protocol.world import World
+from tests.unit.protocol.world import API, FILES, World
 
-def machine(ledger: NewLedger, world: type[World] = World) -> type[Protocol]:
-    class Machine(Protocol):
+
+def machine(ledger: NewLedger, kind: type[Protocol], world: type[World] = World) -> type[Protocol]:
+    """Return a machine on such ledgers, in such a world."""
+
+    class Machine(kind):  # type: ignore[misc, valid-type]
         world_type = world
         new_ledger = staticmethod(ledger)
 
     return Machine
 
 
-def test_whatever_happens_nothing_is_lost_and_nothing_is_billed_twice(sqlite: NewLedger) -> None:
-    run_state_machine_as_test(machine(sqlite), settings=FAST)
+@pytest.mark.parametrize(("kind", "examples"), [(Protocol, 4), (Everything, 10)])
+def test_whatever_happens_nothing_is_lost_and_nothing_is_billed_twice(
+    sqlite: NewLedger, kind: type[Protocol], examples: int
+) -> None:
+    run_state_machine_as_test(machine(sqlite, kind), settings=settings(FAST, max_examples=examples))
 
 
 @pytest.mark.postgres
 def test_the_same_holds_on_postgresql(postgres: NewLedger) -> None:
-    run_state_machine_as_test(machine(postgres), settings=settings(FAST, max_examples=4))
+    run_state_machine_as_test(machine(postgres, Everything), settings=settings(FAST, max_examples=2))
 
 
 @pytest.mark.parametrize(
-    ("world", "breach"),
+    ("kind", "world", "breach"),
     [
-        (IntentAfterSend, "billed more than once"),
-        (NewIdentifierOnTimeout, "billed more than once"),
-        (ForgetsDeferred, "stuck although its time has come"),
-        (ResubmitsAfterUndo, "undone, but billed"),
-        (IgnoresVerdicts, "confirmed, but not billed"),
+        (Protocol, IntentAfterSend, "billed more than once"),
+        (Protocol, NewIdentifierOnTimeout, "billed more than once"),
+        (Protocol, ForgetsDeferred, "stuck although its time has come"),
+        (Operated, ResubmitsAfterUndo, "undone, but billed"),
+        (Files, IgnoresVerdicts, "confirmed, but not billed"),
     ],
 )
-def test_a_broken_protocol_is_caught(sqlite: NewLedger, world: type[World], breach: str) -> None:
+def test_a_broken_protocol_is_caught(
+    sqlite: NewLedger, kind: type[Protocol], world: type[World], breach: str
+) -> None:
     """Without it nobody would know whether the machine could fail at all."""
     with pytest.raises(AssertionError, match=breach):
-        run_state_machine_as_test(machine(sqlite, world), settings=settings(FAST, max_examples=100))
+        run_state_machine_as_test(machine(sqlite, kind, world), settings=settings(FAST, max_examples=200))
+
+
+@pytest.mark.parametrize("target", [API, FILES])
+def test_a_crash_at_any_step_of_a_resubmission_is_mended(sqlite: NewLedger, tmp_path: Path, target: str) -> None:
+    """Every side of every commit and every call, one after the other, until the service lives to the end.
+
+    It goes on after 25 hours, when Stripe has forgotten the identifiers.
+    """
+    for steps in range(200):
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        world = World(folder, sqlite(folder), target)
+        world.company.refuse_usage([Refusable.LED, Refusable.GONE], 0)
+        world.deliver("evt_0")
+        survived = world.work(steps)
+        world.clock.turn(hours=25)
+        world.heal()
+        Invariants(world).check_at_rest()
+        world.ledger.close()
+        if survived:
+            break
+    assert steps > 20
+    assert survived

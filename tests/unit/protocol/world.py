@@ -69,8 +69,6 @@ class World:
             target=self.targets[target],
             rules=WAIT,
         )
-        self.undone: set[str] = set()
-        """Cases of which something was taken back since their last retry: none of that may be billed."""
 
     def api_target(self) -> Target:
         return MeterEventsTarget(self.stripe, self.clock)
@@ -145,7 +143,7 @@ class World:
 
     def retry(self, case_id: str, steps: int | None = None, *, approved: bool = False) -> None:
         """Let the operator call `metermend retry`, perhaps answering for what may be billed already."""
-        self.undone.discard(case_id)
+        self.stripe.taken_back -= self._records_of(case_id)
         by = OPERATOR if approved else None
         with suppress(Conflict, InputUnusable, Transient):
             self.live(lambda: retry_case(self.context, case_id, approved_by=by), steps)
@@ -157,7 +155,6 @@ class World:
 
     def undo(self, case_id: str, steps: int | None = None) -> None:
         """Let the operator call `metermend undo`."""
-        self.undone.add(case_id)
         with suppress(Conflict, InputUnusable, Transient):
             self.live(lambda: self._undo(case_id), steps)
 
@@ -175,19 +172,20 @@ class World:
         """
         self.stripe.unanswered = 0
         self.company.reveal()
-        for target in (API, FILES):
-            self.submit_to(target)
-            for _ in range(2):
-                self._retry_all()
-                self._settle()
-
-    def _retry_all(self) -> None:
         for event_id in self.company.expected:
             self.retry_event(event_id)
-        stuck = {case.id for case in self.ledger.queries.stuck_cases()}
-        for case_id in self.ledger.queries.case_ids():
-            if case_id in stuck or case_id not in self.undone:
-                self.retry(case_id)
+        for target in (API, FILES):
+            self.submit_to(target)
+            self._settle()
+            for case in self.ledger.queries.stuck_cases():
+                self.retry(case.id)
+        self._settle()
+
+    def _records_of(self, case_id: str) -> set[str]:
+        """Return the sender's identifiers of the records that belong to a case."""
+        case = self.ledger.cases.get(case_id)
+        expected = self.company.expected.values()
+        return {origin for refused in expected for origin in refused.get(case.failure.key if case else "", ())}
 
     def _settle(self) -> None:
         for _ in range(60):
