@@ -7,6 +7,7 @@ Sources: stripe-python's `billing.Meter`; Stripe docs, "Record usage for billing
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ VALUE_TEXT: Final = "@value"
 """Columns that `Catalog.resolve` adds: the meter's status, which columns it reads, and what stands in them."""
 RESOLVED: Final = (METER_STATUS, CUSTOMER_COLUMN, VALUE_COLUMN, CUSTOMER_ID, VALUE_TEXT)
 
+_NO_ID: Final = re.compile(r"""[\s,;"']""")
 _WORTH_SEARCHING: Final = 20
 """From so many rows of the table per record on, searching is quicker than going through it."""
 
@@ -182,9 +184,18 @@ def load_meters(path: Path) -> tuple[Meter, ...]:
 
 
 def load_customers(path: Path) -> pl.Series:
-    """Read known customer ids, one a line; blank lines do not count. Raises InputUnusable."""
-    lines = map(str.strip, read_named(path).splitlines())
-    return pl.Series(CUSTOMER_ID, [line for line in lines if line], dtype=pl.String)
+    """Read known customer ids, one a line; blank lines do not count.
+
+    Raises InputUnusable, also for a CSV and for no id at all: each of the sender's customers would seem unknown.
+    """
+    ids = [line for line in map(str.strip, read_named(path).splitlines()) if line]
+    odd = next((number for number, line in enumerate(ids, 1) if _NO_ID.search(line)), None)
+    mend = "list the ids (cus_...) alone, one a line"
+    if odd is not None:
+        raise InputUnusable(f"id {odd} is no id: {ids[odd - 1][:40]!r}", where=str(path), mend=mend)
+    if not ids:
+        raise InputUnusable("it holds no customer id", where=str(path), mend=mend)
+    return pl.Series(CUSTOMER_ID, ids, dtype=pl.String)
 
 
 def with_columns_of(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Reading a small text file that the operator named: meters, customers, rules."""
 
+from io import UnsupportedOperation
 from pathlib import Path
 
 from workers.kernel.errors import InputUnusable
@@ -16,5 +17,9 @@ def read_named(path: Path) -> str:
 
 
 def why_not(error: OSError) -> str:
-    """Say in words why a file cannot be opened."""
-    return "it does not exist" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error.strerror})"
+    """Say in words why a file cannot be opened, or be gone through more than once."""
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, UnsupportedOperation):
+        return "it is a pipe, no file that can be read twice"
+    return f"it cannot be read ({error.strerror})"

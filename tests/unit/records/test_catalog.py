@@ -1,6 +1,7 @@
 """What is known of the account: wrong knowledge sends usage to the wrong meter or customer."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -88,6 +89,22 @@ def test_a_missing_list_of_customers_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "customers.txt").write_bytes(b"cus_\xff")
     with pytest.raises(InputUnusable, match=r"customers\.txt: it is no UTF-8 text"):
         load_customers(tmp_path / "customers.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "it holds no customer id"),
+        ("id,Name\ncus_1,Acme\n", "id 1 is no id: 'id,Name'"),
+        ('cus_1\n\n"cus_2"\n', "id 2 is no id: '\"cus_2\"'"),
+        ("cus_1 cus_2\n", "id 1 is no id: 'cus_1 cus_2'"),
+    ],
+)
+def test_what_is_no_list_of_customers_is_refused(tmp_path: Path, text: str, error: str) -> None:
+    """Read line by line, an export of the Dashboard would make each of the sender's customers unknown."""
+    (tmp_path / "customers.csv").write_text(text)
+    with pytest.raises(InputUnusable, match=re.escape(error)):
+        load_customers(tmp_path / "customers.csv")
 
 
 def test_each_record_is_read_by_the_keys_of_its_own_meter_and_written_back_to_them() -> None:

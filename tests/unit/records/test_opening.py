@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -115,6 +116,17 @@ def test_a_missing_file_and_a_folder_get_one_clear_line(tmp_path: Path) -> None:
     for path, why in ((tmp_path / "absent.csv", "it does not exist"), (tmp_path, "it cannot be read")):
         with pytest.raises(FileUnusable, match=why):
             open_file(path)
+
+
+def test_a_pipe_is_one_clear_error() -> None:
+    """A file is gone through twice: `metermend check <(zcat usage.gz)` has to say so, not `None`."""
+    end, start = os.pipe()
+    os.close(start)
+    try:
+        with pytest.raises(FileUnusable, match="it is a pipe, no file that can be read twice"):
+            open_file(Path(f"/dev/fd/{end}"))
+    finally:
+        os.close(end)
 
 
 @pytest.mark.parametrize("first", ["[Content_Types].xml", "xl/workbook.xml"])
