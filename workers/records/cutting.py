@@ -6,14 +6,16 @@ lines looked at one by one. The parts depend on nothing but the file and the tar
 same records for any target size.
 """
 
+import io
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, Protocol
 
 from workers.kernel.errors import FileUnusable
 from workers.records.csv_lines import CsvGrammar, OddLines, OddRecord, lines_of
-from workers.records.json_part import blank_lines
+from workers.records.json_part import BLANKS, blank_lines
 from workers.records.layout import Part
 
 BLOCK: Final = 4 << 20
@@ -41,13 +43,15 @@ class Scanner(Protocol):
 
 
 class JsonLinesScanner:
-    """A record is a line that is not blank."""
+    """A record is a line that is not blank. Where no line begins with a blank, none is: lines are counted then."""
 
     def segments(self, block: bytes, target: int, _final: bool, /) -> Iterator[Segment]:
         for piece in _by_lines(block, target):
-            blank = blank_lines(lines_of(piece))
+            first_bytes = bytes(map(itemgetter(0), io.BytesIO(piece)))
+            no_blanks = len(first_bytes.translate(None, BLANKS)) == len(first_bytes)
+            blank = None if no_blanks else blank_lines(lines_of(piece))
             blanks = 0 if blank is None else int(blank.sum())
-            yield Segment(len(piece), piece.count(b"\n") - blanks, plain=blank is None)
+            yield Segment(len(piece), len(first_bytes) - blanks, plain=blank is None)
 
 
 class CsvScanner:

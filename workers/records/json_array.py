@@ -17,6 +17,7 @@ import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
+from workers.records.csv_lines import lines_of
 from workers.records.json_record import DECODER
 
 BLOCK: Final = 8 << 20
@@ -31,6 +32,9 @@ _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _FLAT: Final = rf'(?:[^"{{}}\[\]]|{_STRING})*'
 _NESTED: Final = rf"(?:\{{{_FLAT}\}}|\[{_FLAT}\])"
 BALANCED: Final = rf"(?s)^\{{{_FLAT}(?:{_NESTED}{_FLAT})*\}}$"
+_PLAIN: Final = r'(?:[^"\\{}\[\]]|"[^"\\{}]*")*'
+PLAIN_ELEMENT: Final = rf"^\{{{_PLAIN}(?:\{{{_PLAIN}\}}{_PLAIN})?\}}$"
+"""An element, balanced, without an escape and with a payload at most: nowhere in it can another one begin."""
 
 
 def as_lines(source: IO[bytes], name: str) -> IO[bytes]:
@@ -74,7 +78,10 @@ def _split(data: bytes, end: int, *, final: bool) -> tuple[bytes, int]:
     """Return the elements before `end` as lines, and where the data that is not used yet begins."""
     if not end:
         return b"", 0
-    text = data[:end].rstrip(b" \t\r\n,").replace(b"\n", b"\r")
+    text = data[:end].rstrip(b" \t\r\n,")
+    if (as_it_stands := _plain_elements(text)) is not None:
+        return as_it_stands, end
+    text = text.replace(b"\n", b"\r")
     try:
         lines = pl.Series([text.decode()]).str.replace_all(SEAM, "}\n{")
     except UnicodeDecodeError:
@@ -83,6 +90,21 @@ def _split(data: bytes, end: int, *, final: bool) -> tuple[bytes, int]:
     if balanced.all():
         return f"{lines[0]}\n".encode(), end
     return _scanned(text, set(balanced.arg_true()), end, final=final)
+
+
+def _plain_elements(text: bytes) -> bytes | None:
+    """Return plain elements that one seam divides throughout as lines; None where they are anything else.
+
+    It is what machines write, and what the other way makes of it comes out the same, at twice the cost.
+    """
+    seam = SEAM_IN_FILE.search(text)
+    if seam is None or b"\n" in text[: seam.start()]:
+        return None
+    lines = text.replace(seam.group(), b"}\n{")
+    if b"\r" in lines:
+        return None
+    plain = lines_of(lines).str.contains(PLAIN_ELEMENT)
+    return lines + b"\n" if plain.all(ignore_nulls=False) else None
 
 
 def _scanned(data: bytes, balanced: set[int], behind: int, *, final: bool) -> tuple[bytes, int]:

@@ -16,9 +16,7 @@ BLANKS: Final = JSON_BLANKS.encode()
 
 
 def blank_lines(lines: pl.Series) -> pl.Series | None:
-    """Tell which lines are blank; None when none is, which is told cheaply where every line opens an object."""
-    if lines.str.starts_with("{").all(ignore_nulls=False):
-        return None
+    """Tell which lines are blank; None when none is."""
     blank = (lines.str.strip_chars(JSON_BLANKS) == "").fill_null(value=False)
     return blank if blank.any() else None
 
@@ -37,7 +35,7 @@ class JsonReader:
         `cut` says that the file ends in the middle of a line, at the end of this part.
         """
         lines = lines_of(data)
-        blank = blank_lines(lines)
+        blank = None if part.plain else blank_lines(lines)
         if blank is not None:
             lines = lines.filter(~blank)
         numbered = pl.DataFrame(

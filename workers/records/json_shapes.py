@@ -52,8 +52,9 @@ class Shape:
         groups = pl.col("line").str.extract_groups(self.pattern).struct.rename_fields([*self.columns, MATCHED])
         fields = lines.select(ROW, groups).unnest("line")
         escaped = _with_backslash(fields, self.columns) if escapes else []
-        well_escaped = [pl.col(name).str.contains(ESCAPES).fill_null(value=True) for name in escaped]
-        hit = fields.select(pl.all_horizontal(pl.col(MATCHED).is_not_null(), *well_escaped)).to_series()
+        hit = fields[MATCHED].is_not_null()
+        for name in escaped:
+            hit &= fields[name].str.contains(ESCAPES).fill_null(value=True)
         kept = [name for name in self.columns if wanted is None or name in wanted]
         found, rest = fields.select(ROW, *kept), lines.clear()
         if not hit.all():

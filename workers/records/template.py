@@ -7,7 +7,7 @@ goes out in the very characters it has in the frame: no number is ever parsed.
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,9 @@ from workers.records.schema import (
 
 JSON_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 SPECIAL: Final = r'["\\\x00-\x1f]'
-LINE, ABSENT, PLACE = "line", "@absent", "@place"
+ESCAPED: Final = {mark: json.dumps(mark)[1:-1] for mark in ('"', "\\", *map(chr, range(32)))}
+NUMBERS: Final = (TIMESTAMP, VALUE)
+LINE: Final = "line"
 
 
 def template_columns(columns: Sequence[str]) -> list[str]:
@@ -62,64 +64,83 @@ def json_elements(frame: pl.DataFrame) -> bytes:
 
 
 def _objects(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return one column of JSON objects; rows with the same absent cells are made at once."""
-    frame, bare = _json_texts(frame.select(pl.exclude("^@.*$")))
-    if not sum(frame.null_count().row(0)):
-        return frame.select(_object(frame.columns, bare).alias(LINE))
-    absent = pl.concat_str(pl.all().is_null().cast(pl.Int8)).alias(ABSENT)
-    groups = frame.with_columns(absent).with_row_index(PLACE).partition_by(ABSENT)
-    lines = []
-    for group in groups:
-        present = [name for name in frame.columns if group[name].null_count() == 0]
-        lines.append(group.select(PLACE, _object(present, bare).alias(LINE)))
-    return pl.concat(lines).sort(PLACE).select(LINE)
+    """Return one column of JSON objects.
+
+    Most rows are plain: no cell is absent, none needs escaping, numbers are numbers. Theirs are made at a quarter
+    of the cost, and the odd ones put between them.
+    """
+    present = [name for name in frame.columns if frame[name].null_count() < frame.height]
+    frame = frame.select(present or frame.columns[:1])  # a frame without a column has no rows
+    plain = frame.select(_is_plain(frame.columns)).to_series()
+    if plain.all():
+        return frame.select(_plain_object(frame.columns).alias(LINE))
+    odd = frame.filter(~plain)
+    objects = odd.select(_any_object(odd).alias(LINE))
+    if objects.height == frame.height:
+        return objects
+    both = pl.concat([frame.select(_plain_object(frame.columns).alias(LINE)), objects])
+    place = pl.when(plain).then(pl.int_range(frame.height)).otherwise((~plain).cum_sum() + frame.height - 1)
+    return both[pl.select(place).to_series()]
 
 
-def _object(columns: Sequence[str], bare: Set[str]) -> pl.Expr:
-    """Return the JSON object of these columns, none of them null; those in `bare` hold JSON text already."""
+def _is_plain(columns: Sequence[str]) -> pl.Expr:
+    outer, nested = _members(columns)
+    names = [*outer, *nested]
+    numbers = [pl.col(name).str.contains(JSON_NUMBER) for name in names if name in NUMBERS]
+    texts = [~pl.col(name).str.contains(SPECIAL) for name in names if name not in NUMBERS]
+    return pl.all_horizontal(pl.lit(value=True), *numbers, *texts).fill_null(value=False)
+
+
+def _members(columns: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return column -> how its key opens the member, of the object and of its payload."""
     outer = [(name, name) for name in (IDENTIFIER, TIMESTAMP, EVENT_NAME) if name in columns]
     nested = [(name, payload_key(name)) for name in columns if is_payload(name)]
+    in_object, in_payload = ({name: f"{json.dumps(key)}:" for name, key in some} for some in (outer, nested))
+    return in_object, in_payload
+
+
+def _plain_object(columns: Sequence[str]) -> pl.Expr:
+    """Return the JSON object of a plain row, put together at once; null or nonsense for any other row."""
+    outer, nested = _members(columns)
     pieces: list[pl.Expr] = []
     literal = "{"
-    for members, closing in ((outer, "," if outer else ""), (nested, "}")):
-        literal += '"payload":{' if members is nested else ""
-        for number, (name, key) in enumerate(members):
-            quote = "" if name in bare else '"'
-            pieces += [pl.lit(f"{literal}{',' if number else ''}{json.dumps(key)}:{quote}"), pl.col(name)]
+    for members, opening in ((outer, ""), (nested, '"payload":{')):
+        literal += opening
+        for number, (name, key) in enumerate(members.items()):
+            quote = "" if name in NUMBERS else '"'
+            comma = "," if number else ""
+            pieces += [pl.lit(f"{literal}{comma}{key}{quote}"), pl.col(name)]
             literal = quote
-        literal += closing
-    return pl.concat_str([*pieces, pl.lit(literal + "}")])
+        literal += "," if members is outer and outer else ""
+    return pl.concat_str([*pieces, pl.lit(literal + "}}")])
 
 
-def _json_texts(frame: pl.DataFrame) -> tuple[pl.DataFrame, set[str]]:
-    """Turn into JSON text the columns that cannot be put between quotes as they are, and say which are such text.
+def _any_object(frame: pl.DataFrame) -> pl.Expr:
+    """Return the JSON object of each of these rows, whatever their cells."""
+    outer, nested = _members(frame.columns)
+    special = frame.select(pl.col(pl.String).str.contains(SPECIAL).any()).row(0, named=True)
 
-    Only cells with characters that JSON escapes go through Python.
-    """
-    special = frame.select(pl.all().str.contains(SPECIAL).any()).row(0)
-    escaped = [name for name, found in zip(frame.columns, special, strict=True) if found]
-    numbers = [name for name in (TIMESTAMP, VALUE) if name in frame.columns]
-    plain = frame.select(pl.col(numbers).str.contains(JSON_NUMBER).all()).row(0) if numbers else ()
-    mixed = [name for name, all_numbers in zip(numbers, plain, strict=True) if not all_numbers]
-    texts = {name: _json_string(pl.col(name)) for name in escaped}
-    for name in mixed:
-        text = texts.get(name, _quoted(pl.col(name)))
-        texts[name] = pl.when(pl.col(name).str.contains(JSON_NUMBER)).then(pl.col(name)).otherwise(text)
-    return frame.with_columns(text.alias(name) for name, text in texts.items()), {*texts, *numbers}
+    def member(name: str, key: str, behind: str = "") -> pl.Expr:
+        return pl.concat_str(pl.lit(key), _json_text(name, escape=special[name]), pl.lit(behind))
 
-
-def _quoted(cell: pl.Expr) -> pl.Expr:
-    return pl.concat_str(pl.lit('"'), cell, pl.lit('"'))
-
-
-def _json_string(cell: pl.Expr) -> pl.Expr:
-    special = cell.str.contains(SPECIAL)
-    escaped = pl.when(special).then(cell).map_elements(_dumps, return_dtype=pl.String)
-    return pl.when(special).then(escaped).otherwise(_quoted(cell))
+    return pl.concat_str(
+        pl.lit("{"),
+        *(member(name, key, ",") for name, key in outer.items()),
+        pl.lit('"payload":{'),
+        pl.concat_str([member(name, key) for name, key in nested.items()], separator=",", ignore_nulls=True)
+        if nested
+        else pl.lit(""),
+        pl.lit("}}"),
+        ignore_nulls=True,
+    )
 
 
-def _dumps(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _json_text(name: str, *, escape: bool) -> pl.Expr:
+    """Return the column's cells as JSON; `escape` says that in some there is a character that needs it."""
+    cell = pl.col(name)
+    text = cell.str.replace_many(ESCAPED) if escape else cell
+    string = pl.concat_str(pl.lit('"'), text, pl.lit('"'))
+    return pl.when(cell.str.contains(JSON_NUMBER)).then(cell).otherwise(string) if name in NUMBERS else string
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,10 @@ class UsageFile:
 
     def read_and_keep(self, part: Part) -> pl.DataFrame:
         """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""
-        frame = self.read(part)
+        frame = self._parse(part, None)
         if self._kept is not None:
             self._kept.put(part.offset, frame)
-        return frame
+        return self._canonical(frame, None)
 
     def _parse(self, part: Part, columns: Sequence[str] | None) -> pl.DataFrame:
         data = self._bytes(part.offset, part.length)

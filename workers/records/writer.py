@@ -138,7 +138,8 @@ class TemplateWriter(_Writer):
         room = self._max_bytes - draft.bytes - len(between) - len(self._template.closing)
         count, data = self._fitting(frame[: self._max_records - draft.records], room)
         if count:
-            draft.write(between + data, count)
+            draft.write(between)
+            draft.write(data, count)
         elif draft.records:
             self._end(draft)
             self._open()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.records.reading import read_all, unreadable
 from workers.kernel.errors import FileUnusable
-from workers.records import json_array, json_part
+from workers.records import cutting, json_array, json_part
 from workers.records.json_record import NotARecord, parse_record
 from workers.records.layout import MAX_KEYS, Format, ReadOptions
 from workers.records.schema import CUSTOMER, IDENTIFIER, ROW, VALUE, carried_name, original_columns
@@ -132,6 +132,40 @@ def test_the_split_is_the_same_whatever_the_block(monkeypatch: pytest.MonkeyPatc
     assert whole.count("\n") == 300
 
 
+ELEMENTS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ['{"a":1}', '{"a":"é","payload":{"b":"x"}}', '{"a":"},{"}', '{"a":"\\""}', '{"a":[{},{}]}', "{}", "7"]
+        ),
+        st.sampled_from(['{"x" "},{" y}', '{"a":{},{"b":1}}', '{"a":"x', '"}', '{"a":"\n"}', '{"a":"\r"}', "{}{}"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    ELEMENTS,
+    st.sampled_from([",", ", ", ",\n", ",\r\n", ",\n  ", " ,\n", "\n", "\r", ""]),
+    st.sampled_from("]} ,x\n"),
+)
+def test_an_array_as_machines_write_it_is_split_as_any_other(elements: list[str], seam: str, end: str) -> None:
+    data = f"[{seam.join(elements)}{end}".encode()
+    fast = json_lines(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_array, "_plain_elements", lambda _text: None)
+        assert fast == json_lines(data)
+
+
+@pytest.mark.parametrize("seam", [",", ", ", ",\n", ",\r\n", ",\n  "])
+def test_an_array_of_flat_records_is_split_the_cheap_way(seam: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split that is lost on the way costs a file of ten million records as much as reading it."""
+    monkeypatch.setattr(json_array, "BALANCED", "(?!) the dear way")
+    lines = [a_record(number) for number in range(20)]
+    assert json_lines(f"[{seam.join(lines)}]".encode()) == "".join(f"{line}\n" for line in lines)
+
+
 def test_shapes_and_the_python_loop_read_the_same() -> None:
     lines = [
         '{"identifier":"a","payload":{"value":1}}',
@@ -184,6 +218,28 @@ def test_blank_lines_and_a_cut_last_line_keep_their_neighbours_and_row_numbers()
         (4, "not_an_object", "[1]"),
         (5, "cut_line", '{"identifier":"c","payl'),
     ]
+
+
+LINES = st.lists(st.sampled_from(["", " ", "\t\r", '{"a":1}', ' {"a":1}', "\u00a0", "x"]), max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LINES, PARTS, st.sampled_from(["", "\n"]))
+def test_every_line_that_is_not_blank_is_a_row(lines: list[str], target: int, end: str) -> None:
+    frame = read_all(
+        ('{"a":0}\n' + "\n".join(lines) + end).encode(), "u.jsonl", target=target, options=ReadOptions(Format.JSONL)
+    )
+    assert frame.height == 1 + sum(line.strip(" \t\r\n") != "" for line in lines)
+
+
+def test_lines_are_not_taken_apart_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_lines: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(cutting, "blank_lines", never)
+    monkeypatch.setattr(json_part, "blank_lines", never)
+    lines = "\n".join(a_record(number) for number in range(9))
+    assert read_all(lines.encode(), "u.jsonl", target=300).height == 9
 
 
 def test_a_cut_array_keeps_the_elements_before_the_cut() -> None:
