@@ -44,7 +44,11 @@ SETTINGS: Final = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How a house is built. `ahead` is by how many seconds the clock of a process is ahead of the twin's."""
+    """How a house is built.
+
+    `ahead` is by how many seconds the clock of a process is ahead of the twin's; `part_records` how many records a
+    part of a plan has, where that is not the product's own size.
+    """
 
     ledger: str = "sqlite"
     target: str = "files"
@@ -52,6 +56,7 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     twin: Mapping[str, object] = field(default_factory=dict)
     ahead: Mapping[str, float] = field(default_factory=dict)
+    part_records: int | None = None
     broken: str | None = None
 
 
@@ -154,6 +159,7 @@ class House:
             "SCRATCH_DIR": str(self.folder / "scratch"),
             "USAGE_SOURCES": str(self.sources),
             "SUBMIT_TO": submit_to,
+            "FAULTS_PART_RECORDS": str(self.plan.part_records or ""),
             **self.plan.settings,
         }
 

@@ -1,7 +1,8 @@
 """`python -m bench.faults.launch ROLE`: a process of the product, with a clock that is wrong or a broken part.
 
-`FAULTS_AHEAD` is by how many seconds its clock is ahead. The product itself knows nothing of this: its clock is
-exchanged before anything takes it, and `--broken` puts a variant of `broken.py` in the place of a part.
+`FAULTS_AHEAD` is by how many seconds its clock is ahead, `FAULTS_PART_RECORDS` how many records a part of a plan
+has, so that small cases are planned in parts. The product itself knows nothing of this: its clock and its part size
+are exchanged before anything takes them, and `--broken` puts a variant of `broken.py` in the place of a part.
 """
 
 import argparse
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("-b", dest="bind", help="the web's address")
     options = parser.parse_args()
     _shift_clock(float(os.environ.get("FAULTS_AHEAD", "0")))
+    _cut_parts(os.environ.get("FAULTS_PART_RECORDS", ""), options.role)
     if options.broken:
         from bench.faults.broken import VARIANTS
 
@@ -32,6 +34,13 @@ def _shift_clock(seconds: float) -> None:
     ahead = timedelta(seconds=seconds)
     if ahead:
         clock.utc_now = lambda: datetime.now(UTC) + ahead
+
+
+def _cut_parts(records: str, role: str) -> None:
+    if records and role == "worker":
+        from workers.pipeline import parts
+
+        parts.PART_RECORDS = int(records)  # type: ignore[misc]
 
 
 def _run_web(bind: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.faults.house import House
-from bench.faults.usage import Sender
+from bench.faults.usage import EARLY, Sender
 
 FAULTY: Final = 20
 """Spoiled rows in a file, unless a scenario says otherwise."""
@@ -27,11 +27,15 @@ class Stage:
     records: int
     files: int
 
-    def feed(self, files: int | None = None, *, every: float = 0.3) -> None:
-        """Upload the run's usage, a file each `every` seconds; now and then a file with a header of its own."""
+    def feed(self, files: int | None = None, *, every: float = 0.3, early: int = 0) -> None:
+        """Upload the run's usage, a file each `every` seconds; now and then a file with a header of its own.
+
+        `early` is how many rows of each file Stripe takes only some seconds later.
+        """
         count = files or self.files
         for number in range(count):
-            faulty = self.sender.some_faults(min(FAULTY, self.records // self.files))
+            some = self.sender.some_faults(min(FAULTY, self.records // self.files) - early)
+            faulty = [EARLY] * early + some
             self.sender.upload(self.records // self.files, faulty=faulty, renamed_header=number % 7 == 6)
             time.sleep(every)
 

@@ -58,6 +58,11 @@ FAULTS: Final = {
     "no_event_name": Fault(lambda row, _: row | {COLUMNS[2]: ""}, repairable=False),
 }
 """Data and format faults; every one but the last three can be read in one way only."""
+EARLY: Final = "early"
+"""A row that is right and comes a little too early: Stripe takes it `EARLY_SECONDS` later."""
+EARLY_SECONDS: Final = 20
+_STRIPE_TAKES: Final = 300
+"""Seconds that usage may lie in the future."""
 
 
 @dataclass
@@ -95,15 +100,17 @@ class Sender:
         now = int(time.time())
         for number in range(records):
             identifier = f"use-{len(self.meant):07d}"
+            ago = self.dice.randint(SAFE_SECONDS, 20 * DAY)
+            is_early = faulty[number : number + 1] == [EARLY]
             meant = Meant(
-                now - self.dice.randint(SAFE_SECONDS, 20 * DAY),
+                now + _STRIPE_TAKES + EARLY_SECONDS if is_early else now - ago,
                 self.dice.choice(METERS),
                 self.dice.choice(CUSTOMERS),
                 Decimal(self.dice.randint(1, 99_999)) / 100,
             )
             self.meant[identifier] = meant
             row = dict(zip(COLUMNS, (identifier, *map(str, meant)), strict=True))
-            if number < len(faulty):
+            if number < len(faulty) and not is_early:
                 fault = FAULTS[faulty[number]]
                 row = fault.spoil(row, meant)
                 if not fault.repairable:
