@@ -132,26 +132,26 @@ def test_the_split_is_the_same_whatever_the_block(monkeypatch: pytest.MonkeyPatc
     assert whole.count("\n") == 300
 
 
-ELEMENTS = st.lists(
-    st.one_of(
-        st.sampled_from(
-            ['{"a":1}', '{"a":"é","payload":{"b":"x"}}', '{"a":"},{"}', '{"a":"\\""}', '{"a":[{},{}]}', "{}", "7"]
-        ),
-        st.sampled_from(['{"x" "},{" y}', '{"a":{},{"b":1}}', '{"a":"x', '"}', '{"a":"\n"}', '{"a":"\r"}', "{}{}"]),
-    ),
-    min_size=1,
-    max_size=6,
+ELEMENT = st.sampled_from(
+    [
+        *('{"a":1}', '{"a":"é","payload":{"b":"x"}}', '{"a":"},{"}', '{"a":"\\""}', '{"a":[{},{}]}', "{}", "7"),
+        *('{"x" "},{" y}', '{"a":{},{"b":1}}', '{"a":"x', '"}', '{"a":"\n"}', '{"a":"\r"}', "{}{}"),
+    ]
+)
+SEAM = st.sampled_from([",", ", ", ",\n", ",\r\n", ",\n  ", " ,\n", "\n", "\r\n", ""])
+BODY = st.one_of(
+    st.tuples(SEAM, st.lists(ELEMENT, min_size=1, max_size=6)).map(lambda drawn: drawn[0].join(drawn[1])),
+    st.lists(st.tuples(ELEMENT, SEAM).map("".join), min_size=1, max_size=6).map("".join),
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    ELEMENTS,
-    st.sampled_from([",", ", ", ",\n", ",\r\n", ",\n  ", " ,\n", "\n", "\r", ""]),
-    st.sampled_from("]} ,x\n"),
-)
-def test_an_array_as_machines_write_it_is_split_as_any_other(elements: list[str], seam: str, end: str) -> None:
-    data = f"[{seam.join(elements)}{end}".encode()
+@given(BODY, st.sampled_from("]} ,x\n"))
+@example('{"a":1},\n{"x" "},{" y}', "]")
+@example('{"a":1}\n{"a":2}\r\n{"a":3}', "]")
+@example('{"a":1},\n{"a":{},{"b":1}}', "]")
+def test_an_array_as_machines_write_it_is_split_as_any_other(body: str, end: str) -> None:
+    data = f"[{body}{end}".encode()
     fast = json_lines(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_array, "_plain_elements", lambda _text: None)
