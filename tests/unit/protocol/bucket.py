@@ -84,7 +84,7 @@ class Bucket:
 
     def _is_late(self, row: dict[str, str]) -> bool:
         meter = next(m for m in self.stripe.meters if m["event_name"] == row["event_name"])
-        return meter["status"] != "active"
+        return bool(meter["status"] != "active")
 
     def _refused(
         self, rows: list[dict[str, str]], malformed: Collection[int], archived: list[str]

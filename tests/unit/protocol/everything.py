@@ -41,6 +41,12 @@ class Files(Protocol):
     def stripe_imports_a_file_of_ours(self, data: Any, verdict: Verdict) -> None:
         self.world.import_file(data.draw(st.sampled_from(self.world.bucket.waiting())), verdict)
 
+    @rule(verdict=VERDICTS)
+    def the_service_works_and_stripe_imports_what_it_wrote(self, verdict: Verdict) -> None:
+        self.world.work()
+        for name in self.world.bucket.waiting():
+            self.world.import_file(name, verdict)
+
     @precondition(lambda self: self.world.bucket.imported)
     @rule()
     def somebody_removes_the_imported_files(self) -> None:
