@@ -73,6 +73,7 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
         raise InputUnusable(_UNKNOWN, where=case_id, mend=_IDS)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         retried, moves = _plan(context, held, approved_by)
+        context.ledger.plan_parts.forget_deaths(case_id)
         with held.transaction() as transaction:
             for move in moves:
                 transaction.move(move)

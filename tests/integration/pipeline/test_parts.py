@@ -119,6 +119,7 @@ def test_what_killed_workers_can_be_planned_anew(loop: Loop, monkeypatch: pytest
 def test_a_part_over_which_workers_die_even_then_leaves_its_case_to_a_person(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Who mends the cause has to get the usage going again."""
     monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
     loop.upload("day.csv", faulty_file())
     deadly = loop.queue.parts[0]
@@ -126,8 +127,12 @@ def test_a_part_over_which_workers_die_even_then_leaves_its_case_to_a_person(
         for _ in range(MAX_DEATHS + 1):
             die_over(loop, deadly, stack)
         assert carry_on_part(loop.context, *deadly) is None
-    case = loop.cases()[0]
-    assert (case.trouble, case.due_at) == ("a worker died 4 times over part 0 of its plan", None)
+        case = loop.cases()[0]
+        assert (case.trouble, case.due_at) == ("a worker died 4 times over part 0 of its plan", None)
+        retry_case(loop.context, case.id)
+        loop.work()
+        loop.decide_parts(random.Random(4))
+    assert_planned_as_one(loop)
 
 
 def test_a_part_is_decided_by_one_worker_at_a_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

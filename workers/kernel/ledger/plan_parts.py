@@ -100,6 +100,12 @@ class PlanParts:
             if connection.execute(mine.values(lease_until=self._clock() + lease)).rowcount != 1:
                 raise Conflict(f"the lease on part {part.number} of {part.case_id} was lost")
 
+    def forget_deaths(self, case_id: str) -> None:
+        """Let the open parts of a case be tried again, on an operator's word."""
+        mine = update(plan_parts).where(plan_parts.c.case_id == case_id, plan_parts.c.record_set.is_(None))
+        with self._database.write() as connection:
+            connection.execute(mine.values(deaths=0))
+
     def decide(self, part: PlanPart, decided: RecordSetRef) -> int:
         """Note a part's decisions and return how many parts are still open; a part is decided once."""
         mine = (
