@@ -1,5 +1,7 @@
 """If these fail, a mistaken submission stays billed, or is taken back twice, or more of it than was billed."""
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
@@ -201,6 +204,41 @@ def test_an_undo_that_breaks_off_is_taken_up_by_the_sweeper(
     kinds = [entry.kind for entry in context.ledger.queries.entries(book.case_id)]
     assert kinds.count(EntryKind.APPROVED) == 1
     assert holds(context)
+
+
+def test_a_process_that_is_killed_at_any_step_of_an_undo_leaves_it_to_the_sweeper(
+    context: Context, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its approval is committed nothing is taken back; from then on everything is, once."""
+    monkeypatch.setattr(undoing, "CHUNK", 2)
+    book = Book(context, 3)
+    submission_id = book.send(range(3))
+    with book.held() as held, held.transaction() as transaction:
+        transaction.wake(None)  # nothing of the case is due
+    context.ledger.close()
+    lived = False
+    for steps in range(60):
+        folder, fuse = tmp_path / "runs" / str(steps), Fuse()
+        shutil.copytree(tmp_path / "archive", folder / "archive")
+        shutil.copy(tmp_path / "ledger.db", folder)
+        stripe = CancellingStripe(meter_events={f"u{n}": {} for n in range(3)})
+        ledger = Ledger(MortalDatabase(f"sqlite:///{folder / 'ledger.db'}", fuse), clock)
+        here = a_context(ledger, folder, clock, stripe=stripe)
+        with fuse.lit(steps, None), suppress(Killed):
+            undo(here, submissions_of(here, submission_id)[0], approved_by="ada")
+            lived = True
+        approved = any(entry.kind == EntryKind.APPROVED for entry in ledger.queries.entries(book.case_id))
+        clock.turn(minutes=6)
+        swept(here)
+        assert sorted(stripe.cancelled) == (["u0", "u1", "u2"] if approved else [])
+        assert quarantined_as("undone", here, book) == sorted(stripe.cancelled)
+        assert left_open(ledger.queries.entries(book.case_id)) == []
+        assert holds(here)
+        ledger.close()
+        if lived:
+            break
+    assert lived
+    assert steps > 15
 
 
 def test_an_undo_that_stripe_never_answers_ends_before_a_person(
