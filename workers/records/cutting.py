@@ -18,7 +18,8 @@ from workers.records.csv_lines import CsvGrammar, OddLines, OddRecord, lines_of
 from workers.records.json_part import BLANKS, blank_lines
 from workers.records.layout import Part
 
-BLOCK: Final = 4 << 20
+BLOCK: Final = 512 << 10
+"""Small enough for the allocator to use its memory again: blocks of 4 MiB are new pages each, and cost as much."""
 MAX_LINE_BYTES: Final = 16 << 20
 
 Read = Callable[[int, int], bytes]

@@ -5,8 +5,16 @@ import os
 import tempfile
 import threading
 import weakref
+from contextlib import suppress
 
 import polars as pl
+
+
+class _Scratch(threading.local):
+    """What a thread writes its frames into, again and again: new memory for each costs as much as to fill it."""
+
+    def __init__(self) -> None:
+        self.data = io.BytesIO()
 
 
 class Spool:
@@ -20,21 +28,21 @@ class Spool:
             self._fd = os.dup(file.fileno())
         self.close = weakref.finalize(self, os.close, self._fd)
         self._lock = threading.Lock()
+        self._scratch = _Scratch()
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
 
     def put(self, number: int, frame: pl.DataFrame) -> None:
         """Keep a frame; may be called by several threads."""
-        data = io.BytesIO()
+        data = self._scratch.data
+        data.seek(0)
         frame.write_ipc(data, compression="uncompressed")
-        view = data.getbuffer()
+        length = data.tell()
         with self._lock:
-            start, self._end = self._end, self._end + len(view)
-        try:
-            if os.pwrite(self._fd, view, start) == len(view):
-                self._places[number] = (start, len(view))
-        except OSError:
-            return
+            start, self._end = self._end, self._end + length
+        with suppress(OSError), data.getbuffer()[:length] as view:
+            if os.pwrite(self._fd, view, start) == length:
+                self._places[number] = (start, length)
 
     def get(self, number: int) -> pl.DataFrame | None:
         """Return the frame of that number, or None where it is not kept."""
