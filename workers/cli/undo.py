@@ -24,7 +24,7 @@ def undo(subject: str, *, yes: bool, counter_entry: bool, approve: str | None) -
     """Take back what was billed by a submission, or by every submission of a case.
 
     The plan is shown first. Stripe cancels what it received within 24 hours; older usage is taken back only with
-    --counter-entry and --approve NAME.
+    --counter-entry and --approve NAME. What breaks off after you have agreed, the service carries on by itself.
     """
     if counter_entry and approve is None:
         raise InputUnusable("needs --approve NAME", where="--counter-entry")
