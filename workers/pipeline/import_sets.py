@@ -22,12 +22,14 @@ from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.imported_files import failed_rows, original_file
-from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
+from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.spool import Spool, spool
+from workers.pipeline.submitting import HELD_BY_STRIPE, IDENTIFIER_TAKEN
 from workers.pipeline.taken import Taken
 from workers.records.catalog import with_columns_of
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE
+from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION
+from workers.reports.failed_records import ALREADY_EXISTS
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 from workers.targets.files import submission_of
 
@@ -88,9 +90,22 @@ def _take_in_verdict(
     with workspace(context) as folder:
         refused, unnamed = _refused_of(context, event, report, names, submission, folder)
     key = f"import_set:{import_set}"
+    exists = refused[CODE].eq_missing(ALREADY_EXISTS)
+    reasons = refused.filter(exists).select(
+        IDENTIFIER, pl.lit(IDENTIFIER_TAKEN).alias(REASON), pl.lit(HELD_BY_STRIPE).alias(SUGGESTION)
+    )
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         moves = [
-            *refuse(context, held, submission, refused, refused_as=FORMAT, failure_key=key, event_id=event.id),
+            *set_aside(context, held, submission, reasons, failure_key=key),
+            *refuse(
+                context,
+                held,
+                submission,
+                refused.filter(~exists),
+                refused_as=FORMAT,
+                failure_key=key,
+                event_id=event.id,
+            ),
             *set_aside_rest(context, held, submission, refused, unnamed, failure_key=key),
         ]
         with held.transaction() as transaction:

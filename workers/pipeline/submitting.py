@@ -23,6 +23,9 @@ from workers.targets import Chunk, Outgoing, Sent, Target
 
 IDENTIFIER_TAKEN: Final = "identifier_taken"
 ARRIVAL_UNKNOWN: Final = "arrival_unknown"
+HELD_BY_STRIPE: Final = (
+    "Stripe already holds an event with this identifier that we did not send: compare before billing it."
+)
 
 
 def submit(context: Context, held: HeldCase, submission: Submission, target: Target) -> None:
@@ -129,15 +132,12 @@ def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
     """Return records that may stand at Stripe already: held, never counted as billed, and never sent again."""
     taken = {tried: [r.identifier for r in sent.held if r.tried_before is tried] for tried in (True, False)}
     return [
-        *((identifier, IDENTIFIER_TAKEN, _TAKEN) for identifier in taken[False]),
+        *((identifier, IDENTIFIER_TAKEN, HELD_BY_STRIPE) for identifier in taken[False]),
         *((identifier, ARRIVAL_UNKNOWN, _PERHAPS_OURS) for identifier in taken[True]),
         *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
     ]
 
 
-_TAKEN: Final = (
-    "Stripe already holds an event with this identifier that we did not send: compare before billing it."
-)
 _PERHAPS_OURS: Final = (
     "A call of ours went unanswered and Stripe now holds its identifier: it is probably billed, its summaries tell."
 )

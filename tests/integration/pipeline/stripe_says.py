@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from typing import Any
 
 from fixtures.twin.event import Event
@@ -93,3 +94,10 @@ def refused_again(loop: Loop) -> int:
     """How many records of our submissions the books hold as refused."""
     books = (loop.ledger.queries.entries(case.id) for case in loop.cases())
     return sum(entry.records for book in books for entry in book if entry.kind == "refused")
+
+
+def reasons_of_held(loop: Loop) -> dict[str, int]:
+    """How many records of our submissions the books hold as perhaps billed, by reason."""
+    books = (loop.ledger.queries.entries(case.id) for case in loop.cases())
+    held = (entry.detail["reasons"] for book in books for entry in book if entry.kind == "held")
+    return dict(sum((Counter(reasons) for reasons in held), Counter()))

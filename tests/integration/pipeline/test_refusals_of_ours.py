@@ -5,6 +5,7 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import (
     error_file,
+    reasons_of_held,
     refused_again,
     report,
     submissions,
@@ -123,6 +124,19 @@ def test_rows_of_our_file_that_are_refused_come_back(loop: Loop) -> None:
 
 
 HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
+
+
+def test_a_row_of_our_file_that_stripe_holds_already_waits_for_a_person(loop: Loop) -> None:
+    """It may be billed: planned anew, it would have a reason that a rule or a retry could take for mendable."""
+    submission = three_sent(loop)
+    told = "use-1,1,api_requests,cus_1,1,An event already exists with identifier use-1"
+    listed = error_file(loop, usage(told, header=f"{HEADER},error_message"))
+    errors = {"row_count": 1, "file": listed}
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded_with_errors", result={"errors": errors})
+    loop.pass_window()
+    assert refused_again(loop) == 0
+    assert loop.balance[Bucket.CONFIRMED].records == 2
+    assert reasons_of_held(loop) == {"identifier_taken": 1}
 
 
 @pytest.mark.parametrize(
