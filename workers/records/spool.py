@@ -1,6 +1,5 @@
 """Frames put aside on disk between two passes over a file."""
 
-import io
 import os
 import tempfile
 import threading
@@ -9,12 +8,7 @@ from contextlib import suppress
 
 import polars as pl
 
-
-class _Scratch(threading.local):
-    """What a thread writes its frames into, again and again: new memory for each costs as much as to fill it."""
-
-    def __init__(self) -> None:
-        self.data = io.BytesIO()
+from workers.records.scratch import SCRATCH
 
 
 class Spool:
@@ -28,21 +22,17 @@ class Spool:
             self._fd = os.dup(file.fileno())
         self.close = weakref.finalize(self, os.close, self._fd)
         self._lock = threading.Lock()
-        self._scratch = _Scratch()
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
 
     def put(self, number: int, frame: pl.DataFrame) -> None:
         """Keep a frame; may be called by several threads."""
-        data = self._scratch.data
-        data.seek(0)
-        frame.write_ipc(data, compression="uncompressed")
-        length = data.tell()
-        with self._lock:
-            start, self._end = self._end, self._end + length
-        with suppress(OSError), data.getbuffer()[:length] as view:
-            if os.pwrite(self._fd, view, start) == length:
-                self._places[number] = (start, length)
+        with SCRATCH.filled(lambda data: frame.write_ipc(data, compression="uncompressed")) as view:
+            with self._lock:
+                start, self._end = self._end, self._end + len(view)
+            with suppress(OSError):
+                if os.pwrite(self._fd, view, start) == len(view):
+                    self._places[number] = (start, len(view))
 
     def get(self, number: int) -> pl.DataFrame | None:
         """Return the frame of that number, or None where it is not kept."""

@@ -5,7 +5,6 @@ JSON Lines nest the payload and write timestamp and value as numbers (Stripe doc
 goes out in the very characters it has in the frame: no number is ever parsed.
 """
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from workers.records.schema import (
     is_payload,
     payload_key,
 )
+from workers.records.scratch import SCRATCH
 
 JSON_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 SPECIAL: Final = r'["\\\x00-\x1f]'
@@ -48,9 +48,8 @@ def csv_rows(frame: pl.DataFrame) -> bytes:
 
 
 def _written(frame: pl.DataFrame, **style: Any) -> bytes:
-    text = io.BytesIO()
-    frame.write_csv(text, include_header=False, **style)
-    return text.getvalue()
+    with SCRATCH.filled(lambda text: frame.write_csv(text, include_header=False, **style)) as view:
+        return bytes(view)
 
 
 def json_rows(frame: pl.DataFrame) -> bytes:
