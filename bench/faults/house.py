@@ -15,7 +15,7 @@ import requests
 from bench.faults.databases import LedgerDatabase, Postgres, SqliteFile
 from bench.faults.processes import Supervisor
 from bench.faults.redis_server import RedisServer
-from workers.cli.processes import free_port, redis_server
+from workers.cli.processes import free_ports, redis_server
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.schema import upgrade
 
@@ -68,7 +68,7 @@ class House:
         self.bucket, self.sources, self.archive = folder / "bucket", folder / "sources", folder / "archive"
         for place in (self.bucket, self.sources, self.archive):
             place.mkdir(parents=True)
-        self.web, self.twin = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self.web, self.twin = (f"http://127.0.0.1:{port}" for port in free_ports(0, 0))
         self.database: LedgerDatabase = Postgres() if plan.ledger == "postgres" else SqliteFile(folder)
         self.supervisor = Supervisor(folder / "logs")
         self.redis = RedisServer(self.supervisor)

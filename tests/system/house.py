@@ -8,7 +8,6 @@ import hmac
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_ports
 
 SECRET = "whsec_system_snapshot"
 THIN_SECRET = "whsec_system_thin"
@@ -35,22 +34,32 @@ class House:
         self.folder, self._redis, self._settings = folder, redis, settings
         self.bucket, self.sources = folder / "bucket", folder / "sources"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.web, self.twin = f"http://127.0.0.1:{_free_port()}", f"http://127.0.0.1:{_free_port()}"
+        self.web, self.twin = (f"http://127.0.0.1:{port}" for port in free_ports(2))
 
     def __enter__(self) -> Self:
         for place in (self.bucket, self.sources):
             place.mkdir(parents=True)
         assert self.metermend("db", "upgrade").returncode == 0
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
         self.start("twin", *self._twin_command())
         self.start("web", "gunicorn", "-c", "webhooks/gunicorn.conf.py", "-b", self.web.removeprefix("http://"))
         self.start("worker", "workers.cli", "worker")
         self.start("clock", "workers.cli", "clock")
         self.until(lambda: self._answers(f"{self.twin}/_control/state") and self._answers(f"{self.web}/healthz"))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for name in list(self._processes):
             self.kill(name, signal.SIGTERM)
 
@@ -166,9 +175,3 @@ class House:
             return requests.get(url, timeout=1).ok
         except requests.RequestException:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

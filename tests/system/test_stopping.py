@@ -7,7 +7,6 @@ import hmac
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import requests
+
+from tests.servers import free_ports
 
 SECRET = "whsec_stopping"
 PATIENCE = 40.0
@@ -68,12 +69,6 @@ def assert_all_end(pids: set[int]) -> None:
         time.sleep(0.1)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def serving(folder: Path, port: int, out: str = "out") -> Command:
     return Command(
         folder,
@@ -99,7 +94,7 @@ def serving(folder: Path, port: int, out: str = "out") -> Command:
     ],
 )
 def test_serve_leaves_no_process_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    command = serving(tmp_path, free_port())
+    command = serving(tmp_path, free_ports(1)[0])
     try:
         command.until(lambda: "Ctrl-C stops everything" in command.out.read_text())
         command.until(lambda: len(command.descendants()) >= 4)  # web and its workers, worker, clock
@@ -113,7 +108,7 @@ def test_serve_leaves_no_process_behind(tmp_path: Path, number: signal.Signals, 
 
 def test_serve_prints_alerts_and_refuses_a_second_one_on_its_port(tmp_path: Path) -> None:
     """README promises it; a log file that nobody reads alerts nobody."""
-    port = free_port()
+    port = free_ports(1)[0]
     command = serving(tmp_path, port)
     try:
         command.until(lambda: "Ctrl-C stops everything" in command.out.read_text())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, NoReturn, Self
 
 from workers.cli.stopping import stopped_by_signals, undisturbed
 from workers.kernel.errors import InputUnusable
@@ -123,24 +123,30 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
         os.killpg(process.pid, number)
 
 
-def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if nobody listens on it, else a port that is free now."""
-    for port in (preferred, 0):
-        found = bindable(port)
-        if found:
-            return found
-    raise InputUnusable("no port is free on 127.0.0.1")
+def free_ports(*preferred: int) -> list[int]:
+    """Return different ports that nobody listens on: each of `preferred` (0 for any) where it is free."""
+    with ExitStack() as held:  # drawn one after the other, two could be the same
+        return [_bound(port, held) or _bound(0, held) or _none_free() for port in preferred]
 
 
 def bindable(port: int) -> int | None:
     """Return the port if it can be listened on, any one for 0; None when it is in use."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return None
-        return int(probe.getsockname()[1])
+    with ExitStack() as held:
+        return _bound(port, held)
+
+
+def _bound(port: int, held: ExitStack) -> int | None:
+    probe = held.enter_context(socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        return None
+    return int(probe.getsockname()[1])
+
+
+def _none_free() -> NoReturn:
+    raise InputUnusable("no port is free on 127.0.0.1")
 
 
 def redis_server() -> str | None:

@@ -12,7 +12,7 @@ from workers.cli.processes import (
     Processes,
     Ready,
     bindable,
-    free_port,
+    free_ports,
     own_command,
     redis_command,
     web_command,
@@ -73,7 +73,7 @@ def _redis(settings: Settings, processes: Processes) -> str:
         return settings.redis_url
     if settings.redis_url != _DEFAULT_REDIS:
         raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL")
-    port = free_port(6379)
+    [port] = free_ports(6379)
     processes.start("redis", redis_command(port, settings.scratch_dir.parent / "redis"))
     processes.wait_until(Ready("127.0.0.1", port), "redis", 10)
     return f"redis://127.0.0.1:{port}/0"

@@ -19,17 +19,11 @@ import requests
 
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import SECRETS, an_event, signed
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_ports
 from workers.kernel.clock import utc_now
 from workers.kernel.ledger import connect
 
 ROOT = Path(__file__).parents[3]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -87,7 +81,7 @@ class Web:
 def running(folder: Path, migrated: Path, redis_url: str) -> Iterator[Web]:
     database = folder / "ledger.db"
     database.write_bytes(migrated.read_bytes())
-    port = free_port()
+    [port] = free_ports(1)
     settings = environment(
         STRIPE_WEBHOOK_SECRETS=",".join(SECRETS),
         STRIPE_API_KEY="sk_test_made_up",

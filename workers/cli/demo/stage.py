@@ -14,7 +14,7 @@ from typing import Any, Final
 import requests
 from werkzeug.security import generate_password_hash
 
-from workers.cli.processes import Processes, Ready, free_port, own_command, redis_command, web_command
+from workers.cli.processes import Processes, Ready, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.schema import upgrade
@@ -88,7 +88,7 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     """Start everything and return where it is. Raises InputUnusable when something does not start."""
     _empty(folder)
     (folder / "bucket").mkdir(parents=True)
-    web, twin, redis = free_port(PORT), free_port(12111), free_port()
+    web, twin, redis = free_ports(PORT, 12111, 0)
     stage = Stage(
         folder,
         f"http://127.0.0.1:{web}",
