@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.errors import Transient
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 from workers.pipeline import import_sets, seen, validation_reports
 from workers.pipeline.context import Context
 from workers.pipeline.submitting import LedgerProgress

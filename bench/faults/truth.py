@@ -11,7 +11,7 @@ from typing import Any, Final
 from bench.faults.house import House
 from bench.faults.usage import Meant, Sender
 from workers.bootstrap import build
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import IN_FLIGHT, Bucket
 from workers.kernel.settings import load

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.faults.crash_points import CRASH_POINTS
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import ROUTES, EntryKind
 from workers.pipeline.reopening import UNCERTAIN

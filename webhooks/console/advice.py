@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.movements import Bucket
 
 NEXT_STEP: Mapping[CaseState, str] = {

@@ -9,7 +9,7 @@ from webhooks.console.advice import next_step
 from webhooks.console.session import require_login
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 
 PAGE_LENGTH = 50
 

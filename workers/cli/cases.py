@@ -8,7 +8,7 @@ import click
 
 from workers.cli.books import open_books
 from workers.kernel.clock import to_text
-from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.movements import Bucket
 
 COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")

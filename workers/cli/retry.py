@@ -4,7 +4,7 @@ import click
 
 from workers.cli.books import open_context
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.case import Case, CaseState
 from workers.pipeline.reopening import Retried, retry_case, retry_event
 
 

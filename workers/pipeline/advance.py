@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from workers.kernel.ledger.breakdown import BY_CODE, detail_of
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, Tally
 from workers.kernel.ledger.queries import EntryRow
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.kernel.ledger.cases import Case, Failure, HeldCase
+from workers.kernel.ledger.case import Case, Failure
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.billed import billed_records

@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.pipeline.book import COUNTED_AS, FOLLOWING, RECORD
 from workers.pipeline.catalogs import Catalogs
 from workers.pipeline.context import Context

@@ -14,7 +14,7 @@ from typing import Final
 
 from workers.alerts import NextStep
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.logs import get_logger

@@ -21,7 +21,7 @@ from workers.archive import Archive
 from workers.kernel.clock import to_text
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.chain import COVERED
 from workers.kernel.ledger.movements import EntryKind, RecordSetRef
 from workers.pipeline.case_csv import WAITING, write_csv

@@ -6,7 +6,7 @@ and not the event: the import set, or the meter, validation window and code.
 
 from typing import Final
 
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 
 WHOLE_FILE: Final = "whole_file"
 """A file that was refused as a whole for something that reading it has cured, such as the name of a header."""

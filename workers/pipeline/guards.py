@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Code, Outcome
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION
 from workers.pipeline.carried import CASE, carried, recent_submissions

@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileForeign, FileUnusable
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission

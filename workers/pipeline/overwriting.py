@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import polars as pl
 
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, scan

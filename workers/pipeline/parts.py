@@ -12,7 +12,8 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.plan_parts import PlanPart

@@ -20,7 +20,7 @@ from typing import Any, Final
 from workers.archive import Archive
 from workers.kernel.errors import Conflict, Corrupt, InputUnusable
 from workers.kernel.ledger import Ledger, chain
-from workers.kernel.ledger.cases import Case, state_of
+from workers.kernel.ledger.case import Case, state_of
 from workers.kernel.ledger.movements import Balance, Bucket, EntryKind, Movement, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission, SubmissionState

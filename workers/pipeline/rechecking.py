@@ -14,7 +14,8 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.errors import Overtaken, Transient
-from workers.kernel.ledger.cases import Case, HeldCase
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import ORIGIN, RECORD, as_before_plan, keep, keep_records_in, movement, scan

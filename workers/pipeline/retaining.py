@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from workers.kernel.errors import Conflict
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.movements import EntryKind, Movement
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workers.kernel.ledger.breakdown import BY_CODE
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline import book

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from workers.kernel.ledger.cases import Failure
+from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.book import FINDING, ORIGIN, keep, movement, numbered, scan, workspace

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import FINDING, RECORD, records_in, scan
 from workers.pipeline.context import Context

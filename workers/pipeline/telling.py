@@ -11,7 +11,8 @@ from workers.kernel.clock import from_epoch
 from workers.kernel.contract import digest
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.ledger.breakdown import by_code, decided
-from workers.kernel.ledger.cases import Case, CaseState, HeldCase
+from workers.kernel.ledger.case import Case, CaseState
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, Tally
 from workers.kernel.logs import get_logger
 from workers.pipeline.book import COUNTED_AS, records_in, standing, unlocated

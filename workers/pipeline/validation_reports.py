@@ -12,7 +12,8 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
-from workers.kernel.ledger.cases import Failure, HeldCase
+from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.movements import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission

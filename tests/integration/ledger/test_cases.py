@@ -12,7 +12,7 @@ from tests.builders import a_failure, a_movement
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict, Corrupt, Overtaken
 from workers.kernel.ledger import Ledger, chain
-from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Intent, SubmissionState
 from workers.kernel.ledger.tables import cases, entries

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.builders import a_failure
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger import Ledger, chain
-from workers.kernel.ledger.cases import state_of
+from workers.kernel.ledger.case import state_of
 from workers.kernel.ledger.movements import ROUTES, Balance, EntryKind, Movement, Route, Tally
 
 kinds_and_routes = st.sampled_from([(kind, route) for kind, routes in ROUTES.items() for route in routes])

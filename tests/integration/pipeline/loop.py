@@ -21,7 +21,7 @@ from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import Conflict
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import Balance
 from workers.kernel.objects import open_store
 from workers.kernel.settings import Settings

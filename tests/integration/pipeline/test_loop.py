@@ -14,7 +14,7 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from workers.kernel.errors import Transient
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.events import carry_on, process

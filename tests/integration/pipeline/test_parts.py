@@ -8,7 +8,7 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from workers.alerts import Notice
 from workers.kernel.errors import Conflict
-from workers.kernel.ledger.cases import CaseState
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.events import carry_on_part

@@ -9,7 +9,7 @@ import polars as pl
 from tests.unit.protocol.stripe_truth import OLD_CALLS
 from tests.unit.protocol.world import World
 from workers.kernel.clock import from_text
-from workers.kernel.ledger.cases import Case
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import ORIGIN, records_in
 from workers.pipeline.proving import prove

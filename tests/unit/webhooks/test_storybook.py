@@ -16,7 +16,7 @@ from tests.builders import a_failure
 from webhooks.app import create_app
 from webhooks.console.advice import next_step
 from workers.kernel.jobqueue import RecordingJobQueue
-from workers.kernel.ledger.cases import Case, CaseState
+from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 from workers.kernel.ledger.movements import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow

@@ -6,10 +6,7 @@ was written meanwhile makes the late writer lose instead of both winning.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
@@ -18,76 +15,13 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Corrupt
+from workers.kernel.ledger.case import Case, CaseState, Failure, case_of, row_of, state_of
 from workers.kernel.ledger.chain import entry_hash, genesis
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.leases import Lease, Leases
-from workers.kernel.ledger.movements import Balance, Bucket, Movement
+from workers.kernel.ledger.movements import Balance, Movement
 from workers.kernel.ledger.submissions import CaseSubmissions
 from workers.kernel.ledger.tables import cases, entries
-
-
-class CaseState(StrEnum):
-    """Where a case stands, told from its balance: the first that applies."""
-
-    OPEN = "open"
-    PLANNED = "planned"
-    AWAITING = "awaiting_confirmation"
-    NEEDS_PERSON = "needs_person"
-    DEFERRED = "deferred"
-    SETTLED = "settled"
-
-
-def state_of(balance: Balance) -> CaseState:
-    """Tell a case's state from what stands in its buckets."""
-    order = (
-        (Bucket.PENDING, CaseState.OPEN),
-        (Bucket.PLANNED, CaseState.PLANNED),
-        (Bucket.SUBMITTED, CaseState.AWAITING),
-        (Bucket.QUARANTINED, CaseState.NEEDS_PERSON),
-        (Bucket.DEFERRED, CaseState.DEFERRED),
-    )
-    return next((state for bucket, state in order if balance[bucket].records), CaseState.SETTLED)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a case is about. `key` names the failure itself, so that every notice of it leads to one case."""
-
-    key: str
-    kind: str
-    livemode: bool
-    summary: str
-    account: str | None = None
-    code: str | None = None
-    meter_id: str | None = None
-    event_name: str | None = None
-    import_set_id: str | None = None
-    window_start: str | None = None
-    window_end: str | None = None
-
-    @property
-    def case_id(self) -> str:
-        """The case's id, the same for the same key for ever."""
-        return f"case_{sha256(self.key.encode()).hexdigest()[:16]}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A case as the ledger holds it."""
-
-    id: str
-    failure: Failure
-    state: CaseState
-    version: int
-    head: str
-    balance: Balance
-    due_at: datetime | None
-    attempts: int
-    deaths: int
-    trouble: str | None
-    alerted: str | None
-    opened_at: datetime
-    changed_at: datetime
 
 
 class Cases:
@@ -270,23 +204,9 @@ class CaseTransaction:
 
     def row(self) -> dict[str, Any]:
         """Return the case's whole row as it stands after the commit."""
-        case = self._case
-        failure = {name: getattr(case.failure, name) for name in Failure.__dataclass_fields__}
-        kept = {name: getattr(case, name) for name in _CASE_COLUMNS}
-        return {**failure, **kept, **self.changes()}
+        return {**row_of(self._case), **self.changes()}
 
 
 _MOVEMENT_COLUMNS = (
     "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "submission_id", "event_id", "actor",
 )  # fmt: skip
-_CASE_COLUMNS = ("id", "due_at", "attempts", "deaths", "trouble", "alerted", "opened_at")
-
-
-def case_of(row: Any) -> Case:
-    """Build a Case from a row of the cases table."""
-    return Case(
-        failure=Failure(**{name: row[name] for name in Failure.__dataclass_fields__}),
-        state=CaseState(row["state"]),
-        balance=Balance.from_json(row["balance"]),
-        **{name: row[name] for name in (*_CASE_COLUMNS, "version", "head", "changed_at")},
-    )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from workers.kernel.clock import Clock
-from workers.kernel.ledger.cases import Case, CaseState, case_of
+from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Balance, EntryKind, RecordSetRef, total

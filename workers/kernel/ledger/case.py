@@ -1,0 +1,97 @@
+"""What a case is: the failure it stands for, its state, and what the ledger holds of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from workers.kernel.ledger.movements import Balance, Bucket
+
+_COLUMNS: Final = (
+    "id", "due_at", "attempts", "deaths", "trouble", "alerted", "opened_at", "version", "head", "changed_at",
+)  # fmt: skip
+
+
+class CaseState(StrEnum):
+    """Where a case stands, told from its balance: the first that applies."""
+
+    OPEN = "open"
+    PLANNED = "planned"
+    AWAITING = "awaiting_confirmation"
+    NEEDS_PERSON = "needs_person"
+    DEFERRED = "deferred"
+    SETTLED = "settled"
+
+
+def state_of(balance: Balance) -> CaseState:
+    """Tell a case's state from what stands in its buckets."""
+    order = (
+        (Bucket.PENDING, CaseState.OPEN),
+        (Bucket.PLANNED, CaseState.PLANNED),
+        (Bucket.SUBMITTED, CaseState.AWAITING),
+        (Bucket.QUARANTINED, CaseState.NEEDS_PERSON),
+        (Bucket.DEFERRED, CaseState.DEFERRED),
+    )
+    return next((state for bucket, state in order if balance[bucket].records), CaseState.SETTLED)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a case is about. `key` names the failure itself, so that every notice of it leads to one case."""
+
+    key: str
+    kind: str
+    livemode: bool
+    summary: str
+    account: str | None = None
+    code: str | None = None
+    meter_id: str | None = None
+    event_name: str | None = None
+    import_set_id: str | None = None
+    window_start: str | None = None
+    window_end: str | None = None
+
+    @property
+    def case_id(self) -> str:
+        """The case's id, the same for the same key for ever."""
+        return f"case_{sha256(self.key.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case as the ledger holds it."""
+
+    id: str
+    failure: Failure
+    state: CaseState
+    version: int
+    head: str
+    balance: Balance
+    due_at: datetime | None
+    attempts: int
+    deaths: int
+    trouble: str | None
+    alerted: str | None
+    opened_at: datetime
+    changed_at: datetime
+
+
+def case_of(row: Any) -> Case:
+    """Build a Case from a row of the cases table."""
+    return Case(
+        failure=Failure(**{name: row[name] for name in Failure.__dataclass_fields__}),
+        state=CaseState(row["state"]),
+        balance=Balance.from_json(row["balance"]),
+        **{name: row[name] for name in _COLUMNS},
+    )
+
+
+def row_of(case: Case) -> dict[str, Any]:
+    """Return the row of the cases table that the case was built from."""
+    return {
+        **{name: getattr(case.failure, name) for name in Failure.__dataclass_fields__},
+        **{name: getattr(case, name) for name in _COLUMNS},
+        "state": case.state,
+        "balance": case.balance.to_json(),
+    }
