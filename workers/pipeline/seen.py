@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from workers.kernel.errors import Conflict
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
@@ -29,7 +30,8 @@ def take_in_seen(
 
     Of a failure that was taken in before, each record stays counted once: its second event, or a retry after a
     crash, adds only what is new in it (`workers.pipeline.retold`). `evidence` names the archived files that show
-    the refusal. Raises Conflict while another worker holds the case.
+    the refusal. Raises Conflict while another worker holds the case, and where one has just taken the failure in:
+    the next try adds what is new to that.
     """
     case = context.ledger.cases.open(failure)
     if case.balance.failed.records:
@@ -38,7 +40,7 @@ def take_in_seen(
     seen = _keep_numbered(context, case.id, frames, refused_as)
     with context.ledger.cases.hold(case.id, context.owner, context.lease) as held:
         if held.case.balance.failed.records:
-            return case.id
+            raise Conflict(f"{case.id} was taken in by another worker meanwhile")
         with held.transaction() as transaction:
             if seen is not None:
                 moved = movement(

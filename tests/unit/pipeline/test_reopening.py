@@ -1,15 +1,16 @@
 """If these fail, mended usage stays unbilled, or usage that may be billed already is sent again unasked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.books import EVENT, Book, a_context, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
-from workers.kernel.errors import InputUnusable
+from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Receipt
@@ -191,6 +192,19 @@ def test_a_second_report_of_other_names_than_the_first_counts_every_name(context
     case_id = counted(context, 2, not_sampled=1)
     counted(context, 3, first=2, named=["u9"])
     assert stands(context, case_id) == (6, 5, {"not_in_sources": 1})
+
+
+def test_a_telling_that_comes_while_another_is_taken_in_is_told_again(context: Context) -> None:
+    """Two workers, two events about one failure: what only the later of them names would be lost."""
+
+    def told_by_both() -> Iterator[pl.DataFrame]:
+        counted(context, 2)
+        yield some_usage(1, first=2)
+
+    failure = a_failure(code="meter_event_customer_not_found")
+    with pytest.raises(Conflict):
+        take_in_seen(context, failure, told_by_both(), refused_as=DATA, event_id=EVENT, unlocated=Unlocated())
+    assert stands(context, counted(context, 1, first=2)) == (3, 3, {})
 
 
 def test_a_whole_file_that_is_found_later_comes_in_whole(context: Context) -> None:
