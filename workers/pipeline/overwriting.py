@@ -2,7 +2,7 @@
 
 A window (`windows`) is free for one record when no submission of ours is on its way to it, Stripe has counted
 nothing in it (its summaries lag behind what it has received), and the sender has no newer value for it
-(`superseded`).
+(`superseded`). Somebody who has decided between the values lets a record go in all the same, once and by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.ledger.movements import EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
@@ -22,13 +22,19 @@ from workers.records.catalog import CUSTOMER_ID
 from workers.records.schema import EVENT_NAME, REASON, SUGGESTION, TIMESTAMP
 from workers.stripe_api import Grouping
 
+OVERWRITE: Final = "overwrite"
+"""Says, in the detail of an approval, that its records may overwrite what their windows hold."""
 MAX_WINDOWS: Final = 500
-"""Windows that are asked for at a time; further ones are put before a person."""
+"""Windows that are asked for at a time; further ones are put before a person, as not asked for yet."""
+WINDOW_NOT_ASKED: Final = "window_not_asked"
 BATCH: Final = 100_000
 """Rows of a submission that are in memory at a time."""
 
 _SECONDS: Final = pl.col(TIMESTAMP).cast(pl.Int64)
 _ADVICE: Final = "The meter keeps one value per window, and another is there or on its way: decide which is right."
+_NOT_ASKED: Final = (
+    f"Only {MAX_WINDOWS} windows are asked for at a time: `metermend retry` has the next ones asked for."
+)
 
 
 def would_overwrite(
@@ -42,12 +48,25 @@ def would_overwrite(
     if keyed.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     single = keyed.filter(pl.len().over(KEYS) == 1)
-    unsent = single.join(_sent_there(context, case, windows, single, sent), on=KEYS, how="anti")
-    free = _unused(context, case.failure.account, windows, unsent.sort(RECORD).head(MAX_WINDOWS))
+    approved = single.join(_approved(context, case), on=RECORD, how="semi")
+    asked = single.join(approved, on=RECORD, how="anti")
+    unsent = asked.join(_sent_there(context, case, windows, asked, sent), on=KEYS, how="anti")
+    unsent = unsent.sort(RECORD)
+    free = _unused(context, case.failure.account, windows, unsent.head(MAX_WINDOWS))
     return first_stopped(
-        _stopped(keyed.join(free, on=RECORD, how="anti", maintain_order="left")),
+        _stopped(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
+        _stopped(keyed.join(pl.concat([approved, free]), on=RECORD, how="anti", maintain_order="left")),
         superseded(context, case, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
     )
+
+
+def _approved(context: Context, case: Case) -> pl.DataFrame:
+    """Return the records that somebody has let overwrite, by name, since the case last sent anything."""
+    entries = context.ledger.queries.entries(case.id)
+    sent = max((entry.number for entry in entries if entry.kind == EntryKind.INTENDED), default=0)
+    words = [e.ref for e in entries if e.number > sent and e.kind == EntryKind.APPROVED and e.detail.get(OVERWRITE)]
+    named = [scan(context, ref).select(RECORD) for ref in words if ref is not None]
+    return pl.concat([pl.LazyFrame(schema={RECORD: pl.Int64}), *named]).collect()
 
 
 def overwrites_sent(
@@ -65,8 +84,8 @@ def _keyed(windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     return windows.keyed(planned.filter(windows.concern()).collect(), _SECONDS).select(RECORD, *KEYS)
 
 
-def _stopped(keyed: pl.DataFrame) -> pl.DataFrame:
-    return keyed.select(RECORD, pl.lit(WOULD_OVERWRITE).alias(REASON), pl.lit(_ADVICE).alias(SUGGESTION))
+def _stopped(keyed: pl.DataFrame, reason: str = WOULD_OVERWRITE, advice: str = _ADVICE) -> pl.DataFrame:
+    return keyed.select(RECORD, pl.lit(reason).alias(REASON), pl.lit(advice).alias(SUGGESTION))
 
 
 def _sent_there(

@@ -2,11 +2,12 @@
 
 Quarantined records go back to pending and are planned anew, so everything that guards a first plan guards this one.
 Records that may stand at Stripe already stay where they are, unless somebody approves by name: then those that were
-sent before are sent again as they are, under the same identifier, where Stripe has not turned that identifier away.
+sent before are sent again as they are, under the same identifier, where Stripe has not turned that identifier away,
+and those that would overwrite another value are planned anew and may do so, once.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -21,6 +22,7 @@ from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
+from workers.pipeline.overwriting import OVERWRITE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
 from workers.pipeline.submitting import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
@@ -95,7 +97,11 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     closed = SENT_BEFORE if approved_by else UNCERTAIN
     again = quarantined.filter(~reason.is_in(closed))
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
-    moves = [*_reopen(context, case_id, again), *_resend(context, held, resent, approved_by)]
+    moves = [
+        *_let_overwrite(context, case_id, again.filter(reason == WOULD_OVERWRITE), approved_by),
+        *_reopen(context, case_id, again),
+        *_resend(context, held, resent, approved_by),
+    ]
     counts = [sum(m.records for m in moves if m.kind is kind) for kind in (EntryKind.REOPENED, EntryKind.PLANNED)]
     return Retried(case_id, counts[0] - counts[1], counts[1], dict(kept.iter_rows()), events), moves
 
@@ -117,6 +123,17 @@ def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[M
     stale = [name for name in PLAN_COLUMNS if name != QUANTITY]
     ref = keep(context, case_id, "reopened", records.drop(stale, strict=False))
     yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
+
+
+def _let_overwrite(
+    context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None
+) -> Iterator[Movement]:
+    """Yield the entry that lets records into windows that hold other values, on somebody's word."""
+    if approved_by is None or records.select(pl.len()).collect().item() == 0:
+        return
+    ref = keep(context, case_id, "approved", records)
+    word = movement(context, EntryKind.APPROVED, (None, None), ref, detail={OVERWRITE: True})
+    yield replace(word, actor=approved_by)
 
 
 def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:

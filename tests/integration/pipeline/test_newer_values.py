@@ -14,6 +14,7 @@ from tests.integration.pipeline.test_attacks_planning import (
 )
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import records_in
+from workers.pipeline.reopening import retry_case
 from workers.records.schema import SUGGESTION
 from workers.remedies.rules import parse_rules
 
@@ -131,3 +132,62 @@ def test_without_sources_the_guards_are_as_they_were(loop: Loop, hour: int) -> N
     refuse(loop, hour)
     assert reasons(loop) == []
     assert loop.balance[Bucket.SUBMITTED].records == 1
+
+
+def approve(loop: Loop) -> None:
+    """Let somebody answer by name for all that waits."""
+    for case in loop.cases():
+        retry_case(loop.context, case.id, approved_by="ada")
+    loop.work()
+
+
+def test_on_somebodys_word_a_value_is_sent_although_another_is_newer(loop: Loop, hour: int) -> None:
+    """The one who has looked and decided would have no way to get the right value billed."""
+    keep(loop, "later.csv", f"x-1,{hour + 2000},gauge,cus_1,10")
+    refuse(loop, hour)
+    approve(loop)
+    loop.stripe_works()
+    loop.pass_window()
+    assert reasons(loop) == []
+    assert loop.billed() == {("gauge", "cus_1"): "99"}
+    assert_proved(loop)
+
+
+def test_of_two_values_of_one_window_nobodys_word_sends_both(loop: Loop, hour: int) -> None:
+    """Which of them Stripe kept would be left to chance."""
+    name_no_sources(loop)
+    rows = (f"a-{n},{rfc3339(hour + n)},gauge,cus_1,{n}0" for n in (1, 2))
+    loop.upload("refused.csv", usage(*rows))
+    approve(loop)
+    assert reasons(loop) == ["would_overwrite"] * 2
+    assert loop.balance[Bucket.SUBMITTED].records == 0
+
+
+def test_somebodys_word_holds_until_the_value_is_sent(loop: Loop, hour: int) -> None:
+    """Refused once more and sent later, it might overwrite what nobody had seen when they decided."""
+    keep(loop, "later.csv", f"x-1,{hour + 2000},gauge,cus_1,10")
+    refuse(loop, hour)
+    approve(loop)
+    loop.lose_customer("cus_1")
+    loop.stripe_works()
+    assert reasons(loop) == ["meter_event_customer_not_found"]
+    loop.twin.add_customers(["cus_1"])
+    for case in loop.cases():
+        retry_case(loop.context, case.id)
+    loop.work()
+    assert reasons(loop) == ["would_overwrite"]
+
+
+def test_a_window_that_was_not_asked_for_is_no_window_that_is_taken(
+    loop: Loop, hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody would have to answer by name for thousands of values that nothing speaks against, and unguarded."""
+    monkeypatch.setattr("workers.pipeline.overwriting.MAX_WINDOWS", 1)
+    rows = (f"a-{n},{rfc3339(hour - n * HOUR)},gauge,cus_1,{n}0" for n in (1, 2))
+    loop.upload("refused.csv", usage(*rows))
+    assert reasons(loop) == ["window_not_asked"]
+    [case] = loop.cases()
+    retry_case(loop.context, case.id)
+    loop.work()
+    assert reasons(loop) == []
+    assert loop.balance[Bucket.SUBMITTED].records == 2
