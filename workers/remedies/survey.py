@@ -1,5 +1,6 @@
 """What must be known of whole files before their parts are planned: kind, repeats, columns, findings."""
 
+import filecmp
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,11 +70,23 @@ def survey(
     failures = [_failure_columns(file, kind, reading) for file in files]
     windowed = [meter for meter in catalog.active if meter.event_time_window in _WINDOWS]
     facts = find_facts(files, part_bytes, keys=_keys(windowed), needs=_needs(windowed))
-    return [_survey(*known) for known in zip(paths, files, failures, facts, strict=True)]
+    known = zip(paths, files, failures, facts, strict=True)
+    return [_survey(*one, repeated=_repeated(paths[: n + 1], facts[n])) for n, one in enumerate(known)]
 
 
-def _survey(path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts) -> Survey:
-    repeated = facts.repeated_rows(IDENTIFIER)
+def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
+    """Return the rows of the last of the files whose identifier stands before: all of them in a copy of a file.
+
+    What has no identifier in a copy would get the one that it gets in the other.
+    """
+    if facts.missing_identifiers and any(filecmp.cmp(paths[-1], path, shallow=False) for path in paths[:-1]):
+        return pl.int_range(1, facts.records + 1, dtype=pl.Int64, eager=True)
+    return facts.repeated_rows(IDENTIFIER)
+
+
+def _survey(
+    path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts, *, repeated: pl.Series
+) -> Survey:
     findings = (*file.layout.findings, *_findings(facts, failure, repeated.len()))
     return Survey(path, file, facts, failure, repeated, findings)
 

@@ -265,6 +265,20 @@ def test_a_record_that_stands_in_two_files_is_sent_once(tmp_path: Path) -> None:
     assert [counts.skipped for counts in summary.by_file] == [0, 2]
 
 
+def test_of_two_copies_of_a_file_without_identifiers_one_is_sent(tmp_path: Path) -> None:
+    """Both would get the same identifiers, be written side by side, and be counted twice in what is told."""
+    header = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
+    rows = [f",{EPOCH_NOW},{GOOD['event_name']},{GOOD['payload_stripe_customer_id']},{n}" for n in (5, 7)]
+    paths = [tmp_path / name for name in ("monday.csv", "monday (1).csv", "tuesday.csv")]
+    for path, text in zip(paths, (rows, rows, rows[::-1]), strict=True):
+        path.write_text("\n".join([header, *text, ""]))
+    plan_file(paths, catalog=CATALOG, rules=Rules(), now=NOW, out=tmp_path / "out")
+    sent = [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")]
+    assert len(sent) == len(set(sent)) == 4
+    kept = rows_of(tmp_path / "out" / "quarantine.csv")
+    assert [row["reason"] for row in kept] == ["identifier_repeated"] * 2
+
+
 def test_parts_can_be_planned_by_others_and_added_up(tmp_path: Path) -> None:
     """A large file is shared out over all workers."""
     usage = write_usage(tmp_path / "usage.csv", list(KINDS) * 20)
