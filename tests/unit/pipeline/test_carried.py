@@ -1,0 +1,82 @@
+"""If these fail, usage that we have sent is not known again: it is sent by another case, and billed twice."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.books import Book, a_context
+from tests.conftest import FrozenClock
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.submissions import Submission
+from workers.pipeline import carried as module
+from workers.pipeline.book import ORIGIN, scan
+from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
+from workers.pipeline.context import Context
+from workers.records.schema import IDENTIFIER
+
+HELD = 4
+"""Hashes that are kept: those of two of the submissions."""
+
+
+@pytest.fixture
+def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.setattr(module, "_kept", {})
+    monkeypatch.setattr(module, "_MOST_KEPT", HELD)
+    return a_context(sqlite_ledger, tmp_path, clock)
+
+
+def sent(context: Context, number: int) -> str:
+    """Send two records of a case of its own, `{number}-0` and `{number}-1`."""
+    book = Book(context, 2, key=f"failure-{number}")
+    origins = [f"{number}-{record}" for record in range(2)]
+    book.frame = book.frame.with_columns(pl.Series(ORIGIN, origins), pl.Series(IDENTIFIER, origins))
+    return book.send([0, 1])
+
+
+def carriers(context: Context, submissions: Sequence[Submission], origin: str) -> list[str]:
+    return carried(context, list(submissions), ORIGIN, pl.Series([origin]))[SUBMISSION].to_list()
+
+
+def test_more_submissions_than_are_kept_are_known_again(context: Context) -> None:
+    ids = [sent(context, number) for number in range(5)]
+    submissions = recent_submissions(context, None)
+    for _ in range(2):
+        found = [carriers(context, submissions, f"{number}-1") for number in range(5)]
+        assert found == [[submission_id] for submission_id in ids]
+    assert carriers(context, submissions, "5-0") == []
+
+
+def test_submissions_that_are_recent_no_more_make_room(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept for ever, they would leave no room for others, and each of these would be read for every plan."""
+    for number in range(4):
+        sent(context, number)
+    submissions = recent_submissions(context, None)
+    carriers(context, submissions[:2], "0-0")
+    carriers(context, submissions[2:], "0-0")
+    monkeypatch.setattr(module, "scan", None)
+    assert carriers(context, submissions[2:], "0-0") == []
+
+
+def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one has read would be known as kept, and be kept no more."""
+    ids = [sent(context, number) for number in range(2)]
+    submissions = recent_submissions(context, None)
+    both = threading.Barrier(2)
+
+    def scan_together(*asked: Any) -> pl.LazyFrame:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return scan(*asked)
+
+    monkeypatch.setattr(module, "scan", scan_together)
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(lambda one: carriers(context, [one], "nobody"), submissions))
+    assert [carriers(context, submissions, f"{number}-0") for number in range(2)] == [[one] for one in ids]
