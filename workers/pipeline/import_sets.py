@@ -25,7 +25,7 @@ from workers.pipeline.imported_files import failed_rows, original_file
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.spool import Spool, spool
-from workers.pipeline.submitting import HELD_BY_STRIPE, IDENTIFIER_TAKEN
+from workers.pipeline.submitting import ARRIVAL_UNKNOWN, HELD_BY_STRIPE, IDENTIFIER_TAKEN
 from workers.pipeline.taken import Taken
 from workers.records.catalog import with_columns_of
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION
@@ -40,6 +40,7 @@ CLEAN: Final = "clean_import_set"
 UNFINISHED: Final = "unfinished_import_set"
 FILE_NOT_FOUND: Final = "file_not_found"
 ROWS_NOT_LISTED: Final = "rows_not_listed"
+_IMPORTED_BEFORE: Final = "Stripe has imported our file before, and holds the identifier: it is probably billed."
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
@@ -91,9 +92,10 @@ def _take_in_verdict(
         refused, unnamed = _refused_of(context, event, report, names, submission, folder)
     key = f"import_set:{import_set}"
     exists = refused[CODE].eq_missing(ALREADY_EXISTS)
-    reasons = refused.filter(exists).select(
-        IDENTIFIER, pl.lit(IDENTIFIER_TAKEN).alias(REASON), pl.lit(HELD_BY_STRIPE).alias(SUGGESTION)
-    )
+    imported_before = submission.import_set_id not in (None, import_set)
+    reason, advice = (ARRIVAL_UNKNOWN, _IMPORTED_BEFORE) if imported_before else (IDENTIFIER_TAKEN, HELD_BY_STRIPE)
+    words = pl.lit(reason).alias(REASON), pl.lit(advice).alias(SUGGESTION)
+    reasons = refused.filter(exists).select(IDENTIFIER, *words)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         moves = [
             *set_aside(context, held, submission, reasons, failure_key=key),

@@ -139,6 +139,16 @@ def test_a_row_of_our_file_that_stripe_holds_already_waits_for_a_person(loop: Lo
     assert reasons_of_held(loop) == {"identifier_taken": 1}
 
 
+def test_what_a_second_import_of_our_file_finds_there_already_is_not_sent_under_another_name(loop: Loop) -> None:
+    """It is what the first import brought: approved as a stranger's, it would be billed under both identifiers."""
+    submission = three_sent(loop)
+    told = "use-1,1,api_requests,cus_1,1,An event already exists with identifier use-1"
+    errors = {"row_count": 1, "file": error_file(loop, usage(told, header=f"{HEADER},error_message"))}
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded")
+    verdict(loop, _file(submission.id), id="impset_b", status="succeeded_with_errors", result={"errors": errors})
+    assert reasons_of_held(loop) == {"arrival_unknown": 1}
+
+
 @pytest.mark.parametrize(
     "listed", ["reason\nbad\n", f"{HEADER},error_message\nelse,1,api_requests,cus_1,1,bad\n", None]
 )
