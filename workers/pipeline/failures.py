@@ -14,6 +14,7 @@ UNEXPLAINED_FILE: Final = "unexplained_file"
 """A file that was refused as a whole for a reason that cannot be seen in it."""
 FAILED_RECORDS: Final = "failed_records"
 """Rows of a file that were refused for their format; Stripe lists all of them."""
+IMPORTED: Final = (WHOLE_FILE, UNEXPLAINED_FILE, FAILED_RECORDS)
 VALIDATION_REPORT: Final = "validation_report"
 """Well-formed records that were refused for their data; Stripe tells a count and samples."""
 

@@ -5,14 +5,18 @@ Every telling of one failure tells of the same records, and each record is count
 1. A row that was named before and is found now takes the place of its own count.
 2. Any other row that is new takes the place of one that Stripe had only counted; so does a new name without a row.
 3. What then is more than the book has counted is new: further rows, further names, a larger count.
+
+An imported file is refused once, so rows of it that are more than were counted are those of a changed file.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import polars as pl
 
+from workers.kernel.errors import Permanent
 from workers.kernel.ledger.breakdown import BY_CODE
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
@@ -21,6 +25,9 @@ from workers.pipeline import book
 from workers.pipeline.book import ORIGIN, keep, movement
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated, by_code, counted_moves, named_without_rows, shared_out
+from workers.pipeline.failures import IMPORTED
+
+_CHANGED: Final = "they stand in the case already; put the file back as it was uploaded if it should be read again"
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,10 @@ class Retold:
 def retold_moves(
     context: Context, failure: Failure, entries: Sequence[EntryRow], failed: int, told: Retold
 ) -> list[Movement]:
-    """Return the entries that a telling adds to a book of `failed` records; none where it says nothing new."""
+    """Return the entries that a telling adds to a book of `failed` records; none where it says nothing new.
+
+    Raises Permanent when a file tells of other rows than it did before.
+    """
     named_before = named_without_rows(entries)
     located_since = set(told.located.filter(told.located.is_in(list(named_before))))
     waiting = {name: reason for name, reason in named_before.items() if name not in located_since}
@@ -51,6 +61,8 @@ def retold_moves(
     by_name = Counter(waiting[origin] for origin in named.select(ORIGIN).collect()[ORIGIN])
     count = others.select(pl.len()).collect().item()
     by_count = shared_out(unnamed, count)
+    if failure.kind in IMPORTED and told.located.len() and count > by_count.total():
+        raise Permanent(f"the file of {failure.case_id} is not what it was when its rows were taken in: {_CHANGED}")
     rows = pl.concat([named, others.head(by_count.total())])
     located = list(_located(context, failure, rows, by_name + by_count, told.event_id))
     more = list(_seen(context, failure, others.slice(by_count.total()), told.event_id))

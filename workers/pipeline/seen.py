@@ -31,7 +31,7 @@ def take_in_seen(
     Of a failure that was taken in before, each record stays counted once: its second event, or a retry after a
     crash, adds only what is new in it (`workers.pipeline.retold`). `evidence` names the archived files that show
     the refusal. Raises Conflict while another worker holds the case, and where one has just taken the failure in:
-    the next try adds what is new to that.
+    the next try adds what is new to that. Raises Permanent when a file is not what it was.
     """
     case = context.ledger.cases.open(failure)
     if case.balance.failed.records:

@@ -10,7 +10,7 @@ import pytest
 from tests.books import EVENT, Book, a_context, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
-from workers.kernel.errors import Conflict, InputUnusable
+from workers.kernel.errors import Conflict, InputUnusable, Permanent
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Receipt
@@ -18,7 +18,7 @@ from workers.kernel.ledger.movements import Bucket, EntryKind
 from workers.pipeline.book import DATA, RECORD, records_in, unlocated
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
-from workers.pipeline.failures import UNEXPLAINED_FILE, WHOLE_FILE
+from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE
 from workers.pipeline.proving import prove
 from workers.pipeline.reopening import UNCERTAIN, retry_case, retry_event
 from workers.pipeline.seen import take_in_seen
@@ -220,6 +220,22 @@ def test_a_whole_file_that_is_found_later_comes_in_whole(context: Context) -> No
     assert (case.balance[Bucket.PENDING].records, case.balance[Bucket.QUARANTINED].records) == (5, 0)
     assert case.balance.failed.quantity == Decimal(0)
     assert holds(context, case_id)
+
+
+@pytest.mark.parametrize("kind", [WHOLE_FILE, UNEXPLAINED_FILE, FAILED_RECORDS])
+def test_a_file_that_was_changed_since_it_was_refused_brings_no_further_rows(context: Context, kind: str) -> None:
+    """Its rows without identifiers get others than they got before: all of them would be billed once more."""
+    failure = a_failure(kind=kind, code=None)
+
+    def tell(rows: pl.DataFrame, **missing: int) -> str:
+        told = Unlocated(missing)
+        return take_in_seen(context, failure, [rows], refused_as=DATA, event_id=EVENT, unlocated=told)
+
+    case_id = tell(some_usage(3), rows_not_listed=1)
+    tell(some_usage(4))
+    with pytest.raises(Permanent, match="is not what it was"):
+        tell(some_usage(4, first=4))
+    assert stands(context, case_id) == (4, 4, {})
 
 
 def test_a_retry_of_a_case_looks_again_for_rows_that_were_only_counted(context: Context) -> None:
