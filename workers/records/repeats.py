@@ -71,6 +71,8 @@ class RepeatFinder:
 
     def add(self, portion: Portion, frame: pl.DataFrame) -> None:
         """Take in the keys of a part; `frame` is what its file gives for it."""
+        if not portion.part.rows:
+            return  # it has the same number as the part behind it
         hashes = frame.select(
             pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), pl.col(ROW) + portion.before
         )

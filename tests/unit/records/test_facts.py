@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.records import repeats
+from workers.records import facts, repeats
 from workers.records.facts import FileFacts, find_facts
 from workers.records.reader import open_file
 from workers.records.schema import CUSTOMER, EVENT_NAME, IDENTIFIER
@@ -113,3 +113,17 @@ def test_the_spool_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     facts_of(tmp_path / "usage.csv", ["a", "a"], 1)
     assert list(scratch.iterdir()) == []
+
+
+def test_blank_parts_hide_no_record_whichever_part_is_read_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads read the parts, and one of blank lines alone has the number of the next one's first record."""
+    monkeypatch.setattr(facts, "in_order", lambda look, parts: [look(part) for part in list(parts)[::-1]][::-1])
+    line = '{"identifier": "a", "timestamp": "1", "event_name": "calls"}\n'
+    path = tmp_path / "usage.jsonl"
+    path.write_text(line + "\n" * 500 + line)
+    with open_file(path) as file:
+        [found] = find_facts([file], 100)
+    assert any(part.rows == 0 for part in found.parts)
+    assert found.repeats[IDENTIFIER].rows() == [(1, 1, 2), (2, 1, 2)]
