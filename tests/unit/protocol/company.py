@@ -1,7 +1,7 @@
 """The company that sends usage: what it sent, what Stripe refused of that, and where that has to be found again."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -104,14 +104,21 @@ class Company:
         """Let Stripe publish a second event object about one change."""
         self._expect_as(event_id, self.stripe.publish_again(event_id, anew=False))
 
-    def refuse_ours(self, which: Collection[int], unnamed: int) -> None:
-        """Let Stripe refuse some of what it accepted of us, and name all of it but `unnamed`."""
+    def refuse_ours(
+        self, which: Collection[int], unnamed: int, sent_with: Callable[[str], Collection[str]]
+    ) -> None:
+        """Let Stripe refuse some of what it accepted of us, and name all of it but `unnamed`.
+
+        What it does not name was sent with something that it names: PROTOCOL.md promises no more.
+        """
         since = self.stripe.clock() - LATEST_REFUSAL
         billed = [usage for usage in self.stripe.accepted if usage.counts and usage.at > since]
         chosen = [billed[number % len(billed)] for number in which] if billed else []
         for meter_id in sorted({usage.meter_id for usage in chosen}):
             named = [usage for usage in chosen if usage.meter_id == meter_id]
-            hidden = [usage for usage in billed if usage not in chosen and usage.meter_id == meter_id][:unnamed]
+            near = {identifier for usage in named for identifier in sent_with(usage.identifier)}
+            others = [usage for usage in billed if usage not in chosen and usage.meter_id == meter_id]
+            hidden = [usage for usage in others if usage.identifier in near][:unnamed]
             for usage in (*named, *hidden):
                 usage.refused = True
             refused = {NOT_FOUND: sorted({usage.identifier for usage in named})}

@@ -58,7 +58,7 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.world.stripe.billed())
     @rule(which=st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True), unnamed=st.integers(0, 1))
     def stripe_refuses_ours_late(self, which: list[int], unnamed: int) -> None:
-        self.world.company.refuse_ours(which, unnamed)
+        self.world.company.refuse_ours(which, unnamed, self.world.sent_with)
 
     @precondition(lambda self: self.world.company.undelivered)
     @rule(data=st.data())

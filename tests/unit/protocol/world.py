@@ -21,11 +21,14 @@ from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import Conflict, InputUnusable, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.ledger import Ledger
+from workers.kernel.ledger.movements import RecordSetRef
+from workers.pipeline.book import scan
 from workers.pipeline.context import Context
 from workers.pipeline.events import carry_on, carry_on_part, process
 from workers.pipeline.reconciling import reconcile
 from workers.pipeline.reopening import retry_case, retry_event
 from workers.pipeline.undoing import undo, undoable
+from workers.records.schema import IDENTIFIER
 from workers.remedies import Rules
 from workers.remedies.rules import parse_rules
 from workers.sweeper import sweep
@@ -89,6 +92,16 @@ class World:
     def import_file(self, name: str, verdict: Verdict) -> None:
         """Let Stripe import a file of ours."""
         self.company.undelivered += self.bucket.import_file(name, verdict)
+
+    def sent_with(self, identifier: str) -> set[str]:
+        """Return the identifiers of the latest submission that holds this one."""
+        found: set[str] = set()
+        for case_id in self.ledger.queries.case_ids():
+            for submission in self.ledger.submissions.of_case(case_id):
+                ref = RecordSetRef(submission.record_set, submission.record_set_sha256)
+                names = set(scan(self.context, ref).select(IDENTIFIER).collect()[IDENTIFIER])
+                found = names if identifier in names else found
+        return found
 
     # What the service does.
 
