@@ -70,8 +70,7 @@ def kill_and_wait_a_day(stage: Stage) -> None:
     """Kill the workers in the middle of a submission, and let them come back when Stripe has forgotten it."""
     stage.house.fail_next("slow", EVENTS, times=8, after=20, seconds=20)
     stage.feed(every=0)
-    stage.until(lambda: stage.taken() > stage.records - stage.files * 20 + 20, "the first resubmitted records")
-    time.sleep(1)
+    stage.until(lambda: stage.house.state()["failures_waiting"] == 0, "calls that are answered late")
     for name in [*stage.workers(), "clock"]:
         stage.house.supervisor.down(name)
     stage.house.control("clock", {"advance": DAY_AND_MORE})
