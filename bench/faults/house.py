@@ -115,6 +115,10 @@ class House:
         """Let coming calls of the twin's API fail."""
         self.control("fail_next", {"rules": [{"mode": mode, "path": path, **fields}]})
 
+    def fail_no_more(self) -> None:
+        """Forget the failures that no call has met yet."""
+        self.http.delete(f"{self.twin}/_control/fail_next", timeout=TIMEOUT).raise_for_status()
+
     def state(self) -> dict[str, Any]:
         """Return what the twin knows of itself."""
         return dict(self._get("state").json())

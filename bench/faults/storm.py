@@ -18,6 +18,7 @@ def play(stage: Stage) -> None:
             _strike(stage)
     for _ in range(max(20, stage.files // 2)):
         _strike(stage)
+    stage.house.fail_no_more()  # where all is sent before the last strike, nobody would use them up
     stage.house.control("settings", {"duplicates": 1, "reorder_seconds": 0.0, "double_event_chance": 0.0})
 
 

@@ -57,6 +57,13 @@ def test_failures_are_ordered(twin: Twin, http: requests.Session) -> None:
     assert http.get(f"{twin.url}/v1/customers", timeout=5).status_code == 503
 
 
+def test_ordered_failures_that_nobody_met_are_forgotten(twin: Twin, http: requests.Session) -> None:
+    _order(twin, "fail_next", rules=[{"mode": "status", "status": 503, "path": "/v1/customers"}])
+    assert _read(twin, "state").json()["failures_waiting"] == 1
+    assert http.delete(f"{twin.url}/_control/fail_next", timeout=5).json() == {"waiting": 0}
+    assert http.get(f"{twin.url}/v1/customers", timeout=5).status_code != 503
+
+
 def test_an_event_of_ones_own_is_delivered(twin: Twin, endpoint_of_both: Endpoint) -> None:
     event = {"id": "evt_1", "object": "event", "type": "unheard.of", "data": {"object": {}}}
     assert _order(twin, "deliver", events=[event], times=2, wait=10) == {"queued": 2, "drained": True}
