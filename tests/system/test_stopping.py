@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ class Command:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
+                # who runs the tests under nohup has it ignored, and what is ignored is inherited
+                preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),
             )
 
     def until(self, holds: Callable[[], object]) -> None:
