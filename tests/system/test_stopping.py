@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,14 @@ from tests.servers import free_ports
 SECRET = "whsec_stopping"
 PATIENCE = 40.0
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def a_hang_up_is_heard() -> Iterator[None]:
+    """Tests that run under nohup have it ignored, and what is ignored is inherited."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Command:
@@ -38,8 +45,6 @@ class Command:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                # who runs the tests under nohup has it ignored, and what is ignored is inherited
-                preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),
             )
 
     def until(self, holds: Callable[[], object]) -> None:
