@@ -18,6 +18,8 @@ import requests
 
 from tests.servers import free_ports
 
+pytestmark = pytest.mark.xdist_group("serve")
+"""One after the other: `serve` uses the Redis that answers, and that of another test ends with it."""
 SECRET = "whsec_stopping"
 PATIENCE = 40.0
 ROOT = Path(__file__).parents[2]
