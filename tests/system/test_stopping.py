@@ -3,6 +3,7 @@
 A worker that nobody knows of goes on submitting usage, with the settings of yesterday.
 """
 
+import fcntl
 import hmac
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +21,6 @@ import requests
 
 from tests.servers import free_ports
 
-pytestmark = pytest.mark.xdist_group("serve")
-"""One after the other: `serve` uses the Redis that answers, and that of another test ends with it."""
 SECRET = "whsec_stopping"
 PATIENCE = 40.0
 ROOT = Path(__file__).parents[2]
@@ -35,11 +35,14 @@ def a_hang_up_is_heard() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_redis_is_about_to_end() -> None:
-    """`serve` uses the Redis that answers; the one of the test before may still be on its way out."""
-    deadline = time.monotonic() + 10
-    while _listens(6379) and time.monotonic() < deadline:
-        time.sleep(0.1)
+def one_at_a_time() -> Iterator[None]:
+    """`serve` uses the Redis that answers; that of another test ends with it, perhaps a moment later."""
+    with (Path(tempfile.gettempdir()) / "metermend-test-serve.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        deadline = time.monotonic() + 10
+        while _listens(6379) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield
 
 
 def _listens(port: int) -> bool:
