@@ -93,7 +93,7 @@ def _write_usage(world: World, faulty: int) -> None:
         for frame in _chunks(world.records, faulty):
             as_csv.write(csv_rows(frame))
             as_jsonl.write(json_rows(frame))
-            as_json.write((b",\n" if as_json.tell() else b"[\n") + json_elements(frame))
+            as_json.write((b",\n" if as_json.tell() else b"[\n") + json_elements(frame).removesuffix(b",\n"))
         as_json.write(b"\n]\n")
 
 

@@ -30,6 +30,27 @@ class CsvReader:
                 return _with_reader_columns(frame, rows)
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
 
+    def scan(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.LazyFrame | None:
+        """Return what `read` does, to be read as it is worked on, where that can be right; else None.
+
+        Polars may refuse the data in the middle. That it finds `part.rows` rows, the caller has to see.
+        """
+        if not part.plain or data.startswith(BYTE_ORDER_MARK):
+            return None
+        columns = self._present(wanted)
+        lines = self._scan(data).with_row_index(ROW, part.first_row)
+        may_be_empty = b'"' in data
+        present = (pl.when(pl.col(name) != "").then(name) if may_be_empty else name for name in columns)
+        return lines.select(
+            *present,
+            pl.col(ROW).cast(pl.Int64),
+            *(pl.lit(None, pl.String).alias(name) for name in (UNREADABLE, RAW)),
+        )
+
+    def _scan(self, data: bytes) -> pl.LazyFrame:
+        schema = dict.fromkeys(self.columns, pl.String)
+        return pl.scan_csv(data, has_header=False, schema=schema, separator=self.grammar.delimiter)
+
     def _present(self, wanted: Sequence[str] | None) -> list[str]:
         if wanted is None:
             return self.columns
@@ -44,16 +65,7 @@ class CsvReader:
             )
             return None if frame is None else frame[1:]
         try:
-            frame = (
-                pl.scan_csv(
-                    data,
-                    has_header=False,
-                    schema=dict.fromkeys(self.columns, pl.String),
-                    separator=self.grammar.delimiter,
-                )
-                .select(columns)
-                .collect()
-            )
+            frame = self._scan(data).select(columns).collect()
         except PolarsError:
             return None
         if b'"' not in data:

@@ -4,16 +4,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.records.catalog import with_columns_of
 from workers.records.layout import MAX_FILE_KEYS, Format, Part
+from workers.records.reading import Reading
 from workers.records.repeats import FIRST, Portion, RepeatFinder
 from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order
 from workers.records.streaming import in_order
 from workers.records.usage_file import TARGET_BYTES, UsageFile
+
+_UNREADABLE: Final = "@is_unreadable"
+_MISSING: Final = "@lacks_identifier"
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,17 @@ class _PartFacts:
     missing_identifiers: int
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of each record: `ROW`, whether it is unreadable or lacks an identifier, and each key's hash."""
+
+    frame: pl.DataFrame
+
+    @property
+    def records(self) -> int:
+        return self.frame.height
+
+
 def find_facts(
     files: Sequence[UsageFile],
     part_bytes: int = TARGET_BYTES,
@@ -69,7 +85,7 @@ def find_facts(
         found: list[FileFacts] = []
         for file in files:
             before = sum(facts.records for facts in found)
-            look = partial(_look, file, before, wanted, list(finders.values()))
+            look = partial(_look, file, before, wanted, finders)
             found.append(_facts_of(file, before, list(in_order(look, file.parts(part_bytes)))))
         repeats = {name: finder.repeats() for name, finder in finders.items()}
     return [
@@ -78,18 +94,34 @@ def find_facts(
 
 
 def _look(
-    file: UsageFile, before: int, wanted: Sequence[str], finders: Sequence[RepeatFinder], part: Part
+    file: UsageFile, before: int, wanted: Sequence[str], finders: Mapping[str, RepeatFinder], part: Part
 ) -> _PartFacts:
-    frame = file.read_and_keep(part) if _has_open_columns(file) else file.read(part, wanted)
-    keyed = with_columns_of(frame, wanted)
-    for finder in finders:
-        finder.add(Portion(file, part, before), keyed)
-    return _PartFacts(
-        part=part,
-        columns=file.columns_of(frame) if _has_open_columns(file) else [],
-        unreadable=frame[UNREADABLE].count(),
-        missing_identifiers=frame.filter(pl.col(UNREADABLE).is_null())[IDENTIFIER].null_count(),
+    columns: list[str] = []
+    see = partial(_see, finders)
+    if _has_open_columns(file):
+        frame = file.read_and_keep(part)
+        columns = file.columns_of(frame)
+        seen = see(Reading(with_columns_of(frame.lazy(), wanted))).frame
+    else:
+        seen = file.work_through(part, wanted, see).frame
+    for name, finder in finders.items():
+        finder.add(Portion(file, part, before), seen[ROW], seen[_hash_column(name)])
+    return _PartFacts(part, columns, int(seen[_UNREADABLE].sum()), int(seen[_MISSING].sum()))
+
+
+def _see(finders: Mapping[str, RepeatFinder], reading: Reading) -> _Seen:
+    unreadable, identifier = pl.col(UNREADABLE).is_not_null(), pl.col(IDENTIFIER)
+    seen = reading.records.select(
+        ROW,
+        unreadable.alias(_UNREADABLE),
+        (~unreadable & (identifier.str.strip_chars() == "").fill_null(value=True)).alias(_MISSING),
+        *(finder.hash.alias(_hash_column(name)) for name, finder in finders.items()),
     )
+    return _Seen(seen.collect(engine="streaming"))
+
+
+def _hash_column(key: str) -> str:
+    return f"@hash {key}"
 
 
 def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileFacts:

@@ -63,20 +63,23 @@ class RepeatFinder:
         self._spool = tempfile.TemporaryDirectory(prefix="metermend-")
         self._portions: dict[int, Portion] = {}
 
+    @property
+    def hash(self) -> pl.Expr:
+        """The key's hash, null where a record has no key."""
+        return pl.when(self._key.is_not_null()).then(hashed(self._key))
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._spool.cleanup()
 
-    def add(self, portion: Portion, frame: pl.DataFrame) -> None:
-        """Take in the keys of a part; `frame` is what its file gives for it."""
+    def add(self, portion: Portion, rows: pl.Series, hashes: pl.Series) -> None:
+        """Take in what the rows of a part have as `hash`."""
         if not portion.part.rows:
             return  # it has the same number as the part behind it
-        hashes = frame.select(
-            pl.when(self._key.is_not_null()).then(hashed(self._key)).alias(HASH), pl.col(ROW) + portion.before
-        )
-        hashes.drop_nulls(HASH).write_ipc(self._path(portion), compression="uncompressed")
+        known = pl.DataFrame({HASH: hashes, ROW: rows + portion.before}).drop_nulls(HASH)
+        known.write_ipc(self._path(portion), compression="uncompressed")
         self._portions[portion.first] = portion
 
     def repeats(self) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, with_columns_of
-from workers.records.diagnosis import KNOWN, Standard
+from workers.records.diagnosis import Standard
 from workers.records.quantities import is_blank
 from workers.records.schema import (
     EVENT_NAME,
@@ -23,25 +23,29 @@ from workers.records.schema import (
 )
 
 SOUND: Final = "@sound"
+SOUND_VALUE: Final = pl.Decimal(38, 14)
+"""What a sound value fits in, and the sum of more of them than a file can hold."""
 
 _SECONDS_LENGTH: Final = 10
 """Digits of epoch seconds from 2001 to 2286."""
 _FIRST_OF_TEN: Final = 10**9
 
 
-def mark_sound(frame: pl.DataFrame, standard: Standard) -> pl.DataFrame:
-    """Return `SOUND` and `catalog.VALUE_TEXT` for each record, in the order of the frame."""
-    frame = with_columns_of(frame, (UNREADABLE, *standard.dimension_columns(), *standard.catalog.key_columns))
-    keyed = frame.with_columns(standard.catalog.keyed())
+def mark_sound(records: pl.LazyFrame, standard: Standard) -> pl.LazyFrame:
+    """Add `SOUND` and `catalog.VALUE_TEXT` to the records."""
+    needed = {UNREADABLE, *standard.dimension_columns(), *standard.catalog.key_columns}
+    absent = sorted(needed.difference(records.collect_schema().names()))
     checks = (
         _has_sound_form(standard),
         _has_sound_meter(standard),
         _has_sound_time(standard),
         _has_sound_value(),
         standard.fault("dimension").is_null(),
-        standard.mark_known(keyed.select(CUSTOMER_ID))[KNOWN],
+        standard.seems_known(),
     )
-    return keyed.select(pl.all_horizontal(*checks).fill_null(value=False).alias(SOUND), VALUE_TEXT)
+    keyed = with_columns_of(records, absent).with_columns(standard.catalog.keyed())
+    marked = keyed.with_columns(pl.all_horizontal(*checks).fill_null(value=False).alias(SOUND))
+    return marked.drop(*absent, CUSTOMER_ID)
 
 
 def _has_sound_form(standard: Standard) -> pl.Expr:

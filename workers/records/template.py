@@ -1,17 +1,21 @@
-"""Records in the file shapes that Stripe takes, as text for one frame.
+"""Records in the file shapes that Stripe takes, as text.
 
 CSV and the Dashboard's CSV have the columns of Stripe's "Billing Meter Event Transaction Template - CSV"; JSON and
 JSON Lines nest the payload and write timestamp and value as numbers (Stripe docs, "Record usage in bulk"). A value
 goes out in the very characters it has in the frame: no number is ever parsed.
 """
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
 from typing import Any, Final
 
 import polars as pl
 
+from workers.records.gapped_text import GappedText, Lines, Written
+from workers.records.reading import Reading
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
@@ -30,6 +34,13 @@ SPECIAL: Final = r'["\\\x00-\x1f]'
 ESCAPED: Final = {mark: json.dumps(mark)[1:-1] for mark in ('"', "\\", *map(chr, range(32)))}
 NUMBERS: Final = (TIMESTAMP, VALUE)
 LINE: Final = "line"
+GAP: Final = "\x1e"
+"""What stands in a CSV for a record that is left out; several of them where a record looks like it."""
+
+Derive = Callable[[pl.LazyFrame], Sequence[pl.LazyFrame]]
+"""Returns what else is wanted of the records whose text is made, to be found in the same pass."""
+Gapped = tuple[GappedText, Sequence[pl.DataFrame]]
+"""The text, with a gap for each record that is left out, and what else was wanted."""
 
 
 def template_columns(columns: Sequence[str]) -> list[str]:
@@ -47,6 +58,61 @@ def csv_rows(frame: pl.DataFrame) -> bytes:
     return _written(frame)
 
 
+def csv_with_gaps(reading: Reading, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
+    """Write the cells of the records that are `kept` (a boolean column), and find what `derive` wants of all.
+
+    A line of the file that has these very cells is taken as it stands.
+    """
+    lines = reading.lines
+    if lines is None or not _are_columns(cells, lines.columns):
+        return _rows_with_gaps(reading.records, cells, kept, derive)
+    marks, *derived = pl.collect_all([reading.records.select(kept), *derive(reading.records)], engine="streaming")
+    return Lines(lines.read, marks.height, (~marks[kept]).arg_true().to_list()), derived
+
+
+def _are_columns(cells: Sequence[pl.Expr], columns: Sequence[str]) -> bool:
+    return len(cells) == len(columns) and all(
+        cell.meta.eq(pl.col(name)) for cell, name in zip(cells, columns, strict=True)
+    )
+
+
+def _rows_with_gaps(records: pl.LazyFrame, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
+    """Write the records anew, each gap as a line that no record has.
+
+    If the text has more of these lines than there are gaps, a longer one is taken.
+    """
+    is_kept = pl.col(kept)
+    first, *others = cells
+    for times in count(1):
+        mark, text = GAP * times, io.BytesIO()
+        lines = records.select(
+            pl.when(is_kept).then(first).otherwise(pl.lit(mark)), *(pl.when(is_kept).then(cell) for cell in others)
+        )
+        written = lines.sink_csv(text, include_header=False, lazy=True)
+        gaps = records.select((~is_kept).sum())
+        _, found, *derived = pl.collect_all([written, gaps, *derive(records)], engine="streaming")
+        pieces = text.getvalue().split(mark.encode() + b"," * len(others) + b"\n")
+        if len(pieces) == found.item() + 1:
+            return Written(pieces), derived
+    raise AssertionError("a text is finite")
+
+
+def csv_records(text: bytes) -> list[bytes]:
+    """Take CSV text apart into its records, each with its line end; one may hold line feeds between quotes."""
+    lines = text.split(b"\n")[:-1]
+    if b'"' not in text:
+        return [line + b"\n" for line in lines]
+    records: list[bytes] = []
+    is_open = False
+    for line in lines:
+        if is_open:
+            records[-1] += line + b"\n"
+        else:
+            records.append(line + b"\n")
+        is_open ^= line.count(b'"') % 2 == 1
+    return records
+
+
 def _written(frame: pl.DataFrame, **style: Any) -> bytes:
     with SCRATCH.filled(lambda text: frame.write_csv(text, include_header=False, **style)) as view:
         return bytes(view)
@@ -58,8 +124,26 @@ def json_rows(frame: pl.DataFrame) -> bytes:
 
 
 def json_elements(frame: pl.DataFrame) -> bytes:
-    """Return the frame's rows as elements of a JSON array, without its brackets."""
-    return _written(_objects(frame), quote_style="never", line_terminator=",\n").removesuffix(b",\n")
+    """Return the frame's rows as elements of a JSON array, each with a comma behind it, without its brackets."""
+    return _written(_objects(frame), quote_style="never", line_terminator=",\n")
+
+
+def json_records(text: bytes) -> list[bytes]:
+    """Take rows of JSON objects, one a line, apart into records with their line ends."""
+    return text.splitlines(keepends=True)
+
+
+def _json_with_gaps(rows: Callable[[pl.DataFrame], bytes]) -> "WithGaps":
+    def with_gaps(reading: Reading, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
+        frame = reading.records.collect(engine="streaming")
+        is_kept = frame[kept]
+        lines = json_records(rows(frame.filter(is_kept).select(cells)))
+        gaps = (~is_kept).arg_true()
+        edges = [0, *(gaps - pl.int_range(gaps.len(), eager=True)).to_list(), len(lines)]
+        pieces = [b"".join(lines[start:end]) for start, end in pairwise(edges)]
+        return Written(pieces), pl.collect_all(derive(frame.lazy()))
+
+    return with_gaps
 
 
 def _objects(frame: pl.DataFrame) -> pl.DataFrame:
@@ -142,13 +226,22 @@ def _json_text(name: str, *, escape: bool) -> pl.Expr:
     return pl.when(cell.str.contains(JSON_NUMBER)).then(cell).otherwise(string) if name in NUMBERS else string
 
 
+WithGaps = Callable[[Reading, Sequence[pl.Expr], str, Derive], Gapped]
+
+
 @dataclass(frozen=True)
 class Template:
-    """One output format: how a file opens, how rows become bytes, what joins runs of rows, how a file closes."""
+    """One output format: how a file opens, how records become text, how a file closes.
+
+    `rows` gives each record the same end, of which the file's last record loses `between`; `records` takes such
+    text apart again; `with_gaps` writes some of the records (see `csv_with_gaps`).
+    """
 
     suffix: str
     opening: Callable[[Sequence[str]], bytes]
     rows: Callable[[pl.DataFrame], bytes]
+    records: Callable[[bytes], list[bytes]]
+    with_gaps: WithGaps
     between: bytes = b""
     closing: bytes = b""
     max_bytes: int = MAX_FILE_BYTES
@@ -162,11 +255,21 @@ def _bracket(_columns: Sequence[str]) -> bytes:
     return b"[\n"
 
 
+_CSV: Final = Template(".csv", csv_header, csv_rows, csv_records, csv_with_gaps)
+
 TEMPLATES: Final[Mapping[str, Template]] = {
-    "csv": Template(".csv", csv_header, csv_rows),
-    "dashboard": Template(".csv", csv_header, csv_rows, max_bytes=MAX_DASHBOARD_BYTES),
-    "json": Template(".json", _bracket, json_elements, between=b",\n", closing=b"\n]\n"),
-    "jsonl": Template(".jsonl", _nothing, json_rows),
+    "csv": _CSV,
+    "dashboard": replace(_CSV, max_bytes=MAX_DASHBOARD_BYTES),
+    "json": Template(
+        ".json",
+        _bracket,
+        json_elements,
+        json_records,
+        _json_with_gaps(json_elements),
+        between=b",\n",
+        closing=b"\n]\n",
+    ),
+    "jsonl": Template(".jsonl", _nothing, json_rows, json_records, _json_with_gaps(json_rows)),
 }
 """Output formats by name. The Dashboard takes the CSV template in smaller files (Stripe docs, "Record usage in bulk
 with the Dashboard"). Its sample has no `identifier`; ours keeps it: without it a second upload bills twice."""

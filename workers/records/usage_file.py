@@ -2,16 +2,21 @@
 
 import os
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import IO, Final, Self
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import IO, Final, Self, TypeVar
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from workers.kernel.errors import FileUnusable
+from workers.records.catalog import Records, with_columns_of
 from workers.records.csv_part import CsvReader
 from workers.records.cutting import CsvScanner, JsonLinesScanner, Scanner, cut
 from workers.records.json_part import JsonReader
 from workers.records.layout import Format, Layout, Part
+from workers.records.reading import Counted, CsvLines, Reading
 from workers.records.schema import (
     RAW,
     READER_COLUMNS,
@@ -25,6 +30,8 @@ from workers.records.spool import Spool
 TARGET_BYTES: Final = 4 << 20
 """Default size of a part: small enough for the allocator to use its memory again, and about as fast as any."""
 
+Found = TypeVar("Found", bound=Counted)
+
 
 class UsageFile:
     """An open usage file. Safe to read from several threads at once; closed by `close`, `with`, or when let go."""
@@ -33,6 +40,7 @@ class UsageFile:
         self.layout = layout
         self._fd = os.dup(text.fileno())
         self._close = weakref.finalize(self, os.close, self._fd)
+        self._written = self._last_written()
         self._start, self._end = start, os.fstat(self._fd).st_size
         self._reader = reader
         self._kept = None if layout.format is Format.CSV else Spool()
@@ -76,6 +84,31 @@ class UsageFile:
             return self._canonical(kept, columns)
         return self._canonical(self._parse(part, columns), columns)
 
+    def work_through(self, part: Part, columns: Sequence[str], work: Callable[[Reading], Found]) -> Found:
+        """Put the part's records, as `read` returns them, through `work`, reading them on the way where possible.
+
+        `work` may be called a second time, with records that were read with more care. Raises FileUnusable.
+        """
+        reading = self._scanned(part, columns)
+        if reading is not None:
+            with suppress(PolarsError):
+                found = work(reading)
+                if found.records == part.rows:
+                    return found
+        return work(Reading(self.read(part, columns).lazy()))
+
+    def _scanned(self, part: Part, columns: Sequence[str]) -> Reading | None:
+        if not isinstance(self._reader, CsvReader):
+            return None
+        data = self._whole_part(part)
+        records = self._reader.scan(data, part, columns)
+        if records is None:
+            return None
+        lines = None
+        if self._reader.grammar.delimiter == "," and b"\r" not in data and data.endswith(b"\n"):
+            lines = CsvLines(partial(self._whole_part, part), self._reader.columns)
+        return Reading(self._whole(records, columns), lines)
+
     def read_and_keep(self, part: Part) -> pl.DataFrame:
         """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""
         frame = self._parse(part, None)
@@ -84,28 +117,40 @@ class UsageFile:
         return self._canonical(frame, None)
 
     def _parse(self, part: Part, columns: Sequence[str] | None) -> pl.DataFrame:
-        data = self._bytes(part.offset, part.length)
+        data = self._whole_part(part)
         if isinstance(self._reader, CsvReader):
             frame = self._reader.read(data, part, columns)
         else:
             at_end = part.offset + part.length >= self._end
             frame = self._reader.read(data, part, columns, cut=at_end and not data.endswith(b"\n"))
-        if frame.height != part.rows or len(data) != part.length:
-            raise FileUnusable(
-                "it has changed since it was cut into parts", where=self.layout.name, mend="start over"
-            )
+        if frame.height != part.rows:
+            raise self._has_changed()
         return frame
 
+    def _whole_part(self, part: Part) -> bytes:
+        data = self._bytes(part.offset, part.length)
+        if len(data) != part.length or self._last_written() != self._written:
+            raise self._has_changed()
+        return data
+
+    def _last_written(self) -> int:
+        """Return when the file was last written to, in nanoseconds: what was judged must be what is sent."""
+        return os.fstat(self._fd).st_mtime_ns
+
+    def _has_changed(self) -> FileUnusable:
+        return FileUnusable("it has changed since it was cut into parts", where=self.layout.name, mend="start over")
+
     def _canonical(self, frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
-        frame = frame.with_columns(pl.lit(self.layout.name).alias(SOURCE))
         if self.layout.format is Format.JSON and RAW in frame.columns:
             frame = frame.with_columns(pl.col(RAW).str.replace_all("\r", "\n", literal=True))
         if columns is None:
             columns = self.columns_of(frame)
-        absent = [name for name in (*columns, *READER_COLUMNS) if name not in frame.columns]
-        return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent).select(
-            *columns, *READER_COLUMNS
-        )
+        return self._whole(frame, columns)
+
+    def _whole(self, records: Records, columns: Sequence[str]) -> Records:
+        """Name the source, and add the columns that are absent."""
+        named = records.with_columns(pl.lit(self.layout.name).alias(SOURCE))
+        return with_columns_of(named, (*columns, *READER_COLUMNS)).select(*columns, *READER_COLUMNS)
 
     def columns_of(self, frame: pl.DataFrame) -> list[str]:
         """Return the frame's sender's columns: in the header's order (CSV) or in the template's (JSON)."""

@@ -1,17 +1,23 @@
 """Writing canonical frames to files that appear whole or not at all."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
+from workers.records.gapped_text import Pieces, RecordText
 from workers.records.schema import MAX_FILE_RECORDS, original_name
 from workers.records.template import TEMPLATES, csv_header, csv_rows, template_columns
+
+BUFFER: Final = 1 << 20
+"""Text comes in pieces of a few lines; each would be a call of the operating system."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,12 @@ class _Draft:
         self._temporary = path.with_name(f".{path.name}.part")
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = self._temporary.open("wb")
+            self._file: IO[bytes] = self._temporary.open("wb", buffering=BUFFER)
 
-    def write(self, data: bytes, records: int = 0) -> None:
+    def write(self, pieces: Pieces, records: int = 0) -> None:
         with _disk_errors(self.path):
-            self._file.write(data)
-        self.bytes += len(data)
+            self._file.writelines(pieces)
+        self.bytes += sum(map(len, pieces))
         self.records += records
 
     def finish(self) -> None:
@@ -121,55 +127,72 @@ class TemplateWriter(_Writer):
     def append(self, frame: pl.DataFrame) -> None:
         """Write the frame's records; its columns must be those of the first frame. Raises ValueError otherwise."""
         columns = template_columns(frame.columns)
-        self._columns = self._columns or columns
-        if columns != self._columns:
-            raise ValueError(f"columns {columns} differ from the first frame's, {self._columns}")
         absent = [pl.lit(None, pl.String).alias(name) for name in columns if name not in frame.columns]
-        rest = frame.with_columns(absent).select(columns)
-        while rest.height:
-            rest = rest[self._write_some(rest) :]
+        data = self._template.rows(frame.with_columns(absent).select(columns))
+        self.append_text(RecordText([data], frame.height), columns)
 
-    def _write_some(self, frame: pl.DataFrame) -> int:
-        """Write as many records as the present file takes, return how many; open the next file where none fit."""
+    def append_text(self, text: RecordText, columns: Sequence[str]) -> None:
+        """Write records that are text in the writer's format already, of these `template_columns`."""
+        self._columns = self._columns or list(columns)
+        if list(columns) != self._columns:
+            raise ValueError(f"columns {columns} differ from the first frame's, {self._columns}")
+        if not text.records:
+            return
         if not self._drafts:
             self._open()
-        draft = self._drafts[-1]
-        between = self._template.between if draft.records else b""
-        room = self._max_bytes - draft.bytes - len(between) - len(self._template.closing)
-        count, data = self._fitting(frame[: self._max_records - draft.records], room)
-        if count:
-            draft.write(between)
-            draft.write(data, count)
-        elif draft.records:
-            self._end(draft)
-            self._open()
+        if text.records <= self._free_records and text.bytes <= self._free_bytes:
+            self._write(text.pieces, text.records)
         else:
-            raise InputUnusable(f"a record is longer than {self._max_bytes:,} bytes", where=str(self._stem))
-        return count
+            self._divide(b"".join(text.pieces))
 
-    def _fitting(self, frame: pl.DataFrame, room: int) -> tuple[int, bytes]:
-        """Return how many of the first records fit into `room` bytes (not always all that would) and the bytes."""
-        count = frame.height
-        while count:
-            data = self._template.rows(frame[:count])
-            if len(data) <= room:
-                return count, data
-            count = 0 if count == 1 else max(1, min(count - 1, count * max(room, 0) // len(data)))
-        return 0, b""
+    def _divide(self, text: bytes) -> None:
+        """Fill the present file, and as many more as it takes."""
+        records = self._template.records(text)
+        ends = [0, *accumulate(map(len, records))]
+        written = 0
+        while written < len(records):
+            fits = bisect_right(ends, ends[written] + self._free_bytes) - 1
+            upto = min(fits, written + self._free_records)
+            if upto > written:
+                self._write([text[ends[written] : ends[upto]]], upto - written)
+                written = upto
+            elif self._drafts[-1].records:
+                self._end(self._drafts[-1])
+                self._open()
+            else:
+                raise InputUnusable(f"a record is longer than {self._max_bytes:,} bytes", where=str(self._stem))
+
+    @property
+    def _free_records(self) -> int:
+        return self._max_records - self._drafts[-1].records
+
+    @property
+    def _free_bytes(self) -> int:
+        """Bytes of records that the present file still takes; the last record's `between` is not written."""
+        draft, template = self._drafts[-1], self._template
+        joint = len(template.between)
+        return self._max_bytes - draft.bytes - len(template.closing) + (0 if draft.records else joint)
+
+    def _write(self, pieces: Pieces, records: int) -> None:
+        draft, between = self._drafts[-1], self._template.between
+        if draft.records:
+            draft.write([between])
+        *others, last = pieces
+        draft.write([*others, bytes(last).removesuffix(between)], records)
 
     def _open(self) -> None:
         number = len(self._drafts) + 1
         name = self._stem.name + (f"-{number}" if number > 1 else "") + self._template.suffix
         self._drafts.append(_Draft(self._stem.with_name(name)))
-        self._drafts[-1].write(self._template.opening(self._columns))
+        self._drafts[-1].write([self._template.opening(self._columns)])
 
     def _end(self, draft: _Draft) -> None:
-        draft.write(self._template.closing)
+        draft.write([self._template.closing])
         draft.finish()
 
     def close(self) -> list[WrittenFile]:
         if self._drafts:
-            self._drafts[-1].write(self._template.closing)
+            self._drafts[-1].write([self._template.closing])
         return super().close()
 
 
@@ -190,5 +213,5 @@ class CsvWriter(_Writer):
             return
         if not self._drafts:
             self._drafts.append(_Draft(self._path))
-            self._drafts[0].write(csv_header(self._headers))
-        self._drafts[0].write(csv_rows(frame.select(self._columns)), frame.height)
+            self._drafts[0].write([csv_header(self._headers)])
+        self._drafts[0].write([csv_rows(frame.select(self._columns))], frame.height)

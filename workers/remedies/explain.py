@@ -4,7 +4,7 @@ Changes that every file gets without a rule are not listed. What a rule does wit
 wait, or no longer) shows in the outcomes with and without the rules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ import polars as pl
 
 from workers.records import quantities
 from workers.records.catalog import Catalog
+from workers.records.gapped_text import RecordText
 from workers.records.schema import QUANTITY
 from workers.records.writer import WrittenFile
 from workers.remedies.outcome_counts import OutcomeCounts
@@ -58,12 +59,14 @@ def explain(
 
 
 class _RuleChanges:
-    """A sink that keeps only what rules changed, summed up by part."""
+    """A sink that keeps only what rules changed, summed up by run."""
+
+    template = None
 
     def __init__(self) -> None:
         self._parts: list[pl.DataFrame] = []
 
-    def append(self, corrected: pl.DataFrame, treated: pl.DataFrame) -> None:
+    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
         del corrected
         ruled = changes_of(treated).filter(pl.col("remedy").str.ends_with("_rule"))
         self._parts.append(ruled.group_by(_KEY).agg(pl.len().alias("records"), QUANTITY))

@@ -13,10 +13,8 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.records import quantities
-from workers.records.catalog import VALUE_TEXT
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, REASON, ROW
-from workers.remedies.repair import Examined
 from workers.remedies.treatment import FAULTS
 
 Key = TypeVar("Key", str, tuple[str, str, str])
@@ -55,11 +53,10 @@ class OutcomeCounts:
     remedies: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, examined: Examined) -> "OutcomeCounts":
-        """Count examined records."""
-        treated = examined.treated
+    def of(cls, treated: pl.DataFrame) -> "OutcomeCounts":
+        """Count treated records."""
         outcomes = treated.group_by(OUTCOME).agg(pl.len().alias("records"), QUANTITY).sort(OUTCOME)
-        counted = cls(
+        return cls(
             records=dict(outcomes.select(OUTCOME, "records").iter_rows()),
             quantity={
                 row[OUTCOME]: quantities.total(pl.Series(row[QUANTITY], dtype=pl.String))
@@ -70,9 +67,12 @@ class OutcomeCounts:
             faults=_faults(treated),
             remedies=_remedies(treated),
         )
-        sound = examined.sound[VALUE_TEXT]
+
+    @classmethod
+    def of_valid(cls, records: int, quantity: Decimal) -> "OutcomeCounts":
+        """Count records that nothing is wrong with."""
         valid = str(Outcome.VALID)
-        return counted + cls(records={valid: sound.len()}, quantity={valid: quantities.total(sound)})
+        return cls(records={valid: records}, quantity={valid: quantity})
 
     def __add__(self, other: "OutcomeCounts") -> "OutcomeCounts":
         return OutcomeCounts(

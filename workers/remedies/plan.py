@@ -7,6 +7,7 @@ the result is the same for any cut. Memory holds a few parts, never a file.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,26 +17,31 @@ import polars as pl
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
 from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
+from workers.records.gapped_text import GappedText, RecordText
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
-from workers.records.schema import IDENTIFIER, OUTCOME, ROW, payload_column
+from workers.records.reading import Reading
+from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
+from workers.records.soundness import SOUND, SOUND_VALUE
 from workers.records.streaming import THREADS, in_order
+from workers.records.template import Template, template_columns
 from workers.records.writer import WrittenFile
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
-from workers.remedies.repair import Examined, Sifted, circumstances, sift, treat_suspects
+from workers.remedies.repair import circumstances, sift, treat_suspects
 from workers.remedies.rules import Rules
 from workers.remedies.survey import Kind, Survey, survey
-from workers.remedies.treatment import PLACE
 from workers.reports.failed_records import annotate
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
-RUN_SUSPECTS: Final = 20_000
-"""Suspect records that are enough for a run of parts: treatment costs some 40 ms however few there are."""
-RUN_PARTS: Final = 2
-"""Parts of a run at most: their sound records wait in memory, and four take 830 MiB where two take 560."""
+RUN_SUSPECTS: Final = 25_000
+"""Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
+RUN_TEXT: Final = 32 << 20
+"""Bytes of sound records that may wait in memory for a run to have its suspects together."""
+RUNS: Final = 2
+"""Runs of a file at least, if it has the parts, so that one is treated while the next is read."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,45 @@ class PlanOptions:
 
 
 @dataclass(frozen=True)
-class PartPlan:
-    """A planned run of parts, in the file's order: `corrected` holds the valid and repaired records, to be sent.
+class Output:
+    """What becomes of the records that are to be sent: text of `columns`, in a template's shape.
 
+    `template` null: no text is made, since the outcome alone is wanted.
+    """
+
+    columns: Sequence[str]
+    template: Template | None = None
+    new_identifiers: bool = False
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """A part's records before treatment: the sound ones, which are counted and written, and the `suspect` ones.
+
+    `suspect` carry `PLACE` and stand in that order; each is a gap in `text`, which is null where none is wanted.
+    """
+
+    valid: int
+    quantity: Decimal
+    suspect: pl.DataFrame
+    text: GappedText | None
+
+    @property
+    def records(self) -> int:
+        """All records."""
+        return self.valid + self.suspect.height
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A planned run of parts, in the file's order.
+
+    `corrected` are each part's records that are to be sent; their text is put together when it is asked for, once.
     `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
     """
 
     outcomes: OutcomeCounts
-    corrected: pl.DataFrame
+    corrected: Iterable[RecordText]
     treated: pl.DataFrame
 
 
@@ -95,10 +132,15 @@ class PlanSummary:
 
 
 class Sink(Protocol):
-    """Takes the planned parts of files, in order."""
+    """Takes the planned runs of files, in order."""
 
-    def append(self, corrected: pl.DataFrame, treated: pl.DataFrame) -> None:
-        """Take in one part."""
+    @property
+    def template(self) -> Template | None:
+        """The shape in which it wants `corrected`; null where it has no use for them."""
+        ...
+
+    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
+        """Take in one run."""
 
     def close(self) -> Mapping[str, Sequence[WrittenFile]]:
         """Finish, and return what was written, by kind."""
@@ -141,38 +183,50 @@ def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) 
     return survey(paths, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
 
 
-def plan_part(
-    surveyed: Survey, part: Part, context: Context, columns: Sequence[str], *, new_identifiers: bool = False
-) -> PartPlan:
-    """Plan one part of a surveyed file. `columns` are those of the output (`output_columns`)."""
-    sifted = sift_part(surveyed, part, context, columns)
-    return plan_run(surveyed, [sifted], context, columns, new_identifiers=new_identifiers)
-
-
-def sift_part(surveyed: Survey, part: Part, context: Context, columns: Sequence[str]) -> Sifted:
-    """Read one part and sift it; of the sound records only what is needed any further is kept."""
-    frame = surveyed.file.read(part, surveyed.facts.columns)
+def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
+    """Read one part, tell the sound records from those to be treated, and write the sound ones."""
+    columns = surveyed.facts.columns
     if surveyed.failure is not None:
-        frame = annotate(frame, surveyed.failure)
-    sifted = sift(frame, context, resubmit_valid=surveyed.failure is None, first_place=part.first_row)
-    return replace(sifted, sound=with_columns_of(sifted.sound, columns).select(*columns, ROW, VALUE_TEXT, PLACE))
+        refused = annotate(surveyed.file.read(part, columns), surveyed.failure).lazy()
+        records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
+        return _sifted(Reading(records), surveyed, output)
+
+    def work(reading: Reading) -> Sifted:
+        records = sift(reading.records, context, first_place=part.first_row)
+        return _sifted(replace(reading, records=records), surveyed, output)
+
+    return surveyed.file.work_through(part, columns, work)
 
 
-def plan_run(
-    surveyed: Survey,
-    run: Sequence[Sifted],
-    context: Context,
-    columns: Sequence[str],
-    *,
-    new_identifiers: bool = False,
-) -> PartPlan:
+def _sifted(reading: Reading, surveyed: Survey, output: Output) -> Sifted:
+    if output.template is None:
+        text, (suspect, sums) = None, pl.collect_all(_suspects_and_sums(reading.records), engine="streaming")
+    else:
+        cells = _cells(surveyed, output)
+        text, (suspect, sums) = output.template.with_gaps(reading, cells, SOUND, _suspects_and_sums)
+    valid, quantity = sums.row(0)
+    return Sifted(valid, Decimal(quantity or 0), _copied(suspect), text)
+
+
+def _copied(few: pl.DataFrame) -> pl.DataFrame:
+    """Return the records with texts of their own: a filtered text keeps all that was read with it in memory."""
+    return few.with_columns(pl.col(pl.String) + "")
+
+
+def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
+    exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
+    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
+    return [suspect, sifted.select(pl.col(SOUND).sum(), exact.sum())]
+
+
+def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: Output) -> RunPlan:
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
-    sound = pl.concat([sifted.sound for sifted in run])
-    suspects = pl.concat([sifted.suspect for sifted in run])
-    examined = Examined(sound, treat_suspects(suspects, context))
-    treated = _identified(with_columns_of(examined.treated, columns), surveyed, new_identifiers=new_identifiers)
-    sound = _identified(sound, surveyed, new_identifiers=new_identifiers)
-    return PartPlan(OutcomeCounts.of(examined), _corrected(sound, treated, columns), treated)
+    outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
+    suspects = pl.concat([part.suspect for part in run])
+    treated = with_columns_of(treat_suspects(suspects, context), output.columns).with_columns(
+        _identifier(surveyed, output)
+    )
+    return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
 
 
 def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
@@ -198,15 +252,15 @@ def plan_surveyed(
 ) -> PlanSummary:
     """Plan surveyed files part by part, and hand each part's records to `sink` in the files' order."""
     columns = output_columns(surveys, catalog, rules)
+    output = Output(columns, None if sink is None else sink.template, options.new_identifiers)
     records = sum(surveyed.facts.records for surveyed in surveys)
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now)
-        sift_one = partial(sift_part, surveyed, context=context, columns=columns)
-        runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads))
-        plan_one = partial(
-            plan_run, surveyed, context=context, columns=columns, new_identifiers=options.new_identifiers
-        )
+        sift_one = partial(sift_part, surveyed, context=context, output=output)
+        parts = surveyed.facts.parts
+        runs = _runs(in_order(sift_one, parts, options.threads), len(parts))
+        plan_one = partial(plan_run, surveyed, context=context, output=output)
         outcomes = OutcomeCounts()
         for planned in in_order(plan_one, runs, options.threads):
             outcomes += planned.outcomes
@@ -218,33 +272,48 @@ def plan_surveyed(
     return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
 
 
-def _runs(parts: Iterable[Sifted]) -> Iterator[list[Sifted]]:
-    """Join consecutive parts until they have suspects enough to be worth a treatment."""
+def _runs(sifted: Iterable[Sifted], parts: int) -> Iterator[list[Sifted]]:
+    """Join consecutive parts, of so many in all, until they have suspects enough to be worth a treatment."""
     run: list[Sifted] = []
-    for sifted in parts:
-        run.append(sifted)
-        if len(run) == RUN_PARTS or sum(one.suspect.height for one in run) >= RUN_SUSPECTS:
+    for part in sifted:
+        run.append(part)
+        suspects = sum(one.suspect.height for one in run)
+        held = sum(one.text.held for one in run if one.text)
+        if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= parts:
             yield run
             run = []
     if run:
         yield run
 
 
-def _identified(frame: pl.DataFrame, surveyed: Survey, *, new_identifiers: bool) -> pl.DataFrame:
-    """Give each record an identifier: the sender's, one made from file and row, or that of the next revision."""
-    given = frame[IDENTIFIER].str.strip_chars().fill_null("") != ""
-    if not given.all():
-        frame = frame.with_columns(with_identifiers(surveyed.identity).alias(IDENTIFIER))
-    if not new_identifiers:
-        return frame
-    return frame.with_columns(next_revisions(pl.col(IDENTIFIER)).alias(IDENTIFIER))
+def _cells(surveyed: Survey, output: Output) -> list[pl.Expr]:
+    """Return what a sound record has in each of the output's columns."""
+    given = {name: pl.col(name) for name in surveyed.facts.columns} | {IDENTIFIER: _identifier(surveyed, output)}
+    return [given.get(name, pl.lit(None, pl.String).alias(name)) for name in template_columns(output.columns)]
 
 
-def _corrected(sound: pl.DataFrame, treated: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    sent = treated.filter(pl.col(OUTCOME).is_in([Outcome.VALID, Outcome.REPAIRED]))
-    if sent.is_empty():
-        return sound.select(columns)
-    return pl.concat([sound.select(*columns, PLACE), sent.select(*columns, PLACE)]).sort(PLACE).drop(PLACE)
+def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
+    """Return the identifier of each record: the sender's, one made from file and row, or the next revision's."""
+    facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
+    if facts.missing_identifiers or facts.unreadable:
+        identifier = with_identifiers(surveyed.identity).alias(IDENTIFIER)
+    return next_revisions(identifier).alias(IDENTIFIER) if output.new_identifiers else identifier
+
+
+def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> Iterator[RecordText]:
+    """Put the treated records that are to be sent into the gaps between the sound ones, part by part."""
+    if output.template is None:
+        return
+    is_sent = treated[OUTCOME].is_in([Outcome.VALID, Outcome.REPAIRED])
+    sent = treated.filter(is_sent).select(template_columns(output.columns))
+    lines = iter(output.template.records(output.template.rows(sent)) if sent.height else ())
+    first = 0
+    for part in run:
+        fills = is_sent[first : first + part.suspect.height]
+        first += fills.len()
+        if part.text is not None:
+            fillings = [next(lines) if one else b"" for one in fills]
+            yield RecordText(part.text.filled(fillings), part.valid + int(fills.sum()))
 
 
 def _headers(surveys: Sequence[Survey]) -> dict[str, str]:

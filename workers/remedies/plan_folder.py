@@ -7,7 +7,7 @@ that is there already is replaced only if an earlier plan wrote it, or if it is 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,6 +16,7 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
+from workers.records.gapped_text import RecordText
 from workers.records.schema import (
     CHANGES,
     FAULT,
@@ -30,6 +31,7 @@ from workers.records.schema import (
     UNREADABLE,
     VALID_FROM,
 )
+from workers.records.template import TEMPLATES, template_columns
 from workers.records.writer import CsvWriter, TemplateWriter, WrittenFile
 
 PLAN: Final = "plan.json"
@@ -49,6 +51,8 @@ class PlanFolder:
             [*columns, FAULT, REASON, SUGGESTION],
             [*columns, FAULT, REASON, SUGGESTION, VALID_FROM],
         )
+        self.template = TEMPLATES[output]
+        self._columns = template_columns(columns)
         self._corrected = TemplateWriter(folder / "corrected", output)
         self._others = {
             "quarantine": CsvWriter(folder / "quarantine.csv", quarantine, {**headers, **verdict}),
@@ -66,9 +70,10 @@ class PlanFolder:
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    def append(self, corrected: pl.DataFrame, treated: pl.DataFrame) -> None:
-        """Write one part's records."""
-        self._corrected.append(corrected)
+    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
+        """Write one run's records."""
+        for text in corrected:
+            self._corrected.append_text(text, self._columns)
         self._others["quarantine"].append(treated.filter(pl.col(OUTCOME) == Outcome.QUARANTINED))
         self._others["deferred"].append(treated.filter(pl.col(OUTCOME) == Outcome.DEFERRED))
         self._others["changes"].append(changes_of(treated))

@@ -54,17 +54,6 @@ class Examined:
         return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
-@dataclass(frozen=True)
-class Sifted:
-    """A frame's records before repair: those that are sound, which are done with, and the others.
-
-    Both carry `PLACE`; the sound ones also `catalog.VALUE_TEXT`.
-    """
-
-    sound: pl.DataFrame
-    suspect: pl.DataFrame
-
-
 def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
     """Return what records are repaired by at the moment `now` (aware).
 
@@ -100,21 +89,22 @@ def repair_frame(
 
 def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True) -> Examined:
     """Do what `repair_frame` does, but leave sound and treated records apart."""
-    sifted = sift(frame, context, resubmit_valid=resubmit_valid)
-    return Examined(sifted.sound, treat_suspects(sifted.suspect, context))
+    sifted = sift(frame.lazy(), context, resubmit_valid=resubmit_valid).collect()
+    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
+    return Examined(sifted.filter(SOUND).drop(SOUND), treat_suspects(suspect, context))
 
 
-def sift(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True, first_place: int = 0) -> Sifted:
-    """Part the records that are sound, and that Stripe never refused, from those to be treated.
+def sift(
+    records: pl.LazyFrame, context: Context, *, resubmit_valid: bool = True, first_place: int = 0
+) -> pl.LazyFrame:
+    """Add `SOUND` and `catalog.VALUE_TEXT`: what is sound, and Stripe never refused, is done with.
 
-    `first_place` is the place of the frame's first record, where frames are treated together.
+    `first_place` is the place of the first record, where records are treated together.
     """
-    frame = with_columns_of(frame, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE, first_place)
+    placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE, first_place)
     if not resubmit_valid:
-        frame = frame.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
-    marked = mark_sound(frame, context.standard)
-    sound = marked[SOUND] & frame[CODE].is_null()
-    return Sifted(frame.with_columns(marked[VALUE_TEXT]).filter(sound), frame.filter(~sound))
+        placed = placed.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
+    return mark_sound(placed, context.standard).with_columns(pl.col(SOUND) & pl.col(CODE).is_null())
 
 
 def treat_suspects(frame: pl.DataFrame, context: Context) -> pl.DataFrame:

@@ -135,7 +135,7 @@ def test_json_is_what_the_standard_library_would_write(rows: list[tuple[str | No
     for mixed in (rows + plain, plain + rows, [row for pair in zip(plain, rows, strict=False) for row in pair]):
         lines = [json_object(dict(zip(COLUMNS, row, strict=True))) for row in mixed]
         assert TEMPLATES["jsonl"].rows(frame_of(mixed)).decode() == "".join(f"{line}\n" for line in lines)
-        assert TEMPLATES["json"].rows(frame_of(mixed)).decode() == ",\n".join(lines)
+        assert TEMPLATES["json"].rows(frame_of(mixed)).decode() == "".join(f"{line},\n" for line in lines)
 
 
 def test_plain_rows_never_pay_for_odd_ones(monkeypatch: pytest.MonkeyPatch) -> None:

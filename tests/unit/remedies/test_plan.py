@@ -18,7 +18,7 @@ from workers.records.catalog import Catalog, Meter
 from workers.records.layout import ReadOptions
 from workers.remedies import PlanOptions, PlanSummary, Rules, parse_rules, plan_file
 from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.plan import context_of, output_columns, plan_part, survey_files
+from workers.remedies.plan import Output, context_of, output_columns, plan_run, sift_part, survey_files
 
 HEADER = ["identifier", "timestamp", "event_name", "payload_stripe_customer_id", "payload_value", "note"]
 KINDS = {
@@ -283,9 +283,11 @@ def test_parts_can_be_planned_by_others_and_added_up(tmp_path: Path) -> None:
     """A large file is shared out over all workers."""
     usage = write_usage(tmp_path / "usage.csv", list(KINDS) * 20)
     [surveyed] = survey_files([usage], CATALOG, PlanOptions(part_bytes=500))
-    context, columns = context_of(surveyed, CATALOG, Rules(), NOW), output_columns([surveyed], CATALOG, Rules())
+    context = context_of(surveyed, CATALOG, Rules(), NOW)
+    output = Output(output_columns([surveyed], CATALOG, Rules()))
     with ThreadPoolExecutor(3) as pool:
-        parts = list(pool.map(lambda part: plan_part(surveyed, part, context, columns), surveyed.facts.parts))
+        sifted = pool.map(lambda part: sift_part(surveyed, part, context, output), surveyed.facts.parts)
+        parts = [plan_run(surveyed, [part], context, output) for part in sifted]
     assert len(parts) > 5
     assert sum((part.outcomes for part in parts), OutcomeCounts()).as_json() == plan(usage).outcomes.as_json()
 

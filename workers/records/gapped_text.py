@@ -1,0 +1,102 @@
+"""Records as text, with gaps for those that are not known yet.
+
+A few records of a file are repaired, all others go out as they came. Those are written at once, while they are
+read, and the repaired ones are put in between as text: to sort and gather records costs more than to write them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+BLOCK: Final = 256 << 10
+LINE_FEED: Final = ord("\n")
+
+
+Pieces = Sequence[bytes | memoryview]
+"""Text in pieces: to join them costs as much as to write them."""
+
+
+@dataclass(frozen=True)
+class RecordText:
+    """Records in the shape of a file format, each with the end that the format gives it."""
+
+    pieces: Pieces
+    records: int
+
+    @property
+    def bytes(self) -> int:
+        """Length of the whole text."""
+        return sum(map(len, self.pieces))
+
+
+class GappedText(Protocol):
+    """The text of consecutive records, with gaps."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes until it is filled."""
+        ...
+
+    def filled(self, fillings: Iterable[bytes]) -> Pieces:
+        """Return the whole text, with one filling, perhaps an empty one, for each gap."""
+        ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """The text before, between and behind the gaps: one piece more than there are gaps."""
+
+    pieces: Sequence[bytes]
+
+    @property
+    def held(self) -> int:
+        """The pieces' bytes."""
+        return sum(map(len, self.pieces))
+
+    def filled(self, fillings: Iterable[bytes]) -> Pieces:
+        """Return the pieces with the fillings between them."""
+        between = chain.from_iterable(zip(self.pieces, fillings, strict=False))
+        return [*between, self.pieces[-1]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Text that has each of its records in a line of its own and can be read again.
+
+    `gaps` are the lines, numbered from 0, that are left out.
+    """
+
+    read: Callable[[], bytes]
+    records: int
+    gaps: Sequence[int]
+
+    @property
+    def held(self) -> int:
+        """Nothing."""
+        return 0
+
+    def filled(self, fillings: Iterable[bytes]) -> Pieces:
+        """Return the lines with the fillings in place of the gaps; raises ValueError where they are not as many."""
+        text = self.read()
+        starts, gaps = _line_starts(text), np.asarray(self.gaps, np.int64)
+        if len(starts) != self.records + 1:
+            raise ValueError(f"{self.records} records stand in {len(starts) - 1} lines")
+        view, at = memoryview(text), 0
+        filled: list[bytes | memoryview] = []
+        for start, end, filling in zip(starts[gaps].tolist(), starts[gaps + 1].tolist(), fillings, strict=False):
+            filled += (view[at:start], filling)
+            at = end
+        return [*filled, view[at:]]
+
+
+def _line_starts(text: bytes) -> IntArray:
+    """Return where each line starts, and where the text ends; by blocks, since new memory is dear."""
+    whole = np.frombuffer(text, np.uint8)
+    blocks = range(0, len(text), BLOCK)
+    ends = [np.flatnonzero(whole[block : block + BLOCK] == LINE_FEED) + block for block in blocks]
+    return np.append(0, np.concatenate(ends) + 1)
