@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.records.csv_lines import requoted
+
 IntArray = NDArray[np.int64]
 BLOCK: Final = 256 << 10
 LINE_FEED: Final = ord("\n")
@@ -66,10 +68,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Lines:
-    """Text that has each of its records in a line of its own and can be read again.
-
-    `gaps` are the lines, numbered from 0, that are left out.
-    """
+    """Lines of a CSV file, one a record, that can be read again; `gaps` are those left out, numbered from 0."""
 
     read: Callable[[], bytes]
     records: int
@@ -86,17 +85,23 @@ class Lines:
         starts, gaps = _line_starts(text), np.asarray(self.gaps, np.int64)
         if len(starts) != self.records + 1:
             raise ValueError(f"{self.records} records stand in {len(starts) - 1} lines")
-        view, at = memoryview(text), 0
         filled: list[bytes | memoryview] = []
+        at = 0
         for start, end, filling in zip(starts[gaps].tolist(), starts[gaps + 1].tolist(), fillings, strict=False):
-            filled += (view[at:start], filling)
+            filled += (_piece(text, at, start), filling)
             at = end
-        return [*filled, view[at:]]
+        return [*filled, _piece(text, at, len(text))]
+
+
+def _piece(text: bytes, start: int, end: int) -> bytes | memoryview:
+    """Return whole lines of the text, with no more quotes than if they were written anew."""
+    piece = memoryview(text)[start:end]
+    return piece if text.find(b'"', start, end) < 0 else requoted(bytes(piece))
 
 
 def _line_starts(text: bytes) -> IntArray:
     """Return where each line starts, and where the text ends; by blocks, since new memory is dear."""
     whole = np.frombuffer(text, np.uint8)
     blocks = range(0, len(text), BLOCK)
-    ends = [np.flatnonzero(whole[block : block + BLOCK] == LINE_FEED) + block for block in blocks]
-    return np.append(0, np.concatenate(ends) + 1)
+    feeds = [np.flatnonzero(whole[block : block + BLOCK] == LINE_FEED) + block for block in blocks]
+    return np.concatenate([np.array([-1]), *feeds]) + 1

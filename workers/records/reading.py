@@ -9,9 +9,9 @@ import polars as pl
 
 @dataclass(frozen=True)
 class CsvLines:
-    """The lines of a part of a CSV file, one a record; commas separate the `columns`, line feeds end the lines.
+    """The lines of a part of a CSV file, one a record, few of them with quotes.
 
-    `read` reads them again: they need not be kept.
+    Commas separate the `columns`, a line feed ends each line. `read` reads them again: they need not be kept.
     """
 
     read: Callable[[], bytes]

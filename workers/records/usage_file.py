@@ -12,6 +12,7 @@ from polars.exceptions import PolarsError
 
 from workers.kernel.errors import FileUnusable
 from workers.records.catalog import Records, with_columns_of
+from workers.records.csv_lines import FEW_QUOTES
 from workers.records.csv_part import CsvReader
 from workers.records.cutting import CsvScanner, JsonLinesScanner, Scanner, cut
 from workers.records.json_part import JsonReader
@@ -104,9 +105,9 @@ class UsageFile:
         records = self._reader.scan(data, part, columns)
         if records is None:
             return None
-        lines = None
-        if self._reader.grammar.delimiter == "," and b"\r" not in data and data.endswith(b"\n"):
-            lines = CsvLines(partial(self._whole_part, part), self._reader.columns)
+        plain = self._reader.grammar.delimiter == "," and data.endswith(b"\n") and b"\r" not in data
+        few_quotes = data.count(b'"') * FEW_QUOTES <= part.rows
+        lines = CsvLines(partial(self._whole_part, part), self._reader.columns) if plain and few_quotes else None
         return Reading(self._whole(records, columns), lines)
 
     def read_and_keep(self, part: Part) -> pl.DataFrame:

@@ -29,17 +29,19 @@ KINDS = {
 }
 
 
-def write_usage(path: Path, kinds: Iterable[str]) -> Path:
+def write_usage(
+    path: Path, kinds: Iterable[str], *, note: str = "note", end: str = "\r\n", difficult: int = 3
+) -> Path:
     """Write a usage file with one row of each kind in turn; notes hold what a CSV can make difficult."""
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEADER)
+        writer = csv.writer(stream, lineterminator=end)
+        writer.writerow([*HEADER[:-1], note])
         for row, kind in enumerate(kinds, 1):
             record = {
                 **GOOD,
                 **KINDS[kind],
                 "identifier": f"id-{row}",
-                "note": 'a "quoted",\nbroken note' * (row % 3),
+                "note": 'a "quoted",\nbroken note' * (row % difficult),
             }
             writer.writerow(record[name] for name in HEADER)
     return path
@@ -63,22 +65,33 @@ def contents(folder: Path) -> dict[str, bytes]:
     kinds=st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=60),
     part_bytes=st.integers(1, 3000),
     threads=st.integers(1, 4),
+    shape=st.fixed_dictionaries(
+        {"note": st.sampled_from(["note", "payload_note"]), "end": st.sampled_from(["\n", "\r\n"])}
+    ),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_cut_and_any_number_of_threads_give_the_same_files(
-    tmp_path_factory: pytest.TempPathFactory, kinds: list[str], part_bytes: int, threads: int
+    tmp_path_factory: pytest.TempPathFactory,
+    kinds: list[str],
+    part_bytes: int,
+    threads: int,
+    shape: dict[str, str],
 ) -> None:
     """Otherwise a retry on another machine would send something else."""
     folder = tmp_path_factory.mktemp("cut")
-    usage = write_usage(folder / "usage.csv", kinds)
+    usage = write_usage(folder / "usage.csv", kinds, **shape)  # type: ignore[arg-type]
     plan(usage, folder / "whole", threads=1)
     plan(usage, folder / "parts", part_bytes=part_bytes, threads=threads)
     assert contents(folder / "whole") == contents(folder / "parts")
 
 
-def test_every_record_is_in_exactly_one_file_in_its_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("difficult", [1, 3])
+@pytest.mark.parametrize("note", ["note", "payload_note"])
+def test_every_record_is_in_exactly_one_file_in_its_order(tmp_path: Path, note: str, difficult: int) -> None:
+    """Whether the sound records are lines that go out as they came, or are written anew."""
     kinds = random.Random(3).choices(list(KINDS), k=500)
-    summary = plan(write_usage(tmp_path / "usage.csv", kinds), tmp_path / "out", part_bytes=5000)
+    usage = write_usage(tmp_path / "usage.csv", kinds, note=note, end="\n", difficult=difficult)
+    summary = plan(usage, tmp_path / "out", part_bytes=5000)
     found = {
         name: [row["identifier"] for row in rows_of(tmp_path / "out" / f"{name}.csv")]
         for name in ("corrected", "deferred", "quarantine")
@@ -100,6 +113,36 @@ def test_quantity_of_the_corrected_file_is_what_the_plan_says(tmp_path: Path) ->
     quantity = summary.as_json()["quantity"]
     sent = sum(Decimal(row["payload_value"]) for row in rows_of(tmp_path / "out" / "corrected.csv"))
     assert sent == Decimal(quantity["valid"]) + Decimal(quantity["repaired"])
+
+
+def test_a_sound_line_goes_out_byte_for_byte_as_it_came(tmp_path: Path) -> None:
+    """Of a file in Stripe's template: nobody has to wonder what became of a record that had no fault."""
+    kinds = ["valid", "repaired", "quarantined"] * 20
+    usage = write_usage(tmp_path / "usage.csv", kinds, note="payload_note", end="\n", difficult=1)
+    plan(usage, tmp_path / "out", part_bytes=700)
+    came = usage.read_bytes().splitlines()
+    sent = (tmp_path / "out" / "corrected.csv").read_bytes().splitlines()
+    assert [came[0], *came[1::3]] == [sent[0], *sent[1::2]]
+
+
+def test_a_file_that_is_written_to_while_it_is_repaired_is_not_sent(tmp_path: Path) -> None:
+    """What was judged and what goes out would be two things."""
+    usage = write_usage(tmp_path / "usage.csv", ["valid"] * 50, note="payload_note", end="\n", difficult=1)
+
+    def write_another_value(_done: int, _of: int) -> None:
+        usage.write_bytes(usage.read_bytes().replace(b",5,", b",9,"))
+
+    with pytest.raises(FileUnusable, match="changed"):
+        plan_file(
+            usage,
+            catalog=CATALOG,
+            rules=Rules(),
+            now=NOW,
+            out=tmp_path / "out",
+            options=PlanOptions(part_bytes=200, threads=1),
+            on_part=write_another_value,
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_repairing_a_corrected_file_changes_nothing(tmp_path: Path) -> None:
