@@ -6,8 +6,8 @@ read, and the repaired ones are put in between as text: to sort and gather recor
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final, Protocol
+from itertools import chain, pairwise
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,14 @@ class GappedText(Protocol):
 class Written:
     """The text before, between and behind the gaps: one piece more than there are gaps."""
 
-    pieces: Sequence[bytes]
+    pieces: Pieces
+
+    @classmethod
+    def of_lines(cls, text: bytes, before: Sequence[int]) -> Self:
+        """Take lines, one a record, with gaps in between; `before` are the lines that stand before each gap."""
+        starts = _line_starts(text)
+        edges = starts[np.asarray([0, *before, len(starts) - 1])].tolist()
+        return cls([memoryview(text)[start:end] for start, end in pairwise(edges)])
 
     @property
     def held(self) -> int:

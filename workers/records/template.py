@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import count
 from typing import Any, Final
 
 import polars as pl
@@ -137,11 +137,9 @@ def _json_with_gaps(rows: Callable[[pl.DataFrame], bytes]) -> "WithGaps":
     def with_gaps(reading: Reading, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
         frame = reading.records.collect(engine="streaming")
         is_kept = frame[kept]
-        lines = json_records(rows(frame.filter(is_kept).select(cells)))
-        gaps = (~is_kept).arg_true()
-        edges = [0, *(gaps - pl.int_range(gaps.len(), eager=True)).to_list(), len(lines)]
-        pieces = [b"".join(lines[start:end]) for start, end in pairwise(edges)]
-        return Written(pieces), pl.collect_all(derive(frame.lazy()))
+        text = rows(frame.filter(is_kept).select(cells)) if is_kept.any() else b""
+        before = is_kept.cum_sum().filter(~is_kept).to_list()
+        return Written.of_lines(text, before), pl.collect_all(derive(frame.lazy()))
 
     return with_gaps
 

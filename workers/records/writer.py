@@ -177,7 +177,7 @@ class TemplateWriter(_Writer):
         draft, between = self._drafts[-1], self._template.between
         if draft.records:
             draft.write([between])
-        *others, last = pieces
+        *others, last = filter(len, pieces)
         draft.write([*others, bytes(last).removesuffix(between)], records)
 
     def _open(self) -> None:

@@ -152,6 +152,15 @@ def test_repairing_a_corrected_file_changes_nothing(tmp_path: Path) -> None:
     assert again.outcomes.records == {"valid": 6}
 
 
+@pytest.mark.parametrize("part_bytes", [100, 500, 1 << 20])
+def test_a_json_array_is_one_whatever_stands_at_the_ends_of_its_parts(tmp_path: Path, part_bytes: int) -> None:
+    """One comma too many, and Stripe refuses the whole file."""
+    plan(
+        write_usage(tmp_path / "usage.csv", list(KINDS) * 9), tmp_path / "out", output="json", part_bytes=part_bytes
+    )
+    assert len(json.loads((tmp_path / "out" / "corrected.json").read_bytes())) == 18
+
+
 @pytest.mark.parametrize("output", ["csv", "json", "jsonl", "dashboard"])
 def test_every_output_format_reads_back_as_the_same_records(tmp_path: Path, output: str) -> None:
     plan(write_usage(tmp_path / "usage.csv", list(KINDS) * 3), tmp_path / "out", output=output)
