@@ -75,13 +75,19 @@ def plan_options(given: Mapping[str, Any], **output: Any) -> PlanOptions:
     declared = ReadOptions(
         format=Format(given["format_in"]) if given["format_in"] else None,
         encoding=given["encoding"],
-        delimiter=given["delimiter"],
+        delimiter=_delimiter(given["delimiter"]),
         headers=dict(map(_pair, given["columns"])),
         code_column=given["code_column"],
         error_column=given["error_column"],
         row_column=given["row_column"],
     )
     return PlanOptions(kind=given["kind"], reading=declared, **output)
+
+
+def _delimiter(text: str | None) -> str | None:
+    if text is not None and (len(text) != 1 or not text.isascii() or text in '"\r\n'):
+        raise InputUnusable(f"{text!r} cannot separate fields", where="--delimiter", mend="e.g. ';' or $'\\t'")
+    return text
 
 
 def _moment(text: str | None) -> datetime:

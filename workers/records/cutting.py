@@ -6,17 +6,18 @@ lines looked at one by one. The parts depend on nothing but the file and the tar
 same records for any target size.
 """
 
-import io
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Final, Protocol
+
+import numpy as np
 
 from workers.kernel.errors import FileUnusable
 from workers.records.csv_lines import CsvGrammar, OddLines, OddRecord, lines_of
 from workers.records.json_part import BLANKS, blank_lines
 from workers.records.layout import Part
+from workers.records.lines import line_starts
 
 BLOCK: Final = 512 << 10
 """Small enough for the allocator to use its memory again: blocks of 4 MiB are new pages each, and cost as much."""
@@ -48,11 +49,11 @@ class JsonLinesScanner:
 
     def segments(self, block: bytes, target: int, _final: bool, /) -> Iterator[Segment]:
         for piece in _by_lines(block, target):
-            first_bytes = bytes(map(itemgetter(0), io.BytesIO(piece)))
-            no_blanks = len(first_bytes.translate(None, BLANKS)) == len(first_bytes)
-            blank = None if no_blanks else blank_lines(lines_of(piece))
+            starts = line_starts(piece)[:-1]
+            first_signs = np.frombuffer(piece, np.uint8)[starts]
+            blank = blank_lines(lines_of(piece)) if np.isin(first_signs, list(BLANKS)).any() else None
             blanks = 0 if blank is None else int(blank.sum())
-            yield Segment(len(piece), len(first_bytes) - blanks, plain=blank is None)
+            yield Segment(len(piece), len(starts) - blanks, plain=blank is None)
 
 
 class CsvScanner:

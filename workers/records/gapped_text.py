@@ -7,17 +7,12 @@ read, and the repaired ones are put in between as text: to sort and gather recor
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workers.records.csv_lines import requoted
-
-IntArray = NDArray[np.int64]
-BLOCK: Final = 256 << 10
-LINE_FEED: Final = ord("\n")
-
+from workers.records.lines import line_starts
 
 Pieces = Sequence[bytes | memoryview]
 """Text in pieces: to join them costs as much as to write them."""
@@ -58,7 +53,7 @@ class Written:
     @classmethod
     def of_lines(cls, text: bytes, before: Sequence[int]) -> Self:
         """Take lines, one a record, with gaps in between; `before` are the lines that stand before each gap."""
-        starts = _line_starts(text)
+        starts = line_starts(text)
         edges = starts[np.asarray([0, *before, len(starts) - 1])].tolist()
         return cls([memoryview(text)[start:end] for start, end in pairwise(edges)])
 
@@ -89,7 +84,7 @@ class Lines:
     def filled(self, fillings: Iterable[bytes]) -> Pieces:
         """Return the lines with the fillings in place of the gaps; raises ValueError where they are not as many."""
         text = self.read()
-        starts, gaps = _line_starts(text), np.asarray(self.gaps, np.int64)
+        starts, gaps = line_starts(text), np.asarray(self.gaps, np.int64)
         if len(starts) != self.records + 1:
             raise ValueError(f"{self.records} records stand in {len(starts) - 1} lines")
         filled: list[bytes | memoryview] = []
@@ -104,11 +99,3 @@ def _piece(text: bytes, start: int, end: int) -> bytes | memoryview:
     """Return whole lines of the text, with no more quotes than if they were written anew."""
     piece = memoryview(text)[start:end]
     return piece if text.find(b'"', start, end) < 0 else requoted(bytes(piece))
-
-
-def _line_starts(text: bytes) -> IntArray:
-    """Return where each line starts, and where the text ends; by blocks, since new memory is dear."""
-    whole = np.frombuffer(text, np.uint8)
-    blocks = range(0, len(text), BLOCK)
-    feeds = [np.flatnonzero(whole[block : block + BLOCK] == LINE_FEED) + block for block in blocks]
-    return np.concatenate([np.array([-1]), *feeds]) + 1

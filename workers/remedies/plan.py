@@ -261,15 +261,20 @@ def plan_surveyed(
         parts = surveyed.facts.parts
         runs = _runs(in_order(sift_one, parts, options.threads), len(parts))
         plan_one = partial(plan_run, surveyed, context=context, output=output)
+        planned = in_order(plan_one, runs, options.threads)
         outcomes = OutcomeCounts()
-        for planned in in_order(plan_one, runs, options.threads):
-            outcomes += planned.outcomes
-            if sink is not None:
-                sink.append(planned.corrected, planned.treated)
+        for found in in_order(partial(_hand_over, sink), planned, threads=1):
+            outcomes += found
             on_part(sum(by_file, outcomes).total, records)
         by_file.append(outcomes)
     written = sink.close() if sink is not None else {}
     return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
+
+
+def _hand_over(sink: Sink | None, planned: RunPlan) -> OutcomeCounts:
+    if sink is not None:
+        sink.append(planned.corrected, planned.treated)
+    return planned.outcomes
 
 
 def _runs(sifted: Iterable[Sifted], parts: int) -> Iterator[list[Sifted]]:

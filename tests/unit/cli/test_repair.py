@@ -121,6 +121,8 @@ def test_strict_exits_with_1_only_when_a_person_is_needed(tmp_path: Path) -> Non
         (["--rules", "nowhere.toml"], "nowhere.toml: it does not exist"),
         (["--now", "soon"], "--now: 'soon' is no time"),
         (["--column", "nothing"], "--column: 'nothing' names no two columns"),
+        (["--delimiter", "§"], "--delimiter: '§' cannot separate fields"),
+        (["--delimiter", ";;"], "--delimiter: ';;' cannot separate fields"),
         (["--encoding", "klingon"], "is no known encoding"),
         (["--error-column", "why"], "there is no column 'why'"),
     ],

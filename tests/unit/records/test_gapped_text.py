@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import cells
-from workers.records import gapped_text
+from workers.records import lines as line_places
 from workers.records.csv_lines import requoted
 from workers.records.facts import find_facts
 from workers.records.gapped_text import GappedText, Lines, Written
@@ -84,7 +84,7 @@ def test_lines_have_the_quotes_that_they_would_be_written_with(rows: list[tuple[
 @given(st.lists(st.tuples(st.booleans(), st.text("ab,é", max_size=9)), max_size=20), st.integers(1, 9))
 def test_the_lines_between_the_gaps_stay(rows: list[tuple[bool, str]], block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gapped_text, "BLOCK", block)
+        patch.setattr(line_places, "BLOCK", block)
         gaps = [place for place, (kept, _) in enumerate(rows) if not kept]
         text = "".join(f"{line}\n" for _, line in rows).encode()
         lines = Lines(lambda: text, len(rows), gaps)
