@@ -65,19 +65,22 @@ def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Seri
     Each offer is (how, text or null per record).
     """
     texts = [pl.lit(text) if isinstance(text, pl.Series) else text for _, text in offers]
-    lazy = rows.lazy()  # an eager frame would evaluate what the offers share once for each
-    named = lazy.with_columns(text.alias(f"@offer{place}") for place, text in enumerate(texts)).collect()
-    offered = [pl.col(f"@offer{place}") for place in range(len(texts))]
+    names = [f"@offer{place}" for place in range(len(texts))]
     how = pl.coalesce(
-        pl.when(text.is_not_null()).then(pl.lit(name))
-        for (name, _), text in zip(offers, offered, strict=True)
-    )  # fmt: skip
-    chosen = pl.coalesce(offered)
+        pl.when(pl.col(name).is_not_null()).then(pl.lit(way)) for name, (way, _) in zip(names, offers, strict=True)
+    )
+    chosen = pl.coalesce(names)
     changes = chosen.is_not_null() & chosen.ne_missing(pl.col(column))
-    return named.with_columns(
-        pl.when(changes).then(chosen).otherwise(pl.col(column)).alias(column),
-        pl.when(changes).then(how).otherwise(pl.col(HOW)).alias(HOW),
-    ).drop(f"@offer{place}" for place in range(len(texts)))
+    return (
+        rows.lazy()  # an eager frame would evaluate what the offers share once for each
+        .with_columns(text.alias(name) for name, text in zip(names, texts, strict=True))
+        .with_columns(
+            pl.when(changes).then(chosen).otherwise(pl.col(column)).alias(column),
+            pl.when(changes).then(how).otherwise(pl.col(HOW)).alias(HOW),
+        )
+        .drop(names)
+        .collect()
+    )
 
 
 def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Series:

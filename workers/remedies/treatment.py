@@ -100,7 +100,7 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
     """Append each change of a sender's column to `CHANGES`, and make `HOW` null where there is none."""
     columns = original_columns(after.columns)
     before = with_columns_of(before, columns)
-    differs = {name: before[name].ne_missing(after[name]) for name in columns}
+    differs = before.select(pl.col(name).ne_missing(pl.lit(after[name])) for name in columns)
     differing = [name for name in columns if differs[name].any()]
     remedy = pl.format("{}.{}", pl.lit(code), pl.col(HOW))
     entries = [
