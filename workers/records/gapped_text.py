@@ -40,7 +40,7 @@ class GappedText(Protocol):
         ...
 
     def filled(self, fillings: Iterable[bytes]) -> Pieces:
-        """Return the whole text, with one filling, perhaps an empty one, for each gap."""
+        """Return the whole text, with one filling, perhaps an empty one, for each gap; else raise ValueError."""
         ...
 
 
@@ -64,8 +64,8 @@ class Written:
 
     def filled(self, fillings: Iterable[bytes]) -> Pieces:
         """Return the pieces with the fillings between them."""
-        between = chain.from_iterable(zip(self.pieces, fillings, strict=False))
-        return [*between, self.pieces[-1]]
+        *before, last = self.pieces
+        return [*chain.from_iterable(zip(before, fillings, strict=True)), last]
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Lines:
         return 0
 
     def filled(self, fillings: Iterable[bytes]) -> Pieces:
-        """Return the lines with the fillings in place of the gaps; raises ValueError where they are not as many."""
+        """Return the lines with the fillings in place of the gaps; raises ValueError, too, where lines are lost."""
         text = self.read()
         starts, gaps = line_starts(text), np.asarray(self.gaps, np.int64)
         if len(starts) != self.records + 1:
             raise ValueError(f"{self.records} records stand in {len(starts) - 1} lines")
         filled: list[bytes | memoryview] = []
         at = 0
-        for start, end, filling in zip(starts[gaps].tolist(), starts[gaps + 1].tolist(), fillings, strict=False):
+        for start, end, filling in zip(starts[gaps].tolist(), starts[gaps + 1].tolist(), fillings, strict=True):
             filled += (_piece(text, at, start), filling)
             at = end
         return [*filled, _piece(text, at, len(text))]

@@ -36,9 +36,9 @@ from workers.reports.failed_records import annotate
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
-RUN_SUSPECTS: Final = 25_000
+RUN_SUSPECTS: Final = 50_000
 """Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
-RUN_TEXT: Final = 32 << 20
+RUN_TEXT: Final = 64 << 20
 """Bytes of sound records that may wait in memory for a run to have its suspects together."""
 RUNS: Final = 2
 """Runs of a file at least, if it has the parts, so that one is treated while the next is read."""
@@ -311,14 +311,17 @@ def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> 
         return
     is_sent = treated[OUTCOME].is_in([Outcome.VALID, Outcome.REPAIRED])
     sent = treated.filter(is_sent).select(template_columns(output.columns))
-    lines = iter(output.template.records(output.template.rows(sent)) if sent.height else ())
+    texts = output.template.records(output.template.rows(sent)) if sent.height else []
+    fillings = [b""] * treated.height
+    for place, text in zip(is_sent.arg_true().to_list(), texts, strict=True):
+        fillings[place] = text
     first = 0
     for part in run:
-        fills = is_sent[first : first + part.suspect.height]
-        first += fills.len()
+        end = first + part.suspect.height
         if part.text is not None:
-            fillings = [next(lines) if one else b"" for one in fills]
-            yield RecordText(part.text.filled(fillings), part.valid + int(fills.sum()))
+            records = part.valid + int(is_sent[first:end].sum())
+            yield RecordText(part.text.filled(fillings[first:end]), records)
+        first = end
 
 
 def _headers(surveys: Sequence[Survey]) -> dict[str, str]:

@@ -98,6 +98,14 @@ def test_lines_that_are_not_one_a_record_are_never_sent() -> None:
         Lines(lambda: b"a\nb\nc\n", 2, [0]).filled([b""])
 
 
+def test_each_gap_wants_its_filling() -> None:
+    """One filling too few, and a faulty record would go out as it was, or a repaired one not at all."""
+    for gapped in (Lines(lambda: b"a\nb\n", 2, [0, 1]), Written([b"a\n", b"", b"b\n"])):
+        for fillings in ([b"x\n"], [b"x\n"] * 3):
+            with pytest.raises(ValueError, match="argument"):
+                gapped.filled(fillings)
+
+
 def test_text_in_pieces_knows_what_it_holds() -> None:
     assert Written([b"ab", b"", b"c"]).held == 3
     assert Lines(lambda: b"a\n", 1, []).held == 0
