@@ -3,15 +3,17 @@
 import csv
 import io
 import tempfile
+from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import cells
+from workers.kernel.errors import FileUnusable
 from workers.records import lines as line_places
 from workers.records.csv_lines import requoted
 from workers.records.facts import find_facts
@@ -41,6 +43,7 @@ def text_of(gapped: GappedText, fillings: list[bytes]) -> bytes:
 
 @settings(max_examples=150, deadline=None)
 @given(ROWS, st.sampled_from(sorted(TEMPLATES)))
+@example([(True, GAP, *[None] * 5), (False, "a", *[None] * 5), (True, GAP * 2, *[None] * 5)], "csv")
 def test_text_with_its_gaps_filled_is_the_text_of_all_records(
     rows: list[tuple[bool, ...]], file_format: str
 ) -> None:
@@ -121,6 +124,17 @@ class Seen:
     @property
     def records(self) -> int:
         return self.frame.height
+
+
+def test_a_part_that_has_not_the_records_that_were_counted_is_refused(tmp_path: Path) -> None:
+    """The numbers of all rows behind it would be wrong, and with them the fault of each."""
+    path = tmp_path / "usage.csv"
+    path.write_text("identifier,timestamp,event_name\na,1,b\nc,2,d\n")
+    with open_file(path) as file:
+        [part] = file.parts()
+        for rows in (1, 3):
+            with pytest.raises(FileUnusable, match="has changed"):
+                file.work_through(replace(part, rows=rows), file.header_columns, Seen)
 
 
 def written(row: tuple[str, ...]) -> str:

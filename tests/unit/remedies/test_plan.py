@@ -125,6 +125,22 @@ def test_a_sound_line_goes_out_byte_for_byte_as_it_came(tmp_path: Path) -> None:
     assert [came[0], *came[1::3]] == [sent[0], *sent[1::2]]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_bytes_of_a_corrected_file_do_not_hang_on_the_cut(tmp_path: Path, end: str) -> None:
+    """A line among plain lines is not written anew, one beside a record of two lines is: both look the same."""
+    usage = write_usage(tmp_path / "usage.csv", ["valid"] * 60, note="payload_note", end=end, difficult=1)
+    header, *lines = usage.read_text().splitlines()
+    lines[30] = lines[30].replace(",5,", ',"5","a, b"').removesuffix(",")
+    lines[59] = lines[59] + '"two' + end + 'lines"'
+    usage.write_bytes(end.join([header, *lines, ""]).encode())
+    plan(usage, tmp_path / "whole")
+    plan(usage, tmp_path / "parts", part_bytes=3000)
+    whole = (tmp_path / "whole" / "corrected.csv").read_bytes()
+    assert whole == (tmp_path / "parts" / "corrected.csv").read_bytes()
+    assert b',5,"a, b"\n' in whole
+    assert whole.count(b"\r") == (1 if end == "\r\n" else 0), "within the cell of two lines"
+
+
 def test_a_file_that_is_written_to_while_it_is_repaired_is_not_sent(tmp_path: Path) -> None:
     """What was judged and what goes out would be two things."""
     usage = write_usage(tmp_path / "usage.csv", ["valid"] * 50, note="payload_note", end="\n", difficult=1)
