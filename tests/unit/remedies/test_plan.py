@@ -1,6 +1,7 @@
 """Planning files: one result for any cut, each record in one file, a folder that is whole or absent."""
 
 import csv
+import io
 import json
 import random
 from collections.abc import Iterable
@@ -139,6 +140,18 @@ def test_the_bytes_of_a_corrected_file_do_not_hang_on_the_cut(tmp_path: Path, en
     assert whole == (tmp_path / "parts" / "corrected.csv").read_bytes()
     assert b',5,"a, b"\n' in whole
     assert whole.count(b"\r") == (1 if end == "\r\n" else 0), "within the cell of two lines"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_whatever_separates_the_senders_fields_ours_are_separated_by_commas(tmp_path: Path, delimiter: str) -> None:
+    usage = write_usage(tmp_path / "usage.csv", list(KINDS) * 10, note="payload_note", end="\n", difficult=1)
+    plan(usage, tmp_path / "commas")
+    rows = csv.reader(io.StringIO(usage.read_text(), newline=""))
+    with (tmp_path / "other.csv").open("w", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    plan(tmp_path / "other.csv", tmp_path / "others", part_bytes=800)
+    sent = [(tmp_path / name / "corrected.csv").read_bytes() for name in ("commas", "others")]
+    assert sent[0] == sent[1]
 
 
 def test_a_file_that_is_written_to_while_it_is_repaired_is_not_sent(tmp_path: Path) -> None:
