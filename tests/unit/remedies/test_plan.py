@@ -129,13 +129,13 @@ def test_a_sound_line_goes_out_byte_for_byte_as_it_came(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_the_bytes_of_a_corrected_file_do_not_hang_on_the_cut(tmp_path: Path, end: str) -> None:
     """A line among plain lines is not written anew, one beside a record of two lines is: both look the same."""
-    usage = write_usage(tmp_path / "usage.csv", ["valid"] * 60, note="payload_note", end=end, difficult=1)
+    usage = write_usage(tmp_path / "usage.csv", ["valid"] * 200, note="payload_note", end=end, difficult=1)
     header, *lines = usage.read_text().splitlines()
     lines[30] = lines[30].replace(",5,", ',"5","a, b"').removesuffix(",")
-    lines[59] = lines[59] + '"two' + end + 'lines"'
+    lines[199] += '"two' + end + 'lines"'
     usage.write_bytes(end.join([header, *lines, ""]).encode())
     plan(usage, tmp_path / "whole")
-    plan(usage, tmp_path / "parts", part_bytes=3000)
+    plan(usage, tmp_path / "parts", part_bytes=7000)
     whole = (tmp_path / "whole" / "corrected.csv").read_bytes()
     assert whole == (tmp_path / "parts" / "corrected.csv").read_bytes()
     assert b',5,"a, b"\n' in whole
