@@ -96,6 +96,11 @@ def test_the_lines_between_the_gaps_stay(rows: list[tuple[bool, str]], block: in
     assert filled.decode() == "".join(expected)
 
 
+@given(st.text('"a', max_size=9), st.integers(0, 9))
+def test_signs_are_counted_as_far_as_it_matters(text: str, most: int) -> None:
+    assert line_places.has_at_most(text.encode(), b'"', most) == (text.count('"') <= most)
+
+
 def test_lines_that_are_not_one_a_record_are_never_sent() -> None:
     with pytest.raises(ValueError, match="2 records stand in 3 lines"):
         Lines(lambda: b"a\nb\nc\n", 2, [0]).filled([b""])
