@@ -36,9 +36,9 @@ from workers.reports.failed_records import annotate
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
-RUN_SUSPECTS: Final = 50_000
+RUN_SUSPECTS: Final = 30_000
 """Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
-RUN_TEXT: Final = 64 << 20
+RUN_TEXT: Final = 32 << 20
 """Bytes of sound records that may wait in memory for a run to have its suspects together."""
 RUNS: Final = 2
 """Runs of a file at least, if it has the parts, so that one is treated while the next is read."""
