@@ -33,6 +33,8 @@ NEVER_IN_TEXT: Final = "\x1f"
 NEEDS_QUOTES: Final = re.compile(rb'[",]')
 QUOTED_CELL: Final = re.compile(rb'(?P<mark>^|,)"(?P<text>(?:[^"]++|"")*+)"(?=[,\n])')
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+MISREAD: Final = (BYTE_ORDER_MARK, b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x1f\x8b", b"(\xb5/\xfd")
+"""Beginnings that polars takes for no text: a mark that it strips, and those of zlib, gzip and zstd."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class OddRecord:
 
 def lines_of(data: bytes) -> pl.Series:
     """Return the lines of the data as text without their ends; null where a line is no UTF-8."""
-    if data.startswith(BYTE_ORDER_MARK):  # in the middle of a file it is text, which polars would strip
+    if data.startswith(MISREAD):
         return lines_of(b"-\n" + data)[1:]
     try:
         frame = pl.read_csv(

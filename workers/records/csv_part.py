@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from polars.exceptions import PolarsError
 
-from workers.records.csv_lines import BYTE_ORDER_MARK, CsvGrammar, OddLines, OddRecord, lines_of
+from workers.records.csv_lines import MISREAD, CsvGrammar, OddLines, OddRecord, lines_of
 from workers.records.layout import Part
 from workers.records.schema import RAW, ROW, UNREADABLE
 
@@ -35,7 +35,7 @@ class CsvReader:
 
         Polars may refuse the data in the middle. That it finds `part.rows` rows, the caller has to see.
         """
-        if not part.plain or data.startswith(BYTE_ORDER_MARK):
+        if not part.plain or data.startswith(MISREAD):
             return None
         columns = self._present(wanted)
         lines = self._scan(data).with_row_index(ROW, part.first_row)
@@ -58,8 +58,8 @@ class CsvReader:
 
     def _plain(self, data: bytes, columns: list[str]) -> pl.DataFrame | None:
         """Let polars read regular lines; None where it refuses them."""
-        if not data or data.startswith(BYTE_ORDER_MARK):
-            # polars refuses no data, and strips the mark, which is text in the middle of a file
+        if not data or data.startswith(MISREAD):
+            # polars refuses no data, and here it is text, whatever it begins with
             frame = self._plain(
                 b"-" + self.grammar.delimiter.encode() * (len(self.columns) - 1) + b"\n" + data, columns
             )

@@ -66,6 +66,8 @@ def test_loses_no_character_of_a_broken_file_whatever_the_part_size(lines: list[
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.booleans(), PARTS)
+@example(b"x\x01\x01\x01\x01\x01", True, 1)
+@example(b"x^1,1,1,1,1\nx^2,1,1,1,1\n", True, 1)
 def test_any_bytes_give_rows_or_one_clear_error(data: bytes, with_header: bool, target: int) -> None:
     data = HEADER.encode() + b"\n" + data if with_header else data
     complaint = ""
@@ -164,3 +166,11 @@ def test_a_table_of_many_columns_is_read_without_the_grammar() -> None:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([header, row, [*row[:-1], "z"]])
     assert [line[90] for line in read_all(text.getvalue().encode()).rows()] == ['x "y"', "z"]
+
+
+@pytest.mark.parametrize("beginning", ["x^", "x\x01", "(\xb5", "\ufeff"])
+def test_a_part_may_begin_as_a_packed_file_does(beginning: str) -> None:
+    """Polars would unpack it; an identifier may look like that, wherever the file is cut."""
+    body = "".join(f"{beginning}{number},1,calls,cus_1,{number}\n" for number in range(5))
+    frame = read_all(f"{HEADER}\n{body}".encode(), target=1)
+    assert frame["identifier"].to_list() == [f"{beginning}{number}" for number in range(5)]
