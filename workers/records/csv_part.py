@@ -31,11 +31,11 @@ class CsvReader:
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
 
     def scan(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.LazyFrame | None:
-        """Return what `read` does, to be read as it is worked on, where that can be right; else None.
+        """Return what `read` does for a plain part, to be read as it is worked on; None where polars misreads it.
 
         Polars may refuse the data in the middle. That it finds `part.rows` rows, the caller has to see.
         """
-        if not part.plain or data.startswith(MISREAD):
+        if data.startswith(MISREAD):
             return None
         columns = self._present(wanted)
         lines = self._scan(data).with_row_index(ROW, part.first_row)

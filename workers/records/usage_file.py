@@ -100,7 +100,7 @@ class UsageFile:
         return work(Reading(self.read(part, columns).lazy()))
 
     def _scanned(self, part: Part, columns: Sequence[str]) -> Reading | None:
-        if not isinstance(self._reader, CsvReader):
+        if not isinstance(self._reader, CsvReader) or not part.plain:
             return None
         data = self._whole_part(part)
         records = self._reader.scan(data, part, columns)
