@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.errors import Corrupt, Permanent
+from workers.kernel.ledger.movements import EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
@@ -29,8 +30,13 @@ _HASH: Final = "@hash"
 _SET: Final = "@set"
 
 
+def all_submissions(context: Context, account: str | None) -> list[Submission]:
+    """Return every submission of the account: however old it is, a rule may date its usage anew and bill it again."""
+    return list(context.ledger.submissions.since(None, account))
+
+
 def recent_submissions(context: Context, account: str | None) -> list[Submission]:
-    """Return the account's submissions whose usage Stripe could still refuse or bill again."""
+    """Return the account's submissions whose usage Stripe could still refuse."""
     since = context.clock() - MAX_AGE - timedelta(days=1)
     return list(context.ledger.submissions.since(since, account))
 
@@ -44,16 +50,27 @@ def carried(context: Context, submissions: list[Submission], column: str, wanted
     for submission in submissions:
         if submission.record_set_sha256 in ruled_out:
             continue
-        rows = scan(context, _ref(submission)).select(column, RECORD)
-        hits = rows.join(texts.to_frame().lazy(), on=column, how="semi").collect()
+        rows = _kept_of(context, submission)
+        if rows is None:
+            continue
+        hits = rows.select(column, RECORD).join(texts.to_frame().lazy(), on=column, how="semi").collect()
         found.append(
             hits.with_columns(pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE))
         )
     return pl.concat(found)
 
 
-def _ref(submission: Submission) -> RecordSetRef:
-    return RecordSetRef(submission.record_set, submission.record_set_sha256)
+def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
+    """Return a submission's records; None where retention has removed them. Raises Permanent where they are lost."""
+    try:
+        return scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+    except Corrupt:
+        raise
+    except Permanent:
+        entries = context.ledger.queries.entries(submission.case_id)
+        if any(entry.kind == EntryKind.REMOVED for entry in entries):
+            return None
+        raise
 
 
 class _Hashes:
@@ -90,8 +107,11 @@ class _Hashes:
             room -= submission.records
             if room < 0:
                 break
-            texts = scan(context, _ref(submission)).select(self._column).collect()[self._column]
             numbers[submission.record_set_sha256] = number = next(self._next)
+            records = _kept_of(context, submission)
+            if records is None:
+                continue
+            texts = records.select(self._column).collect()[self._column]
             frames.append(pl.select(texts.hash().alias(_HASH), pl.lit(number, pl.UInt32).alias(_SET)))
         self._rows = pl.concat(frames, rechunk=True)
         self._numbers |= numbers

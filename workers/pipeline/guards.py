@@ -16,7 +16,7 @@ from workers.kernel.codes import Code, Outcome
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION
-from workers.pipeline.carried import CASE, carried, recent_submissions
+from workers.pipeline.carried import CASE, all_submissions, carried
 from workers.pipeline.context import Context
 from workers.records.schema import (
     FAULT,
@@ -47,7 +47,7 @@ def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.
     """Split pending records into those that are closed, as quarantined, and those that the engine may decide."""
     stopped = first_stopped(
         refused_too_often(frame, context.settings.max_attempts),
-        resubmitted(context, case, frame, recent_submissions(context, case.failure.account)),
+        resubmitted(context, case, frame, all_submissions(context, case.failure.account)),
     )
     closed = quarantined(frame.lazy(), stopped).collect()
     return closed, frame.join(stopped, on=RECORD, how="anti", maintain_order="left")

@@ -19,7 +19,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import ORIGIN, RECORD, as_before_plan, keep, keep_records_in, movement, scan
-from workers.pipeline.carried import recent_submissions
+from workers.pipeline.carried import all_submissions, recent_submissions
 from workers.pipeline.context import Context
 from workers.pipeline.guards import first_stopped, quarantined, resubmitted, too_old
 from workers.pipeline.overwriting import overwrites_sent, would_overwrite
@@ -79,12 +79,13 @@ def _set_aside(context: Context, held: HeldCase, planned: pl.LazyFrame, stopped:
 
 def _stopped(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Ask every guard."""
-    sent = recent_submissions(context, case.failure.account)
+    account = case.failure.account
+    ever, recent = all_submissions(context, account), recent_submissions(context, account)
     stopped = [
-        first_stopped(resubmitted(context, case, part, sent), too_old(part, context.clock()))
+        first_stopped(resubmitted(context, case, part, ever), too_old(part, context.clock()))
         for part in _parts(planned)
     ]
-    return first_stopped(*stopped, would_overwrite(context, case, windows, planned, sent))
+    return first_stopped(*stopped, would_overwrite(context, case, windows, planned, recent))
 
 
 def _stopped_by(

@@ -4,9 +4,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
+from uuid import uuid4
 
 import requests
 import stripe
@@ -119,9 +120,10 @@ class Calls:
 class Post:
     """One POST through all its tries, to be handed to `Calls.persist`.
 
-    Stripe answers a repeated key with what it answered first, a failure too (Stripe docs, "Idempotent requests").
-    So once it repeats one, the key is changed; what is posted has to be safe against that by an identifier of its
-    own. `unanswered` tells that a try may have been heard without an answer.
+    Stripe answers a repeated key with what it answered first, a failure too, and for a day (Stripe docs,
+    "Idempotent requests"). So once it repeats one, the key is changed for one that no job has used before; what
+    is posted has to be safe against that by an identifier of its own. `unanswered` tells that a try may have been
+    heard without an answer.
     """
 
     calls: Calls
@@ -130,16 +132,17 @@ class Post:
     account: str | None
     key: str
     unanswered: bool = False
+    _anew: str = field(default="", init=False)
 
     def __call__(self) -> Json:
         try:
-            return self.calls.once("post", self.path, self.params, self.account, self.key)
+            return self.calls.once("post", self.path, self.params, self.account, self.key + self._anew)
         except RateLimited:
             raise
         except Transient as trouble:
             self.unanswered = True
             if isinstance(trouble, Replayed):
-                self.key += "-again"
+                self._anew = f"-{uuid4().hex}"
             raise
 
 

@@ -53,7 +53,10 @@ _FORBIDDEN: Final[Mapping[int, str]] = {
 
 
 class RateLimited(Transient):
-    """Stripe turned the call away unread (429). `reason` is its `Stripe-Rate-Limited-Reason`, where it gave one."""
+    """Stripe turned the call away unread (a 429 of its own).
+
+    `reason` is its `Stripe-Rate-Limited-Reason`, where it gave one.
+    """
 
     def __init__(self, message: str, *, reason: str | None, retry_after: float | None) -> None:
         self.reason = reason
@@ -61,7 +64,10 @@ class RateLimited(Transient):
 
 
 class Replayed(Transient):
-    """Stripe repeats the failure that it keeps for our idempotency key; with this key it will never say more."""
+    """Stripe repeats the failure, of any status, that it keeps for our idempotency key.
+
+    With this key it says nothing else for a day (Stripe docs, "Idempotent requests"): there is nothing to wait for.
+    """
 
 
 class BadRequest(Permanent):
@@ -87,18 +93,17 @@ def translate(error: stripe.StripeError, path: str) -> MetermendError:
     details = found if isinstance(found, Mapping) else {"message": error.user_message}
     status = error.http_status or 0
     if type(error) in TRANSIENT:
-        return _rate_limited(path, details, error.headers or {})
+        return _replayed(status, path, details, error.headers or {}) or _limited(path, details, error.headers or {})
     return judge(status, path, details, error.headers or {})
 
 
 def judge(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> MetermendError:
     """Return our error for an answer of Stripe's other than what was asked for."""
-    said = f"{path}: Stripe answered {status}{_because(error, headers)}"
-    if status == 429 or error.get("code") == "rate_limit":
-        return _rate_limited(path, error, headers)
-    if status >= 500 or status in _AGAIN:
-        kind = Replayed if _header(headers, "idempotent-replayed") == "true" else Transient
-        return kind(said, retry_after=retry_after(headers))
+    said = _said(status, path, error, headers)
+    limited = status == 429 or error.get("code") == "rate_limit"
+    if limited or status >= 500 or status in _AGAIN:
+        once = _limited(path, error, headers) if limited else Transient(said, retry_after=retry_after(headers))
+        return _replayed(status, path, error, headers) or once
     if status in _FORBIDDEN:
         return Permanent(f"{said} - {_FORBIDDEN[status].format(permission=permission(path))}")
     if status == 404 and error.get("code") in _NOT_FOUND:
@@ -123,12 +128,22 @@ def first_line(text: str) -> str:
     return text.strip().split("\n", 1)[0][:300]
 
 
-def _rate_limited(path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> RateLimited:
+def _replayed(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> Replayed | None:
+    if (_header(headers, "idempotent-replayed") or "").lower() != "true":
+        return None
+    return Replayed(_said(status, path, error, headers))
+
+
+def _limited(path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> RateLimited:
     reason = _header(headers, "stripe-rate-limited-reason")
     because = reason or error.get("code") or "no reason given"
     return RateLimited(
         f"{path}: Stripe asks us to slow down ({because})", reason=reason, retry_after=retry_after(headers)
     )
+
+
+def _said(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    return f"{path}: Stripe answered {status}{_because(error, headers)}"
 
 
 def _sentence(path: str, error: stripe.StripeError) -> str:

@@ -19,6 +19,7 @@ from workers.kernel.settings import Settings, load
 from workers.stripe_api import Limits, LiveStripeApi
 from workers.stripe_api.calls import ATTEMPTS, LONGEST_WAIT
 from workers.stripe_api.customers import WORTH_LISTING
+from workers.targets.meter_events import idempotency_key
 
 CONTENTS = b"0123456789abcdef" * 65536
 METER_EVENTS = "/v1/billing/meter_events"
@@ -131,31 +132,57 @@ def test_usage_accepted_and_its_key_forgotten_says_that_it_was_asked_before(
     assert receipt.asked_before
 
 
-def test_a_failure_that_stripe_keeps_for_a_key_does_not_block_the_record(settings: Settings) -> None:
-    """Stripe repeats a stored 500 for a day: asking on with that key would leave the usage in doubt for ever."""
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "lock_timeout"), (429, None), (500, None), (503, None), (408, None), (409, None)]
+)
+def test_a_failure_that_stripe_keeps_for_a_key_does_not_block_the_record(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any], status: int, code: str | None
+) -> None:
+    """Stripe repeats it for a day: the record would wait that long, its chunk with it, and end in doubt."""
+    twin.fail_next("stored", path=METER_EVENTS, status=status, code=code)
+    receipt = live.create_meter_event(_event(), "key", None)
+    assert (receipt.error, receipt.asked_before) == (None, True)
+    assert [usage.identifier for usage in twin.accepted()] == ["id-1"]
+
+
+def test_failures_that_stripe_keeps_for_every_key_of_a_job_do_not_block_the_next_one(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
+) -> None:
+    """Keys that follow from each other are all used up after some jobs, and the record waits for a day again."""
+    for job in range(5):
+        twin.fail_next("stored", path=METER_EVENTS, status=429, code="lock_timeout", times=9)
+        with pytest.raises(Transient):
+            live.create_meter_event(_event(), "key", None)
+        assert twin.faults.left() > 0, job
+        twin.faults.clear()
+    assert live.create_meter_event(_event(), "key", None).error is None
+    assert [usage.identifier for usage in twin.accepted()] == ["id-1"]
+
+
+def test_a_changed_key_is_never_longer_than_stripe_takes(settings: Settings) -> None:
+    """A longer one is refused as such, whatever the record (Stripe docs, "Idempotent requests": 255 characters)."""
     keys: list[str] = []
 
-    class Storing(BaseHTTPRequestHandler):
+    class Repeating(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             keys.append(self.headers["Idempotency-Key"])
-            failed = keys[-1] == "key"
-            self.send_response(500 if failed else 200)
-            if keys.count("key") > 1 and failed:
-                self.send_header("Idempotent-Replayed", "true")
+            self.send_response(429)
+            self.send_header("idempotent-replayed", "True")
             self.end_headers()
-            self.wfile.write(
-                b'{"error": {"type": "api_error"}}' if failed else b'{"object": "billing.meter_event"}'
-            )
+            self.wfile.write(b'{"error": {"type": "invalid_request_error", "code": "lock_timeout"}}')
 
         def log_message(self, *_: Any) -> None: ...
 
-    with serving(Storing) as base:
+    first = idempotency_key("case_0123456789abcdef-12", "i" * 100)
+    with serving(Repeating) as base:
         api = LiveStripeApi(settings.model_copy(update={"stripe_api_base": base}), sleep=lambda _: None)
-        receipt = api.create_meter_event(_event(), "key", None)
+        for _ in range(3):
+            with pytest.raises(Transient):
+                api.create_meter_event(_event(), first, None)
         api.close()
-    assert keys == ["key", "key", "key-again"]
-    assert (receipt.error, receipt.asked_before) == (None, True)
+    assert max(map(len, keys)) <= 255
+    assert len(set(keys)) == 1 + 3 * (ATTEMPTS - 1)
 
 
 def test_a_cancellation_that_lost_its_answer_is_repeated_without_harm(

@@ -9,7 +9,7 @@ from stripe._error import StripeErrorWithParamCode
 
 from workers.kernel.errors import Permanent, Transient
 from workers.stripe_api import errors
-from workers.stripe_api.errors import BadRequest, NotFound, RateLimited, judge, translate
+from workers.stripe_api.errors import BadRequest, NotFound, RateLimited, Replayed, judge, translate
 
 
 def _classes(base: type[Any]) -> Iterator[type[Any]]:
@@ -49,6 +49,26 @@ def test_a_full_rate_limit_says_how_long_and_why() -> None:
     assert isinstance(limited, RateLimited)
     assert (limited.retry_after, limited.reason) == (3.0, "endpoint-rate")
     assert "endpoint-rate" in str(limited)
+
+
+@pytest.mark.parametrize("name", ["Idempotent-Replayed", "idempotent-replayed", "IDEMPOTENT-REPLAYED"])
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
+def test_a_failure_that_stripe_replays_is_known_as_such_and_not_waited_for(status: int, name: str) -> None:
+    """Waiting for the time that it once named changes nothing: the key will say the same for a day."""
+    headers = {name: "true", "Retry-After": "3600"}
+    for found in (
+        judge(status, "/v1/billing/meter_events", {"code": "lock_timeout"}, headers),
+        translate(_error(stripe.APIError, status, {"error": {}}, **headers), "/v1/billing/meter_events"),
+        translate(_error(stripe.RateLimitError, 429, {"error": {}}, **headers), "/v1/billing/meter_events"),
+    ):
+        assert isinstance(found, Replayed)
+        assert found.retry_after is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_an_answer_about_the_call_itself_is_the_same_when_it_is_replayed(status: int) -> None:
+    """A second key would get the same no; taken for a failure of ours it would be asked for ever."""
+    assert isinstance(judge(status, "/v1/files/f", {}, {"Idempotent-Replayed": "true"}), Permanent)
 
 
 def test_a_refused_key_names_the_setting() -> None:

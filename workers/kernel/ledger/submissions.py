@@ -156,15 +156,13 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def since(self, moment: datetime, account: str | None) -> Sequence[Submission]:
-        """Return every submission for an account that was intended after `moment`, oldest first."""
+    def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
+        """Return every submission for an account, or those intended since `moment`, oldest first."""
         theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
-        query = (
-            select(*_COLUMNS)
-            .join(cases, cases.c.id == submissions.c.case_id)
-            .where(submissions.c.intended_at >= moment, theirs)
-            .order_by(submissions.c.intended_at)
-        )
+        query = select(*_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
+        if moment is not None:
+            query = query.where(submissions.c.intended_at >= moment)
+        query = query.order_by(submissions.c.intended_at)
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
