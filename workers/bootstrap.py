@@ -19,8 +19,6 @@ from workers.targets import Target
 from workers.targets.files import FileTarget
 from workers.targets.meter_events import MeterEventsTarget
 
-METER_EVENTS = "meter-events"
-
 
 def context() -> Context:
     """Return a context for one piece of work, on this process's adapters and with an owner of its own.
@@ -41,7 +39,8 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         stripe=stripe,
         sources=StoredUsageSources(settings.usage_sources, settings.scratch_dir / "sources"),
         archive=archive,
-        target=_target(settings, stripe, clock),
+        target=_folder(settings, clock) or _api(settings, stripe, clock),
+        api_target=_api(settings, stripe, clock),
         alerts=_alerts(settings),
         rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
         clock=clock,
@@ -53,12 +52,14 @@ def books(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
     return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
 
 
-def _target(settings: Settings, stripe: LiveStripeApi, clock: Clock) -> Target | None:
-    if settings.submit_to is None:
+def _folder(settings: Settings, clock: Clock) -> Target | None:
+    if settings.submit_folder is None:
         return None
-    if settings.submit_to == METER_EVENTS:
-        return MeterEventsTarget(stripe)
-    return FileTarget(settings.submit_to, pace_seconds=settings.submit_pace_seconds, clock=clock)
+    return FileTarget(settings.submit_folder, pace_seconds=settings.submit_pace_seconds, clock=clock)
+
+
+def _api(settings: Settings, stripe: LiveStripeApi, clock: Clock) -> Target | None:
+    return MeterEventsTarget(stripe, clock) if settings.submits_by_api else None
 
 
 def _alerts(settings: Settings) -> Alerts:

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal
 
-from workers.bootstrap import METER_EVENTS
 from workers.cli.books import require_ledger
 from workers.cli.processes import redis_server
 from workers.kernel import dotenv_file
@@ -88,9 +87,9 @@ def _places(settings: Settings) -> Iterator[Check]:
     yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
     for source in settings.usage_sources:
         yield _asked("USAGE_SOURCES", lambda source=source: _there(source), "see USAGE_SOURCES")  # type: ignore[misc]
-    target = settings.submit_to
-    if target and target != METER_EVENTS:
-        yield _asked("SUBMIT_TO", lambda: _written(target), "s3://bucket/folder, file:///folder or meter-events")
+    folder = settings.submit_folder
+    if folder:
+        yield _asked("SUBMIT_TO", lambda: _written(folder), "s3://bucket/folder, file:///folder or meter-events")
     rules = settings.rules_file
     if rules:
         yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")

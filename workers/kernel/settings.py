@@ -17,6 +17,8 @@ from workers.kernel.errors import SettingsUnusable
 
 DOTENV = Path(".env")
 MIB = 1024 * 1024
+METER_EVENTS = "meter-events"
+"""In SUBMIT_TO: the meter events API, alone or after a folder and a comma."""
 SHORTEST_RETENTION_DAYS = 40
 """A refusal of usage that is 35 days old must still find the records that it is about."""
 
@@ -59,7 +61,8 @@ class Settings(BaseSettings):
     )
     submit_to: str | None = Field(
         None,
-        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events.",
+        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; after a "
+        "folder, `,meter-events` has usage of pre-aggregated meters go by the API.",
     )
     submit_pace_seconds: float = Field(
         10.0, ge=0, description="Seconds between two files for the S3 connector; Stripe's documented pace is 10."
@@ -143,6 +146,18 @@ class Settings(BaseSettings):
         """Every secret that may vouch for a webhook, as text."""
         extra = (self.webhook_secret,) if self.webhook_secret else ()
         return tuple(secret.get_secret_value() for secret in (*self.stripe_webhook_secrets, *extra))
+
+    @property
+    def submits_by_api(self) -> bool:
+        """Whether SUBMIT_TO names the meter events API, alone or beside a folder."""
+        return (self.submit_to or "").rpartition(",")[2].strip() == METER_EVENTS
+
+    @property
+    def submit_folder(self) -> str | None:
+        """The folder that SUBMIT_TO names; None when it names none."""
+        if not self.submits_by_api:
+            return self.submit_to
+        return (self.submit_to or "").rpartition(",")[0].strip() or None
 
     @property
     def livemode(self) -> bool | None:

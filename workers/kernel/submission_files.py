@@ -21,6 +21,12 @@ def submission_of(name: str) -> str | None:
     return match["submission_id"] if match else None
 
 
+def part_of(name: str) -> int | None:
+    """Return which file of its submission a file of ours is, from 1; None for other files."""
+    match = _OURS.fullmatch(PurePosixPath(name).name)
+    return int(match["part"] or 1) if match else None
+
+
 def is_ours(name: str) -> bool:
     """Whether a file's base name is one that only we write."""
     return PurePosixPath(name).name.startswith(PREFIX)

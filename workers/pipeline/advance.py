@@ -4,7 +4,7 @@
 2. Deferred records whose time has come are pending again.
 3. Pending records are planned; those of a large case in parts, by jobs of their own.
 4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
-   goes on first.
+   goes on first. Usage of pre-aggregated meters goes by itself.
 5. Submitted records are confirmed once their window has passed without a refusal.
 6. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
 
@@ -28,7 +28,7 @@ from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
-from workers.pipeline.rechecking import intend_what_may_go
+from workers.pipeline.rechecking import LastLook, intend_what_may_go
 from workers.pipeline.submitting import open_submission, submit
 from workers.pipeline.taking_back import left_open
 from workers.pipeline.telling import tell
@@ -38,6 +38,8 @@ Step = Callable[[Context, HeldCase], None]
 
 _PARTS_OVERDUE: Final = timedelta(minutes=2)
 """After this long a case looks again at the parts of its plan: their jobs may have been lost."""
+_NO_TARGET_YET: Final = timedelta(hours=1)
+"""How often a planned case looks whether there is a target by now."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
 
@@ -90,16 +92,19 @@ def _take_back(context: Context, held: HeldCase) -> None:
 
 
 def _submit(context: Context, held: HeldCase) -> None:
-    assert context.target is not None
-    submission = open_submission(context, held) or intend_what_may_go(context, held, context.target)
+    submission = open_submission(context, held) or intend_what_may_go(context, held)
     if submission is not None:
-        submit(context, held, submission, context.target)
+        submit(context, held, submission, LastLook(context, held.case, submission))
 
 
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:
-    """Return when there is more to do: a window passes, a deferred record becomes valid, a part may be overdue."""
+    """Return when there is more to do: a window passes, a deferred record becomes valid, a part may be overdue.
+
+    What is planned is looked at again as well: SUBMIT_TO may be set by then.
+    """
     submissions = context.ledger.submissions.of_case(held.case.id)
     times = [s.confirm_at for s in submissions if s.state is SubmissionState.SENT and s.confirm_at]
     deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
     parts = context.clock() + _PARTS_OVERDUE if held.case.balance[Bucket.PENDING].records else None
-    return min([*times, *filter(None, (deferred, parts))], default=None)
+    unsent = context.clock() + _NO_TARGET_YET if held.case.balance[Bucket.PLANNED].records else None
+    return min([*times, *filter(None, (deferred, parts, unsent))], default=None)

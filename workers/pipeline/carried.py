@@ -31,7 +31,7 @@ _SET: Final = "@set"
 
 
 def all_submissions(context: Context, account: str | None) -> list[Submission]:
-    """Return every submission of the account: however old it is, a rule may date its usage anew and bill it again."""
+    """Return every submission of the account: a rule may date the oldest usage anew, and bill it again."""
     return list(context.ledger.submissions.since(None, account))
 
 
@@ -61,7 +61,10 @@ def carried(context: Context, submissions: list[Submission], column: str, wanted
 
 
 def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
-    """Return a submission's records; None where retention has removed them. Raises Permanent where they are lost."""
+    """Return a submission's records; None where retention has removed them.
+
+    Raises Permanent where they are lost.
+    """
     try:
         return scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
     except Corrupt:

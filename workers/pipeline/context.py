@@ -33,7 +33,8 @@ class Books:
 class Context(Books):
     """The ledger, the adapters and the rules that one piece of work uses.
 
-    `owner` names this piece of work in leases: two runs of one job are two owners.
+    `owner` names this piece of work in leases: two runs of one job are two owners. `api_target` is where usage of
+    pre-aggregated meters goes, if there is one beside a `target` that has to wait until Stripe comes for it.
     """
 
     settings: Settings
@@ -44,7 +45,17 @@ class Context(Books):
     alerts: Alerts
     rules: Rules
     clock: Clock
+    api_target: Target | None = None
     owner: str = field(default_factory=_new_owner)
+
+    @property
+    def window_target(self) -> Target | None:
+        """Where usage of pre-aggregated meters goes."""
+        return self.api_target or self.target
+
+    def target_named(self, name: str) -> Target | None:
+        """Return the target of that name; None where SUBMIT_TO leads to none."""
+        return next((one for one in (self.target, self.api_target) if one is not None and one.name == name), None)
 
     @property
     def lease(self) -> timedelta:

@@ -20,6 +20,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.billed import billed_records
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.context import Context
+from workers.pipeline.failures import COUNTER_ENTRY
 from workers.pipeline.reopening import COUNTER_ENTERED
 from workers.pipeline.taking_back import COUNTER, approve, open_approval, taken_back, undo_id_of
 from workers.records.catalog import Meter
@@ -35,8 +36,6 @@ from workers.records.schema import (
     TIMESTAMP,
 )
 
-COUNTER_ENTRY: Final = "counter_entry"
-"""The kind of such a case, and the code that its records are counted under."""
 MARK: Final = "~undo"
 _TIGHTEST: Final = 3600
 """Seconds that a record must still have before it is too old: it has to arrive in time."""

@@ -15,6 +15,8 @@ UNEXPLAINED_FILE: Final = "unexplained_file"
 FAILED_RECORDS: Final = "failed_records"
 """Rows of a file that were refused for their format; Stripe lists all of them."""
 IMPORTED: Final = (WHOLE_FILE, UNEXPLAINED_FILE, FAILED_RECORDS)
+COUNTER_ENTRY: Final = "counter_entry"
+"""No failure of the sender's: usage that takes back what we have billed. Also the code that it is counted under."""
 VALIDATION_REPORT: Final = "validation_report"
 """Well-formed records that were refused for their data; Stripe tells a count and samples."""
 

@@ -7,17 +7,19 @@ that would be billed twice. The guards are asked for the plan, and once more bef
 Each guard returns what it stops as a frame of `STOPPED_SCHEMA`.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.codes import Code, Outcome
 from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.movements import EntryKind
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION
+from workers.pipeline.book import COUNTED_AS, ORIGIN, RECORD, REVISION, scan
 from workers.pipeline.carried import CASE, all_submissions, carried
 from workers.pipeline.context import Context
+from workers.pipeline.failures import COUNTER_ENTRY
 from workers.records.schema import (
     FAULT,
     MESSAGE,
@@ -33,11 +35,18 @@ from workers.records.timestamps import Window
 REFUSED_AGAIN: Final = "refused_again"
 ALREADY_RESUBMITTED: Final = "already_resubmitted"
 WOULD_OVERWRITE: Final = "would_overwrite"
+PLANNED_LONG_AGO: Final = "planned_long_ago"
+PLANS_HOLD: Final = timedelta(hours=24)
+"""How long a plan is sent without being asked about; Stripe remembers no identifier for longer, either."""
 
 STOPPED_SCHEMA: Final = {RECORD: pl.Int64, REASON: pl.String, SUGGESTION: pl.String}
 """The number of a record that a guard stops, and what a person is told of it."""
 
 _SENT: Final = "@sent"
+_LONG_AGO: Final = (
+    "Planned on {:%Y-%m-%d %H:%M} UTC and not sent for a day: it may have been mended by hand meanwhile, look in "
+    "Stripe's summaries before it is sent."
+)
 _TOO_LATE: Final = (
     "It became too old before it was sent: plan it anew where a rule may re-date it, or bill it otherwise."
 )
@@ -86,6 +95,25 @@ def too_old(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Stop planned records that were in time when they were planned and are not any more."""
     late = pl.col(TIMESTAMP).cast(pl.Int64, strict=False) < Window(now).oldest
     return _stopped(frame.filter(late), Code.TIMESTAMP_TOO_FAR_IN_PAST, pl.lit(_TOO_LATE))
+
+
+def planned_long_ago(context: Context, case: Case, records: pl.DataFrame) -> pl.DataFrame:
+    """Stop records whose plan is older than `PLANS_HOLD`: somebody may have mended the usage by hand meanwhile.
+
+    A counter-entry is sent however old: it takes back what we have billed, on somebody's word.
+    """
+    plans = [e for e in context.ledger.queries.entries(case.id) if e.kind == EntryKind.PLANNED]
+    oldest = context.clock() - PLANS_HOLD
+    left, stopped = records.select(RECORD), [pl.DataFrame(schema=STOPPED_SCHEMA)]
+    if case.failure.kind == COUNTER_ENTRY or all(plan.at > oldest for plan in plans):
+        return stopped[0]
+    for plan in reversed(plans):
+        assert plan.ref is not None, "a plan has a record set"
+        there = left.join(scan(context, plan.ref).select(RECORD).collect(), on=RECORD, how="semi")
+        left = left.join(there, on=RECORD, how="anti")
+        if plan.at <= oldest:
+            stopped.append(_stopped(there, PLANNED_LONG_AGO, pl.lit(_LONG_AGO.format(plan.at))))
+    return pl.concat(stopped)
 
 
 def _stopped(frame: pl.DataFrame, reason: str, advice: pl.Expr) -> pl.DataFrame:

@@ -1,29 +1,40 @@
 """Records of pre-aggregated meters: sending an older one would overwrite good usage.
 
-A window (`windows`) is free for one record when no submission of ours is on its way to it, Stripe has counted
-nothing in it (its summaries lag behind what it has received), and the sender has no newer value for it
+A window (`windows`) is free for one record when no submission of ours is on its way to it, Stripe has counted no
+other value in it (its summaries lag behind what it has received), and the sender has no newer value for it
 (`superseded`). Somebody who has decided between the values lets a record go in all the same, once and by name.
+
+In a file a record may lie for minutes until the connector comes, and a newer value may arrive before it does. So
+where there is nothing but a folder, usage waits until its window is over, and then for somebody's word.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final, cast
 
 import polars as pl
 
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE, first_stopped
 from workers.pipeline.superseded import superseded
-from workers.pipeline.windows import KEYS, Windows
+from workers.pipeline.windows import KEYS, WINDOW_END, Windows
 from workers.records.catalog import CUSTOMER_ID
-from workers.records.schema import EVENT_NAME, REASON, SUGGESTION, TIMESTAMP
+from workers.records.schema import EVENT_NAME, QUANTITY, REASON, SUGGESTION, TIMESTAMP
 from workers.stripe_api import Grouping
 
 OVERWRITE: Final = "overwrite"
 """Says, in the detail of an approval, that its records may overwrite what their windows hold."""
+BY_FILE: Final = "by_file"
+"""Says, in the detail of an approval, that its records may go by file although the connector reads it later."""
+APPROVAL_HOLDS: Final = timedelta(hours=1)
+"""How long somebody's word lasts: he has decided between the values that were there then."""
+WINDOW_BY_FILE: Final = "window_by_file"
 MAX_WINDOWS: Final = 500
 """Windows that are asked for at a time; further ones are put before a person, as not asked for yet."""
 WINDOW_NOT_ASKED: Final = "window_not_asked"
@@ -32,23 +43,32 @@ BATCH: Final = 100_000
 
 _SECONDS: Final = pl.col(TIMESTAMP).cast(pl.Int64)
 _ADVICE: Final = "The meter keeps one value per window, and another is there or on its way: decide which is right."
+_BY_FILE: Final = (
+    "The meter keeps one value per window, and the connector reads a file minutes later, when a newer value may "
+    "have come: set SUBMIT_TO=<the folder>,meter-events, or approve by name to send it by file."
+)
 _NOT_ASKED: Final = (
     f"Only {MAX_WINDOWS} windows are asked for at a time: `metermend retry` has the next ones asked for."
 )
 
 
 def would_overwrite(
-    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame, sent: Sequence[Submission]
+    context: Context,
+    case: Case,
+    windows: Windows,
+    planned: pl.LazyFrame,
+    sent: Sequence[Submission],
+    intended: Submission | None = None,
 ) -> pl.DataFrame:
     """Stop planned records whose window holds, or is about to receive, another value, as `guards` does.
 
-    Records of other meters are not read.
+    Records of other meters are not read. `intended` is the submission that carries them, if there is one already.
     """
     keyed = _keyed(windows, planned)
     if keyed.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     single = keyed.filter(pl.len().over(KEYS) == 1)
-    approved = single.join(_approved(context, case), on=RECORD, how="semi")
+    approved = single.join(_approved(context, case, (OVERWRITE,), intended), on=RECORD, how="semi")
     asked = single.join(approved, on=RECORD, how="anti")
     unsent = asked.join(_sent_there(context, case, windows, asked, sent), on=KEYS, how="anti")
     unsent = unsent.sort(RECORD)
@@ -60,13 +80,46 @@ def would_overwrite(
     )
 
 
-def _approved(context: Context, case: Case) -> pl.DataFrame:
-    """Return the records that somebody has let overwrite, by name, since the case last sent anything."""
+def waiting_for_window(
+    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what must not go by file: what waits, with its WINDOW_END, and what is stopped, as `guards` does."""
+    keyed = _keyed(windows, planned)
+    if keyed.is_empty():
+        return keyed, pl.DataFrame(schema=STOPPED_SCHEMA)
+    rest = keyed.join(_approved(context, case, (OVERWRITE, BY_FILE)), on=RECORD, how="anti", maintain_order="left")
+    is_open = pl.col(WINDOW_END) > int(context.clock().timestamp())
+    return rest.filter(is_open), _stopped(rest.filter(~is_open), WINDOW_BY_FILE, _BY_FILE)
+
+
+def _approved(
+    context: Context, case: Case, words: Sequence[str], intended: Submission | None = None
+) -> pl.DataFrame:
+    """Return the records that somebody has lately let go by one of these words.
+
+    A word is used up by the submission that carries the record, unless that is the one that is about to be sent.
+    """
     entries = context.ledger.queries.entries(case.id)
-    sent = max((entry.number for entry in entries if entry.kind == EntryKind.INTENDED), default=0)
-    words = [e.ref for e in entries if e.number > sent and e.kind == EntryKind.APPROVED and e.detail.get(OVERWRITE)]
-    named = [scan(context, ref).select(RECORD) for ref in words if ref is not None]
-    return pl.concat([pl.LazyFrame(schema={RECORD: pl.Int64}), *named]).collect()
+    named = [pl.DataFrame(schema={RECORD: pl.Int64})]
+    since = context.clock() - APPROVAL_HOLDS
+    for word in entries:
+        if word.kind != EntryKind.APPROVED or word.ref is None or word.at < since:
+            continue
+        if any(word.detail.get(one) for one in words):
+            used = [e.ref for e in entries[word.number :] if _carries(e, intended) and e.ref is not None]
+            named.append(_without(context, scan(context, word.ref).select(RECORD).collect(), used))
+    return pl.concat(named)
+
+
+def _carries(entry: EntryRow, intended: Submission | None) -> bool:
+    is_this = intended is not None and entry.submission_id == intended.id
+    return entry.kind == EntryKind.INTENDED and not is_this
+
+
+def _without(context: Context, records: pl.DataFrame, gone: Sequence[RecordSetRef]) -> pl.DataFrame:
+    for ref in gone:
+        records = records.join(scan(context, ref).select(RECORD).collect(), on=RECORD, how="anti")
+    return records
 
 
 def overwrites_sent(
@@ -80,8 +133,9 @@ def overwrites_sent(
 
 def _keyed(windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     if not windows:
-        return pl.DataFrame(schema={RECORD: pl.Int64, **dict.fromkeys(KEYS, pl.String)})
-    return windows.keyed(planned.filter(windows.concern()).collect(), _SECONDS).select(RECORD, *KEYS)
+        return pl.DataFrame(schema={RECORD: pl.Int64, WINDOW_END: pl.Int64, **dict.fromkeys(KEYS, pl.String)})
+    keyed = windows.keyed(planned.filter(windows.concern()).collect(), _SECONDS)
+    return keyed.select(RECORD, WINDOW_END, QUANTITY, *KEYS)
 
 
 def _stopped(keyed: pl.DataFrame, reason: str = WOULD_OVERWRITE, advice: str = _ADVICE) -> pl.DataFrame:
@@ -116,7 +170,7 @@ def _unused(context: Context, account: str | None, windows: Windows, asked: pl.D
 
 
 def _is_unused(context: Context, account: str | None, windows: Windows, row: dict[str, Any]) -> bool:
-    """Whether Stripe has counted nothing of the customer in the window.
+    """Whether Stripe has counted nothing of the customer in the window, or the very value of the record.
 
     Asked by hour or day, Stripe lists what has usage (Stripe docs, "List billing meter event summaries"): what it
     lists is taken, also where its value is 0. Should it list empty windows too, nothing tells them apart, and their
@@ -124,4 +178,5 @@ def _is_unused(context: Context, account: str | None, windows: Windows, row: dic
     """
     meter = windows.meters[row[EVENT_NAME]]
     grouping = cast("Grouping", meter.event_time_window)
-    return not context.stripe.event_summaries(meter.id, row[CUSTOMER_ID], *windows.span(row), account, grouping)
+    found = context.stripe.event_summaries(meter.id, row[CUSTOMER_ID], *windows.span(row), account, grouping)
+    return all(row[QUANTITY] is not None and summary.value == Decimal(row[QUANTITY]) for summary in found)

@@ -21,8 +21,8 @@ from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
-from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
-from workers.pipeline.overwriting import OVERWRITE
+from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, WOULD_OVERWRITE
+from workers.pipeline.overwriting import BY_FILE, OVERWRITE, WINDOW_BY_FILE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
 from workers.pipeline.submitting import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
@@ -34,8 +34,10 @@ COUNTER_ENTERED: Final = "counter_entered"
 PERHAPS_UNDONE: Final = "perhaps_undone"
 """Taken back by a call that Stripe did not answer."""
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
-UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED)
-"""Reasons of records that may be billed already."""
+UNCERTAIN: Final = (
+    *SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, WINDOW_BY_FILE, PLANNED_LONG_AGO, IDENTIFIER_REPEATED,
+)  # fmt: skip
+"""Reasons of records that may be billed already, or that would bill something else than was meant."""
 
 _UNKNOWN: Final = "there is no such event or case"
 _IDS: Final = "`metermend cases`, the alerts and the console name the ids"
@@ -98,7 +100,8 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     again = quarantined.filter(~reason.is_in(closed))
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
-        *_let_overwrite(context, case_id, again.filter(reason == WOULD_OVERWRITE), approved_by),
+        *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
+        *_let_go(context, case_id, again.filter(reason == WINDOW_BY_FILE), BY_FILE, approved_by),
         *_reopen(context, case_id, again),
         *_resend(context, held, resent, approved_by),
     ]
@@ -125,15 +128,15 @@ def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[M
     yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
 
 
-def _let_overwrite(
-    context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None
+def _let_go(
+    context: Context, case_id: str, records: pl.LazyFrame, word: str, approved_by: str | None
 ) -> Iterator[Movement]:
-    """Yield the entry that lets records into windows that hold other values, on somebody's word."""
+    """Yield the entry that lets records go past a guard of windows, on somebody's word."""
     if approved_by is None or records.select(pl.len()).collect().item() == 0:
         return
     ref = keep(context, case_id, "approved", records)
-    word = movement(context, EntryKind.APPROVED, (None, None), ref, detail={OVERWRITE: True})
-    yield replace(word, actor=approved_by)
+    approved = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
+    yield replace(approved, actor=approved_by)
 
 
 def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:

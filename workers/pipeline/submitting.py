@@ -4,7 +4,7 @@ A crash before the answer leaves a submission `intended`; calling `submit` again
 same id, and the target resumes instead of repeating.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
-from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
-from workers.pipeline.book import DATA, keep_records_in, movement, scan
+from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, SubmissionState
+from workers.pipeline.book import DATA, RECORD, as_before_plan, keep, movement, records_in, scan
 from workers.pipeline.context import Context
+from workers.pipeline.guards import quarantined
 from workers.pipeline.refusals import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
-from workers.records.schema import EVENT_NAME
-from workers.targets import Chunk, Outgoing, Sent, Target
+from workers.records.schema import EVENT_NAME, IDENTIFIER, REASON
+from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
 IDENTIFIER_TAKEN: Final = "identifier_taken"
 ARRIVAL_UNKNOWN: Final = "arrival_unknown"
@@ -28,48 +29,62 @@ HELD_BY_STRIPE: Final = (
 )
 
 
-def submit(context: Context, held: HeldCase, submission: Submission, target: Target) -> None:
-    """Send what was intended, or go on with what a crash left open.
+MayNotGo = Callable[[Rows], tuple[Withheld, ...]]
+
+
+def submit(context: Context, held: HeldCase, submission: Submission, may_not_go: MayNotGo) -> None:
+    """Send what was intended, or go on with what a crash left open; `may_not_go` is asked before each chunk.
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    _see_that_it_is_of(submission, target)
-    sent = target.send(
-        _outgoing(context, held, submission), LedgerProgress(context.ledger, submission.id, held.renew)
-    )
+    progress = LedgerProgress(context.ledger, submission.id, held.renew, may_not_go)
+    sent = _target_of(context, submission).send(_outgoing(context, held, submission), progress)
     _note_answer(context, held, submission, sent)
 
 
-def _see_that_it_is_of(submission: Submission, target: Target) -> None:
-    """Raise Permanent where another target has begun the submission: only that one can tell how far it came."""
-    if submission.target != target.name:
+def _target_of(context: Context, submission: Submission) -> Target:
+    """Return the target that has begun the submission: only that one can tell how far it came.
+
+    Raises Permanent where SUBMIT_TO does not lead there any more.
+    """
+    target = context.target_named(submission.target)
+    if target is None:
+        leads = context.target.name if context.target else "nothing"
         raise Permanent(
-            f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {target.name} now: "
+            f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {leads} now: "
             "set SUBMIT_TO back until it has been sent"
         )
+    return target
 
 
 class LedgerProgress:
     """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None], may_not_go: MayNotGo) -> None:
         self._ledger = ledger
         self._submission_id = submission_id
         self._renew = renew
+        self.may_not_go = may_not_go
 
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended."""
         known = self._ledger.submissions.chunks(self._submission_id)
-        return {number: Chunk(intended_at, result) for number, (intended_at, result) in known.items()}
+        return {number: _chunk(stored) for number, stored in known.items()}
 
-    def intend(self, number: int) -> None:
+    def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
         self._renew()
-        self._ledger.submissions.intend_chunk(self._submission_id, number)
+        words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
+        self._ledger.submissions.intend_chunk(self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         """Commit what became of a chunk."""
         self._ledger.submissions.finish_chunk(self._submission_id, number, result)
+
+
+def _chunk(stored: StoredChunk) -> Chunk:
+    withheld = tuple(Withheld(identifier, *words) for identifier, words in (stored.withheld or {}).items())
+    return Chunk(stored.intended_at, stored.result, withheld, stored.verdict is not None)
 
 
 def open_submission(context: Context, held: HeldCase) -> Submission | None:
@@ -78,13 +93,13 @@ def open_submission(context: Context, held: HeldCase) -> Submission | None:
     return next((s for s in submissions if s.state is SubmissionState.INTENDED), None)
 
 
-def intend(context: Context, held: HeldCase, target: Target, last_turn: int) -> Submission:
-    """Commit that what is planned is about to be sent, and return it.
+def intend(
+    context: Context, held: HeldCase, target: Target, record_set: RecordSetRef, last_turn: int
+) -> Submission:
+    """Commit that these planned records are about to be sent, and return the submission.
 
     Raises Overtaken when the account has had another submission since `last_turn`.
     """
-    record_set = keep_records_in(context, held.case.id, Bucket.PLANNED, "planned")
-    assert record_set is not None, "the book holds planned records without a record set"
     ordinal = len(context.ledger.submissions.of_case(held.case.id)) + 1
     submission_id = f"{held.case.id}-{ordinal}"
     intended = movement(
@@ -120,12 +135,37 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
     moves = [
         *refuse(context, held, submission, refused, refused_as=DATA, failure_key=key),
         *set_aside(context, held, submission, uncertain, failure_key=key),
+        *_never_sent(context, held, submission, [one for one in sent.withheld if not one.tried_before]),
     ]
     with held.transaction() as transaction:
         transaction.move(_sent_entry(submission, sent))
         transaction.submissions.sent(submission.id, sent.location, context.clock() + context.confirmation_window)
         for movement in moves:
             transaction.move(movement)
+
+
+def _never_sent(
+    context: Context, held: HeldCase, submission: Submission, withheld: Sequence[Withheld]
+) -> Iterator[Movement]:
+    """Yield the entry that puts what a guard stopped at the last look before a person, as it was before the plan."""
+    there = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
+    if not withheld or there is None:
+        return
+    words = pl.DataFrame(
+        [(one.identifier, one.reason, one.advice) for one in withheld], schema=REASON_SCHEMA, orient="row"
+    )
+    stopped = there.select(RECORD, IDENTIFIER).join(words.lazy(), on=IDENTIFIER).drop(IDENTIFIER).collect()
+    before = as_before_plan(context, held.case.id, there.join(stopped.lazy(), on=RECORD, how="semi"))
+    reasons = dict(stopped[REASON].value_counts(sort=True).iter_rows())
+    yield movement(
+        context,
+        EntryKind.QUARANTINED,
+        (Bucket.SUBMITTED, Bucket.QUARANTINED),
+        keep(context, held.case.id, "stopped", quarantined(before, stopped)),
+        revision=submission.revision,
+        submission_id=submission.id,
+        detail={"reasons": reasons},
+    )
 
 
 def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
@@ -135,12 +175,18 @@ def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
         *((identifier, IDENTIFIER_TAKEN, HELD_BY_STRIPE) for identifier in taken[False]),
         *((identifier, ARRIVAL_UNKNOWN, _PERHAPS_OURS) for identifier in taken[True]),
         *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
+        *(
+            (one.identifier, ARRIVAL_UNKNOWN, f"{_PERHAPS_SENT} {one.advice}")
+            for one in sent.withheld
+            if one.tried_before
+        ),
     ]
 
 
 _PERHAPS_OURS: Final = (
     "A call of ours went unanswered and Stripe now holds its identifier: it is probably billed, its summaries tell."
 )
+_PERHAPS_SENT: Final = "It was tried before, may have arrived, and was not tried again:"
 _UNKNOWN: Final = (
     "The call went unanswered over a day ago: look the event up in Stripe's summaries before sending it."
 )
@@ -153,6 +199,7 @@ def _sent_entry(submission: Submission, sent: Sent) -> Movement:
         "refused": len(sent.refused),
         "held": len(sent.held),
         "unresolved": len(sent.unresolved),
+        "withheld": len(sent.withheld),
     }
     return Movement(
         EntryKind.SENT,

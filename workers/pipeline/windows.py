@@ -18,6 +18,8 @@ from workers.records.schema import EVENT_NAME
 
 WINDOW: Final = "@window"
 """The first epoch second of a record's hour or day."""
+WINDOW_END: Final = "@window_end"
+"""The first epoch second after it."""
 SECONDS: Final = "@seconds"
 KEYS: Final = [EVENT_NAME, CUSTOMER_ID, WINDOW]
 """What names one window: a meter keeps one value for each."""
@@ -44,11 +46,15 @@ class Windows:
         return pl.col(EVENT_NAME).is_in(list(self.meters))
 
     def keyed(self, records: pl.DataFrame, seconds: pl.Expr) -> pl.DataFrame:
-        """Add `KEYS`, `SECONDS` and what the meter reads to records that concern it; `seconds` reads their time."""
+        """Add `KEYS`, `WINDOW_END`, `SECONDS` and what the meter reads to records that concern it.
+
+        `seconds` reads their time.
+        """
         lengths = {name: _LENGTHS[str(meter.event_time_window)] for name, meter in self.meters.items()}
         length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)
         timed = self.catalog.resolve(records).with_columns(seconds.alias(SECONDS))
-        return timed.with_columns((pl.col(SECONDS) - pl.col(SECONDS) % length).alias(WINDOW))
+        begins = pl.col(SECONDS) - pl.col(SECONDS) % length
+        return timed.with_columns(begins.alias(WINDOW), (begins + length).alias(WINDOW_END))
 
     def span(self, window: Mapping[str, Any]) -> tuple[datetime, datetime]:
         """Return when a window, given by its `KEYS`, begins and when it has ended."""

@@ -12,8 +12,21 @@ from workers.targets.target import (
     Progress,
     RecordingTarget,
     Refused,
+    Rows,
     Sent,
     Target,
+    Withheld,
 )
 
-__all__ = ["Chunk", "Held", "Outgoing", "Progress", "RecordingTarget", "Refused", "Sent", "Target"]
+__all__ = [
+    "Chunk",
+    "Held",
+    "Outgoing",
+    "Progress",
+    "RecordingTarget",
+    "Refused",
+    "Rows",
+    "Sent",
+    "Target",
+    "Withheld",
+]

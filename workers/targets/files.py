@@ -6,8 +6,8 @@ is written only if it is not there yet, so a submission arrives once however oft
 Source: Stripe docs, "Record usage in bulk" (file shape, limits, pace, no empty files).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import file_digest
 from pathlib import Path
@@ -23,25 +23,28 @@ from workers.kernel.objects.directory import disk_error
 from workers.kernel.submission_files import PREFIX, file_name, submission_of
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.writer import TemplateWriter, WrittenFile
-from workers.targets.target import Chunk, Outgoing, Progress, Sent
+from workers.targets.target import RESEND_WITHIN, Chunk, Outgoing, Progress, Rows, Sent, Withheld
 
 PACE_SECONDS: Final = 10.0
 """The connector wants a file per 10 seconds or per 1,000,000 records, whichever comes first."""
 MAX_BYTES: Final = 256_000_000
 """Bound of one file. Stripe takes 1 GB, but a conditional put passes through memory."""
-RESEND_SECONDS: Final = 24 * 3600.0
-"""How long Stripe remembers identifiers at least; what was begun longer ago is not begun again blindly."""
+CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far a folder's clock may be ahead of ours; a file that is dated later says nothing about the pace."""
+
+PUT_AGAIN: Final = "put_again"
+"""Says, in a chunk's result, that its file was begun before and not there any more: it may have been read twice."""
 
 _BATCH: Final = 200_000
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """One file of a submission; `first` is the row of the record set, from 0, that it begins with."""
+    """One file of a submission, of these rows of its record set; None for one of which nothing may go."""
 
     key: str
-    first: int
-    file: WrittenFile
+    rows: Rows
+    file: WrittenFile | None
 
 
 class FileTarget:
@@ -53,6 +56,7 @@ class FileTarget:
     """
 
     name = "files"
+    at_once = False
 
     def __init__(self, url: str, *, pace_seconds: float = PACE_SECONDS, clock: Clock = utc_now) -> None:
         self._store = open_store(url)
@@ -60,11 +64,12 @@ class FileTarget:
         self._clock = clock
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
-        """Write every file of the submission that has not been written yet.
+        """Write every file of the submission that has not been written yet, without what must not go any more.
 
-        Files that were begun over `RESEND_SECONDS` ago and are not there come back as `unresolved`: they may have
-        been written, read by Stripe and removed since. Raises Transient when the pace, a full disk or the store
-        says to wait, and Permanent when the submission is of another account, or a key holds something else.
+        A file that was begun and is not there may have been written, read by Stripe and removed since. It is
+        written again while Stripe still skips its identifiers (`RESEND_WITHIN`) and all of it may go; else its
+        records come back as `unresolved`. Raises Transient when the pace, a full disk or the store says to wait, and
+        Permanent when the submission is of another account, or a key holds something else.
         """
         if outgoing.account is not None:
             raise Permanent(
@@ -74,91 +79,128 @@ class FileTarget:
         begun = progress.chunks()
         if not begun:
             self._keep_pace()
+        withheld: list[Withheld] = []
+        unresolved: list[str] = []
         with TemporaryDirectory(prefix=PREFIX) as folder:
             pieces = _pieces(outgoing, Path(folder))
-            lost = [
-                piece
-                for number, piece in enumerate(pieces, 1)
-                if not self._is_written(piece, number, begun.get(number), progress)
-            ]
-        unresolved = tuple(name for piece in lost for name in _identifiers(outgoing, piece))
-        location = ", ".join(self._store.location(piece.key) for piece in pieces)
-        return Sent(location=location, accepted=outgoing.records - len(unresolved), unresolved=unresolved)
+            for number, piece in enumerate(pieces, 1):
+                chunk = begun.get(number) or self._begin(piece, number, progress)
+                withheld += chunk.withheld
+                rest = _without(outgoing, piece, chunk.withheld)
+                if chunk.result is None and not self._is_written(rest, number, chunk, progress, number in begun):
+                    unresolved += _identifiers(outgoing, piece.rows, chunk.withheld)
+        return Sent(
+            location=", ".join(self._store.location(piece.key) for piece in pieces),
+            accepted=outgoing.records - len(unresolved) - len(withheld),
+            unresolved=tuple(unresolved),
+            withheld=tuple(withheld),
+        )
 
     def _keep_pace(self) -> None:
-        newest = max((found.last_modified for found in self._store.list(PREFIX)), default=None)
+        now = self._clock()
+        times = (found.last_modified for found in self._store.list(PREFIX))
+        newest = max((time for time in times if time <= now + CLOCKS_APART), default=None)
         if newest is None:
             return
-        wait = (newest - self._clock()).total_seconds() + self._pace_seconds
+        wait = (newest - now).total_seconds() + self._pace_seconds
         if wait > 0:
             raise Paced(
                 f"{self._store.url} takes a file per {self._pace_seconds:g} s",
                 retry_after=min(wait, self._pace_seconds),
             )
 
-    def _is_written(self, piece: _Piece, number: int, begun: Chunk | None, progress: Progress) -> bool:
-        """Write one file unless that is done already; tell whether it is there, as far as can be told."""
-        if begun is not None and begun.result is not None:
-            return True
-        if begun is None:
-            progress.intend(number)
-        elif self._is_late(begun) and self._store.head(piece.key) is None:
+    def _begin(self, piece: _Piece, number: int, progress: Progress) -> Chunk:
+        """Ask what of a file must not go any more, and commit the intent to write the rest."""
+        withheld = progress.may_not_go(piece.rows)
+        progress.intend(number, piece.rows, withheld)
+        return Chunk(self._clock(), None, withheld)
+
+    def _is_written(self, piece: _Piece, number: int, chunk: Chunk, progress: Progress, begun: bool) -> bool:
+        """Write one file, unless an earlier try has; tell whether it is there, as far as can be told.
+
+        Of one that was begun and is not there the result says that it was put again, where that is possible: the
+        first may have been read.
+        """
+        there = chunk.judged or (begun and self._store.head(piece.key) is not None)
+        again = begun and not there and piece.file is not None
+        if again and not self._may_be_repeated(piece, chunk, progress):
             return False
-        self._put(piece)
-        progress.finish(number, {"key": piece.key, "records": piece.file.records, "bytes": piece.file.bytes})
+        if piece.file is not None and not chunk.judged:
+            self._put(piece.key, piece.file)
+        records, size = (piece.file.records, piece.file.bytes) if piece.file else (0, 0)
+        progress.finish(number, {"key": piece.key, "records": records, "bytes": size, PUT_AGAIN: again})
         return True
 
-    def _is_late(self, begun: Chunk) -> bool:
-        return self._clock() - begun.intended_at >= timedelta(seconds=RESEND_SECONDS)
+    def _may_be_repeated(self, piece: _Piece, chunk: Chunk, progress: Progress) -> bool:
+        if self._clock() - chunk.intended_at > RESEND_WITHIN:
+            return False
+        left_out = {one.identifier for one in chunk.withheld}
+        return all(one.identifier in left_out for one in progress.may_not_go(piece.rows))
 
-    def _put(self, piece: _Piece) -> None:
+    def _put(self, key: str, file: WrittenFile) -> None:
         """Write a file, or make sure that an earlier try of ours has written just this file."""
-        if self._store.put_if_absent(piece.key, piece.file.path):
+        if self._store.put_if_absent(key, file.path):
             return
-        there = piece.file.path.with_suffix(".there")
-        found = self._store.head(piece.key)
+        there = file.path.with_suffix(".there")
+        found = self._store.head(key)
         if found is None:
-            raise Transient(f"{self._store.location(piece.key)} was there and is not any more")
-        if found.size == piece.file.bytes:
-            self._store.get_to_file(piece.key, there, max_bytes=piece.file.bytes)
-            if _digest(there) == _digest(piece.file.path):
+            raise Transient(f"{self._store.location(key)} was there and is not any more")
+        if found.size == file.bytes:
+            self._store.get_to_file(key, there, max_bytes=file.bytes)
+            if _digest(there) == _digest(file.path):
                 return
         raise Permanent(
-            f"somebody else wrote {self._store.location(piece.key)}: it has {found.size} bytes and is not the "
-            f"submission's file of {piece.file.bytes}; find out who writes names that start with {PREFIX}"
+            f"somebody else wrote {self._store.location(key)}: it has {found.size} bytes and is not the "
+            f"submission's file of {file.bytes}; find out who writes names that start with {PREFIX}"
         )
 
 
 def _pieces(outgoing: Outgoing, folder: Path) -> list[_Piece]:
     """Write the submission's files to local disk: the same records always give the same files."""
-    try:
-        with TemplateWriter(folder / "part", max_records=MAX_FILE_RECORDS, max_bytes=MAX_BYTES) as writer:
-            for frame in _frames(outgoing.record_set):
-                writer.append(frame)
-            written = writer.close()
-    except InputUnusable as error:
-        if isinstance(error.__cause__, OSError):
-            raise disk_error(error.__cause__, str(folder)) from error
-        raise Permanent(str(error)) from error
     pieces, first = [], 0
-    for number, file in enumerate(written, 1):
-        pieces.append(_Piece(file_name(outgoing.submission_id, number), first, file))
+    for number, file in enumerate(_written(_frames(outgoing.record_set), folder / "part"), 1):
+        pieces.append(_Piece(file_name(outgoing.submission_id, number), Rows(first, file.records), file))
         first += file.records
     if first != outgoing.records or not pieces:
         raise Corrupt(f"{outgoing.submission_id} is to have {outgoing.records} records, its record set has {first}")
     return pieces
 
 
-def _frames(record_set: Path) -> Iterator[pl.DataFrame]:
+def _without(outgoing: Outgoing, piece: _Piece, withheld: tuple[Withheld, ...]) -> _Piece:
+    """Return a file without some of its records."""
+    if not withheld or piece.file is None:
+        return piece
+    left = ~pl.col(IDENTIFIER).is_in([one.identifier for one in withheld])
+    frames = (frame.filter(left) for frame in _frames(outgoing.record_set, piece.rows))
+    files = _written(frames, piece.file.path.with_suffix(".rest"))
+    return replace(piece, file=files[0] if files else None)
+
+
+def _written(frames: Iterable[pl.DataFrame], path: Path) -> Sequence[WrittenFile]:
+    try:
+        with TemplateWriter(path, max_records=MAX_FILE_RECORDS, max_bytes=MAX_BYTES) as writer:
+            for frame in frames:
+                writer.append(frame)
+            return writer.close()
+    except InputUnusable as error:
+        if isinstance(error.__cause__, OSError):
+            raise disk_error(error.__cause__, str(path.parent)) from error
+        raise Permanent(str(error)) from error
+
+
+def _frames(record_set: Path, rows: Rows | None = None) -> Iterator[pl.DataFrame]:
     records = pl.scan_parquet(record_set)
+    if rows is not None:
+        records = records.slice(rows.first, rows.records)
     height = records.select(pl.len()).collect().item()
     for first in range(0, height, _BATCH):
         yield records.slice(first, _BATCH).collect()
 
 
-def _identifiers(outgoing: Outgoing, piece: _Piece) -> list[str]:
-    rows = pl.scan_parquet(outgoing.record_set).slice(piece.first, piece.file.records)
-    return rows.select(IDENTIFIER).collect().to_series().to_list()
+def _identifiers(outgoing: Outgoing, rows: Rows, withheld: tuple[Withheld, ...]) -> list[str]:
+    chosen = pl.scan_parquet(outgoing.record_set).slice(rows.first, rows.records).select(IDENTIFIER).collect()
+    left_out = {one.identifier for one in withheld}
+    return [identifier for identifier in chosen[IDENTIFIER] if identifier not in left_out]
 
 
 def _digest(path: Path) -> str:

@@ -22,7 +22,6 @@ the last one. Two submissions at once may still meet; Stripe then answers 429, a
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from hashlib import sha256
 from threading import Event
 from typing import Any, Final, Protocol
@@ -43,15 +42,22 @@ from workers.records.schema import (
     payload_key,
 )
 from workers.reports.failed_records import FailureColumns, annotate
-from workers.targets.target import Chunk, Held, Outgoing, Progress, Refused, Sent
+from workers.targets.target import (
+    RESEND_WITHIN,
+    Chunk,
+    Held,
+    Outgoing,
+    Progress,
+    Refused,
+    Rows,
+    Sent,
+    Withheld,
+)
 
 CHUNK: Final = 200
 """Records of a chunk: what a crash makes us ask for once more."""
 THREADS: Final = 8
 """Calls under way at once; the adapter's pace keeps them below Stripe's limit."""
-RESEND_WITHIN: Final = timedelta(hours=23)
-"""How long after its intent a chunk may be sent again: Stripe's 24 hours less an hour for clocks and slow calls."""
-
 _ALREADY_EXISTS: Final = "already exists with identifier"
 _CUSTOMER: Final = payload_column("stripe_customer_id")
 
@@ -85,12 +91,14 @@ class _Answers:
     refused: list[list[Any]] = field(default_factory=list)
     held: list[list[Any]] = field(default_factory=list)
     unresolved: list[str] = field(default_factory=list)
+    withheld: list[list[str]] = field(default_factory=list)
 
     def add(self, other: "_Answers") -> None:
         self.accepted += other.accepted
         self.refused += other.refused
         self.held += other.held
         self.unresolved += other.unresolved
+        self.withheld += other.withheld
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -107,20 +115,41 @@ class MeterEventsTarget:
     def name(self) -> str:
         return "meter-events"
 
+    @property
+    def at_once(self) -> bool:
+        return True
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every chunk that has no result yet; see `Target.send`. Raises Corrupt for an unfit record set."""
         records, known, answers = _read(outgoing), progress.chunks(), _Answers()
+        withheld: list[Withheld] = []
         for number, chunk in enumerate(records.iter_slices(CHUNK)):
-            before = known.get(number)
+            before, rows = known.get(number), Rows(number * CHUNK, chunk.height)
+            left_out = before.withheld if before is not None else progress.may_not_go(rows)
+            withheld += left_out
             if before is not None and before.result is not None:
                 answers.add(_Answers(**before.result))
                 continue
             if before is None:
-                progress.intend(number)
-            result = self._send_chunk(chunk.to_dicts(), outgoing, before)
+                progress.intend(number, rows, left_out)
+            result = self._send_rest(_without(chunk, left_out), outgoing, before, rows, progress)
             progress.finish(number, result.as_json())
             answers.add(result)
-        return _sent(answers)
+        return _sent(answers, withheld)
+
+    def _send_rest(
+        self, chunk: pl.DataFrame, outgoing: Outgoing, before: Chunk | None, rows: Rows, progress: Progress
+    ) -> _Answers:
+        """Send what may go of a chunk; what was perhaps sent before and may not go any more stays in doubt."""
+        if before is None or self._is_late(before):
+            return self._send_chunk(chunk.to_dicts(), outgoing, before)
+        stopped = [one for one in progress.may_not_go(rows) if one.identifier in set(chunk[IDENTIFIER])]
+        result = self._send_chunk(_without(chunk, stopped).to_dicts(), outgoing, before)
+        result.withheld += [[one.identifier, one.reason, one.advice] for one in stopped]
+        return result
+
+    def _is_late(self, before: Chunk) -> bool:
+        return self.clock() - before.intended_at > RESEND_WITHIN
 
     def _send_chunk(self, records: Sequence[Record], outgoing: Outgoing, before: Chunk | None) -> _Answers:
         """Send the lanes of a chunk side by side; the first error stops them all and is raised."""
@@ -143,7 +172,7 @@ class MeterEventsTarget:
         for record in lane:
             if stop.is_set():
                 break
-            if before is not None and self.clock() - before.intended_at > RESEND_WITHIN:
+            if before is not None and self._is_late(before):
                 answers.unresolved.append(str(record[IDENTIFIER]))
             else:
                 self._send_record(record, outgoing, answers, tried_before=before is not None)
@@ -211,13 +240,18 @@ def _payload(record: Record) -> Iterator[tuple[str, str]]:
             yield payload_key(column), text
 
 
-def _sent(answers: _Answers) -> Sent:
+def _without(chunk: pl.DataFrame, withheld: Sequence[Withheld]) -> pl.DataFrame:
+    return chunk.filter(~pl.col(IDENTIFIER).is_in([one.identifier for one in withheld]))
+
+
+def _sent(answers: _Answers, withheld: Sequence[Withheld]) -> Sent:
     return Sent(
         location="Stripe's meter events API",
         accepted=answers.accepted,
         refused=_coded(answers.refused),
         held=tuple(Held(identifier, tried_before) for identifier, tried_before in answers.held),
         unresolved=tuple(answers.unresolved),
+        withheld=(*withheld, *(Withheld(name, *word, tried_before=True) for name, *word in answers.withheld)),
     )
 
 

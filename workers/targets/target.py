@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+RESEND_WITHIN: Final = timedelta(hours=23)
+"""How long after its intent a chunk may be sent again.
+
+Stripe remembers identifiers for at least 24 hours (Stripe docs, "Record usage for billing"); an hour less leaves
+room for clocks, for slow calls and for the connector's next look into its folder.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,39 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of a submission's record set: `records` of them, from row `first` on, counted from 0."""
+
+    first: int
+    records: int
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A record that was not to be sent any more when its turn came.
+
+    `reason` and `advice` are the guard's word to a person. `tried_before`: a call for it went unanswered before, so
+    that it may have arrived all the same.
+    """
+
+    identifier: str
+    reason: str
+    advice: str
+    tried_before: bool = False
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """What the ledger knows of one chunk; `result` is the plain JSON it was finished with, None while open."""
+    """What the ledger knows of one chunk.
+
+    `result` is the plain JSON that it was finished with, None while open. `withheld` was left out of it from the
+    start. `judged`: Stripe has told its verdict on the chunk's file, so the file has been there.
+    """
 
     intended_at: datetime
     result: Any | None
+    withheld: tuple[Withheld, ...] = ()
+    judged: bool = False
 
 
 class Progress(Protocol):
@@ -36,8 +71,14 @@ class Progress(Protocol):
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended, by its number."""
 
-    def intend(self, number: int) -> None:
-        """Write down that a chunk is about to be sent. A chunk is intended once, also if it is sent again."""
+    def may_not_go(self, rows: Rows) -> tuple[Withheld, ...]:
+        """Return those of the rows that must not be sent any more; to be asked directly before they are."""
+
+    def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
+        """Write down that a chunk is about to be sent, of these rows without what is withheld.
+
+        A chunk is intended once, also if it is sent again.
+        """
 
     def finish(self, number: int, result: Any) -> None:
         """Write down what became of a chunk; `result` is plain JSON."""
@@ -70,7 +111,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a target answered: `accepted` + refused + held + unresolved = the records of the submission.
+    """What a target answered: `accepted` + refused + held + unresolved + withheld = the submission's records.
 
     `location` names where the usage went, for a person to look. `unresolved` are identifiers of records that may or
     may not have arrived and that it is too late to ask for again. The lists are in memory: only exceptions stand in
@@ -82,13 +123,20 @@ class Sent:
     refused: tuple[Refused, ...] = ()
     held: tuple[Held, ...] = ()
     unresolved: tuple[str, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
 
 
 class Target(Protocol):
-    """Somewhere that takes corrected usage. `name` is what the ledger and the pages call it."""
+    """Somewhere that takes corrected usage. `name` is what the ledger and the pages call it.
+
+    `at_once`: Stripe has a record when the target has; else Stripe comes for it at a moment of its own.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def at_once(self) -> bool: ...
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every record that has not been sent yet and return what became of all of them.
@@ -105,6 +153,7 @@ class RecordingTarget:
     """A target that accepts everything and remembers it; a second try of a submission is not recorded twice."""
 
     name: str = "recording"
+    at_once: bool = True
     sent: dict[str, Outgoing] = field(default_factory=dict)
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:

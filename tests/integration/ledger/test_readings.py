@@ -12,7 +12,7 @@ from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Origin
 from workers.kernel.ledger.movements import EntryKind, RecordSetRef
-from workers.kernel.ledger.submissions import Intent
+from workers.kernel.ledger.submissions import Intent, StoredChunk
 
 LEASE = timedelta(minutes=5)
 
@@ -117,13 +117,13 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
         draft.move(a_movement(EntryKind.SEEN, 3, "3"))
         draft.submissions.intend(intent, 0)
     intended = clock.now
-    ledger.submissions.intend_chunk("sub_1", 0)
-    ledger.submissions.intend_chunk("sub_1", 1)
+    ledger.submissions.intend_chunk("sub_1", 0, 0, 2, {})
+    ledger.submissions.intend_chunk("sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
     clock.turn(seconds=1)
     ledger.submissions.finish_chunk("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
     assert ledger.submissions.chunks("sub_1") == {
-        0: (intended, {"accepted": 2, "held": ["id_3"]}),
-        1: (intended, None),
+        0: StoredChunk(intended, {"accepted": 2, "held": ["id_3"]}, 0, 2, {}, None),
+        1: StoredChunk(intended, None, 2, 1, {"id_3": ["would_overwrite", "look"]}, None),
     }
     assert [submission.id for submission in ledger.submissions.since(intended, None)] == ["sub_1"]
     assert ledger.submissions.since(clock.now, None) == []

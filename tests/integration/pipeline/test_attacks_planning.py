@@ -222,6 +222,7 @@ class Unanswered:
     """A target that takes everything but cannot say whether it arrived."""
 
     name = "unanswered"
+    at_once = True
 
     def __init__(self, target: Any) -> None:
         self._target = target

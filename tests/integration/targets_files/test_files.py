@@ -1,7 +1,7 @@
 """The file target on a directory and on S3: every submission arrives once, whole, and at the connector's pace."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,36 @@ from workers.kernel.objects import Store, open_store
 from workers.kernel.submission_files import file_name, is_ours
 from workers.targets import files
 from workers.targets.files import FileTarget, submission_of
-from workers.targets.target import Chunk, Outgoing, Target
+from workers.targets.target import Chunk, Outgoing, Rows, Target, Withheld
 
 SUBMISSION = "case_0011223344556677-1"
 KEY = f"metermend-{SUBMISSION}.csv"
 
 
+ALL = Rows(0, 3)
+
+
 @dataclass
 class Book:
-    """Progress as the ledger keeps it."""
+    """Progress as the ledger keeps it. `stopped` are the identifiers of what must not go any more."""
 
     clock: FrozenClock
     kept: dict[int, Chunk] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
 
     def chunks(self) -> Mapping[int, Chunk]:
         return dict(self.kept)
 
-    def intend(self, number: int) -> None:
+    def may_not_go(self, rows: Rows) -> tuple[Withheld, ...]:
+        names = [f"id-{number}" for number in range(rows.first, rows.first + rows.records)]
+        return tuple(Withheld(name, "would_overwrite", "look") for name in names if name in self.stopped)
+
+    def intend(self, number: int, rows: Rows = ALL, withheld: tuple[Withheld, ...] = ()) -> None:
         assert number not in self.kept
-        self.kept[number] = Chunk(self.clock(), None)
+        self.kept[number] = Chunk(self.clock(), None, withheld)
 
     def finish(self, number: int, result: Any) -> None:
-        self.kept[number] = Chunk(self.kept[number].intended_at, result)
+        self.kept[number] = replace(self.kept[number], result=result)
 
 
 class DiesBeforeWritingTheAnswer(Book):
@@ -128,7 +136,8 @@ def test_a_try_after_a_crash_writes_nothing_twice(
     again = Book(clock, book.kept)
     assert target.send(outgoing(tmp_path), again).accepted == 3
     assert store.head(KEY) == before
-    assert again.kept[1].result == {"key": KEY, "records": 3, "bytes": before.size if before else None}
+    size = before.size if before else None
+    assert again.kept[1].result == {"key": KEY, "records": 3, "bytes": size, "put_again": False}
 
 
 def test_what_was_written_is_not_written_again_after_stripe_or_somebody_removed_it(
@@ -145,7 +154,7 @@ def test_what_was_begun_a_day_ago_and_is_not_there_is_for_a_person(
 ) -> None:
     """Stripe may have read the file and forgotten its identifiers: sending it again could bill it twice."""
     book.intend(1)
-    clock.turn(hours=24)
+    clock.turn(hours=23, seconds=1)
     sent = FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book)
     assert (sent.accepted, sent.unresolved) == (0, ("id-0", "id-1", "id-2"))
     assert keys(store) == []

@@ -10,7 +10,7 @@ from workers.pipeline import advance, import_sets
 from workers.pipeline.reopening import retry_case
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.records.schema import IDENTIFIER
-from workers.targets import Chunk, Outgoing, Progress, Sent, Target
+from workers.targets import Chunk, Outgoing, Progress, Rows, Sent, Target, Withheld
 from workers.targets.meter_events import MeterEventsTarget
 
 
@@ -64,12 +64,15 @@ class _IntendedWhenFinished:
     def chunks(self) -> Mapping[int, Chunk]:
         return {number: chunk for number, chunk in self.progress.chunks().items() if chunk.result is not None}
 
-    def intend(self, number: int) -> None:
+    def may_not_go(self, rows: Rows) -> tuple[Withheld, ...]:
+        return self.progress.may_not_go(rows)
+
+    def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         pass
 
     def finish(self, number: int, result: Any) -> None:
         if number not in self.progress.chunks():
-            self.progress.intend(number)
+            self.progress.intend(number, Rows(0, 0), ())
         self.progress.finish(number, result)
 
 

@@ -20,9 +20,9 @@ class MortalFileTarget(FileTarget):
         super().__init__(url, pace_seconds=0, clock=stripe.clock)
         self._stripe = stripe
 
-    def _put(self, piece: Any) -> None:
+    def _put(self, key: str, file: Any) -> None:
         self._stripe.fuse.call()
-        super()._put(piece)
+        super()._put(key, file)
         self._stripe.answer()
 
 

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ import polars as pl
 from workers.kernel.errors import Transient
 from workers.records.record_set import write_record_set
 from workers.stripe_api import MeterEventReceipt
-from workers.targets import Chunk, Outgoing
+from workers.targets import Chunk, Outgoing, Rows, Withheld
 
 
 class Crash(BaseException):
@@ -82,21 +82,25 @@ class Stripe:
 
 @dataclass
 class Kept:
-    """A progress in memory, with a clock to turn."""
+    """A progress in memory, with a clock to turn. `stopped` names what must not go any more, and why."""
 
     now: datetime = datetime(2026, 11, 21, 12, tzinfo=UTC)
     known: dict[int, Chunk] = field(default_factory=dict)
-    intents: Counter[int] = field(default_factory=Counter)
+    stopped: dict[str, str] = field(default_factory=dict)
 
     def chunks(self) -> Mapping[int, Chunk]:
         return dict(self.known)
 
-    def intend(self, number: int) -> None:
+    def may_not_go(self, rows: Rows) -> tuple[Withheld, ...]:
+        names = [f"id-{number}~r2" for number in range(rows.first, rows.first + rows.records)]
+        return tuple(Withheld(name, self.stopped[name], "look") for name in names if name in self.stopped)
+
+    def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         assert number not in self.known
-        self.known[number] = Chunk(self.now, None)
+        self.known[number] = Chunk(self.now, None, withheld)
 
     def finish(self, number: int, result: Any) -> None:
-        self.known[number] = Chunk(self.known[number].intended_at, result)
+        self.known[number] = replace(self.known[number], result=result)
 
 
 def outgoing(folder: Path, records: int, customers: int = 5, **columns: Any) -> Outgoing:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.targets.stripe_double import Crash, Kept, Stripe, outgoing
 from workers.kernel.errors import Corrupt, Transient
 from workers.targets import Held, Outgoing, Refused, Sent
-from workers.targets.meter_events import CHUNK, RESEND_WITHIN, MeterEventsTarget, idempotency_key
+from workers.targets.meter_events import CHUNK, MeterEventsTarget, idempotency_key
+from workers.targets.target import RESEND_WITHIN
 
 FAILURES = ["down", "lost", "crash", "crash_before"]
 

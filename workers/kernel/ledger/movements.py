@@ -62,8 +62,13 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     # A rule, such as a decimal comma, can make a quantity readable that was not when the record was seen.
     EntryKind.REVALUED: ((None, Bucket.PENDING),),
     EntryKind.PLANNED: ((Bucket.PENDING, Bucket.PLANNED),),
-    EntryKind.DEFERRED: ((Bucket.PENDING, Bucket.DEFERRED),),
-    EntryKind.QUARANTINED: ((Bucket.PENDING, Bucket.QUARANTINED), (Bucket.PLANNED, Bucket.QUARANTINED)),
+    EntryKind.DEFERRED: ((Bucket.PENDING, Bucket.DEFERRED), (Bucket.PLANNED, Bucket.DEFERRED)),
+    EntryKind.QUARANTINED: (
+        (Bucket.PENDING, Bucket.QUARANTINED),
+        (Bucket.PLANNED, Bucket.QUARANTINED),
+        # Intended, and stopped by a guard before anything was sent.
+        (Bucket.SUBMITTED, Bucket.QUARANTINED),
+    ),
     EntryKind.INTENDED: ((Bucket.PLANNED, Bucket.SUBMITTED),),
     EntryKind.SENT: ((None, None),),
     EntryKind.CONFIRMED: ((Bucket.SUBMITTED, Bucket.CONFIRMED),),

@@ -7,7 +7,7 @@ The submissions of an account take turns: each has the next number, and of two t
 key lets one have it. So whoever intends knows that nothing was intended since he looked, and no lock stays behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -67,6 +67,23 @@ class Intent:
     record_set: RecordSetRef
 
 
+@dataclass(frozen=True)
+class StoredChunk:
+    """A part of a submission that is sent at a time: `records` rows of its record set, from row `first` on.
+
+    `result` is the plain JSON that its target finished it with, None while open. `withheld` tells of each record
+    that was left out from the start, by identifier. `verdict` is what Stripe's import set said of the chunk's file.
+    """
+
+    intended_at: datetime
+    result: Any | None
+    first: int | None
+    records: int | None
+    withheld: Mapping[str, Sequence[Any]] | None
+    verdict: Mapping[str, Any] | None
+
+
+_CHUNK_COLUMNS = [chunks.c[name] for name in StoredChunk.__dataclass_fields__]
 _COLUMNS = [submissions.c[name] for name in Submission.__dataclass_fields__]
 
 
@@ -113,12 +130,22 @@ class CaseSubmissions:
         values = {"location": location, "sent_at": self._now, "confirm_at": confirm_at}
         self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
 
-    def judged(self, submission_id: str, import_set_id: str, verdict: str) -> None:
-        """Note the import set's verdict on our own file; it may come before our own answer is written down."""
+    def judged(
+        self, submission_id: str, number: int, import_set_id: str, verdict: str, said: Mapping[str, Any]
+    ) -> None:
+        """Note the import set's verdict on a file of ours, that of chunk `number`; `said` is plain JSON.
+
+        It may come before our own answer is written down.
+        """
         self._connection.execute(
             update(submissions)
             .where(submissions.c.id == submission_id)
             .values(import_set_id=import_set_id, verdict=verdict)
+        )
+        self._connection.execute(
+            update(chunks)
+            .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
+            .values(verdict=dict(said))
         )
 
     def settled(self, submission_id: str) -> None:
@@ -183,18 +210,27 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def chunks(self, submission_id: str) -> dict[int, tuple[datetime, Any]]:
-        """Return (intended at, result) of each chunk by number; the result is None until one is known."""
-        query = select(chunks).where(chunks.c.submission_id == submission_id)
+    def chunks(self, submission_id: str) -> dict[int, StoredChunk]:
+        """Return each chunk that was ever intended, by number."""
+        query = select(chunks.c.number, *_CHUNK_COLUMNS).where(chunks.c.submission_id == submission_id)
         with self._database.read() as connection:
-            return {row.number: (row.intended_at, row.result) for row in connection.execute(query)}
+            rows = connection.execute(query.order_by(chunks.c.number)).mappings()
+            return {row["number"]: _chunk_of(row) for row in rows}
 
-    def intend_chunk(self, submission_id: str, number: int) -> None:
-        """Write down that a chunk is about to be sent."""
+    def intend_chunk(
+        self, submission_id: str, number: int, first: int, records: int, withheld: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Write down that a chunk of these rows is about to be sent, without what is withheld."""
         with self._database.write() as connection:
             connection.execute(
                 insert(chunks).values(
-                    submission_id=submission_id, number=number, state="intended", intended_at=self._clock()
+                    submission_id=submission_id,
+                    number=number,
+                    state="intended",
+                    intended_at=self._clock(),
+                    first=first,
+                    records=records,
+                    withheld=dict(withheld),
                 )
             )
 
@@ -211,6 +247,10 @@ class Submissions:
 def _account_key(account: str | None) -> str:
     """Return what stands for an account in a key, which takes no null: our own is empty."""
     return account or ""
+
+
+def _chunk_of(row: Any) -> StoredChunk:
+    return StoredChunk(**{name: row[name] for name in StoredChunk.__dataclass_fields__})
 
 
 def submission_of(row: Any) -> Submission:

@@ -176,6 +176,10 @@ chunks = Table(
     Column("result", JSON),
     Column("intended_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
+    Column("first", BigInteger),
+    Column("records", BigInteger),
+    Column("withheld", JSON),
+    Column("verdict", JSON),
 )
 
 cancellations = Table(
