@@ -10,16 +10,15 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.objects import open_store
+from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
 from workers.remedies import Rules, load_rules
-from workers.sources import StoredUsageSources
+from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
 from workers.targets.meter_events import MeterEventsTarget
-
-METER_EVENTS = "meter-events"
 
 
 def context() -> Context:
@@ -34,14 +33,24 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
     """Build every adapter that the settings name; nothing is contacted yet. Raises SettingsUnusable."""
     stripe = LiveStripeApi(settings)
     ledger, archive = books(settings, clock)
+    cache = settings.scratch_dir / "sources"
+    sources: dict[str | None, UsageSources] = {
+        account: StoredUsageSources(named, cache) for account, named in settings.source_places.items()
+    }
+    targets = {
+        account: _target(settings, stripe, clock, account, named)
+        for account, named in settings.target_places.items()
+    }
     return Context(
         settings=settings,
         ledger=ledger,
         queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
         stripe=stripe,
-        sources=StoredUsageSources(settings.usage_sources, settings.scratch_dir / "sources"),
+        sources=sources.pop(None, NoUsageSources()),
+        account_sources={account: found for account, found in sources.items() if account},
         archive=archive,
-        target=_target(settings, stripe, clock),
+        target=targets.pop(None, None),
+        account_targets={account: target for account, target in targets.items() if account},
         alerts=_alerts(settings),
         rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
         clock=clock,
@@ -53,12 +62,14 @@ def books(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
     return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
 
 
-def _target(settings: Settings, stripe: LiveStripeApi, clock: Clock) -> Target | None:
-    if settings.submit_to is None:
-        return None
-    if settings.submit_to == METER_EVENTS:
+def _target(
+    settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
+) -> Target:
+    """Return the folder that an account's corrected usage goes to; the API where it names none."""
+    folder = next((place for place in named if place != METER_EVENTS), None)
+    if folder is None:
         return MeterEventsTarget(stripe)
-    return FileTarget(settings.submit_to, pace_seconds=settings.submit_pace_seconds, clock=clock)
+    return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
 
 
 def _alerts(settings: Settings) -> Alerts:

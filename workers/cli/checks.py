@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from workers.bootstrap import METER_EVENTS
 from workers.cli.books import require_ledger
 from workers.cli.processes import redis_server
 from workers.kernel import dotenv_file
@@ -17,6 +17,7 @@ from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusabl
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import DirectoryStore
+from workers.kernel.places import METER_EVENTS, Places
 from workers.kernel.problems import problems
 from workers.kernel.settings import DOTENV, Settings
 from workers.remedies import load_rules
@@ -86,14 +87,23 @@ def _machine(settings: Settings) -> Iterator[Check]:
 
 def _places(settings: Settings) -> Iterator[Check]:
     yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
-    for source in settings.usage_sources:
-        yield _asked("USAGE_SOURCES", lambda source=source: _there(source), "see USAGE_SOURCES")  # type: ignore[misc]
-    target = settings.submit_to
-    if target and target != METER_EVENTS:
-        yield _asked("SUBMIT_TO", lambda: _written(target), "s3://bucket/folder, file:///folder or meter-events")
+    for account, source in _named(settings.source_places):
+        yield _asked(_of(account, "USAGE_SOURCES"), partial(_there, source), "see USAGE_SOURCES")
+    for account, folder in _named(settings.target_places):
+        if folder != METER_EVENTS:
+            mend = "s3://bucket/folder, file:///folder or meter-events"
+            yield _asked(_of(account, "SUBMIT_TO"), partial(_written, folder), mend)
     rules = settings.rules_file
     if rules:
         yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+
+
+def _named(places: Places) -> Iterator[tuple[str | None, str]]:
+    return ((account, place) for account, named in places.items() for place in named)
+
+
+def _of(account: str | None, setting: str) -> str:
+    return f"{setting} of {account}" if account else setting
 
 
 def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:

@@ -76,7 +76,8 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return reopen_due
     if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
         return plan
-    if context.target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
+    target = context.target_of(held.case.failure.account)
+    if target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
         return _submit
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
@@ -90,10 +91,11 @@ def _take_back(context: Context, held: HeldCase) -> None:
 
 
 def _submit(context: Context, held: HeldCase) -> None:
-    assert context.target is not None
-    submission = open_submission(context, held) or intend_what_may_go(context, held, context.target)
+    target = context.target_of(held.case.failure.account)
+    assert target is not None
+    submission = open_submission(context, held) or intend_what_may_go(context, held, target)
     if submission is not None:
-        submit(context, held, submission, context.target)
+        submit(context, held, submission, target)
 
 
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:

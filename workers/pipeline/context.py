@@ -1,5 +1,6 @@
 """What the loop works with: built once in each process by `workers.bootstrap`, and by tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
+from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings
 from workers.remedies import Rules
-from workers.sources import UsageSources
+from workers.sources import NoUsageSources, UsageSources
 from workers.stripe_api import StripeApi
 from workers.targets import Target
 
@@ -33,7 +35,8 @@ class Books:
 class Context(Books):
     """The ledger, the adapters and the rules that one piece of work uses.
 
-    `owner` names this piece of work in leases: two runs of one job are two owners.
+    `sources` and `target` are of our own account; those of connected accounts are kept by account. `owner` names
+    this piece of work in leases: two runs of one job are two owners.
     """
 
     settings: Settings
@@ -44,7 +47,22 @@ class Context(Books):
     alerts: Alerts
     rules: Rules
     clock: Clock
+    account_sources: Mapping[str, UsageSources] = field(default_factory=dict)
+    account_targets: Mapping[str, Target] = field(default_factory=dict)
     owner: str = field(default_factory=_new_owner)
+
+    def sources_of(self, account: str | None) -> UsageSources:
+        """Return the usage files of one account: another's may carry the same identifiers for other usage."""
+        return self.sources if account is None else self.account_sources.get(account, NoUsageSources())
+
+    def target_of(self, account: str | None) -> Target | None:
+        """Return where an account's corrected usage goes; without a place of its own, the API where we use it.
+
+        A folder bills the account whose connector reads it, so it takes no other's usage.
+        """
+        if account is None or account in self.account_targets:
+            return self.target if account is None else self.account_targets[account]
+        return self.target if self.target is not None and self.target.name == METER_EVENTS else None
 
     @property
     def lease(self) -> timedelta:

@@ -171,7 +171,7 @@ def _take_in_theirs(
     context: Context, event: StoredEvent, failure: Failure, samples: pl.DataFrame, unnamed: int
 ) -> str:
     """Open the case of records that the sender sent himself, with those that his usage files hold."""
-    found = context.sources.find(samples[IDENTIFIER])
+    found = context.sources_of(event.account).find(samples[IDENTIFIER])
     located = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
     counts = {
         NOT_SAMPLED: unnamed,

@@ -56,6 +56,24 @@ class UsageSources(Protocol):
         """
 
 
+class NoUsageSources:
+    """The sources of an account for which no place is named."""
+
+    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+        """Miss everything."""
+        return settle(wanted(identifiers), [])
+
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield nothing."""
+        del event_names, start, end
+        return iter(())
+
+    def file(self, name: str) -> Path | None:
+        """Find nothing."""
+        del name
+        return None
+
+
 def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:
     """Tell whether a row is one that `rows` yields. Epoch seconds of today have ten digits, and sort as text."""
     time = pl.col(TIMESTAMP)
