@@ -59,6 +59,12 @@ class Settings(BaseSettings):
         description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated; "
         "a connected account's as acct_…=place.",
     )
+    validation_delay: int = Field(
+        86_400,
+        ge=0,
+        description="Seconds after a usage file was last written in which Stripe may validate it; "
+        "a validation report cannot mean an older one.",
+    )
     submit_to: str | None = Field(
         None,
         description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "

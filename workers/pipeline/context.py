@@ -75,6 +75,11 @@ class Context(Books):
         return timedelta(seconds=self.settings.confirmation_window)
 
     @property
+    def validation_delay(self) -> timedelta:
+        """How long after a file was last written Stripe may validate its records."""
+        return timedelta(seconds=self.settings.validation_delay)
+
+    @property
     def scratch(self) -> Path:
         """Local disk for files in work."""
         self.settings.scratch_dir.mkdir(parents=True, exist_ok=True)
