@@ -10,10 +10,11 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.objects import open_store
+from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
 from workers.remedies import Rules, load_rules
-from workers.sources import StoredUsageSources
+from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
@@ -32,15 +33,26 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
     """Build every adapter that the settings name; nothing is contacted yet. Raises SettingsUnusable."""
     stripe = LiveStripeApi(settings)
     ledger, archive = books(settings, clock)
+    cache = settings.scratch_dir / "sources"
+    sources: dict[str | None, UsageSources] = {
+        account: StoredUsageSources(named, cache) for account, named in settings.source_places.items()
+    }
+    targets = {
+        account: _target(settings, stripe, clock, account, named)
+        for account, named in settings.target_places.items()
+    }
+    by_api = any(METER_EVENTS in named for named in settings.target_places.values())
     return Context(
         settings=settings,
         ledger=ledger,
         queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
         stripe=stripe,
-        sources=StoredUsageSources(settings.usage_sources, settings.scratch_dir / "sources"),
+        sources=sources.pop(None, NoUsageSources()),
+        account_sources={account: found for account, found in sources.items() if account},
         archive=archive,
-        target=_folder(settings, clock) or _api(settings, stripe, clock),
-        api_target=_api(settings, stripe, clock),
+        target=targets.pop(None, None),
+        account_targets={account: target for account, target in targets.items() if account},
+        api_target=MeterEventsTarget(stripe, clock) if by_api else None,
         alerts=_alerts(settings),
         rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
         clock=clock,
@@ -52,14 +64,14 @@ def books(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
     return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
 
 
-def _folder(settings: Settings, clock: Clock) -> Target | None:
-    if settings.submit_folder is None:
-        return None
-    return FileTarget(settings.submit_folder, pace_seconds=settings.submit_pace_seconds, clock=clock)
-
-
-def _api(settings: Settings, stripe: LiveStripeApi, clock: Clock) -> Target | None:
-    return MeterEventsTarget(stripe, clock) if settings.submits_by_api else None
+def _target(
+    settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
+) -> Target:
+    """Return the folder that an account's corrected usage goes to; the API where it names none."""
+    folder = next((place for place in named if place != METER_EVENTS), None)
+    if folder is None:
+        return MeterEventsTarget(stripe, clock)
+    return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
 
 
 def _alerts(settings: Settings) -> Alerts:

@@ -18,6 +18,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.submitting import LedgerProgress
 from workers.records.schema import IDENTIFIER
 from workers.stripe_api import calls
+from workers.targets import Rows
 from workers.targets.meter_events import MeterEventsTarget
 
 
@@ -26,10 +27,10 @@ def intent_after_send() -> None:
     intend, finish = LedgerProgress.intend, LedgerProgress.finish
 
     def finish_with_intent(progress: LedgerProgress, number: int, result: Any) -> None:
-        intend(progress, number)
+        intend(progress, number, Rows(0, 0), ())
         finish(progress, number, result)
 
-    _replace(LedgerProgress, "intend", lambda _progress, _number: None)
+    _replace(LedgerProgress, "intend", lambda *_: None)
     _replace(LedgerProgress, "finish", finish_with_intent)
 
 

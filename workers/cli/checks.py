@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +17,7 @@ from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusabl
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import DirectoryStore
+from workers.kernel.places import METER_EVENTS, Places
 from workers.kernel.problems import problems
 from workers.kernel.settings import DOTENV, Settings
 from workers.remedies import load_rules
@@ -85,14 +87,23 @@ def _machine(settings: Settings) -> Iterator[Check]:
 
 def _places(settings: Settings) -> Iterator[Check]:
     yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
-    for source in settings.usage_sources:
-        yield _asked("USAGE_SOURCES", lambda source=source: _there(source), "see USAGE_SOURCES")  # type: ignore[misc]
-    folder = settings.submit_folder
-    if folder:
-        yield _asked("SUBMIT_TO", lambda: _written(folder), "s3://bucket/folder, file:///folder or meter-events")
+    for account, source in _named(settings.source_places):
+        yield _asked(_of(account, "USAGE_SOURCES"), partial(_there, source), "see USAGE_SOURCES")
+    for account, folder in _named(settings.target_places):
+        if folder != METER_EVENTS:
+            mend = "s3://bucket/folder, file:///folder or meter-events"
+            yield _asked(_of(account, "SUBMIT_TO"), partial(_written, folder), mend)
     rules = settings.rules_file
     if rules:
         yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+
+
+def _named(places: Places) -> Iterator[tuple[str | None, str]]:
+    return ((account, place) for account, named in places.items() for place in named)
+
+
+def _of(account: str | None, setting: str) -> str:
+    return f"{setting} of {account}" if account else setting
 
 
 def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:

@@ -36,7 +36,7 @@ def problems(settings: Settings) -> list[Problem]:
                 fatal=True,
             )
         )
-    if settings.submit_to is None:
+    if None not in settings.target_places:
         found.append(
             Problem(
                 "SUBMIT_TO",
@@ -45,7 +45,7 @@ def problems(settings: Settings) -> list[Problem]:
                 fatal=False,
             )
         )
-    if not settings.usage_sources:
+    if None not in settings.source_places:
         found.append(
             Problem(
                 "USAGE_SOURCES",

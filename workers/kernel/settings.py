@@ -12,13 +12,12 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from workers.kernel import dotenv_file
+from workers.kernel import dotenv_file, places
 from workers.kernel.errors import SettingsUnusable
+from workers.kernel.places import Places
 
 DOTENV = Path(".env")
 MIB = 1024 * 1024
-METER_EVENTS = "meter-events"
-"""In SUBMIT_TO: the meter events API, alone or after a folder and a comma."""
 SHORTEST_RETENTION_DAYS = 40
 """A refusal of usage that is 35 days old must still find the records that it is about."""
 
@@ -57,12 +56,20 @@ class Settings(BaseSettings):
 
     usage_sources: List = Field(
         (),
-        description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated.",
+        description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated; "
+        "a connected account's as acct_…=place.",
+    )
+    validation_delay: int = Field(
+        86_400,
+        ge=0,
+        description="Seconds after a usage file was last written in which Stripe may validate it; "
+        "a validation report cannot mean an older one.",
     )
     submit_to: str | None = Field(
         None,
-        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; after a "
-        "folder, `,meter-events` has usage of pre-aggregated meters go by the API.",
+        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "
+        "beside it, comma-separated, a connected account's as acct_…=place. With a folder and meter-events, usage "
+        "of pre-aggregated meters goes by the API.",
     )
     submit_pace_seconds: float = Field(
         10.0, ge=0, description="Seconds between two files for the S3 connector; Stripe's documented pace is 10."
@@ -130,9 +137,19 @@ class Settings(BaseSettings):
     @field_validator("stripe_webhook_secrets", "usage_sources", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("usage_sources")
+    @classmethod
+    def _sources_of_accounts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        places.by_account(entries)
+        return entries
+
+    @field_validator("submit_to")
+    @classmethod
+    def _targets_of_accounts(cls, text: str | None) -> str | None:
+        places.require_targets(places.by_account(_parts(text or "")))
+        return text
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
     @classmethod
@@ -148,16 +165,14 @@ class Settings(BaseSettings):
         return tuple(secret.get_secret_value() for secret in (*self.stripe_webhook_secrets, *extra))
 
     @property
-    def submits_by_api(self) -> bool:
-        """Whether SUBMIT_TO names the meter events API, alone or beside a folder."""
-        return (self.submit_to or "").rpartition(",")[2].strip() == METER_EVENTS
+    def source_places(self) -> Places:
+        """Where the usage files of each account lie."""
+        return places.by_account(self.usage_sources)
 
     @property
-    def submit_folder(self) -> str | None:
-        """The folder that SUBMIT_TO names; None when it names none."""
-        if not self.submits_by_api:
-            return self.submit_to
-        return (self.submit_to or "").rpartition(",")[0].strip() or None
+    def target_places(self) -> Places:
+        """Where the corrected usage of each account goes: to a folder, the meter events API, or both."""
+        return places.by_account(_parts(self.submit_to or ""))
 
     @property
     def livemode(self) -> bool | None:
@@ -198,6 +213,10 @@ class _NamedFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def load(values: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings; `values` win over the environment.
 
@@ -229,7 +248,9 @@ def read(values: Mapping[str, Any] | None = None) -> tuple[Settings, list[Settin
 
 def _fault(place: tuple[int | str, ...], what: str) -> SettingsUnusable:
     name = str(place[0]).upper() if place else "settings"
-    return SettingsUnusable(what, where=name, mend="see the settings table in README.md")
+    return SettingsUnusable(
+        what.removeprefix("Value error, "), where=name, mend="see the settings table in README.md"
+    )
 
 
 def _field_of(fault: SettingsUnusable) -> str:

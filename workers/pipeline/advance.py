@@ -39,7 +39,7 @@ Step = Callable[[Context, HeldCase], None]
 _PARTS_OVERDUE: Final = timedelta(minutes=2)
 """After this long a case looks again at the parts of its plan: their jobs may have been lost."""
 _NO_TARGET_YET: Final = timedelta(hours=1)
-"""How often a planned case looks whether there is a target by now."""
+"""How often a case that has something to send looks whether there is a target by now."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
 
@@ -78,7 +78,8 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return reopen_due
     if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
         return plan
-    if context.target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
+    target = context.target_of(held.case.failure.account)
+    if target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
         return _submit
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
@@ -100,11 +101,12 @@ def _submit(context: Context, held: HeldCase) -> None:
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:
     """Return when there is more to do: a window passes, a deferred record becomes valid, a part may be overdue.
 
-    What is planned is looked at again as well: SUBMIT_TO may be set by then.
+    What is to be sent is looked at again as well: SUBMIT_TO may be set by then.
     """
     submissions = context.ledger.submissions.of_case(held.case.id)
     times = [s.confirm_at for s in submissions if s.state is SubmissionState.SENT and s.confirm_at]
     deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
     parts = context.clock() + _PARTS_OVERDUE if held.case.balance[Bucket.PENDING].records else None
-    unsent = context.clock() + _NO_TARGET_YET if held.case.balance[Bucket.PLANNED].records else None
+    open_ = held.case.balance[Bucket.PLANNED].records or open_submission(context, held)
+    unsent = context.clock() + _NO_TARGET_YET if open_ else None
     return min([*times, *filter(None, (deferred, parts, unsent))], default=None)

@@ -1,24 +1,66 @@
 """Deciding that a submission counted: Stripe's verdict on our own file, and no refusal within the window.
 
 A verdict alone says only that the rows were well-formed; refusals for their data follow later, so the window is
-waited out in every case. Where no verdict came, the absence of a refusal is the proof, and the entry says so.
+waited out in every case. Where no verdict came, the absence of a refusal is the proof, and the entry says so; else
+it says, file by file, what was compared.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
-from workers.kernel.ledger.submissions import Submission, SubmissionState
-from workers.pipeline.book import keep_records_in, movement
+from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.submissions import StoredChunk, Submission, SubmissionState
+from workers.kernel.submission_files import file_name
+from workers.pipeline.book import keep_records_in, movement, scan
 from workers.pipeline.context import Context
+from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN
+from workers.pipeline.refusals import set_aside
+from workers.records.schema import IDENTIFIER, REASON, SUGGESTION
+
+NO_REFUSAL: Final = "no_refusal_within_window"
+"""The proof of a submission on none of whose files Stripe has told a verdict."""
+_UNJUDGED: Final = (
+    "Stripe has told what it imported of other files of its submission and nothing of this one: see whether it "
+    "lies in the folder still, and in Stripe's summaries whether it arrived."
+)
 
 
 def confirm(context: Context, held: HeldCase) -> None:
-    """Confirm what still stands as submitted in every submission whose window has passed."""
+    """Confirm what still stands as submitted in every submission whose window has passed.
+
+    Where Stripe has told a verdict on some files of a submission and none on others, the records of these are held.
+    """
     for submission in due_for_confirmation(context, held):
-        movement = _confirmed(context, held, submission)
+        files = {number: chunk for number, chunk in _files(context, submission).items() if chunk.records}
+        judged = {number: chunk.verdict for number, chunk in files.items() if chunk.verdict is not None}
+        if judged and len(judged) < len(files):
+            _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
+        proof = {file_name(submission.id, number): verdict for number, verdict in judged.items()}
+        movement = _confirmed(context, held, submission, proof or NO_REFUSAL)
         with held.transaction() as transaction:
             if movement:
                 transaction.move(movement)
             transaction.submissions.settled(submission.id)
+
+
+def _files(context: Context, submission: Submission) -> Mapping[int, StoredChunk]:
+    return context.ledger.submissions.chunks(submission.id) if submission.verdict else {}
+
+
+def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:
+    """Hold the records of files of which Stripe has not said that it imported them, as it has of others."""
+    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
+    rows = pl.concat([sent.slice(chunk.first or 0, chunk.records) for chunk in files])
+    reasons = rows.with_columns(
+        pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_UNJUDGED).alias(SUGGESTION)
+    ).collect()
+    moves = list(set_aside(context, held, submission, reasons, failure_key=f"unjudged:{submission.id}"))
+    with held.transaction() as transaction:
+        for move in moves:
+            transaction.move(move)
 
 
 def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:
@@ -28,7 +70,9 @@ def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:
     return [s for s in sent if s.confirm_at is not None and s.confirm_at <= now]
 
 
-def _confirmed(context: Context, held: HeldCase, submission: Submission) -> Movement | None:
+def _confirmed(
+    context: Context, held: HeldCase, submission: Submission, proof: str | Mapping[str, Any]
+) -> Movement | None:
     record_set = keep_records_in(context, held.case.id, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
     if record_set is None:
         return None
@@ -39,6 +83,6 @@ def _confirmed(context: Context, held: HeldCase, submission: Submission) -> Move
         record_set,
         revision=submission.revision,
         submission_id=submission.id,
-        detail={"proof": submission.verdict or "no_refusal_within_window"},
+        detail={"proof": proof},
     )
     return confirmed if confirmed.records else None

@@ -1,5 +1,6 @@
 """What the loop works with: built once in each process by `workers.bootstrap`, and by tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
+from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings
 from workers.remedies import Rules
-from workers.sources import UsageSources
+from workers.sources import NoUsageSources, UsageSources
 from workers.stripe_api import StripeApi
 from workers.targets import Target
 
@@ -33,8 +35,9 @@ class Books:
 class Context(Books):
     """The ledger, the adapters and the rules that one piece of work uses.
 
-    `owner` names this piece of work in leases: two runs of one job are two owners. `api_target` is where usage of
-    pre-aggregated meters goes, if there is one beside a `target` that has to wait until Stripe comes for it.
+    `sources` and `target` are of our own account; those of connected accounts are kept by account. `api_target` is
+    the meter events API, where SUBMIT_TO names it, alone or beside folders. `owner` names this piece of work in
+    leases: two runs of one job are two owners.
     """
 
     settings: Settings
@@ -45,17 +48,34 @@ class Context(Books):
     alerts: Alerts
     rules: Rules
     clock: Clock
+    account_sources: Mapping[str, UsageSources] = field(default_factory=dict)
+    account_targets: Mapping[str, Target] = field(default_factory=dict)
     api_target: Target | None = None
     owner: str = field(default_factory=_new_owner)
 
-    @property
-    def window_target(self) -> Target | None:
-        """Where usage of pre-aggregated meters goes."""
-        return self.api_target or self.target
+    def sources_of(self, account: str | None) -> UsageSources:
+        """Return the usage files of one account: another's may carry the same identifiers for other usage."""
+        return self.sources if account is None else self.account_sources.get(account, NoUsageSources())
 
-    def target_named(self, name: str) -> Target | None:
-        """Return the target of that name; None where SUBMIT_TO leads to none."""
-        return next((one for one in (self.target, self.api_target) if one is not None and one.name == name), None)
+    def target_of(self, account: str | None) -> Target | None:
+        """Return where an account's corrected usage goes; without a place of its own, the API where we use it.
+
+        A folder bills the account whose connector reads it, so it takes no other's usage.
+        """
+        if account is None or account in self.account_targets:
+            return self.target if account is None else self.account_targets[account]
+        by_api = self.target is not None and self.target.name == METER_EVENTS
+        return self.target if by_api else self.api_target
+
+    def window_target_of(self, account: str | None) -> Target | None:
+        """Return where an account's usage of pre-aggregated meters goes: the API, if that is to be had."""
+        target = self.target_of(account)
+        return target if target is None or target.at_once else self.api_target or target
+
+    def target_named(self, name: str, account: str | None) -> Target | None:
+        """Return the target of that name among those that an account's usage goes to."""
+        targets = (self.target_of(account), self.window_target_of(account))
+        return next((target for target in targets if target is not None and target.name == name), None)
 
     @property
     def lease(self) -> timedelta:
@@ -66,6 +86,11 @@ class Context(Books):
     def confirmation_window(self) -> timedelta:
         """How long a submission must go unrefused before it counts as arrived."""
         return timedelta(seconds=self.settings.confirmation_window)
+
+    @property
+    def validation_delay(self) -> timedelta:
+        """How long after a file was last written Stripe may validate its records."""
+        return timedelta(seconds=self.settings.validation_delay)
 
     @property
     def scratch(self) -> Path:

@@ -8,39 +8,27 @@ import json
 from pathlib import Path
 from typing import Final
 
-import polars as pl
-
-from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import StoredEvent
-from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.kernel.logs import get_logger
-from workers.pipeline.book import FORMAT, keep_file, scan, workspace
+from workers.pipeline.book import FORMAT, keep_file, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.imported_files import failed_rows, original_file
-from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.spool import Spool, spool
-from workers.pipeline.submitting import ARRIVAL_UNKNOWN, HELD_BY_STRIPE, IDENTIFIER_TAKEN
 from workers.pipeline.taken import Taken
-from workers.records.catalog import with_columns_of
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION
-from workers.reports.failed_records import ALREADY_EXISTS
+from workers.pipeline.verdicts import take_in_verdict
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 from workers.targets.files import submission_of
-
-log = get_logger(__name__)
 
 FOREIGN: Final = "foreign_import_set"
 CLEAN: Final = "clean_import_set"
 UNFINISHED: Final = "unfinished_import_set"
 FILE_NOT_FOUND: Final = "file_not_found"
 ROWS_NOT_LISTED: Final = "rows_not_listed"
-_IMPORTED_BEFORE: Final = "Stripe has imported our file before, and holds the identifier: it is probably billed."
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
@@ -49,7 +37,7 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     names = _file_names(context, event, report)
     submission = _our_submission(context, event, names)
     if submission is not None:
-        return _take_in_verdict(context, event, report, names, submission)
+        return take_in_verdict(context, event, report, names, submission)
     if report.status is ImportStatus.SUCCEEDED:
         return Taken(ignored=CLEAN)
     if report.status is ImportStatus.OTHER:
@@ -75,94 +63,6 @@ def _our_submission(context: Context, event: StoredEvent, names: tuple[str, ...]
         if case is not None and case.failure.account == event.account:
             return submission
     return None
-
-
-def _take_in_verdict(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], submission: Submission
-) -> Taken:
-    """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from.
-
-    Where it cannot be seen which records were refused, none of the submission can count as arrived.
-    """
-    taken = Taken((submission.case_id,))
-    if report.status is ImportStatus.OTHER:
-        return taken
-    import_set = report.import_set_id or event.id
-    with workspace(context) as folder:
-        refused, unnamed = _refused_of(context, event, report, names, submission, folder)
-    key = f"import_set:{import_set}"
-    exists = refused[CODE].eq_missing(ALREADY_EXISTS)
-    imported_before = submission.import_set_id not in (None, import_set)
-    reason, advice = (ARRIVAL_UNKNOWN, _IMPORTED_BEFORE) if imported_before else (IDENTIFIER_TAKEN, HELD_BY_STRIPE)
-    words = pl.lit(reason).alias(REASON), pl.lit(advice).alias(SUGGESTION)
-    reasons = refused.filter(exists).select(IDENTIFIER, *words)
-    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        moves = [
-            *set_aside(context, held, submission, reasons, failure_key=key),
-            *refuse(
-                context,
-                held,
-                submission,
-                refused.filter(~exists),
-                refused_as=FORMAT,
-                failure_key=key,
-                event_id=event.id,
-            ),
-            *set_aside_rest(context, held, submission, refused, unnamed, failure_key=key),
-        ]
-        with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
-            transaction.submissions.judged(submission.id, import_set, report.status)
-            transaction.wake(context.clock())
-    return taken
-
-
-def _refused_of(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    names: tuple[str, ...],
-    submission: Submission,
-    folder: Path,
-) -> tuple[pl.DataFrame, int]:
-    """Return the records of our file that Stripe refused, as REFUSAL_SCHEMA, and how many more it counts."""
-    if report.status is ImportStatus.SUCCEEDED:
-        return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
-    counted = max(1, report.error_count or 0)
-    try:
-        if report.status is ImportStatus.FAILED:
-            rows, counted = _whole_file(context, event, report, names, folder), 0
-        else:
-            rows = _listed_rows(context, event, report, folder)
-    except FileUnusable as error:
-        log.warning("verdict_unreadable", submission_id=submission.id, error=str(error))
-        return pl.DataFrame(schema=REFUSAL_SCHEMA), max(1, counted)
-    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
-    matched = rows.lazy().join(sent, on=IDENTIFIER, how="semi").unique(IDENTIFIER).collect()
-    return matched, max(0, counted - matched.height)
-
-
-def _listed_rows(context: Context, event: StoredEvent, report: ImportSetReport, folder: Path) -> pl.DataFrame:
-    """Return the rows of the failed-records file, as REFUSAL_SCHEMA."""
-    rows = failed_rows(context, event, report, folder) if report.error_file_id else iter(())
-    chosen = [with_columns_of(frame, REFUSAL_SCHEMA).select(list(REFUSAL_SCHEMA)) for frame in rows]
-    return pl.concat([pl.DataFrame(schema=REFUSAL_SCHEMA), *chosen]).drop_nulls(IDENTIFIER)
-
-
-def _whole_file(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
-) -> pl.DataFrame:
-    """Return every record of a file of ours that was refused whole: one file of perhaps several of a submission.
-
-    Raises FileUnusable when Stripe does not give the file back.
-    """
-    found = original_file(context, event, report, names, folder)
-    if found is None:
-        raise FileUnusable("Stripe refused it and does not give it back", where=names[0])
-    reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
-    code = pl.lit(MALFORMED_RECORD).alias(CODE)
-    return pl.concat([frame.select(IDENTIFIER, code, reason) for frame in found.frames()])
 
 
 def _take_in_rows(

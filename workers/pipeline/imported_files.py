@@ -148,7 +148,7 @@ def _fetch_original(
         ending = _ENDING.search(names[0]) if names else None
         name = f"original{ending[0] if ending else ''}"
         return _download(context, event, report.source_file_id, folder, name, MAX_ORIGINAL_BYTES)
-    return next(filter(None, map(context.sources.file, names)), None)
+    return next(filter(None, map(context.sources_of(event.account).file, names)), None)
 
 
 def _download(context: Context, event: StoredEvent, file_id: str, folder: Path, name: str, max_bytes: int) -> Path:

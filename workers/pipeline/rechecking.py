@@ -120,22 +120,25 @@ def _was_sent_before() -> pl.Expr:
 
 def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Target, RecordSetRef]:
     """Return what is to be sent next, and where to: usage of pre-aggregated meters first, and by itself."""
-    assert context.target is not None
-    assert context.window_target is not None
+    account = held.case.failure.account
+    target, window_target = context.target_of(account), context.window_target_of(account)
+    assert target is not None
+    assert window_target is not None
     planned = _all_planned(context, held)
     if not windows:
-        return context.target, planned
+        return target, planned
     windowed = scan(context, planned).filter(windows.concern())
     count = windowed.select(pl.len()).collect().item()
     if count in (0, held.case.balance[Bucket.PLANNED].records):
-        return (context.window_target if count else context.target), planned
-    return context.window_target, keep(context, held.case.id, "planned", windowed)
+        return (window_target if count else target), planned
+    return window_target, keep(context, held.case.id, "planned", windowed)
 
 
 def _waiting_for_window(
     context: Context, case: Case, windows: Windows, planned: pl.LazyFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    at_once = context.window_target is None or context.window_target.at_once
+    target = context.window_target_of(case.failure.account)
+    at_once = target is None or target.at_once
     return waiting_for_window(context, case, windows, planned.clear() if at_once else planned)
 
 

@@ -95,16 +95,20 @@ def set_aside_rest(
     *,
     failure_key: str,
     event_name: str | None = None,
+    among: pl.DataFrame | None = None,
 ) -> Iterator[Movement]:
-    """Yield the movements that put the rest of a submission (of one event name, if given) before a person.
+    """Yield the movements that put the rest of a submission before a person.
 
-    Stripe refused `unnamed` more records than it named, so that none of the rest can count as arrived.
+    That is the rest of one event name, if given, and of those identifiers, if given. Stripe refused `unnamed` more
+    records than it named, so that none of the rest can count as arrived.
     """
     billed = billed_records(context, submission) if unnamed else None
     if billed is None:
         return
     concerned = pl.lit(value=True) if event_name is None else pl.col(EVENT_NAME) == event_name
     left = billed.filter(concerned).join(refused.lazy(), on=IDENTIFIER, how="anti")
+    if among is not None:
+        left = left.join(among.lazy(), on=IDENTIFIER, how="semi")
     rest = left.select(IDENTIFIER).collect()
     advice = (
         f"Stripe refused {unnamed} more than it named, perhaps of these {rest.height}: compare with its summaries."

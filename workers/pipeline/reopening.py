@@ -22,10 +22,10 @@ from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, WOULD_OVERWRITE
+from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
 from workers.pipeline.overwriting import BY_FILE, OVERWRITE, WINDOW_BY_FILE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
-from workers.pipeline.submitting import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 

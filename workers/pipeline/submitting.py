@@ -18,16 +18,10 @@ from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, S
 from workers.pipeline.book import DATA, RECORD, as_before_plan, keep, movement, records_in, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import quarantined
+from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, held_reasons
 from workers.pipeline.refusals import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
 from workers.records.schema import EVENT_NAME, IDENTIFIER, REASON
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
-
-IDENTIFIER_TAKEN: Final = "identifier_taken"
-ARRIVAL_UNKNOWN: Final = "arrival_unknown"
-HELD_BY_STRIPE: Final = (
-    "Stripe already holds an event with this identifier that we did not send: compare before billing it."
-)
-
 
 MayNotGo = Callable[[Rows], tuple[Withheld, ...]]
 
@@ -38,18 +32,21 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     progress = LedgerProgress(context.ledger, submission.id, held.renew, may_not_go)
-    sent = _target_of(context, submission).send(_outgoing(context, held, submission), progress)
+    sent = _target_of(context, held.case.failure.account, submission).send(
+        _outgoing(context, held, submission), progress
+    )
     _note_answer(context, held, submission, sent)
 
 
-def _target_of(context: Context, submission: Submission) -> Target:
+def _target_of(context: Context, account: str | None, submission: Submission) -> Target:
     """Return the target that has begun the submission: only that one can tell how far it came.
 
     Raises Permanent where SUBMIT_TO does not lead there any more.
     """
-    target = context.target_named(submission.target)
+    target = context.target_named(submission.target, account)
     if target is None:
-        leads = context.target.name if context.target else "nothing"
+        usual = context.target_of(account)
+        leads = usual.name if usual else "nowhere"
         raise Permanent(
             f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {leads} now: "
             "set SUBMIT_TO back until it has been sent"
@@ -132,9 +129,12 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
     key = f"answer:{submission.id}"
     refused = pl.DataFrame([astuple(record) for record in sent.refused], schema=REFUSAL_SCHEMA, orient="row")
     uncertain = pl.DataFrame(_uncertain(sent), schema=REASON_SCHEMA, orient="row")
+    taken = pl.Series([record.identifier for record in sent.held], dtype=pl.String)
+    tried = {record.identifier for record in sent.held if record.tried_before}
+    exists = held_reasons(context, held.case.failure.account, submission, taken, tried=tried)
     moves = [
         *refuse(context, held, submission, refused, refused_as=DATA, failure_key=key),
-        *set_aside(context, held, submission, uncertain, failure_key=key),
+        *set_aside(context, held, submission, pl.concat([uncertain, exists]), failure_key=key),
         *_never_sent(context, held, submission, [one for one in sent.withheld if not one.tried_before]),
     ]
     with held.transaction() as transaction:
@@ -147,7 +147,7 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
 def _never_sent(
     context: Context, held: HeldCase, submission: Submission, withheld: Sequence[Withheld]
 ) -> Iterator[Movement]:
-    """Yield the entry that puts what a guard stopped at the last look before a person, as it was before the plan."""
+    """Yield the entry for what a guard stopped at the last look: before a person, as it was before the plan."""
     there = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
     if not withheld or there is None:
         return
@@ -169,11 +169,8 @@ def _never_sent(
 
 
 def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
-    """Return records that may stand at Stripe already: held, never counted as billed, and never sent again."""
-    taken = {tried: [r.identifier for r in sent.held if r.tried_before is tried] for tried in (True, False)}
+    """Return records of which nobody can say whether they arrived: held, and not sent again."""
     return [
-        *((identifier, IDENTIFIER_TAKEN, HELD_BY_STRIPE) for identifier in taken[False]),
-        *((identifier, ARRIVAL_UNKNOWN, _PERHAPS_OURS) for identifier in taken[True]),
         *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
         *(
             (one.identifier, ARRIVAL_UNKNOWN, f"{_PERHAPS_SENT} {one.advice}")
@@ -183,9 +180,6 @@ def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
     ]
 
 
-_PERHAPS_OURS: Final = (
-    "A call of ours went unanswered and Stripe now holds its identifier: it is probably billed, its summaries tell."
-)
 _PERHAPS_SENT: Final = "It was tried before, may have arrived, and was not tried again:"
 _UNKNOWN: Final = (
     "The call went unanswered over a day ago: look the event up in Stripe's summaries before sending it."

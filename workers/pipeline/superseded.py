@@ -80,7 +80,7 @@ def _elsewhere(context: Context, case: Case, windows: Windows, sought: pl.DataFr
         if records is not None:
             yield from records.filter(windows.concern()).collect_batches(chunk_size=BATCH)
     starts, ends = zip(*map(windows.span, sought.iter_rows(named=True)), strict=True)
-    yield from context.sources.rows(set(sought[EVENT_NAME]), min(starts), max(ends))
+    yield from context.sources_of(case.failure.account).rows(set(sought[EVENT_NAME]), min(starts), max(ends))
 
 
 def _newer(sought: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:

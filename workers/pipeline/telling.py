@@ -52,7 +52,7 @@ def trouble(context: Context, subject: str, headline: str, detail: str, step: Ne
 def _worth_telling(context: Context, case: Case) -> bool:
     """Tell of a case that has something for a person at once, and of every case when it has come to rest."""
     needs_person = case.balance[Bucket.QUARANTINED].records > 0
-    stuck = context.target is None and case.balance[Bucket.PLANNED].records > 0
+    stuck = context.target_of(case.failure.account) is None and case.balance[Bucket.PLANNED].records > 0
     waiting = case.balance[Bucket.DEFERRED].records > 0
     at_rest = case.balance.in_flight.records == 0
     return case.balance.failed.records > 0 and (needs_person or stuck or waiting or at_rest)
@@ -162,8 +162,10 @@ def _next_step(context: Context, case: Case) -> NextStep | None:
             "then plan them again."
         )
         return NextStep(sentence, f"metermend retry {case.id}", link)
-    if case.balance[Bucket.PLANNED].records and context.target is None:
-        return NextStep("Set SUBMIT_TO so that the repaired records can be sent.", "metermend doctor", link)
+    account = case.failure.account
+    if case.balance[Bucket.PLANNED].records and context.target_of(account) is None:
+        what = f"Name a place for {account} in SUBMIT_TO" if account else "Set SUBMIT_TO"
+        return NextStep(f"{what} so that the repaired records can be sent.", "metermend doctor", link)
     if case.state is CaseState.SETTLED:
         return NextStep("Nothing to do.", f"metermend prove {case.id}", link)
     return None

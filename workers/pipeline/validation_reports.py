@@ -19,15 +19,17 @@ from workers.kernel.ledger.movements import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import DATA
 from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
+from workers.pipeline.claims import MEANT, WHY_NOT, Claim
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.taken import Taken
-from workers.records.schema import IDENTIFIER
+from workers.records.catalog import Catalog, Meter
+from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
-from workers.sources import Found
+from workers.sources import Found, settle, wanted
 
 NOT_SAMPLED: Final = "not_sampled"
 NOT_IN_SOURCES: Final = "not_in_sources"
@@ -39,6 +41,8 @@ _NOT_SAMPLED: Final = (
 _AMBIGUOUS: Final = (
     "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."
 )
+_SHOWN: Final = 3
+"""Rows that are shown to a person who asks why none of them is the refused record."""
 _NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
 
 
@@ -51,13 +55,17 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     meter_id = read(full).meter_id
     meter = context.stripe.fetch_meter(meter_id, event.account) if meter_id else None
     report = read(full, meter)
+    catalog = Catalog(meters=(Meter.from_stripe(meter),)) if meter and report.event_name else Catalog()
     if not report.errors:
         raise Permanent(f"{event.id} reports no error that could be read: {'; '.join(report.oddities)}")
     told = [_Told(errors, _samples(errors)) for errors in report.errors]
     ours = [_our_records(context, event.account, report.event_name, one.samples) for one in told]
     # All names first: what one code leaves unnamed must not hold back what another code names.
     refused = [_refuse_ours(context, event, report, one.errors, mine) for one, mine in zip(told, ours, strict=True)]
-    rest = [_take_in_rest(context, event, report, one, mine) for one, mine in zip(told, ours, strict=True)]
+    rest = [
+        _take_in_rest(context, event, report, one, mine, _claim(context, event, report, one.errors, catalog))
+        for one, mine in zip(told, ours, strict=True)
+    ]
     return Taken(tuple(dict.fromkeys(case_id for cases in (*refused, *rest) for case_id in cases)))
 
 
@@ -78,7 +86,9 @@ _Ours = list[tuple[Submission, pl.DataFrame]]
 """Our submissions that a code's samples name, each with those samples."""
 
 
-def _take_in_rest(context: Context, event: StoredEvent, report: ErrorReport, told: _Told, ours: _Ours) -> list[str]:
+def _take_in_rest(
+    context: Context, event: StoredEvent, report: ErrorReport, told: _Told, ours: _Ours, claim: Claim
+) -> list[str]:
     """Take in what is not ours by name: the sender's own records, and those that nobody named.
 
     An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. What they
@@ -91,7 +101,7 @@ def _take_in_rest(context: Context, event: StoredEvent, report: ErrorReport, tol
     left = max(0, told.unnamed - aside)
     if ours and others.is_empty() and not left:
         return []
-    return [_take_in_theirs(context, event, failure, others, left)]
+    return [_take_in_theirs(context, event, failure, others, left, claim)]
 
 
 def _refuse_ours(
@@ -167,18 +177,43 @@ def _our_records(context: Context, account: str | None, event_name: str | None, 
     return [(carriers[str(key[0])], part.select(samples.columns)) for key, part in parts]
 
 
+def _claim(
+    context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors, catalog: Catalog
+) -> Claim:
+    """Return what tells the rows of the sources that a code's samples can mean from others of their identifiers."""
+    names = [(s.identifier, s.event_name or report.event_name) for s in errors.samples if s.identifier]
+    meant = pl.DataFrame(names, schema={IDENTIFIER: pl.String, MEANT: pl.String}, orient="row")
+    published = event.created_at or event.received_at
+    start = report.window_start or report.window_end or published
+    return Claim(
+        errors.code,
+        meant.unique(IDENTIFIER, maintain_order=True),
+        start,
+        report.window_end or report.window_start or published,
+        context.validation_delay,
+        catalog,
+    )
+
+
 def _take_in_theirs(
-    context: Context, event: StoredEvent, failure: Failure, samples: pl.DataFrame, unnamed: int
+    context: Context, event: StoredEvent, failure: Failure, samples: pl.DataFrame, unnamed: int, claim: Claim
 ) -> str:
     """Open the case of records that the sender sent himself, with those that his usage files hold."""
-    found = context.sources.find(samples[IDENTIFIER])
+    places = context.sources_of(event.account).find(samples[IDENTIFIER])
+    rows = claim.judge(places.rows)
+    found = settle(wanted(samples[IDENTIFIER]), rows.filter(pl.col(WHY_NOT).is_null()).drop(WHY_NOT))
+    others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
     located = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
     counts = {
         NOT_SAMPLED: unnamed,
         NOT_IN_SOURCES: len(found.missing),
         AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
     }
-    suggestions = {NOT_SAMPLED: _NOT_SAMPLED, NOT_IN_SOURCES: _not_found(found), AMBIGUOUS_IN_SOURCES: _AMBIGUOUS}
+    suggestions = {
+        NOT_SAMPLED: _NOT_SAMPLED,
+        NOT_IN_SOURCES: _not_found(event.account, places, others),
+        AMBIGUOUS_IN_SOURCES: _AMBIGUOUS,
+    }
     counted = {reason: count for reason, count in counts.items() if count}
     named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
     unlocated = Unlocated(
@@ -189,6 +224,17 @@ def _take_in_theirs(
     return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)
 
 
-def _not_found(found: Found) -> str:
-    """Return what to do about records that no source holds; a source that cannot be read comes first."""
-    return f"{found.unusable[0]}; mend it, then retry the event." if found.unusable else _NOT_FOUND
+def _not_found(account: str | None, places: Found, others: pl.DataFrame) -> str:
+    """Return what was found under the identifiers of records that no source holds, and what to do about them.
+
+    A source that cannot be read comes first.
+    """
+    advice = f"{places.unusable[0]}; mend it, then retry the event." if places.unusable else _NOT_FOUND
+    if account is not None:
+        advice = advice.replace("USAGE_SOURCES", f"USAGE_SOURCES, as {account}=place")
+    shown = others.head(_SHOWN).iter_rows(named=True)
+    seen = [
+        f"{row[SOURCE]} row {row[ROW]} ({row[EVENT_NAME]}) has {row[IDENTIFIER]}: {row[WHY_NOT]}." for row in shown
+    ]
+    more = [f"So have {others.height - _SHOWN} more rows that cannot be meant."] if others.height > _SHOWN else []
+    return " ".join([*seen, *more, advice])

@@ -1,6 +1,7 @@
 """The canonical frame: the one shape in which every usage record passes through the product.
 
-Every column is text (`pl.String`) as its sender wrote it, null where absent, except `ROW`, which is Int64.
+Every column is text (`pl.String`) as its sender wrote it, null where absent, except `ROW`, which is Int64, and
+`WRITTEN`, which is a time.
 A sender's own column whose name starts with `@` is carried with one more `@` (see `carried_name`), so that
 the columns below are always ours; so is one that polars could take for a pattern of names, such as `*`.
 
@@ -31,6 +32,8 @@ ROW: Final = "@row"
 """Int64: number of the data record in its file, from 1; the header and blank lines are not counted."""
 SOURCE: Final = "@source"
 """The file's name."""
+WRITTEN: Final = "@written"
+"""When the row's file was last written, aware UTC; known of the rows of usage sources only."""
 UNREADABLE: Final = "@unreadable"
 """Why a row could not be taken apart, as a slug of `layout.Unreadable`; null for a good row."""
 RAW: Final = "@raw"
@@ -78,8 +81,9 @@ MAX_FILE_NAME_LENGTH: Final = 254
 
 
 def dtype_of(column: str) -> pl.DataType:
-    """Return the column's type in a canonical frame: Int64 for `ROW`, text for all others."""
-    return pl.Int64() if column == ROW else pl.String()
+    """Return the column's type in a canonical frame: Int64 for `ROW`, a time for `WRITTEN`, text for all others."""
+    special = {ROW: pl.Int64(), WRITTEN: pl.Datetime("us", "UTC")}
+    return special.get(column, pl.String())
 
 
 def empty_frame(columns: tuple[str, ...] = REQUIRED_COLUMNS) -> pl.DataFrame:

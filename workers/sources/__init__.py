@@ -8,6 +8,14 @@ rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Star
 
 from workers.sources.recording import RecordingUsageSources
 from workers.sources.stored import StoredUsageSources
-from workers.sources.usage_sources import Found, UsageSources
+from workers.sources.usage_sources import Found, NoUsageSources, UsageSources, settle, wanted
 
-__all__ = ["Found", "RecordingUsageSources", "StoredUsageSources", "UsageSources"]
+__all__ = [
+    "Found",
+    "NoUsageSources",
+    "RecordingUsageSources",
+    "StoredUsageSources",
+    "UsageSources",
+    "settle",
+    "wanted",
+]

@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from workers.records.schema import IDENTIFIER, empty_frame
-from workers.sources.usage_sources import Found, concerned, settle, wanted
+from workers.sources.usage_sources import Found, carriers, concerned, wanted
 
 
 @dataclass
 class RecordingUsageSources:
-    """Holds one canonical frame of usage, and whole files by base name."""
+    """Holds one canonical frame of usage, with `WRITTEN` where known, and whole files by base name."""
 
     records: pl.DataFrame = field(default_factory=empty_frame)
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class RecordingUsageSources:
         """Look records up in the frame."""
         looked_up = wanted(identifiers)
         self.asked.append(tuple(looked_up))
-        return settle(looked_up, [self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))])
+        return Found(carriers([self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))]))
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         """Yield rows of the frame."""

@@ -15,10 +15,10 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects import open_store
 from workers.kernel.objects.cache import FileCache
-from workers.records.schema import IDENTIFIER, MAX_AHEAD
+from workers.records.schema import IDENTIFIER, MAX_AHEAD, WRITTEN, dtype_of
 from workers.sources.converted import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed
 from workers.sources.listing import Listing, SourceFile
-from workers.sources.usage_sources import Found, concerned, settle, wanted
+from workers.sources.usage_sources import Found, carriers, concerned, wanted
 
 CACHE_BYTES: Final = 16 * 1024**3
 """Bound of the converted files: some 500 million records."""
@@ -55,7 +55,10 @@ class StoredUsageSources:
         looked_up = wanted(identifiers)
         files = self._listing.files()
         found = self._find(files, looked_up)
-        if found.missing and (now := self._listing.files(not_before=started)) != files:
+        if (
+            not looked_up.is_in(found.rows[IDENTIFIER].implode()).all()
+            and (now := self._listing.files(not_before=started)) != files
+        ):
             found = self._find(now, looked_up)
         return found
 
@@ -89,7 +92,7 @@ class StoredUsageSources:
         unusable: dict[SourceFile, str] = {}
         rows = self._search(files, identifiers, unusable)
         empty = [f"{place}: holds no file" for place in self._listing.empty_places]
-        return settle(identifiers, rows, [*empty, *unusable.values()])
+        return Found(carriers(rows), (*empty, *unusable.values()))
 
     def _search(
         self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]
@@ -98,9 +101,12 @@ class StoredUsageSources:
         rows = []
         for file, number in self._hits(files, identifiers, unusable):
             try:
-                rows.append(self._converted.rows(file, number, pl.col(IDENTIFIER).is_in(identifiers.implode())))
+                hits = self._converted.rows(file, number, pl.col(IDENTIFIER).is_in(identifiers.implode()))
             except (FileUnusable, Permanent) as error:
                 _note(file, error, unusable)
+            else:
+                written = pl.lit(file.stored.last_modified, dtype_of(WRITTEN))
+                rows.append(hits.with_columns(written.alias(WRITTEN)))
         return rows
 
     def _hits(

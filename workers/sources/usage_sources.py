@@ -15,24 +15,36 @@ from workers.records.schema import (
     READER_COLUMNS,
     REQUIRED_COLUMNS,
     TIMESTAMP,
+    WRITTEN,
     empty_frame,
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What the sources hold of the identifiers that were asked for; each of them is in one of the first three.
+    """What the sources hold of the identifiers that were asked for.
 
-    `records` is a canonical frame with one row per identifier that was found. `missing` stand in no source.
+    `rows` is a canonical frame of every row that carries one of them, the oldest file first, with the time at which
+    its file was last written (`WRITTEN`). `unusable` has a line for each file that could not be read and each place
+    that holds none: an identifier that no row carries may be there.
+    """
+
+    rows: pl.DataFrame
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Identifiers told apart by the rows that carry them; each of them is in one of the three.
+
+    `records` is a canonical frame with one row per identifier that was found. `missing` stand on no row.
     `ambiguous` stand on several rows that differ in what Stripe bills by (identifier, timestamp, event name,
-    payload), so that nobody can tell which one was refused; rows that agree in it count as one. `unusable` has a
-    line for each file that could not be read and each place that holds none: a missing identifier may be there.
+    payload), so that nobody can tell which one was refused; rows that agree in it count as one.
     """
 
     records: pl.DataFrame
     missing: tuple[str, ...]
     ambiguous: tuple[str, ...]
-    unusable: tuple[str, ...] = ()
 
 
 class UsageSources(Protocol):
@@ -56,6 +68,25 @@ class UsageSources(Protocol):
         """
 
 
+class NoUsageSources:
+    """The sources of an account for which no place is named."""
+
+    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+        """Find nothing."""
+        del identifiers
+        return Found(carriers([]))
+
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield nothing."""
+        del event_names, start, end
+        return iter(())
+
+    def file(self, name: str) -> Path | None:
+        """Find nothing."""
+        del name
+        return None
+
+
 def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:
     """Tell whether a row is one that `rows` yields. Epoch seconds of today have ten digits, and sort as text."""
     time = pl.col(TIMESTAMP)
@@ -70,16 +101,20 @@ def wanted(identifiers: Collection[str] | pl.Series) -> pl.Series:
     return texts.cast(pl.String).drop_nulls().unique(maintain_order=True).alias(IDENTIFIER)
 
 
-def settle(identifiers: pl.Series, rows: Iterable[pl.DataFrame], unusable: Iterable[str] = ()) -> Found:
-    """Tell found, missing and ambiguous identifiers apart, given every row that carries one of them."""
-    hits = pl.concat([empty_frame(), *rows], how="diagonal")
-    payload = [name for name in hits.columns if name.startswith(PAYLOAD_PREFIX)]
-    distinct = hits.unique([*REQUIRED_COLUMNS, *payload], keep="first", maintain_order=True)
+def carriers(rows: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return rows of several files as one canonical frame with `WRITTEN`."""
+    frame = pl.concat([empty_frame((*REQUIRED_COLUMNS, WRITTEN)), *rows], how="diagonal")
+    senders = [name for name in frame.columns if name not in (*READER_COLUMNS, WRITTEN)]
+    return frame.select(*senders, WRITTEN, *READER_COLUMNS)
+
+
+def settle(identifiers: pl.Series, rows: pl.DataFrame) -> Settled:
+    """Tell found, missing and ambiguous identifiers apart, given every row that may be meant by one of them."""
+    payload = [name for name in rows.columns if name.startswith(PAYLOAD_PREFIX)]
+    distinct = rows.unique([*REQUIRED_COLUMNS, *payload], keep="first", maintain_order=True)
     ambiguous = pl.col(IDENTIFIER).is_duplicated()
-    senders = [name for name in hits.columns if name not in READER_COLUMNS]
-    return Found(
-        records=distinct.filter(~ambiguous).select(*senders, *READER_COLUMNS),
-        missing=tuple(identifiers.filter(~identifiers.is_in(hits[IDENTIFIER].implode()))),
+    return Settled(
+        records=distinct.filter(~ambiguous).drop(WRITTEN, strict=False),
+        missing=tuple(identifiers.filter(~identifiers.is_in(rows[IDENTIFIER].implode()))),
         ambiguous=tuple(distinct.filter(ambiguous)[IDENTIFIER].unique(maintain_order=True)),
-        unusable=tuple(unusable),
     )

@@ -50,16 +50,24 @@ class _Piece:
 class FileTarget:
     """Writes submissions below `url`: a directory, `file:///folder` or `s3://bucket/folder`.
 
-    `pace_seconds` lie between two submissions, judged by the newest file of ours in the folder; two workers that
-    look at the same moment may both write. The files of one submission follow each other at once, as full files
-    may.
+    The folder's connector bills `account`, or our own where it is None. `pace_seconds` lie between two submissions,
+    judged by the newest file of ours in the folder; two workers that look at the same moment may both write. The
+    files of one submission follow each other at once, as full files may.
     """
 
     name = "files"
     at_once = False
 
-    def __init__(self, url: str, *, pace_seconds: float = PACE_SECONDS, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        account: str | None = None,
+        pace_seconds: float = PACE_SECONDS,
+        clock: Clock = utc_now,
+    ) -> None:
         self._store = open_store(url)
+        self._account = account
         self._pace_seconds = pace_seconds
         self._clock = clock
 
@@ -68,13 +76,13 @@ class FileTarget:
 
         A file that was begun and is not there may have been written, read by Stripe and removed since. It is
         written again while Stripe still skips its identifiers (`RESEND_WITHIN`) and all of it may go; else its
-        records come back as `unresolved`. Raises Transient when the pace, a full disk or the store says to wait, and
-        Permanent when the submission is of another account, or a key holds something else.
+        records come back as `unresolved`. Raises Transient when the pace, a full disk or the store says to wait,
+        and Permanent when the submission is of another account, or a key holds something else.
         """
-        if outgoing.account is not None:
+        if outgoing.account != self._account:
             raise Permanent(
-                f"{self._store.url} belongs to our own account, the usage to {outgoing.account}: "
-                "submit usage of connected accounts with SUBMIT_TO=meter-events"
+                f"{self._store.url} bills {self._account or 'our own account'}, the usage is of "
+                f"{outgoing.account or 'our own'}: name a place for that account in SUBMIT_TO"
             )
         begun = progress.chunks()
         if not begun:

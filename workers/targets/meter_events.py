@@ -251,7 +251,7 @@ def _sent(answers: _Answers, withheld: Sequence[Withheld]) -> Sent:
         refused=_coded(answers.refused),
         held=tuple(Held(identifier, tried_before) for identifier, tried_before in answers.held),
         unresolved=tuple(answers.unresolved),
-        withheld=(*withheld, *(Withheld(name, *word, tried_before=True) for name, *word in answers.withheld)),
+        withheld=(*withheld, *(Withheld(name, reason, advice, True) for name, reason, advice in answers.withheld)),
     )
 
 

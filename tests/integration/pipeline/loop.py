@@ -1,6 +1,7 @@
 """The whole loop in one process: the twin in a thread, the real adapters, and a bucket that is a folder."""
 
 import json
+import os
 import random
 import time
 from contextlib import suppress
@@ -91,6 +92,7 @@ class Loop:
         for place in (self.sources, self.bucket):
             place.mkdir(exist_ok=True)
             (place / name).write_bytes(data)
+            os.utime(place / name, times=(self.clock().timestamp(),) * 2)
         self.stripe_works()
 
     def lose_customer(self, customer: str) -> None:

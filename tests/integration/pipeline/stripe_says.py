@@ -3,21 +3,28 @@
 import itertools
 import time
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 from fixtures.twin.event import Event
 from fixtures.twin.files import add_file, finish_file
 from tests.integration.pipeline.loop import Loop, usage
+from workers.kernel.clock import to_text, utc_now
 from workers.kernel.ledger.submissions import Submission
 
 Codes = dict[str, tuple[int, list[str]]]
 """Code -> (how many were refused, the identifiers that are named)."""
 
+SOON = utc_now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
+"""The first window that reports are about: what the tests write meanwhile is written before it ends."""
+
 _numbers = itertools.count()
 
 
 def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 0) -> str:
-    """Deliver a validation report on the account's first meter, of a window in `hour`; return its id."""
+    """Deliver a validation report on the account's first meter, of a window `hour` hours ahead; return its id."""
+    window_start = SOON + timedelta(hours=hour)
+    window_end = window_start + timedelta(seconds=10)
     world = loop.twin.world
     meter = next(iter(world.account(account).meters))
     event = {
@@ -25,15 +32,12 @@ def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 
         "object": "v2.core.event",
         "type": "v1.billing.meter.error_report_triggered",
         "livemode": False,
-        "created": f"2026-11-01T{hour:02d}:00:11.000Z",
+        "created": to_text(window_end),
         "context": account,
         "related_object": {"id": meter, "type": "billing.meter", "url": f"/v1/billing/meters/{meter}"},
     }
     reason = {"error_count": sum(count for count, _ in codes.values()), "error_types": _error_types(codes)}
-    window = {
-        "validation_start": f"2026-11-01T{hour:02d}:00:00Z",
-        "validation_end": f"2026-11-01T{hour:02d}:00:10Z",
-    }
+    window = {"validation_start": to_text(window_start), "validation_end": to_text(window_end)}
     world.account(account).events[str(event["id"])] = Event(
         {**event, "data": {"reason": reason, **window}}, world.now()
     )

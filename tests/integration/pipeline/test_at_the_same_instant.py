@@ -50,6 +50,10 @@ class Interrupted:
         self._meanwhile()
         return str(self._target.name)
 
+    @property
+    def at_once(self) -> bool:
+        return True
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         sent: Sent = self._target.send(outgoing, progress)
         return sent

@@ -116,6 +116,7 @@ class _CrashAfterSending:
 
     def __init__(self, target: Any) -> None:
         self.name = target.name
+        self.at_once = target.at_once
         self._target = target
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:

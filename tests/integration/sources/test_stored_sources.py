@@ -43,18 +43,17 @@ def cached(tmp_path: Path, kind: str) -> list[Path]:
 
 def test_a_file_that_has_just_arrived_is_searched_at_once(folder: Path, sources: StoredUsageSources) -> None:
     (folder / "one.csv").write_bytes(usage("a"))
-    assert sources.find(["a", "b"]).missing == ("b",)
+    assert set(sources.find(["a", "b"]).rows[IDENTIFIER]) == {"a"}
     (folder / "two.csv").write_bytes(usage("b"))
-    assert sources.find(["a", "b"]).records.height == 2
+    assert sources.find(["a", "b"]).rows.height == 2
 
 
 def test_a_file_that_was_rewritten_is_read_anew(folder: Path, sources: StoredUsageSources) -> None:
     (folder / "one.csv").write_bytes(usage("a", value="1"))
-    assert sources.find(["a"]).records[VALUE].to_list() == ["1"]
+    assert sources.find(["a"]).rows[VALUE].to_list() == ["1"]
     (folder / "one.csv").write_bytes(usage("a", "b", value="22"))
     found = sources.find(["a", "b"])
-    assert found.records[VALUE].to_list() == ["22", "22"]
-    assert found.ambiguous == ()
+    assert found.rows[VALUE].to_list() == ["22", "22"]
 
 
 def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) -> None:
@@ -62,7 +61,7 @@ def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) 
     (folder / "metermend-case_1-1.csv").write_bytes(usage("a", value="2"))
     (folder / "one.csv").write_bytes(usage("a"))
     found = sources.find(["a"])
-    assert found.records[VALUE].to_list() == ["1"]
+    assert found.rows[VALUE].to_list() == ["1"]
     assert sources.file("metermend-case_1-1.csv") is None
 
 
@@ -72,7 +71,7 @@ def test_files_beyond_the_look_back_are_left_alone(folder: Path, tmp_path: Path,
         (folder / name).write_bytes(usage(name))
         moment = (clock() - timedelta(days=days)).timestamp()
         os.utime(folder / name, (moment, moment))
-    assert sources.find(["old.csv", "new.csv"]).missing == ("old.csv",)
+    assert sources.find(["old.csv", "new.csv"]).rows[IDENTIFIER].to_list() == ["new.csv"]
 
 
 def test_a_broken_file_is_named_and_the_others_are_searched(folder: Path, sources: StoredUsageSources) -> None:
@@ -81,7 +80,7 @@ def test_a_broken_file_is_named_and_the_others_are_searched(folder: Path, source
     (folder / "good.csv").write_bytes(usage("a"))
     for _ in range(2):
         found = sources.find(["a", "b"])
-        assert found.records[IDENTIFIER].to_list() == ["a"]
+        assert found.rows[IDENTIFIER].to_list() == ["a"]
         assert len(found.unusable) == 1
         assert "bad.csv" in found.unusable[0]
         assert "binary" in found.unusable[0]
@@ -106,7 +105,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(folder: Path, sources: S
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Path, "open", refuse)
         assert "Permission denied" in sources.find(["a"]).unusable[0]
-    assert sources.find(["a"]).records.height == 1
+    assert sources.find(["a"]).rows.height == 1
 
 
 def test_a_place_without_a_file_is_named(folder: Path, tmp_path: Path) -> None:
@@ -118,7 +117,7 @@ def test_a_place_without_a_file_is_named(folder: Path, tmp_path: Path) -> None:
 
 def test_an_unreadable_row_does_not_hide_its_neighbours(folder: Path, sources: StoredUsageSources) -> None:
     (folder / "one.csv").write_bytes(usage("a") + b"too,few\n" + usage("b").partition(b"\n")[2])
-    assert sources.find(["a", "b"]).records[IDENTIFIER].to_list() == ["a", "b"]
+    assert sources.find(["a", "b"]).rows[IDENTIFIER].to_list() == ["a", "b"]
 
 
 def test_a_file_is_converted_once(folder: Path, sources: StoredUsageSources, tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_only_files_with_a_hit_are_read(folder: Path, sources: StoredUsageSource
     sources.find(["a", "b"])
     by_content = {pl.read_parquet(path)[IDENTIFIER][0]: path for path in cached(tmp_path, "0")}
     by_content["b"].write_bytes(b"never read")
-    assert sources.find(["a"]).records.height == 1
+    assert sources.find(["a"]).rows.height == 1
 
 
 @pytest.mark.parametrize("kind", ["0", "index"])
@@ -147,7 +146,7 @@ def test_a_damaged_cache_is_made_again(
     (folder / "one.csv").write_bytes(usage("a"))
     sources.find(["a"])
     cached(tmp_path, kind)[0].write_bytes(damage)
-    assert sources.find(["a"]).records.height == 1
+    assert sources.find(["a"]).rows.height == 1
 
 
 def test_a_cache_that_is_too_small_still_finds_everything(folder: Path, tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ def test_a_cache_that_is_too_small_still_finds_everything(folder: Path, tmp_path
         (folder / f"{number}.csv").write_bytes(usage(*(f"{number}-{row}" for row in range(200))))
     wanted = [f"{number}-7" for number in range(6)]
     for number in range(6):
-        assert sources.find([wanted[number]]).records[IDENTIFIER].to_list() == [wanted[number]]
+        assert sources.find([wanted[number]]).rows[IDENTIFIER].to_list() == [wanted[number]]
     assert len(cached(tmp_path, "0")) < 6
 
 
@@ -193,7 +192,7 @@ def test_a_full_disk_is_one_clear_error_that_passes(
         with pytest.raises(Transient, match="free some space"):
             sources.find(["a"])
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
-    assert sources.find(["a"]).records.height == 1
+    assert sources.find(["a"]).rows.height == 1
 
 
 def test_several_processes_share_one_cache(folder: Path, tmp_path: Path) -> None:
@@ -203,7 +202,7 @@ def test_several_processes_share_one_cache(folder: Path, tmp_path: Path) -> None
         "import sys; from pathlib import Path; from workers.sources import StoredUsageSources\n"
         "sources = StoredUsageSources([sys.argv[1]], Path(sys.argv[2]), cache_bytes=20_000)\n"
         "for number in list(range(5)) * 4:\n"
-        "    assert sources.find([f'{number}-499']).records.height == 1, number\n"
+        "    assert sources.find([f'{number}-499']).rows.height == 1, number\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", script, str(folder), str(tmp_path / "cache")]) for _ in range(3)
@@ -218,7 +217,7 @@ def test_building_the_sources_runs_no_polars(tmp_path: Path) -> None:
         "sources = StoredUsageSources([sys.argv[1]], Path(sys.argv[2]))\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    os._exit(len(sources.find(['a']).missing) - 1)\n"
+        "    os._exit(sources.find(['a']).rows.height)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     started = time.monotonic()

@@ -13,7 +13,7 @@ from tests.integration.objects.moto_s3 import BUCKET, moto_s3
 from workers.kernel.clock import utc_now
 from workers.kernel.objects import open_store
 from workers.records.reader import open_file
-from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE
+from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE, WRITTEN, dtype_of
 from workers.sources import RecordingUsageSources, StoredUsageSources, UsageSources
 
 Build = Callable[[Mapping[str, bytes]], UsageSources]
@@ -60,7 +60,10 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
     def recorded(files: Mapping[str, bytes]) -> RecordingUsageSources:
         paths = write(folder, files)
-        frames = [usage.read(part) for usage in map(open_file, paths) for part in usage.parts()]
+        written = pl.lit(utc_now(), dtype_of(WRITTEN)).alias(WRITTEN)
+        frames = [
+            usage.read(part).with_columns(written) for usage in map(open_file, paths) for part in usage.parts()
+        ]
         return RecordingUsageSources(pl.concat(frames, how="diagonal"), {path.name: path for path in paths})
 
     builders: dict[str, Build] = {"directory": on_disk, "s3": on_s3, "recording": recorded}
@@ -78,44 +81,41 @@ def test_records_are_found_in_every_shape_with_their_text_untouched(build: Build
     """A quantity that comes back as a float bills another amount."""
     sources = build({"march.csv": MARCH, "in/april.json": APRIL, "may.jsonl.gz": MAY})
     found = sources.find(["a-1", "c-1", "b-1"])
-    rows = {row[IDENTIFIER]: row for row in found.records.rows(named=True)}
+    rows = {row[IDENTIFIER]: row for row in found.rows.rows(named=True)}
     assert set(rows) == {"a-1", "b-1", "c-1"}
     assert rows["a-1"][VALUE] == "0100"
     assert rows["c-1"][VALUE] == "12345678901234567890"
     assert (rows["b-1"][CUSTOMER], rows["b-1"]["payload_region"]) == ("cus_3", "eu")
     assert (rows["a-1"][SOURCE], rows["a-1"][ROW]) == ("march.csv", 1)
-    assert (found.missing, found.ambiguous, found.unusable) == ((), (), ())
+    assert found.unusable == ()
 
 
 def test_the_frame_is_canonical(build: Build) -> None:
     for identifiers in (["a-1"], ["nowhere"]):
-        records = build({"march.csv": MARCH}).find(identifiers).records
+        records = build({"march.csv": MARCH}).find(identifiers).rows
         assert records.columns[-4:] == list(READER_COLUMNS)
         assert records.schema[ROW] == pl.Int64
-        assert {str(dtype) for name, dtype in records.schema.items() if name != ROW} == {"String"}
+        assert records.schema == {name: dtype_of(name) for name in records.columns}
 
 
 def test_what_stands_nowhere_is_missing(build: Build) -> None:
     found = build({"march.csv": MARCH}).find(pl.Series(["a-2", "z-9", None, "z-9"]))
-    assert found.records[IDENTIFIER].to_list() == ["a-2"]
-    assert found.missing == ("z-9",)
+    assert found.rows[IDENTIFIER].to_list() == ["a-2"]
 
 
-def test_an_identifier_on_rows_that_differ_is_never_chosen(build: Build) -> None:
-    """Choosing one of two quantities is guessing money."""
+def test_every_row_that_carries_an_identifier_is_shown(build: Build) -> None:
+    """Which of them Stripe refused is for the report to say: the others were billed."""
     other = HEADER.encode() + b"a-1,1795250000,tokens,cus_1,0999\n"
     found = build({"march.csv": MARCH, "other.csv": other}).find(["a-1", "a-2"])
-    assert found.records[IDENTIFIER].to_list() == ["a-2"]
-    assert found.ambiguous == ("a-1",)
-    assert found.missing == ()
+    shown = found.rows.sort(SOURCE, ROW).select(SOURCE, ROW, VALUE).rows()
+    assert shown == [("march.csv", 1, "0100"), ("march.csv", 2, "1.50"), ("other.csv", 1, "0999")]
 
 
-def test_the_same_row_in_two_files_counts_once(build: Build) -> None:
-    """A file that was uploaded twice must not make its records ambiguous, or be billed twice."""
-    copy = b"exported_by," + HEADER.encode() + b"night job,a-1,1795250000,tokens,cus_1,0100\n"
-    found = build({"march.csv": MARCH, "again.csv": copy}).find(["a-1"])
-    assert found.records.height == 1
-    assert found.ambiguous == ()
+def test_a_row_has_the_time_at_which_its_file_was_last_written(build: Build) -> None:
+    """A row of last week's file would be taken for the one that Stripe refused today."""
+    found = build({"march.csv": MARCH}).find(["a-1"])
+    (written,) = found.rows[WRITTEN]
+    assert abs(written - utc_now()) < timedelta(minutes=5)
 
 
 def test_a_whole_file_is_found_by_its_base_name(build: Build) -> None:
@@ -128,7 +128,7 @@ def test_a_whole_file_is_found_by_its_base_name(build: Build) -> None:
 
 def test_nothing_asked_is_nothing_found(build: Build) -> None:
     found = build({"march.csv": MARCH}).find([])
-    assert (found.records.height, found.missing, found.ambiguous) == (0, (), ())
+    assert found.rows.height == 0
 
 
 def test_the_rows_of_a_meter_and_a_time_are_yielded_whatever_their_identifiers(build: Build) -> None:

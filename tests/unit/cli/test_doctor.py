@@ -67,6 +67,16 @@ def test_a_target_that_does_not_exist_yet_is_not_called_well(bare: Path, monkeyp
     assert "does not exist yet" in line(result, "note SUBMIT_TO")
 
 
+def test_places_are_told_by_their_account(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = asked(
+        monkeypatch, USAGE_SOURCES=f"{bare},acct_1=missing", SUBMIT_TO=f"acct_1=file://{bare},meter-events"
+    )
+    line(result, f"ok   USAGE_SOURCES: {bare}")
+    assert "missing does not exist" in line(result, "MEND USAGE_SOURCES of acct_1")
+    line(result, "ok   SUBMIT_TO of acct_1")
+    assert "names no place" in line(asked(monkeypatch, USAGE_SOURCES="acct-1=usage"), "MEND USAGE_SOURCES")
+
+
 def test_a_target_that_nobody_may_write_to_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (bare / "file").write_text("")
     assert "no directory that we may write to" in line(

@@ -20,8 +20,8 @@ from workers.pipeline import counter_entries, undoing
 from workers.pipeline.book import records_in, scan
 from workers.pipeline.context import Context
 from workers.pipeline.counter_entries import counter_enter, counter_identifier
-from workers.pipeline.failures import COUNTER_ENTRY
 from workers.pipeline.events import carry_on
+from workers.pipeline.failures import COUNTER_ENTRY
 from workers.pipeline.proving import prove
 from workers.pipeline.taking_back import left_open
 from workers.pipeline.undoing import submissions_of, undo, undoable

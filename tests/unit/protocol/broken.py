@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.unit.protocol.world import World
-from workers.pipeline import advance, import_sets
+from workers.pipeline import advance, verdicts
 from workers.pipeline.reopening import retry_case
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.records.schema import IDENTIFIER
@@ -48,7 +48,7 @@ class IgnoresVerdicts(World):
     """Once a file is written its rows count as arrived, whatever Stripe says of them."""
 
     def _do_all_jobs(self) -> None:
-        with patch.object(import_sets, "refuse", lambda *_, **__: iter(())):
+        with patch.object(verdicts, "refuse", lambda *_, **__: iter(())):
             super()._do_all_jobs()
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from tests.unit.protocol.bucket import MALFORMED, as_csv
 from tests.unit.protocol.published import case_keys
 from tests.unit.protocol.stripe_truth import API_CALLS, OLD_CALLS, StripeTruth
-from workers.records.schema import IDENTIFIER, ROW, SOURCE
+from workers.records.schema import IDENTIFIER, ROW, SOURCE, WRITTEN, dtype_of
 from workers.sources import RecordingUsageSources
 
 HOUR = 3600
@@ -151,7 +151,9 @@ class Company:
         if not known:
             self._hidden.append((rows, name))
         elif rows:
-            frame = pl.DataFrame([{**row, ROW: number, SOURCE: name} for number, row in enumerate(rows, 1)])
+            written = pl.lit(self.stripe.clock(), dtype_of(WRITTEN)).alias(WRITTEN)
+            numbered = [{**row, ROW: number, SOURCE: name} for number, row in enumerate(rows, 1)]
+            frame = pl.DataFrame(numbered).with_columns(written)
             self.sources.records = pl.concat([self.sources.records, frame], how="diagonal_relaxed")
         else:
             self.sources.files = {**self.sources.files, name: self.folder / name}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, dtype_of
-from workers.sources.usage_sources import settle, wanted
+from workers.sources.usage_sources import carriers, settle, wanted
 
 Row = dict[str, str | int | None]
 
@@ -37,7 +37,7 @@ def test_every_identifier_is_found_once_or_missing_or_ambiguous(
     """An identifier that is in none of the three is a record that nobody looks for any more."""
     frames = [frame(f"{number}.csv", file) for number, file in enumerate(contents)]
     hits = [one.filter(pl.col(IDENTIFIER).is_in(asked)) for one in frames]
-    found = settle(wanted(asked), hits)
+    found = settle(wanted(asked), carriers(hits))
     variants = defaultdict(set)
     for row in (row for file in contents for row in file):
         variants[row[IDENTIFIER]].add(billed_by(row))
@@ -49,7 +49,7 @@ def test_every_identifier_is_found_once_or_missing_or_ambiguous(
 @given(files)
 def test_a_found_record_is_a_row_of_its_file_as_it_stands_there(contents: list[list[Row]]) -> None:
     frames = [frame(f"{number}.csv", file) for number, file in enumerate(contents)]
-    for record in settle(wanted(["a", "b", "c", "d"]), frames).records.rows(named=True):
+    for record in settle(wanted(["a", "b", "c", "d"]), carriers(frames)).records.rows(named=True):
         original = contents[int(record[SOURCE].removesuffix(".csv"))][record[ROW] - 1]
         assert {name: value for name, value in record.items() if value is not None and name[0] != "@"} == {
             name: value for name, value in original.items() if value is not None

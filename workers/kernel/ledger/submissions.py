@@ -131,22 +131,24 @@ class CaseSubmissions:
         self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
 
     def judged(
-        self, submission_id: str, number: int, import_set_id: str, verdict: str, said: Mapping[str, Any]
+        self, submission_id: str, number: int, import_set_id: str, verdict: str, said: Mapping[str, Any] | None
     ) -> None:
-        """Note the import set's verdict on a file of ours, that of chunk `number`; `said` is plain JSON.
+        """Note the import set's verdict on a file of ours, that of chunk `number`.
 
-        It may come before our own answer is written down.
+        `said` is plain JSON; None leaves what was said of the file before. It may come before our own answer is
+        written down.
         """
         self._connection.execute(
             update(submissions)
             .where(submissions.c.id == submission_id)
             .values(import_set_id=import_set_id, verdict=verdict)
         )
-        self._connection.execute(
-            update(chunks)
-            .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
-            .values(verdict=dict(said))
-        )
+        if said is not None:
+            self._connection.execute(
+                update(chunks)
+                .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
+                .values(verdict=dict(said))
+            )
 
     def settled(self, submission_id: str) -> None:
         """Note that every record of it is confirmed, refused or held."""

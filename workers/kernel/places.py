@@ -1,0 +1,42 @@
+"""Places that a setting names, each perhaps of one account: `acct_123=s3://bucket/folder`."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+METER_EVENTS: Final = "meter-events"
+"""The place in SUBMIT_TO that is no folder: Stripe's meter events API, which serves every account."""
+
+Places = Mapping[str | None, tuple[str, ...]]
+"""Places by the account that they belong to; None is the account of our own API key."""
+
+_OF_ACCOUNT: Final = re.compile(r"(?P<account>[^/:.=]*)=(?P<place>.*)")
+_ACCOUNT: Final = re.compile(r"acct_[A-Za-z0-9_]+")
+
+
+def by_account(entries: Iterable[str]) -> Places:
+    """Return the places of each account, in the order of the entries. Raises ValueError for a malformed entry."""
+    places: dict[str | None, list[str]] = {}
+    for entry in entries:
+        account, place = _read(entry)
+        places.setdefault(account, []).append(place)
+    return {account: tuple(dict.fromkeys(named)) for account, named in places.items()}
+
+
+def require_targets(places: Places) -> None:
+    """Raise ValueError where an account has more places to submit to than a folder and the API."""
+    for account, named in places.items():
+        if len([place for place in named if place != METER_EVENTS]) > 1:
+            raise ValueError(f"{account or 'our own account'} has several folders, and corrected usage goes to one")
+
+
+def _read(entry: str) -> tuple[str | None, str]:
+    found = _OF_ACCOUNT.fullmatch(entry)
+    if found is None:
+        return None, entry
+    account, place = found["account"].strip(), found["place"].strip()
+    if not _ACCOUNT.fullmatch(account) or not place:
+        raise ValueError(
+            f"{entry!r} names no place: write acct_…=place for a connected account, ./{entry} for a folder"
+        )
+    return account, place
