@@ -33,6 +33,8 @@ class ImportSetReport:
 
     `status` is the branch to take, `stripe_status` Stripe's own word. `failed_reason` is Stripe's sentence on a
     whole file. `error_file_id` is the failed-records file, `error_count` how many records it should hold.
+    `success_count`, `created_count`, `duplicate_count` and `filtered_count` are Stripe's other counters, None where
+    it gives none: rows taken, objects made of them, rows skipped as duplicates and skipped by a filter.
     `source_file_id` and `source_names` lead to the file that was imported; `template` names its format, where the
     event says so (other products of Stripe import files, too). `oddities` are sentences for a person.
     """
@@ -45,6 +47,10 @@ class ImportSetReport:
     error_file_id: str | None
     error_count: int | None
     rows_processed: int | None
+    success_count: int | None
+    created_count: int | None
+    duplicate_count: int | None
+    filtered_count: int | None
     source_file_id: str | None
     source_names: tuple[str, ...]
     template: str | None
@@ -83,12 +89,21 @@ def read(event: Mapping[str, Any]) -> ImportSetReport:
         error_file_id=error_file_id,
         error_count=error_count,
         rows_processed=fields.count(result.get("rows_processed"), "result.rows_processed"),
+        success_count=_row_count(fields, result, "successes"),
+        created_count=fields.count(result.get("objects_created"), "result.objects_created"),
+        duplicate_count=_row_count(fields, result, "skipped_duplicates"),
+        filtered_count=_row_count(fields, result, "skipped_by_filter"),
         source_file_id=fields.identity(subject.get("file"), "file"),
         source_names=tuple(dict.fromkeys(_source_names(fields, subject))),
         template=fields.text(subject.get("standard_data_format"), "standard_data_format"),
         created=fields.moment(_first(subject, "created") or event.get("created"), "created"),
         oddities=tuple(fields.oddities),
     )
+
+
+def _row_count(fields: Fields, result: Mapping[str, Any], name: str) -> int | None:
+    counter = fields.mapping(result.get(name), f"result.{name}")
+    return fields.count(_first(counter, "row_count", "count"), f"result.{name}.row_count")
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> object:
