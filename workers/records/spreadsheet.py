@@ -20,4 +20,4 @@ def is_formula(column: pl.Expr) -> pl.Expr:
 
 def for_spreadsheet(column: pl.Expr) -> pl.Expr:
     """Return each text as a spreadsheet shows it and never runs it: a formula gets a leading apostrophe."""
-    return pl.when(is_formula(column)).then(pl.concat_str(pl.lit("'"), column)).otherwise(column)
+    return pl.when(is_formula(column)).then(column.str.replace("^", "'")).otherwise(column)
