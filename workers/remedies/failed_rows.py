@@ -15,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.codes import MALFORMED_RECORD
 from workers.records.facts import FileFacts
 from workers.records.repeats import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
 from workers.records.schema import (
@@ -40,8 +41,8 @@ HELD_SCHEMA: Final = {ROW: pl.Int64, REASON: pl.String, SUGGESTION: pl.String}
 
 _ADVICE: Final = {
     ROW_CONTRADICTED: "the file tells this row of the original twice, and differently: see there which is right",
-    TOLD_TWICE: "an earlier row is equal, and no identifier or row number tells whether it is another one: "
-    "see how often it stands in the original",
+    TOLD_TWICE: "an earlier row is equal, and neither identifier nor row number tells the two apart: "
+    "if it stands twice in the original, give this one an identifier",
 }
 _CONTENT: Final = "@content"
 _NUMBERED: Final = "@numbered"
@@ -84,13 +85,18 @@ class FailedRows:
     errors: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_ERRORS_SCHEMA))
     held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HELD_SCHEMA))
 
-    def records_of(self, told: pl.DataFrame) -> pl.DataFrame:
+    def records_of(self, told: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
         """Return the records that annotated rows of the file tell, each with all its codes and messages."""
         if self.again.is_empty():
             return told
         firsts = told.filter(~pl.col(ROW).is_in(self.again.implode()))
         joined = firsts.join(self.errors, on=ROW, how="left", suffix=" all", maintain_order="left")
-        return joined.with_columns(pl.coalesce(f"{MESSAGE} all", MESSAGE).alias(MESSAGE)).drop(f"{MESSAGE} all")
+        message = pl.coalesce(f"{MESSAGE} all", MESSAGE)
+        shown = [] if columns.message is None else [message.alias(columns.message)]
+        if columns.code is not None:
+            coded = pl.when(pl.col(CODES) != MALFORMED_RECORD).then(CODES)
+            shown.append(pl.coalesce(coded, columns.code).alias(columns.code))
+        return joined.with_columns(message.alias(MESSAGE), *shown).drop(f"{MESSAGE} all")
 
 
 def failed_rows(files: Sequence[FailedFile]) -> list[FailedRows]:

@@ -118,13 +118,18 @@ class PlanSummary:
     by_file: Sequence[OutcomeCounts]
     written: Mapping[str, Sequence[WrittenFile]]
 
+    @property
+    def neutralised(self) -> int:
+        """Cells of the files for people that a spreadsheet would have run: they begin with an apostrophe."""
+        return sum(file.neutralised for files in self.written.values() for file in files)
+
     def as_json(self) -> dict[str, Any]:
         """Return the document that `repair --json` prints: counts, quantities, and the files' names and records."""
         files = {
             kind: [{"name": file.path.name, "records": file.records} for file in files]
             for kind, files in self.written.items()
         }
-        return {**self.outcomes.as_json(), "files": files}
+        return {**self.outcomes.as_json(), "neutralised_cells": self.neutralised, "files": files}
 
     def as_plan(self) -> dict[str, Any]:
         """Return the document of plan.json: `as_json`, with what was read and what each remedy changed."""
@@ -135,6 +140,7 @@ class PlanSummary:
                 "records": outcomes.total,
                 "faults": {slug: found.records for slug, found in outcomes.faults.items()},
                 "findings": [finding.text for finding in surveyed.findings],
+                "differences": [difference.as_json() for difference in surveyed.differences.shown],
             }
             for surveyed, outcomes in zip(self.surveys, self.by_file, strict=True)
         ]
@@ -198,7 +204,7 @@ def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) ->
     columns = surveyed.facts.columns
     if surveyed.failure is not None:
         rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
-        refused = surveyed.rows.records_of(rows).lazy()
+        refused = surveyed.rows.records_of(rows, surveyed.failure).lazy()
         records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
         return _sifted(Reading(records), surveyed, output)
 

@@ -161,9 +161,7 @@ def _repeats(facts: FileFacts, repeated: pl.Series, different: Differences) -> I
     if repeated.len():
         text = f"records that repeat an earlier one's identifier: {repeated.len():,}"
         differing = different.rows.filter(different.rows.is_in(repeated.implode())).len()
-        yield Finding(
-            "repeated_identifiers", text + (f", of which {differing:,} differ from it" if differing else "")
-        )
+        yield Finding("repeated_identifiers", text + (f"; different from it: {differing:,}" if differing else ""))
     windows = facts.repeats.get(_WINDOW)
     if windows is not None and windows.height:
         yield Finding(
