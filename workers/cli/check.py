@@ -11,7 +11,7 @@ from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.fault_view import FaultGroup, fault_groups
-from workers.cli.plan_view import counted, progress, show_faults, show_files
+from workers.cli.plan_view import counted, progress, show_faults, show_files, show_unchecked
 from workers.remedies import PlanSummary, plan_file
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.outcomes import NO_FAULT_FOUND
@@ -39,20 +39,22 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
         )
     groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.by_file, strict=True)]
     if as_json:
-        click.echo(json.dumps({**summary.outcomes.as_json(), "files": _files(summary, groups)}))
+        told = {"not_checked": known.unchecked, "files": _files(summary, groups)}
+        click.echo(json.dumps({**summary.outcomes.as_json(), **told}))
     else:
-        _show(summary, groups)
+        _show(summary, groups, known.unchecked)
     if strict and _has_findings(summary, dashboard=dashboard):
         sys.exit(1)
 
 
-def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> None:
+def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]], unchecked: Sequence[str]) -> None:
     console = Console(highlight=False, emoji=False)
     for surveyed, of_file in zip(summary.surveys, groups, strict=True):
         show_files(console, [surveyed])
         show_faults(console, of_file)
     for verdict in _verdicts(summary):
         console.print(verdict)
+    show_unchecked(console, unchecked)
     if summary.outcomes.refused:
         console.print("`metermend repair` repairs what leaves no doubt.", style="dim")
 
@@ -99,6 +101,7 @@ def _files(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> dict
     return {
         str(surveyed.path): {
             "findings": [{"slug": finding.slug, "text": finding.text} for finding in surveyed.findings],
+            "differences": [difference.as_json() for difference in surveyed.differences.shown],
             "faults": [
                 {
                     "fault": group.slug,

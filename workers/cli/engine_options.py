@@ -13,6 +13,7 @@ from workers.kernel.errors import InputUnusable
 from workers.records.catalog import Catalog, load_customers, load_meters
 from workers.records.layout import Format, ReadOptions
 from workers.remedies import PlanOptions, Rules, load_rules
+from workers.remedies.windows import Windows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,6 +45,15 @@ _OPTIONS: Final = (
 )
 
 
+_METERS: Final = (
+    "event names, the meters' own keys of customer and value, dimensions and time windows, for want of --meters"
+)
+_CUSTOMERS: Final = "whether the customers exist, for want of --customers"
+_HELD_WINDOWS: Final = (
+    "which values Stripe already holds for the windows of pre-aggregated meters: what is sent replaces them"
+)
+
+
 @dataclass(frozen=True)
 class Knowledge:
     """What the operator told on the command line of the account, the rules and the time."""
@@ -51,6 +61,13 @@ class Knowledge:
     catalog: Catalog
     rules: Rules
     now: datetime
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What cannot be checked for want of an option, and by its nature."""
+        unchecked = [text for known, text in ((self.catalog.meters, _METERS), (self.catalog.customers, _CUSTOMERS))
+                     if known is None]  # fmt: skip
+        return [*unchecked, _HELD_WINDOWS] if Windows.of(self.catalog) else unchecked
 
 
 def engine_options(command: Command) -> Command:

@@ -14,6 +14,7 @@ from rich.text import Text
 from workers.cli.fault_view import FaultGroup
 from workers.kernel.codes import Outcome
 from workers.records import quantities
+from workers.remedies.differences import Difference
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.plan import OnPart
 from workers.remedies.survey import Survey
@@ -39,11 +40,43 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
     for surveyed in surveys:
         layout = surveyed.file.layout
         console.print(layout.name, style="bold", end="", markup=False)
-        console.print(f": {counted(surveyed.facts.records, 'record')}, {layout.format.upper()}")
+        console.print(f": {counted(surveyed.records, 'record')}, {layout.format.upper()}")
         for finding in surveyed.findings:
             console.print(f"  - {finding.text}", markup=False)
+        for difference in surveyed.differences.shown:
+            console.print(f"    {_told_apart(difference, layout.name)}", markup=False)
+        left = surveyed.differences.rows.len() - len(surveyed.differences.shown)
+        if left > 0:
+            console.print(f"    and {left:,} more")
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
+
+
+def show_unchecked(console: Console, unchecked: Iterable[str]) -> None:
+    """Print what was not checked, so that no silence is taken for soundness."""
+    for text in unchecked:
+        console.print(f"Not checked: {text}.", style="dim")
+
+
+def _told_apart(difference: Difference, name: str) -> str:
+    first = f"row {difference.first_row:,}"
+    of_first = first if difference.first_file == name else f"{first} of {_named(difference.first_file)}"
+    texts = [
+        f"{_named(column)} {_written(here)}, not {_written(before)}"
+        for column, (before, here) in difference.columns.items()
+    ]
+    return (
+        f"{_shortened(difference.identifier)}: row {difference.row:,} differs from {of_first}: {'; '.join(texts)}"
+    )
+
+
+def _named(name: str) -> str:
+    """Return a column's or file's name; quoted where it could write elsewhere on the terminal."""
+    return name if name.isprintable() else _shortened(name)
+
+
+def _written(text: str | None) -> str:
+    return "nothing" if text is None else _shortened(text)
 
 
 def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:
@@ -68,21 +101,26 @@ def outcomes_table(outcomes: OutcomeCounts) -> Table:
     table.add_column("records", justify="right")
     table.add_column("quantity", justify="right")
     for outcome in Outcome:
-        amount = quantities.to_text(outcomes.quantity.get(outcome, Decimal(0)))
-        table.add_row(outcome, f"{outcomes.records.get(outcome, 0):,}", amount)
+        table.add_row(outcome, f"{outcomes.records.get(outcome, 0):,}", amount_text(outcomes.amount(outcome)))
         for label, count in _breakdown(outcomes, outcome):
             table.add_row(Text(label, "dim"), Text(f"{count:,}", "dim"), "")
     return table
 
 
+def amount_text(amount: Decimal | None) -> str:
+    """Return a quantity as it is shown: what is not known is not 0."""
+    return "not known" if amount is None else quantities.to_text(amount)
+
+
 def show_unknown_quantities(console: Console, outcomes: OutcomeCounts) -> None:
     """Print of which records the quantity is not known, so that no sum is taken for more than it is."""
     for outcome in Outcome:
-        unknown, records = outcomes.unknown.get(outcome, 0), outcomes.records.get(outcome, 0)
+        unknown = outcomes.unknown.get(outcome, 0)
         if unknown:
-            known, amount = records - unknown, quantities.to_text(outcomes.quantity[outcome])
-            of_known = f"quantity of {known:,} of them: {amount}, of {unknown:,} not known"
-            console.print(f"{outcome} {counted(records, 'record')}; {of_known if known else 'quantity not known'}")
+            records = outcomes.records.get(outcome, 0)
+            without = f"{counted(unknown, 'record')} with no readable quantity"
+            rest = f", and {amount_text(outcomes.amount(outcome))} of the others" if records > unknown else ""
+            console.print(f"{outcome}: {without}{rest}")
 
 
 def row_ranges(rows: Sequence[int], records: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +10,17 @@ import click
 from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import counted, outcomes_table, progress, show_files, show_unknown_quantities
+from workers.cli.plan_view import (
+    counted,
+    outcomes_table,
+    progress,
+    show_files,
+    show_unchecked,
+    show_unknown_quantities,
+)
 from workers.records.template import TEMPLATES
 from workers.remedies import PlanSummary, plan_file
+from workers.remedies.revisions import RefusedFor
 
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst")
 
@@ -23,11 +32,18 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz",
     "--format", "output", type=click.Choice(list(TEMPLATES)), default="csv", help="Format of the corrected file."
 )
 @click.option("--new-identifiers", is_flag=True, help="Write the next revision's identifiers, not the sender's.")
+@click.option(
+    "--refused-for",
+    type=click.Choice(["form", "data"]),
+    help="Why Stripe refused: after data, what is repaired gets the next revision's identifier. "
+    "Default: data where Stripe gave a code.",
+)
 def repair(
     files: tuple[Path, ...],
     out: Path | None,
     output: str,
     new_identifiers: bool,
+    refused_for: RefusedFor | None,
     as_json: bool,
     strict: bool,
     **given: Any,
@@ -39,7 +55,7 @@ def repair(
     """
     folder = out or _folder_of(files[0])
     known = knowledge(given)
-    options = plan_options(given, output=output, new_identifiers=new_identifiers)
+    options = plan_options(given, output=output, new_identifiers=new_identifiers, refused_for=refused_for)
     with progress() as on_part:
         summary = plan_file(
             files,
@@ -51,9 +67,9 @@ def repair(
             on_part=on_part,
         )
     if as_json:
-        click.echo(json.dumps(summary.as_json()))
+        click.echo(json.dumps({**summary.as_json(), "not_checked": known.unchecked}))
     else:
-        _show(summary, folder)
+        _show(summary, folder, known.unchecked)
     click.echo(f"Written into {folder}", err=as_json)
     if strict and summary.outcomes.needs_person:
         sys.exit(1)
@@ -67,12 +83,27 @@ def _folder_of(file: Path) -> Path:
     return Path(f"{name or file.name}-repaired")
 
 
-def _show(summary: PlanSummary, folder: Path) -> None:
+def _show(summary: PlanSummary, folder: Path, unchecked: Sequence[str]) -> None:
     console = Console(highlight=False, emoji=False)
     show_files(console, summary.surveys)
     console.print(outcomes_table(summary.outcomes))
     show_unknown_quantities(console, summary.outcomes)
+    show_unchecked(console, unchecked)
+    for said in _done_unasked(summary):
+        console.print(said)
     for kind, files in summary.written.items():
         for file in files:
             what = counted(file.records, "change" if kind == "changes" else "record")
             console.print(f"{folder / file.path.name}: {what}", markup=False, soft_wrap=True)
+
+
+def _done_unasked(summary: PlanSummary) -> Iterator[str]:
+    """Yield what was done that the person who sends the files has to know."""
+    revised, neutralised = summary.outcomes.revised, summary.neutralised
+    if revised:
+        whose = "1 record was refused for its data: it has" if revised == 1 else (
+            f"{revised:,} records were refused for their data: they have")  # fmt: skip
+        yield f"{whose} the next revision's identifier, as Stripe may hold the old one."
+    if neutralised:
+        cells = "1 cell that would run" if neutralised == 1 else f"{neutralised:,} cells that would run"
+        yield f"{cells} in a spreadsheet got a leading apostrophe; the corrected file has none."

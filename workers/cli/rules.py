@@ -1,6 +1,7 @@
 """`metermend rules`: are the rules sound, and what would they change."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
-from workers.cli.plan_view import counted
+from workers.cli.plan_view import amount_text, counted, show_unchecked
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.records import quantities
 from workers.remedies import Rules, load_rules
-from workers.remedies.explain import Explained, explain
+from workers.remedies.explain import Explained, RuleChange, explain
 
 _SHOWN: Final = 20
 
@@ -42,9 +43,9 @@ def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **give
     known = knowledge(given)
     explained = explain(files, catalog=known.catalog, rules=known.rules, now=known.now, options=plan_options(given))
     if as_json:
-        click.echo(json.dumps(_document(explained)))
+        click.echo(json.dumps({**_document(explained), "not_checked": known.unchecked}))
     else:
-        _show(explained)
+        _show(explained, known.unchecked)
 
 
 def _inventory(loaded: Rules) -> str:
@@ -70,14 +71,15 @@ def _document(explained: Explained) -> dict[str, Any]:
                 "before": change.before,
                 "after": change.after,
                 "records": change.records,
-                "quantity": quantities.to_text(change.quantity),
+                "quantity": None if change.quantity is None else quantities.to_text(change.quantity),
+                "unreadable_quantity": change.unreadable,
             }
             for change in explained.changes
         ],
     }
 
 
-def _show(explained: Explained) -> None:
+def _show(explained: Explained, unchecked: Sequence[str]) -> None:
     console = Console(highlight=False, emoji=False)
     changes = Table(box=None, pad_edge=False)
     for text in ("rule", "before", "after"):
@@ -85,13 +87,24 @@ def _show(explained: Explained) -> None:
     changes.add_column("records", justify="right")
     changes.add_column("quantity", justify="right")
     for change in explained.changes[:_SHOWN]:
-        amount = quantities.to_text(change.quantity)
-        changes.add_row(change.remedy, _quoted(change.before), _quoted(change.after), f"{change.records:,}", amount)
+        changes.add_row(
+            change.remedy,
+            _quoted(change.before),
+            _quoted(change.after),
+            f"{change.records:,}",
+            _amount(change),
+        )
     if explained.changes:
         console.print(changes)
     if len(explained.changes) > _SHOWN:
         console.print(f"and {len(explained.changes) - _SHOWN:,} more (--json lists all)")
     console.print(_outcomes(explained))
+    show_unchecked(console, unchecked)
+
+
+def _amount(change: RuleChange) -> str:
+    of_unknown = change.quantity is not None and change.unreadable
+    return amount_text(change.quantity) + (f", {change.unreadable:,} not known" if of_unknown else "")
 
 
 def _outcomes(explained: Explained) -> Table:

@@ -108,7 +108,7 @@ class Catalog:
     def known_hashes(self) -> pl.Series | None:
         """The hashes of the known ids, for `is_among`; null when unknown."""
         known = self.known_customers
-        return None if known is None else known.select(_hashed(pl.col(CUSTOMER_ID))).to_series()
+        return None if known is None else known.select(text_hash(pl.col(CUSTOMER_ID))).to_series()
 
     @cached_property
     def customer_columns(self) -> tuple[str, ...]:
@@ -219,10 +219,11 @@ def with_columns_of(records: Records, columns: Iterable[str]) -> Records:
 
 def is_among(text: pl.Expr, hashes: pl.Series) -> pl.Expr:
     """Tell whether the text's hash is one of these. To look up the texts themselves takes four times as long."""
-    return _hashed(text).is_in(hashes.implode()) & text.is_not_null()
+    return text_hash(text).is_in(hashes.implode()) & text.is_not_null()
 
 
-def _hashed(text: pl.Expr) -> pl.Expr:
+def text_hash(text: pl.Expr) -> pl.Expr:
+    """Return the hash that `is_among` looks for; another one in each process."""
     return text.hash(_SEED)
 
 

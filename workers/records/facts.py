@@ -40,6 +40,15 @@ class FileFacts:
     before: int
     repeats: Mapping[str, pl.DataFrame]
 
+    def portions_of(self, file: UsageFile) -> list[Portion]:
+        """Return the parts of the file, which these are the facts of, numbered on from file to file."""
+        return [Portion(file, part, self.before) for part in self.parts if part.rows]
+
+    def within(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Return the records of the file, of those that are numbered on from file to file, by their rows in it."""
+        rows = records.with_columns(pl.col(ROW) - self.before)
+        return rows.filter(pl.col(ROW).is_between(1, self.records))
+
     def repeated_rows(self, key: str) -> pl.Series:
         """Return the rows (Int64) of the records whose key stands on an earlier record, of any file."""
         return self.repeats[key].filter(pl.col(ROW) + self.before > pl.col(FIRST))[ROW]
@@ -89,7 +98,7 @@ def find_facts(
             found.append(_facts_of(file, before, list(in_order(look, file.parts(part_bytes)))))
         repeats = {name: finder.repeats() for name, finder in finders.items()}
     return [
-        replace(facts, repeats={name: _within(facts, table) for name, table in repeats.items()}) for facts in found
+        replace(facts, repeats={name: facts.within(table) for name, table in repeats.items()}) for facts in found
     ]
 
 
@@ -134,12 +143,6 @@ def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileF
         before=before,
         repeats={},
     )
-
-
-def _within(facts: FileFacts, repeats: pl.DataFrame) -> pl.DataFrame:
-    """Return the repeats that are records of the file, by their rows in it."""
-    rows = repeats.with_columns(pl.col(ROW) - facts.before)
-    return rows.filter(pl.col(ROW).is_between(1, facts.records))
 
 
 def _has_open_columns(file: UsageFile) -> bool:

@@ -13,7 +13,8 @@ import polars as pl
 from workers.records.schema import IDENTIFIER, MAX_IDENTIFIER_LENGTH, ROW
 
 MARK: Final = "~r"
-REVISED: Final = re.compile(r"(?s)(.+)~r([2-9]|[1-9][0-9]{1,3})")
+_NUMBER: Final = "~r([2-9]|[1-9][0-9]{1,3})"
+REVISED: Final = re.compile(f"(?s)(.+){_NUMBER}")
 LONGEST_ORIGIN: Final = MAX_IDENTIFIER_LENGTH - len("~r9999")
 
 
@@ -22,13 +23,17 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
-def with_identifiers(source: str) -> pl.Expr:
+def with_identifiers(source: str, row: pl.Expr | None = None) -> pl.Expr:
     """Return the identifier of each record, or `mm-<digest of source>-<row>` where the sender gave none.
+
+    `row` is the text that names a record in its source; the default is `ROW`.
 
     `source` has to name the content, not only the file: an import set's id, a file id, or a digest. Two files that
     share a name would otherwise share identifiers, and Stripe would take one record for the other.
     """
-    made = pl.concat_str(pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String))
+    made = pl.concat_str(
+        pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String) if row is None else row
+    )
     return pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(pl.col(IDENTIFIER)).otherwise(made)
 
 
@@ -36,6 +41,11 @@ def origin_of(identifier: str) -> tuple[str, int]:
     """Return the origin's identifier and the revision that an identifier stands for: `("a", 3)` for `a~r3`."""
     revised = REVISED.fullmatch(identifier)
     return (revised[1], int(revised[2])) if revised else (identifier, 1)
+
+
+def origins(identifier: pl.Expr) -> pl.Expr:
+    """Return the origin's identifier of each, as `origin_of` does."""
+    return identifier.str.replace(f"(?s)^(.+){_NUMBER}$", "$1")
 
 
 def revision_identifier(identifier: str, revision: int) -> str:

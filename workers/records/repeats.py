@@ -10,7 +10,7 @@ Records are numbered on from file to file here: the second file's first record c
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -108,20 +108,31 @@ class RepeatFinder:
     def _compared(self, candidates: pl.DataFrame) -> pl.DataFrame:
         """Read the candidates' keys and return those that are really the same."""
         rows = candidates[ROW].sort()
-        keys = [self._keys(portion, rows) for portion in self._portions.values()]
-        by_key = pl.concat([frame for frame in keys if frame.height])
-        by_key = by_key.with_columns(
+        keys = read_rows(
+            self._portions.values(), rows, self._columns, lambda records: records.select(ROW, self._key)
+        )
+        by_key = pl.concat(keys).with_columns(
             pl.col(ROW).min().over(KEY).alias(FIRST), pl.col(ROW).max().over(KEY).alias(LAST)
         )
         return by_key.filter(pl.col(FIRST) < pl.col(LAST)).select(ROW, FIRST, LAST)
 
-    def _keys(self, portion: Portion, rows: pl.Series) -> pl.DataFrame:
+
+def read_rows(
+    portions: Iterable[Portion],
+    rows: pl.Series,
+    columns: Sequence[str],
+    take: Callable[[pl.DataFrame], pl.DataFrame],
+) -> Iterator[pl.DataFrame]:
+    """Yield what `take` takes of the records with these numbers (sorted), by part; `@row` has to be among it.
+
+    Only parts that hold one of them are read.
+    """
+    for portion in portions:
         first, last = (rows.search_sorted(row) for row in (portion.first, portion.end))
-        if first == last:
-            return pl.DataFrame(schema={ROW: pl.Int64, KEY: pl.String})
-        chosen = rows[first:last].to_frame()
-        keys = portion.file.read(portion.part, self._columns).select(pl.col(ROW) + portion.before, self._key)
-        return keys.join(chosen, on=ROW, how="semi")
+        if first < last:
+            chosen = (rows[first:last] - portion.before).to_frame(ROW)
+            records = portion.file.read(portion.part, columns).join(chosen, on=ROW, how="semi")
+            yield take(records).with_columns(pl.col(ROW) + portion.before)
 
 
 def _shared(records: pl.DataFrame) -> pl.DataFrame:

@@ -40,8 +40,10 @@ RAW: Final = "@raw"
 """The text of an unreadable row as it stands in the file; null for a good row."""
 CODE: Final = "@code"
 """The code that Stripe gave; null when unknown or when the file is no failed-records file."""
+CODES: Final = "@codes"
+"""All of Stripe's codes for a record, comma-separated, where it was refused for several errors; else null."""
 MESSAGE: Final = "@message"
-"""Stripe's text for the refusal."""
+"""Stripe's text for the refusal; all texts of a record that was refused for several errors."""
 
 OUTCOME: Final = "@outcome"
 """`valid`, `repaired`, `deferred` or `quarantined`."""
@@ -61,7 +63,7 @@ CHANGES: Final = "@changes"
 READER_COLUMNS: Final = (ROW, SOURCE, UNREADABLE, RAW)
 """What the reader adds to the sender's columns."""
 FAILURE_COLUMNS: Final = (CODE, MESSAGE)
-"""What `workers.reports` adds."""
+"""What `workers.reports` adds; `CODES` only where a record was refused for several errors."""
 PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, QUANTITY, CHANGES)
 """What `workers.remedies` adds."""
 ENGINE_COLUMNS: Final = (*READER_COLUMNS, *FAILURE_COLUMNS, *PLAN_COLUMNS)

@@ -4,7 +4,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Final, Self
@@ -14,6 +14,7 @@ import polars as pl
 from workers.kernel.errors import InputUnusable
 from workers.records.gapped_text import Pieces, RecordText
 from workers.records.schema import MAX_FILE_RECORDS, original_name
+from workers.records.spreadsheet import for_spreadsheet, is_formula
 from workers.records.template import TEMPLATES, csv_header, csv_rows, template_columns
 
 BUFFER: Final = 1 << 20
@@ -22,11 +23,12 @@ BUFFER: Final = 1 << 20
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file as it was written."""
+    """A file as it was written; `neutralised` cells would have run as formulas (`spreadsheet`)."""
 
     path: Path
     records: int
     bytes: int
+    neutralised: int = 0
 
 
 class _Draft:
@@ -197,14 +199,14 @@ class TemplateWriter(_Writer):
 
 
 class CsvWriter(_Writer):
-    """Writes the given columns as plain CSV, whatever they are, for people and for `metermend` to read again.
+    """Writes the given columns as plain CSV, whatever they are, for a person: in a spreadsheet no cell runs.
 
     `headers` maps a column to its header; a sender's column goes by its own name otherwise.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._path, self._columns = path, list(columns)
+        self._path, self._columns, self._neutralised = path, list(columns), 0
         self._headers = [(headers or {}).get(name, original_name(name)) for name in columns]
 
     def append(self, frame: pl.DataFrame) -> None:
@@ -214,4 +216,10 @@ class CsvWriter(_Writer):
         if not self._drafts:
             self._drafts.append(_Draft(self._path))
             self._drafts[0].write([csv_header(self._headers)])
-        self._drafts[0].write([csv_rows(frame.select(self._columns))], frame.height)
+        cells = frame.select(self._columns)
+        texts = pl.col(pl.String)
+        self._neutralised += sum(cells.select(is_formula(texts).sum()).row(0))
+        self._drafts[0].write([csv_rows(cells.with_columns(for_spreadsheet(texts)))], frame.height)
+
+    def close(self) -> list[WrittenFile]:
+        return [replace(file, neutralised=self._neutralised) for file in super().close()]

@@ -28,14 +28,18 @@ _KEY: Final = ["remedy", "column", "before", "after"]
 
 @dataclass(frozen=True)
 class RuleChange:
-    """One text that a rule puts in place of another, in so many records with so much quantity."""
+    """One text that a rule puts in place of another, in so many records with so much quantity.
+
+    Of `unreadable` records the quantity is not known; null where it is known of none.
+    """
 
     remedy: str
     column: str
     before: str | None
     after: str | None
     records: int
-    quantity: Decimal
+    quantity: Decimal | None
+    unreadable: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,13 @@ class _RuleChanges:
         ordered = merged.sort("records", *_KEY, descending=[True, *[False] * len(_KEY)], nulls_last=True)
         return [
             RuleChange(
-                remedy, column, before, after, records, quantities.total(pl.Series(amounts, dtype=pl.String))
+                remedy,
+                column,
+                before,
+                after,
+                records,
+                None if set(amounts) == {None} else quantities.total(pl.Series(amounts, dtype=pl.String)),
+                amounts.count(None),
             )
             for remedy, column, before, after, records, amounts in ordered.iter_rows()
         ]

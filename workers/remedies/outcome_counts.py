@@ -15,7 +15,9 @@ from workers.kernel.codes import Outcome
 from workers.records import quantities
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, REASON, ROW
+from workers.remedies.revisions import NEXT_REVISION
 from workers.remedies.treatment import FAULTS
+from workers.remedies.windows import WOULD_OVERWRITE
 
 Key = TypeVar("Key", str, tuple[str, str, str])
 Amount = TypeVar("Amount")
@@ -99,6 +101,16 @@ class OutcomeCounts:
         return counts
 
     @property
+    def held_back(self) -> int:
+        """The sound records that wait since another value of their window waits: Stripe would take them."""
+        return sum(self.by_code.get(WOULD_OVERWRITE, {}).values())
+
+    @property
+    def revised(self) -> int:
+        """The records that have the next revision's identifier, since Stripe may hold the one that they had."""
+        return self.remedies.get(NEXT_REVISION, 0)
+
+    @property
     def skipped(self) -> int:
         """The records that Stripe takes for ones that it has: those that repeat an earlier one's identifier."""
         return sum(records for (_, _, reason), records in self.reasons.items() if reason == IDENTIFIER_REPEATED)
@@ -106,17 +118,28 @@ class OutcomeCounts:
     @property
     def refused(self) -> int:
         """The other records that have a fault, or that Stripe has refused."""
-        return self.total - self.records.get(Outcome.VALID, 0) - self.skipped
+        return self.total - self.records.get(Outcome.VALID, 0) - self.skipped - self.held_back
 
     @property
     def needs_person(self) -> bool:
         """Whether anything is quarantined."""
         return self.records.get(Outcome.QUARANTINED, 0) > 0
 
+    def amount(self, outcome: str) -> Decimal | None:
+        """Return the quantity of the outcome's records; null where none of them has a readable one."""
+        records = self.records.get(outcome, 0)
+        return None if 0 < records == self.unknown.get(outcome, 0) else self.quantity.get(outcome, Decimal(0))
+
     def as_json(self) -> dict[str, Any]:
-        """Return the document that `check` and `repair` print with `--json`, but for its `files`."""
+        """Return the document that `check` and `repair` print with `--json`, but for its `files`.
+
+        A quantity is null where none of the records has a readable one; `unreadable_quantity` counts such records.
+        """
         records = {str(outcome): self.records.get(outcome, 0) for outcome in Outcome}
-        quantity = {str(outcome): self.quantity.get(outcome, Decimal(0)) for outcome in Outcome}
+        amounts = {str(outcome): self.amount(outcome) for outcome in Outcome}
+        known = [amount for amount in amounts.values() if amount is not None]
+        unknown = {str(outcome): self.unknown.get(outcome, 0) for outcome in Outcome}
+        all_unknown = 0 < self.total == sum(unknown.values())
         return {
             "records": self.total,
             **records,
@@ -125,9 +148,11 @@ class OutcomeCounts:
                 for code, counts in sorted(self.by_code.items())
             },
             "quantity": {
-                "records": quantities.to_text(quantities.add(*quantity.values())),
-                **{outcome: quantities.to_text(amount) for outcome, amount in quantity.items()},
+                "records": None if all_unknown else quantities.to_text(quantities.add(*known)),
+                **{outcome: None if of is None else quantities.to_text(of) for outcome, of in amounts.items()},
             },
+            "unreadable_quantity": {"records": sum(unknown.values()), **unknown},
+            "next_revisions": self.revised,
         }
 
 

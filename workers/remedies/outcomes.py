@@ -2,7 +2,8 @@
 
 A record is repaired only when the same diagnosis that found its faults finds none any more, *and*, where Stripe
 refused it, the aspect that Stripe's code names was changed. A refused record in which nothing was found or changed
-would be refused again, or has been counted: it goes to a person (`no_fault_found`).
+would be refused again, or has been counted: it goes to a person (`no_fault_found`). Of several codes each has to be
+answered.
 
 One exception: the cause of some refusals lies outside the record (the customer has been created since, the meter
 reactivated, the time has come). With a catalog that was fetched live the engine can see that such a cause has gone,
@@ -16,16 +17,19 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
-from workers.records.schema import CODE, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
+from workers.records.schema import CODE, CODES, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Defer
-from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE
+from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, stated
 from workers.reports.failed_records import ALREADY_EXISTS
 
 NO_FAULT_FOUND: Final = "no_fault_found"
 UNKNOWN_CODE: Final = "unknown_code"
 CURED: Final = "cured"
 OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_METER, Code.TIMESTAMP_IN_FUTURE)
+
+ALL_FAULTS: Final = "@all_faults"
+"""All that is wrong with a record, for a person: Stripe's codes, then the faults that were found, each once."""
 
 _STUCK: Final = "@stuck"
 _WAITING: Final = "@waiting"
@@ -51,6 +55,14 @@ def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
         pl.when(pl.col(OUTCOME) == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM)
     )
     return _advised(timed, context).drop(_WAITING, _STUCK, _ANSWERED)
+
+
+def all_faults() -> pl.Expr:
+    """Return `ALL_FAULTS` of decided records; null where nothing is known but that Stripe refused the form."""
+    told = pl.coalesce(CODES, CODE)
+    slugs = pl.concat_str(told, FAULTS, *FAULT_COLUMNS, separator=",", ignore_nulls=True).str.split(",")
+    listed = slugs.list.unique(maintain_order=True).list.set_difference([MALFORMED_RECORD, ""]).list.join(", ")
+    return pl.when(listed != "").then(listed)
 
 
 def _waiting(column: str, context: Context) -> pl.Expr:
@@ -84,9 +96,8 @@ def _deferrals() -> Iterator[tuple[str, str, Defer]]:
 
 def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
-    is_known = code.is_in([str(known) for known in REMEDIES])
     cases = (
-        (code.is_not_null() & ~is_known, Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
+        (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
         (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
         (~pl.col(_ANSWERED) & ~_can_check(context), Outcome.QUARANTINED, code),
         (~pl.col(_ANSWERED), Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
@@ -101,15 +112,23 @@ def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
     return outcome.alias(OUTCOME), reason.alias(REASON)
 
 
+def _is_known() -> pl.Expr:
+    """Tell whether a remedy knows the record's code, and each of them where it has several."""
+    known = [str(code) for code in REMEDIES]
+    one = f"(?:{'|'.join(known)})"
+    return pl.col(CODE).is_in(known) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(value=True)
+
+
 def _is_answered(context: Context) -> pl.Expr:
-    """Tell whether what Stripe refused, if anything, was changed, waits for its time, or has been cured."""
-    code, mended = pl.col(CODE), pl.col(MENDED)
-    by_aspect = [(code == known) & mended.str.contains(f"{aspect} ") for known, aspect in ASPECT_OF_CODE.items()]
-    form = (code == MALFORMED_RECORD) & (mended != "")
+    """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured."""
+    mended = pl.col(MENDED)
+    answers = {str(code): mended.str.contains(f"{aspect} ") for code, aspect in ASPECT_OF_CODE.items()}
+    answers[MALFORMED_RECORD] = mended != ""
     curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
-    cured = pl.lit(context.catalog.live) & code.is_in(curable)
-    waits = pl.col(_WAITING) == code
-    return code.is_null() | pl.any_horizontal(*by_aspect, form, cured, waits).fill_null(value=False)
+    if context.catalog.live:
+        answers |= {code: pl.lit(value=True) for code in curable}
+    answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
+    return pl.col(CODE).is_null() | (_is_known() & pl.all_horizontal(*answered).fill_null(value=False))
 
 
 def _can_check(context: Context) -> pl.Expr:

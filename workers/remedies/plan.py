@@ -21,18 +21,22 @@ from workers.records.gapped_text import GappedText, RecordText
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
 from workers.records.reading import Reading
-from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
+from workers.records.schema import IDENTIFIER, OUTCOME, ROW, payload_column
 from workers.records.soundness import SOUND, SOUND_VALUE
 from workers.records.streaming import THREADS, in_order
 from workers.records.template import Template, template_columns
 from workers.records.writer import WrittenFile
+from workers.remedies.holds import hold_rows, hold_windows
 from workers.remedies.outcome_counts import OutcomeCounts
+from workers.remedies.outcomes import ALL_FAULTS, all_faults
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
 from workers.remedies.repair import circumstances, sift, treat_suspects
+from workers.remedies.revisions import RefusedFor, revised
 from workers.remedies.rules import Rules
 from workers.remedies.survey import Kind, Survey, survey
-from workers.reports.failed_records import annotate
+from workers.remedies.windows import NONE_WAITING, WaitingWindows, Windows, waiting_in, with_window
+from workers.reports.failed_records import annotate, original_row
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
@@ -46,10 +50,14 @@ RUNS: Final = 2
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's."""
+    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
+
+    `refused_for` null: a record was refused for its data where Stripe gave it a code.
+    """
 
     output: str = "csv"
     new_identifiers: bool = False
+    refused_for: RefusedFor | None = None
     kind: Kind | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     part_bytes: int = PART_BYTES
@@ -60,12 +68,14 @@ class PlanOptions:
 class Output:
     """What becomes of the records that are to be sent: text of `columns`, in a template's shape.
 
-    `template` null: no text is made, since the outcome alone is wanted.
+    `template` null: no text is made, since the outcome alone is wanted. To the `waiting` windows nothing is sent.
     """
 
     columns: Sequence[str]
     template: Template | None = None
     new_identifiers: bool = False
+    refused_for: RefusedFor | None = None
+    waiting: WaitingWindows = NONE_WAITING
 
 
 @dataclass(frozen=True)
@@ -108,13 +118,18 @@ class PlanSummary:
     by_file: Sequence[OutcomeCounts]
     written: Mapping[str, Sequence[WrittenFile]]
 
+    @property
+    def neutralised(self) -> int:
+        """Cells of the files for people that a spreadsheet would have run: they begin with an apostrophe."""
+        return sum(file.neutralised for files in self.written.values() for file in files)
+
     def as_json(self) -> dict[str, Any]:
         """Return the document that `repair --json` prints: counts, quantities, and the files' names and records."""
         files = {
             kind: [{"name": file.path.name, "records": file.records} for file in files]
             for kind, files in self.written.items()
         }
-        return {**self.outcomes.as_json(), "files": files}
+        return {**self.outcomes.as_json(), "neutralised_cells": self.neutralised, "files": files}
 
     def as_plan(self) -> dict[str, Any]:
         """Return the document of plan.json: `as_json`, with what was read and what each remedy changed."""
@@ -125,6 +140,7 @@ class PlanSummary:
                 "records": outcomes.total,
                 "faults": {slug: found.records for slug, found in outcomes.faults.items()},
                 "findings": [finding.text for finding in surveyed.findings],
+                "differences": [difference.as_json() for difference in surveyed.differences.shown],
             }
             for surveyed, outcomes in zip(self.surveys, self.by_file, strict=True)
         ]
@@ -187,15 +203,24 @@ def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) ->
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
     columns = surveyed.facts.columns
     if surveyed.failure is not None:
-        refused = annotate(surveyed.file.read(part, columns), surveyed.failure).lazy()
+        rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
+        refused = surveyed.rows.records_of(rows, surveyed.failure).lazy()
         records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
         return _sifted(Reading(records), surveyed, output)
 
     def work(reading: Reading) -> Sifted:
-        records = sift(reading.records, context, first_place=part.first_row)
+        records = _free(sift(reading.records, context, first_place=part.first_row), output.waiting)
         return _sifted(replace(reading, records=records), surveyed, output)
 
     return surveyed.file.work_through(part, columns, work)
+
+
+def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
+    """Let no record count as sound whose window is waiting."""
+    if not waiting:
+        return sifted
+    keyed = with_columns_of(sifted, waiting.windows.columns)
+    return keyed.with_columns(pl.col(SOUND) & ~waiting.holds().fill_null(value=False))
 
 
 def _sifted(reading: Reading, surveyed: Survey, output: Output) -> Sifted:
@@ -223,9 +248,14 @@ def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: 
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
     outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
     suspects = pl.concat([part.suspect for part in run])
-    treated = with_columns_of(treat_suspects(suspects, context), output.columns).with_columns(
-        _identifier(surveyed, output)
-    )
+
+    def hold(decided: pl.DataFrame) -> pl.DataFrame:
+        return hold_windows(hold_rows(decided, surveyed.rows.held), output.waiting)
+
+    decided = with_columns_of(treat_suspects(suspects, context, hold), output.columns)
+    if not output.new_identifiers:
+        decided = revised(decided, output.refused_for)
+    treated = decided.with_columns(_identifier(surveyed, output), all_faults().alias(ALL_FAULTS))
     return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
 
 
@@ -252,8 +282,10 @@ def plan_surveyed(
 ) -> PlanSummary:
     """Plan surveyed files part by part, and hand each part's records to `sink` in the files' order."""
     columns = output_columns(surveys, catalog, rules)
-    output = Output(columns, None if sink is None else sink.template, options.new_identifiers)
-    records = sum(surveyed.facts.records for surveyed in surveys)
+    waiting = _waiting(surveys, catalog, rules, now, options)
+    template = None if sink is None else sink.template
+    output = Output(columns, template, options.new_identifiers, options.refused_for, waiting)
+    records = sum(surveyed.records for surveyed in surveys)
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now)
@@ -269,6 +301,32 @@ def plan_surveyed(
         by_file.append(outcomes)
     written = sink.close() if sink is not None else {}
     return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
+
+
+def _waiting(
+    surveys: Sequence[Survey], catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
+) -> WaitingWindows:
+    """Return the windows of pre-aggregated meters in which a value will wait: all suspects are treated for that."""
+    windows = Windows.of(catalog)
+    if not windows:
+        return NONE_WAITING
+    output = Output(output_columns(surveys, catalog, rules))
+    hashes = [NONE_WAITING.hashes]
+    for surveyed in surveys:
+        context = context_of(surveyed, catalog, rules, now)
+        sift_one = partial(sift_part, surveyed, context=context, output=output)
+        runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads), len(surveyed.facts.parts))
+        hashes += in_order(partial(_waiting_in_run, surveyed, context, windows), runs, options.threads)
+    return WaitingWindows(windows, pl.concat(hashes).unique())
+
+
+def _waiting_in_run(surveyed: Survey, context: Context, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
+    suspects = pl.concat([part.suspect for part in run]).filter(windows.may_concern())
+
+    def hold(decided: pl.DataFrame) -> pl.DataFrame:
+        return with_window(hold_rows(decided, surveyed.rows.held), windows)
+
+    return waiting_in(treat_suspects(suspects, context, hold), surveyed.differences.rows)
 
 
 def _hand_over(sink: Sink | None, planned: RunPlan) -> OutcomeCounts:
@@ -301,8 +359,18 @@ def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
     """Return the identifier of each record: the sender's, one made from file and row, or the next revision's."""
     facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
     if facts.missing_identifiers or facts.unreadable:
-        identifier = with_identifiers(surveyed.identity).alias(IDENTIFIER)
+        identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
     return next_revisions(identifier).alias(IDENTIFIER) if output.new_identifiers else identifier
+
+
+def _row_of_origin(surveyed: Survey) -> pl.Expr | None:
+    """Return what names the row of each record: the original's number where a failed-records file gives it.
+
+    Its own row stands in for one that is missing, marked so that it is not taken for an original's.
+    """
+    if surveyed.failure is None or surveyed.failure.row is None:
+        return None
+    return pl.coalesce(original_row(surveyed.failure), pl.format("at-{}", ROW))
 
 
 def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> Iterator[RecordText]:

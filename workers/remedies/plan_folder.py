@@ -33,9 +33,19 @@ from workers.records.schema import (
 )
 from workers.records.template import TEMPLATES, template_columns
 from workers.records.writer import CsvWriter, TemplateWriter, WrittenFile
+from workers.remedies.outcomes import ALL_FAULTS
 
 PLAN: Final = "plan.json"
-_VERDICT: Final = {FAULT: "code", REASON: "reason", SUGGESTION: "suggestion", VALID_FROM: "valid_from"}
+_VERDICT: Final = {
+    FAULT: "code",
+    ALL_FAULTS: "faults",
+    REASON: "reason",
+    SUGGESTION: "suggestion",
+    VALID_FROM: "valid_from",
+    SOURCE: "source",
+    ROW: "row",
+}
+"""What follows the sender's columns of a record that waits: why it waits, and where it stands."""
 _PLAIN: Final = {SOURCE: "source", ROW: "row", UNREADABLE: "reason", RAW: "raw"}
 _WRITER: Final = "metermend repair"
 _CHANGE: Final = ("column", "before", "after", "remedy")
@@ -47,10 +57,8 @@ class PlanFolder:
 
     def __init__(self, folder: Path, columns: Sequence[str], headers: Mapping[str, str], output: str) -> None:
         verdict = _verdict_headers(columns, headers)
-        quarantine, deferred = (
-            [*columns, FAULT, REASON, SUGGESTION],
-            [*columns, FAULT, REASON, SUGGESTION, VALID_FROM],
-        )
+        deferred = [*columns, *_VERDICT]
+        quarantine = [name for name in deferred if name != VALID_FROM]
         self.template = TEMPLATES[output]
         self._columns = template_columns(columns)
         self._corrected = TemplateWriter(folder / "corrected", output)

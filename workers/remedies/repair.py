@@ -5,6 +5,7 @@
 3. What is quarantined gets its original values back: a half-repaired record is nobody's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,6 +19,7 @@ from workers.records.diagnosis import FAULT_COLUMNS, Standard
 from workers.records.schema import (
     CHANGES,
     CODE,
+    CODES,
     FAILURE_COLUMNS,
     OUTCOME,
     PLAN_COLUMNS,
@@ -35,7 +37,7 @@ from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, treat
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
-_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, MENDED, HOWS, PLACE)
+_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, MENDED, HOWS, PLACE, CODES)
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,27 @@ def sift(
 
     `first_place` is the place of the first record, where records are treated together.
     """
-    placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS)).with_row_index(PLACE, first_place)
+    placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS, CODES)).with_row_index(PLACE, first_place)
     if not resubmit_valid:
         placed = placed.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
     return mark_sound(placed, context.standard).with_columns(pl.col(SOUND) & pl.col(CODE).is_null())
 
 
-def treat_suspects(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Judge, treat and decide records that are not sound, or were refused."""
+def treat_suspects(
+    frame: pl.DataFrame, context: Context, hold: Callable[[pl.DataFrame], pl.DataFrame] = lambda decided: decided
+) -> pl.DataFrame:
+    """Judge, treat and decide records that are not sound, or were refused.
+
+    `hold` may put decided records into quarantine for what no single record tells. It gets them as they were
+    treated; then those that are quarantined get their original values back.
+    """
     faults = pl.concat_str(FAULT_COLUMNS, separator=",", ignore_nulls=True).replace("", None)
     judged = context.standard.judge(frame).with_columns(faults.alias(FAULTS))
     decided = decide(treat(judged, context), context).with_columns(
         _readable_quantity().alias(QUANTITY),
         pl.when(pl.col(CHANGES) != "").then(pl.format("[{}]", CHANGES)).alias(CHANGES),
     )
-    return _as_it_was(decided, judged)
+    return _as_it_was(hold(decided), judged)
 
 
 def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

@@ -10,18 +10,20 @@ from typing import Final, Literal
 
 import polars as pl
 
-from workers.records.catalog import Catalog, Meter
+from workers.records.catalog import Catalog
 from workers.records.facts import FileFacts, find_facts
+from workers.records.identifiers import origins
 from workers.records.layout import Finding, ReadOptions
 from workers.records.reader import open_file
-from workers.records.schema import EVENT_NAME, IDENTIFIER, MAX_FILE_RECORDS, REQUIRED_COLUMNS, TIMESTAMP
-from workers.records.timestamps import epoch_seconds
+from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.usage_file import TARGET_BYTES, UsageFile
+from workers.remedies.differences import Differences, find_differences
+from workers.remedies.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.remedies.windows import Windows
 from workers.reports.failed_records import FailureColumns, recognise
 
 Kind = Literal["usage", "failed-records"]
 
-_WINDOWS: Final = {"day": 86_400, "hour": 3_600}
 _WINDOW: Final = "window"
 
 
@@ -30,20 +32,28 @@ class Survey:
     """A file that is ready to be planned part by part.
 
     `failure` are the columns of a failed-records file, null for a usage file. `repeated_rows` are rows whose
-    identifier stands on an earlier row, or in an earlier one of the files that are surveyed together.
+    identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
+    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
     """
 
     path: Path
     file: UsageFile
     facts: FileFacts
     failure: FailureColumns | None
+    rows: FailedRows
     repeated_rows: pl.Series
+    differences: Differences
     findings: tuple[Finding, ...]
 
     @property
     def name(self) -> str:
         """The file's name."""
         return self.file.layout.name
+
+    @property
+    def records(self) -> int:
+        """How many records the file's rows tell."""
+        return self.facts.records - self.rows.again.len()
 
     @cached_property
     def identity(self) -> str:
@@ -68,10 +78,22 @@ def survey(
     """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable."""
     files = [open_file(path, reading) for path in paths]
     failures = [_failure_columns(file, kind, reading) for file in files]
-    windowed = [meter for meter in catalog.active if meter.event_time_window in _WINDOWS]
-    facts = find_facts(files, part_bytes, keys=_keys(windowed), needs=_needs(windowed))
-    known = zip(paths, files, failures, facts, strict=True)
-    return [_survey(*one, repeated=_repeated(paths[: n + 1], facts[n])) for n, one in enumerate(known)]
+    windows = Windows.of(catalog)
+    keys = _keys(windows, refused=any(failures))
+    facts = find_facts(files, part_bytes, keys=keys, needs=windows.columns)
+    known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
+    differences = find_differences(files, facts)
+    return [_survey(*one, _repeated(paths[: n + 1], facts[n]), differences[n]) for n, one in enumerate(known)]
+
+
+def _rows(
+    files: Sequence[UsageFile], facts: Sequence[FileFacts], failures: Sequence[FailureColumns | None]
+) -> list[FailedRows]:
+    """Return what the rows of each failed-records file are to each other; of usage files each is a record."""
+    given = zip(files, facts, failures, strict=True)
+    failed = [FailedFile(file, of_file, failure) for file, of_file, failure in given if failure is not None]
+    found = iter(failed_rows(failed))
+    return [FailedRows() if failure is None else next(found) for failure in failures]
 
 
 def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
@@ -85,10 +107,17 @@ def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
 
 
 def _survey(
-    path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts, *, repeated: pl.Series
+    path: Path,
+    file: UsageFile,
+    facts: FileFacts,
+    failure: FailureColumns | None,
+    rows: FailedRows,
+    repeated: pl.Series,
+    different: Differences,
 ) -> Survey:
-    findings = (*file.layout.findings, *_findings(facts, failure, repeated.len()))
-    return Survey(path, file, facts, failure, repeated, findings)
+    repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
+    findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
+    return Survey(path, file, facts, failure, rows, repeated, different, findings)
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
@@ -98,42 +127,41 @@ def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | 
     return found or (FailureColumns() if kind == "failed-records" else None)
 
 
-def _keys(windowed: Sequence[Meter]) -> dict[str, pl.Expr]:
-    """Return the keys whose repeats matter: the identifier, and the window where only the last value counts."""
-    keys = {IDENTIFIER: _given(IDENTIFIER)}
-    return keys | {_WINDOW: pl.coalesce(*map(_window, windowed))} if windowed else keys
+def _keys(windows: Windows, *, refused: bool) -> dict[str, pl.Expr]:
+    """Return the keys whose repeats matter: the identifier, and the window where only the last value counts.
+
+    Refused records go out under the next revision's identifier, so there all revisions of a record are one.
+    """
+    given = pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(IDENTIFIER)
+    identifier = origins(given) if refused else given
+    return {IDENTIFIER: identifier} | ({_WINDOW: windows.key()} if windows else {})
 
 
-def _needs(windowed: Sequence[Meter]) -> list[str]:
-    return [*REQUIRED_COLUMNS, *(meter.customer_column for meter in windowed)] if windowed else []
-
-
-def _given(column: str) -> pl.Expr:
-    return pl.when(pl.col(column).str.strip_chars() != "").then(column)
-
-
-def _window(meter: Meter) -> pl.Expr:
-    seconds = epoch_seconds(pl.col(TIMESTAMP))
-    start = seconds.floordiv(_WINDOWS[str(meter.event_time_window)])
-    key = pl.concat_str(EVENT_NAME, start, meter.customer_column, separator="\n")
-    return pl.when(pl.col(EVENT_NAME) == meter.event_name).then(key)
-
-
-def _findings(facts: FileFacts, failure: FailureColumns | None, repeated: int) -> Iterator[Finding]:
+def _findings(facts: FileFacts, failure: FailureColumns | None, rows: FailedRows) -> Iterator[Finding]:
     if failure:
         column = failure.message or failure.code
         why = f"column {column!r}" if column else "as declared"
         yield Finding("failed_records", f"read as a failed-records file ({why}): every row was refused")
+    if rows.again.len():
+        yield Finding(
+            "told_again", f"rows that tell an earlier row's record again, with another error: {rows.again.len():,}"
+        )
     if not facts.records:
         yield Finding("no_records", "holds no record")
     if facts.records > MAX_FILE_RECORDS:
         yield Finding(
             "too_many_records", f"records: {facts.records:,}; Stripe takes {MAX_FILE_RECORDS:,} in a file"
         )
-    if facts.missing_identifiers:
-        yield Finding("missing_identifiers", f"records without an identifier: {facts.missing_identifiers:,}")
-    if repeated:
-        yield Finding("repeated_identifiers", f"records that repeat an earlier one's identifier: {repeated:,}")
+    missing = facts.missing_identifiers - rows.unidentified
+    if missing:
+        yield Finding("missing_identifiers", f"records without an identifier: {missing:,}")
+
+
+def _repeats(facts: FileFacts, repeated: pl.Series, different: Differences) -> Iterator[Finding]:
+    if repeated.len():
+        text = f"records that repeat an earlier one's identifier: {repeated.len():,}"
+        differing = different.rows.filter(different.rows.is_in(repeated.implode())).len()
+        yield Finding("repeated_identifiers", text + (f"; different from it: {differing:,}" if differing else ""))
     windows = facts.repeats.get(_WINDOW)
     if windows is not None and windows.height:
         yield Finding(

@@ -13,7 +13,7 @@ import polars as pl
 
 from workers.records.catalog import with_columns_of
 from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of, fault_column
-from workers.records.schema import CHANGES, CODE, original_columns
+from workers.records.schema import CHANGES, CODE, CODES, original_columns
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import HOW, Context
 
@@ -121,10 +121,17 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
     )
 
 
+def stated(code: str) -> pl.Expr:
+    """Tell whether Stripe gave the record this code, alone or among several."""
+    several = pl.concat_str(pl.lit(","), CODES, pl.lit(",")).str.contains(f",{code},", literal=True)
+    return ((pl.col(CODE) == code) | several.fill_null(value=False)).fill_null(value=False)
+
+
 def _stated_code(aspect: str) -> pl.Expr:
-    """Return Stripe's code where it is one of the aspect's."""
+    """Return Stripe's code where it is one of the aspect's; one of them where it gave several."""
     codes = [str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect]
-    return pl.when(pl.col(CODE).is_in(codes)).then(CODE)
+    alone = pl.when(pl.col(CODE).is_in(codes)).then(CODE)
+    return pl.coalesce(alone, *(pl.when(stated(code)).then(pl.lit(code)) for code in codes))
 
 
 def _fault_code(aspect: str) -> pl.Expr:

@@ -26,6 +26,8 @@ _CODE_HEADER_BESIDE_MESSAGE: Final = re.compile(r"(?i)^code$")
 _MESSAGE_HEADER: Final = re.compile(r"(?i)error|reason|message|failure")
 _ROW_HEADER: Final = re.compile(r"(?i)^(row|line|record)([ _-]?(number|no|num|index))?$")
 
+_ROW_NUMBER: Final = r"(?i)^(?:row|line|record)?\s*#?0*([0-9]+)(?:\.0+)?$"
+
 _MESSAGES: Final = {
     r"^Customer mapping key .+ not found in payload": Code.NO_CUSTOMER_DEFINED,
     r"^No meter was found matching event_name ": Code.NO_METER,
@@ -98,6 +100,13 @@ def with_original_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataF
     """Put the row of the original file into `ROW`, where the failed-records file gives one."""
     row = _text(frame, columns.row).cast(pl.Int64, strict=False)
     return frame.with_columns(pl.coalesce(row, ROW).alias(ROW))
+
+
+def original_row(columns: FailureColumns) -> pl.Expr:
+    """Return the number of each record's row in the original file, as text; null where the file gives none."""
+    if columns.row is None:
+        return pl.lit(None, pl.String)
+    return pl.col(columns.row).str.strip_chars().str.extract(_ROW_NUMBER)
 
 
 def _found(columns: Sequence[str], options: ReadOptions) -> FailureColumns:
