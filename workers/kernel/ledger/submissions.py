@@ -7,7 +7,7 @@ The submissions of an account take turns: each has the next number, and of two t
 key lets one have it. So whoever intends knows that nothing was intended since he looked, and no lock stays behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Overtaken
+from workers.kernel.ledger.chain import plain
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
@@ -78,27 +79,29 @@ class CaseSubmissions:
         self._case_id = case_id
         self._account = account
         self._now = now
+        self.told: dict[str, dict[str, Any]] = {}
+        """What was written of each submission, by column: the case's entries cover it."""
 
     def intend(self, intent: Intent, last_turn: int) -> None:
         """Write down what is about to be sent, in the turn of the account after the last that was seen.
 
         Raises Overtaken when another submission of the account has taken that turn.
         """
-        self._connection.execute(
-            insert(submissions).values(
-                id=intent.id,
-                case_id=self._case_id,
-                revision=intent.revision,
-                target=intent.target,
-                state=SubmissionState.INTENDED,
-                records=intent.records,
-                quantity=intent.quantity,
-                event_names=list(intent.event_names),
-                record_set=intent.record_set.name,
-                record_set_sha256=intent.record_set.sha256,
-                intended_at=self._now,
-            )
-        )
+        row = {
+            "id": intent.id,
+            "case_id": self._case_id,
+            "revision": intent.revision,
+            "target": intent.target,
+            "state": SubmissionState.INTENDED,
+            "records": intent.records,
+            "quantity": intent.quantity,
+            "event_names": list(intent.event_names),
+            "record_set": intent.record_set.name,
+            "record_set_sha256": intent.record_set.sha256,
+            "intended_at": self._now,
+        }
+        self._connection.execute(insert(submissions).values(row))
+        self._tell(intent.id, row)
         self._take_turn(intent.id, last_turn + 1)
 
     def _take_turn(self, submission_id: str, number: int) -> None:
@@ -115,11 +118,9 @@ class CaseSubmissions:
 
     def judged(self, submission_id: str, import_set_id: str, verdict: str) -> None:
         """Note the import set's verdict on our own file; it may come before our own answer is written down."""
-        self._connection.execute(
-            update(submissions)
-            .where(submissions.c.id == submission_id)
-            .values(import_set_id=import_set_id, verdict=verdict)
-        )
+        said = {"import_set_id": import_set_id, "verdict": verdict}
+        self._connection.execute(update(submissions).where(submissions.c.id == submission_id).values(said))
+        self._tell(submission_id, said)
 
     def settled(self, submission_id: str) -> None:
         """Note that every record of it is confirmed, refused or held."""
@@ -128,13 +129,14 @@ class CaseSubmissions:
     def _change(
         self, submission_id: str, before: SubmissionState, after: SubmissionState, values: dict[str, Any]
     ) -> None:
-        changed = self._connection.execute(
-            update(submissions)
-            .where(submissions.c.id == submission_id, submissions.c.state == before)
-            .values(state=after, **values)
-        )
-        if changed.rowcount != 1:
+        row = {"state": after, **values}
+        mine = update(submissions).where(submissions.c.id == submission_id, submissions.c.state == before)
+        if self._connection.execute(mine.values(row)).rowcount != 1:
             raise Conflict(f"{submission_id} is not {before}")
+        self._tell(submission_id, row)
+
+    def _tell(self, submission_id: str, values: Mapping[str, Any]) -> None:
+        self.told.setdefault(submission_id, {}).update(plain(values))
 
 
 class Submissions:
