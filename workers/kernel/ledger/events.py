@@ -17,7 +17,6 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.leases import Lease, Leases
 from workers.kernel.ledger.tables import cases, entries, events
 
-
 PAGE: Final = 200
 """Events that are read at a time, with their bodies."""
 
@@ -102,7 +101,7 @@ def receipt_digest(event: Mapping[str, Any]) -> str:
 def receipt_digests(connection: Connection, event_ids: Collection[str]) -> dict[str, str]:
     """Return the digest of each of these events that the ledger holds."""
     query = select(*(events.c[name] for name in RECEIPT)).where(events.c.id.in_(event_ids))
-    return {row["id"]: receipt_digest(row) for row in connection.execute(query).mappings()}
+    return {row["id"]: receipt_digest(dict(row)) for row in connection.execute(query).mappings()}
 
 
 _RECEIVED = ("id", "kind", "type", "livemode", "raw", "account", "object_id", "created_at", "large", "origin")

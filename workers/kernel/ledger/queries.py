@@ -91,7 +91,7 @@ class Queries:
         columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]
         query = select(*columns).where(entries.c.case_id == case_id).order_by(entries.c.number)
         with self._database.read() as connection:
-            return [entry_of(row) for row in connection.execute(query).mappings()]
+            return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
         """Return a case's whole entry rows in order, for `chain.verify`."""
