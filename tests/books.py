@@ -130,8 +130,16 @@ class Book:
 
     def confirm(self, records: Sequence[int], submission_id: str) -> None:
         """Confirm records of a submission and settle it."""
-        self.move(EntryKind.CONFIRMED, records, submission_id=submission_id)
+        ref = self.keep(records)
+        confirmed = movement(
+            self.context,
+            EntryKind.CONFIRMED,
+            (Bucket.SUBMITTED, Bucket.CONFIRMED),
+            ref,
+            submission_id=submission_id,
+        )
         with self.held() as held, held.transaction() as transaction:
+            transaction.move(confirmed)
             transaction.submissions.settled(submission_id)
 
     def held(self) -> Any:

@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
 
 from workers.cli.books import open_books
 from workers.cli.equation import lines, terms
-from workers.kernel.clock import to_text
+from workers.kernel.clock import to_text, utc_now
+from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.movements import Balance
+from workers.pipeline.anchor import read, take
 from workers.pipeline.proving import CaseProof
 from workers.pipeline.proving import prove as prove_cases
 from workers.records.quantities import to_text as plain
@@ -29,7 +32,7 @@ class Proved:
 
     def add(self, proof: CaseProof) -> None:
         self.balance += proof.balance
-        self.cases += 1
+        self.cases += proof.case_id is not None
         self.entries += proof.entries
         self.record_sets += proof.record_sets
         self.breached += [proof] if proof.breach else []
@@ -43,17 +46,27 @@ class Proved:
 @click.command()
 @click.argument("case", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def prove(case: str | None, *, as_json: bool) -> None:
-    """Recompute the equation, the hash chain and the record sets of CASE, or of all cases.
+@click.option("--anchor", "anchors", is_flag=True, help="Print an anchor; the rest goes to stderr.")
+@click.option("--against", type=click.Path(dir_okay=False, path_type=Path), help="Compare with a kept anchor.")
+def prove(case: str | None, *, as_json: bool, anchors: bool, against: Path | None) -> None:
+    """Recompute the equation, the hash chain and the record sets of CASE, or of the whole ledger.
 
-    Exit code 1 when something does not hold; each such case is named with the first thing that does not.
+    Exit code 1 when something does not hold; each such case is named with the first thing that does not. An anchor
+    says what the ledger holds now. Kept elsewhere and compared later, it shows what was altered or removed since,
+    also by somebody who computed every hash anew.
     """
+    if case and (anchors or against):
+        raise InputUnusable("is about the whole ledger", where="--anchor" if anchors else "--against")
+    kept = read(against) if against else None
     ledger, archive = open_books()
+    anchor = take(ledger, utc_now()) if anchors else None
     proved = Proved()
-    for proof in prove_cases(ledger, archive, case):
+    for proof in prove_cases(ledger, archive, case, against=kept):
         proved.add(proof)
-    click.echo(json.dumps(_as_json(proved), indent=2) if as_json else "\n".join(_as_text(proved)))
     ledger.close()
+    click.echo(json.dumps(_as_json(proved), indent=2) if as_json else "\n".join(_as_text(proved)), err=anchors)
+    if anchor:
+        click.echo(anchor.model_dump_json(indent=2))
     if not proved.holds:
         raise click.exceptions.Exit(1)
 
@@ -84,6 +97,6 @@ def _as_text(proved: Proved) -> Iterator[str]:
     for proof in proved.breached:
         assert proof.breach is not None
         at = f" entry {proof.breach.entry}:" if proof.breach.entry else ""
-        yield f"{proof.case_id}:{at} {proof.breach.what}"
+        yield f"{proof.case_id or 'ledger'}:{at} {proof.breach.what}"
     counted = f"{proved.cases:,} cases, {proved.entries:,} entries, {proved.record_sets:,} record sets"
-    yield f"holds: {counted}" if proved.holds else f"DOES NOT HOLD in {len(proved.breached):,} of {counted}"
+    yield f"holds: {counted}" if proved.holds else f"DOES NOT HOLD, {len(proved.breached):,} times: {counted}"

@@ -150,9 +150,9 @@ def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.
         return context.archive.keep(case_id, label, path)
 
 
-def keep_file(context: Context, case_id: str, label: str, path: Path) -> str:
-    """Keep a file as it came, as evidence, and return its name in the archive."""
-    return context.archive.keep(case_id, label, path).name
+def keep_file(context: Context, case_id: str, label: str, path: Path) -> RecordSetRef:
+    """Keep a file as it came, as evidence, and return its name in the archive and its digest."""
+    return context.archive.keep(case_id, label, path)
 
 
 @contextmanager

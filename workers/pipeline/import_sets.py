@@ -134,9 +134,7 @@ def _opened(
     unlocated: Unlocated,
     folder: Path,
 ) -> Taken:
-    evidence = {
-        path.stem: keep_file(context, failure.case_id, path.stem, path) for path in sorted(folder.iterdir())
-    }
+    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in sorted(folder.iterdir())]
     case_id = take_in_seen(
         context,
         failure,

@@ -1,8 +1,9 @@
 """Retention: what is kept no longer than the settings say.
 
-- Event bodies: of events that are done or ignored and behind no case that is unsettled. Their rows stay.
+- Event bodies: of events that are done or ignored and behind no case that is unsettled. Their rows stay, and a
+  checkpoint says up to when bodies may be gone, so that `prove` knows an end from a loss.
 - Record sets and evidence: all files of a case that has been settled for that long. Its entries stay, and an entry
-  says that the files are gone, so that `prove` knows an end from a loss.
+  says that the files are gone.
 
 The entry comes first and the files go after it; a checkpoint names the case meanwhile, so that a crash between the
 two is mended at the next turn. Nothing is removed of a case that has records in flight, deferred or quarantined.
@@ -13,6 +14,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from workers.kernel.clock import to_text
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.movements import EntryKind, Movement
@@ -22,6 +24,8 @@ from workers.pipeline.context import Context
 log = get_logger(__name__)
 
 BATCH: Final = 500
+BODIES_REMOVED: Final = "retention:bodies"
+"""Checkpoint: bodies of events that were received before this time may be gone."""
 _REMOVING: Final = "retention:removing"
 
 
@@ -45,6 +49,8 @@ def retain(context: Context) -> Removed:
 
 def _remove_bodies(context: Context, days: int) -> int:
     before = context.clock() - timedelta(days=days)
+    said = context.ledger.checkpoints.get(BODIES_REMOVED)
+    context.ledger.checkpoints.save(BODIES_REMOVED, max(to_text(before), said or ""))
     removed = 0
     while count := context.ledger.events.forget_bodies(before, BATCH):
         removed += count

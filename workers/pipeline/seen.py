@@ -1,6 +1,6 @@
 """Writing down what Stripe refused: the records that were found, and the count of those that nobody has shown."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +24,7 @@ def take_in_seen(
     refused_as: str,
     event_id: str,
     unlocated: Unlocated,
-    evidence: Mapping[str, str] | None = None,
+    evidence: Sequence[RecordSetRef] = (),
 ) -> str:
     """Open the failure's case with its refused records and return the case's id.
 
@@ -35,7 +35,15 @@ def take_in_seen(
     """
     case = context.ledger.cases.open(failure)
     if case.balance.failed.records:
-        _take_in_again(context, failure, frames, refused_as=refused_as, event_id=event_id, unlocated=unlocated)
+        _take_in_again(
+            context,
+            failure,
+            frames,
+            refused_as=refused_as,
+            event_id=event_id,
+            unlocated=unlocated,
+            evidence=evidence,
+        )
         return case.id
     seen = _keep_numbered(context, case.id, frames, refused_as)
     with context.ledger.cases.hold(case.id, context.owner, context.lease) as held:
@@ -43,12 +51,10 @@ def take_in_seen(
             raise Conflict(f"{case.id} was taken in by another worker meanwhile")
         with held.transaction() as transaction:
             if seen is not None:
-                moved = movement(
-                    context, EntryKind.SEEN, (None, Bucket.PENDING), seen, event_id=event_id, detail=evidence
-                )
-                transaction.move(moved)
+                transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), seen, event_id=event_id))
             for move in counted_moves(failure, unlocated, event_id):
                 transaction.move(move)
+            transaction.show(evidence)
             transaction.wake(context.clock())
     return case.id
 
@@ -61,6 +67,7 @@ def _take_in_again(
     refused_as: str,
     event_id: str,
     unlocated: Unlocated,
+    evidence: Sequence[RecordSetRef],
 ) -> None:
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
         entries = context.ledger.queries.entries(failure.case_id)
@@ -84,6 +91,7 @@ def _take_in_again(
         with held.transaction() as transaction:
             for move in moves:
                 transaction.move(move)
+            transaction.show(evidence)
             transaction.describe(kind=failure.kind, summary=failure.summary)
             transaction.wake(context.clock())
 

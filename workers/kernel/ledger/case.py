@@ -1,11 +1,12 @@
 """What a case is: the failure it stands for, its state, and what the ledger holds of it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
+from workers.kernel.ledger.chain import plain
 from workers.kernel.ledger.movements import Balance, Bucket
 
 _COLUMNS: Final = (
@@ -85,6 +86,11 @@ def case_of(row: Any) -> Case:
         balance=Balance.from_json(row["balance"]),
         **{name: row[name] for name in _COLUMNS},
     )
+
+
+def facts_of(case: Case) -> dict[str, Any]:
+    """Return what is known of a case itself, by column, as the JSON that the chain covers."""
+    return plain({**asdict(case.failure), "opened_at": case.opened_at})
 
 
 def row_of(case: Case) -> dict[str, Any]:

@@ -4,10 +4,11 @@ A lease and the case's version guard every write: the version is the number of t
 was written meanwhile makes the late writer lose instead of both winning.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 from sqlalchemy import case as sql_case
@@ -15,11 +16,13 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Corrupt
-from workers.kernel.ledger.case import Case, CaseState, Failure, case_of, row_of, state_of
+from workers.kernel.ledger.case import Case, CaseState, Failure, case_of, facts_of, row_of, state_of
 from workers.kernel.ledger.chain import entry_hash, genesis
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.leases import Lease, Leases
-from workers.kernel.ledger.movements import Balance, Movement
+from workers.kernel.ledger.links import extend
+from workers.kernel.ledger.movements import Balance, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import CaseSubmissions
 from workers.kernel.ledger.tables import cases, entries
 
@@ -121,7 +124,9 @@ class HeldCase:
         with self._database.write() as connection:
             draft = CaseTransaction(connection, self.case, self._clock())
             yield draft
-            self._commit(connection, draft)
+            rows = draft.entries()
+            self._update(connection, draft.changes() | {"lease_until": self._clock() + self._lease})
+            _append(connection, rows)
         self.case = case_of(draft.row())
 
     def renew(self) -> None:
@@ -132,10 +137,6 @@ class HeldCase:
             if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
                 raise Conflict(f"the lease on {self.case.id} was lost")
 
-    def _commit(self, connection: Connection, draft: "CaseTransaction") -> None:
-        changes = draft.changes() | {"lease_until": self._clock() + self._lease}
-        self._update(connection, changes)
-
     def _update(self, connection: Connection, values: dict[str, Any]) -> None:
         mine = and_(
             cases.c.id == self.case.id, cases.c.lease_owner == self._owner, cases.c.version == self.case.version
@@ -144,8 +145,24 @@ class HeldCase:
             raise Conflict(f"the lease on {self.case.id} was lost")
 
 
+def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add entries to a case's book, and the last of them to the chain over all cases."""
+    if not rows:
+        return
+    try:
+        connection.execute(insert(entries), rows)
+    except IntegrityError as error:
+        raise Corrupt(f"{rows[0]['case_id']} has entries beyond its head") from error
+    extend(connection, rows[-1]["case_id"], rows[-1]["number"], rows[-1]["hash"])
+
+
 class CaseTransaction:
-    """What is written to one case in one commit."""
+    """What is written to one case in one commit.
+
+    What is known of the case itself and of its submissions stands in their rows and may change there, so the first
+    entry of the commit says in its detail what was written: the chain covers it so. A commit that moves no record
+    gets an entry for it.
+    """
 
     def __init__(self, connection: Connection, case: Case, now: datetime) -> None:
         self._connection = connection
@@ -153,6 +170,9 @@ class CaseTransaction:
         self._now = now
         self._version, self._head, self.balance = case.version, case.head, case.balance
         self._changes: dict[str, Any] = {}
+        self._movements: list[Movement] = []
+        self._described: dict[str, Any] = {}
+        self._evidence: dict[str, str] = {}
         self.submissions = CaseSubmissions(connection, case.id, case.failure.account, now)
 
     def move(self, movement: Movement) -> None:
@@ -160,22 +180,11 @@ class CaseTransaction:
         self.balance = self.balance.after(movement)
         if not self.balance.holds():
             raise Corrupt(f"{movement.kind} would break the book of {self._case.id}")
-        self._version += 1
-        row = {
-            "case_id": self._case.id,
-            "number": self._version,
-            **{name: getattr(movement, name) for name in _MOVEMENT_COLUMNS},
-            "record_set": movement.record_set.name if movement.record_set else None,
-            "record_set_sha256": movement.record_set.sha256 if movement.record_set else None,
-            "detail": dict(movement.detail),
-            "at": self._now,
-            "previous": self._head,
-        }
-        self._head = row["hash"] = entry_hash(row)
-        try:
-            self._connection.execute(insert(entries).values(row))
-        except IntegrityError as error:
-            raise Conflict(f"{self._case.id} was written to by another worker") from error
+        self._movements.append(movement)
+
+    def show(self, evidence: Iterable[RecordSetRef]) -> None:
+        """Name files of the archive that show why the entries of this commit are made."""
+        self._evidence |= {file.name: file.sha256 for file in evidence}
 
     def wake(self, due_at: datetime | None) -> None:
         """Set when the case must be looked at next; None means when something arrives for it."""
@@ -195,7 +204,40 @@ class CaseTransaction:
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""
-        self._changes |= fields
+        new = {name: value for name, value in fields.items() if getattr(self._case.failure, name) != value}
+        self._changes |= new
+        self._described |= new
+
+    def entries(self) -> Sequence[dict[str, Any]]:
+        """Return the rows of the entries table that this commit adds."""
+        facts = {CASE: self._described, SUBMISSIONS: self.submissions.told, EVIDENCE: self._evidence}
+        if any(facts.values()) and not self._movements:
+            self.move(Movement(EntryKind.NOTED, None, None, 0, Decimal(0)))
+        if self._case.version == 0:
+            facts[CASE] = facts_of(self._case) | self._described
+        events = {movement.event_id for movement in self._movements if movement.event_id}
+        digests = receipt_digests(self._connection, events) if events else {}
+        rows: list[dict[str, Any]] = []
+        for movement in self._movements:
+            beside = {} if rows else {name: fact for name, fact in facts.items() if fact}
+            digest = {EVENT_DIGEST: digests[movement.event_id]} if movement.event_id in digests else {}
+            rows.append(self._entry(movement, {**movement.detail, **digest, **beside}))
+        return rows
+
+    def _entry(self, movement: Movement, detail: dict[str, Any]) -> dict[str, Any]:
+        self._version += 1
+        row = {
+            "case_id": self._case.id,
+            "number": self._version,
+            **{name: getattr(movement, name) for name in _MOVEMENT_COLUMNS},
+            "record_set": movement.record_set.name if movement.record_set else None,
+            "record_set_sha256": movement.record_set.sha256 if movement.record_set else None,
+            "detail": detail,
+            "at": self._now,
+            "previous": self._head,
+        }
+        self._head = row["hash"] = entry_hash(row)
+        return row
 
     def changes(self) -> dict[str, Any]:
         """Return the new values of the case's row."""
@@ -206,6 +248,15 @@ class CaseTransaction:
         """Return the case's whole row as it stands after the commit."""
         return {**row_of(self._case), **self.changes()}
 
+
+CASE: Final = "case"
+"""Key in an entry's detail: what is known of the case, by column; of a later entry only what has changed."""
+SUBMISSIONS: Final = "submissions"
+"""Key in an entry's detail: what was written of each submission, by column."""
+EVIDENCE: Final = "evidence"
+"""Key in an entry's detail: name -> sha256 of files in the archive."""
+EVENT_DIGEST: Final = "event_digest"
+"""Key in an entry's detail: the digest of the event that `event_id` names, as `events.receipt_digest` makes it."""
 
 _MOVEMENT_COLUMNS = (
     "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "submission_id", "event_id", "actor",

@@ -1,7 +1,12 @@
-"""The hash chain over a case's entries: each entry's hash covers its fields and the hash before it."""
+"""The hash chain over a case's entries: each entry's hash covers its fields and the hash before it.
+
+The chain over all cases is `links.py`'s.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -21,11 +26,26 @@ def genesis(case_key: str) -> str:
 
 def entry_hash(row: Mapping[str, Any]) -> str:
     """Return the hex hash of one entry; `row` has the columns of the entries table."""
-    covered = {name: row[name] for name in COVERED}
-    covered["at"] = to_text(row["at"])
-    covered["quantity"] = format(row["quantity"], "f")
-    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest({name: row[name] for name in COVERED})
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the JSON that is hashed: times as RFC 3339 text, quantities as decimal text."""
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return the hex sha256 of values as JSON with sorted keys and no blanks."""
+    text = json.dumps(plain(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return list(value) if isinstance(value, tuple) else value
 
 
 def first_break(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> tuple[int, str] | None:

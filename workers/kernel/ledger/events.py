@@ -1,20 +1,24 @@
 """Stripe's events as received: stored once, claimed by one worker at a time, ended in a visible state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
+from workers.kernel.ledger.chain import digest
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.leases import Lease, Leases
 from workers.kernel.ledger.tables import cases, entries, events
+
+PAGE: Final = 200
+"""Events that are read at a time, with their bodies."""
 
 
 class EventState(StrEnum):
@@ -74,8 +78,30 @@ class StoredEvent:
     attempts: int
     deaths: int
 
+    @property
+    def digest(self) -> str:
+        """The digest of the event as it was received, which entries and anchors hold."""
+        return receipt_digest(vars(self))
+
 
 _COLUMNS = [events.c[name] for name in StoredEvent.__dataclass_fields__]
+
+
+RECEIPT: Final = (
+    "id", "kind", "type", "account", "livemode", "object_id", "created_at", "received_at", "sha256", "origin",
+)  # fmt: skip
+"""What never changes of an event: the columns that its digest covers."""
+
+
+def receipt_digest(event: Mapping[str, Any]) -> str:
+    """Return the digest of an event as it was received; `event` has the columns of the events table."""
+    return digest({name: event[name] for name in RECEIPT})
+
+
+def receipt_digests(connection: Connection, event_ids: Collection[str]) -> dict[str, str]:
+    """Return the digest of each of these events that the ledger holds."""
+    query = select(*(events.c[name] for name in RECEIPT)).where(events.c.id.in_(event_ids))
+    return {row["id"]: receipt_digest(dict(row)) for row in connection.execute(query).mappings()}
 
 
 _RECEIVED = ("id", "kind", "type", "livemode", "raw", "account", "object_id", "created_at", "large", "origin")
@@ -116,6 +142,26 @@ class Events:
         with self._database.read() as connection:
             row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().first()
         return _stored(row) if row else None
+
+    def of(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
+        """Return those of `event_ids` that the ledger holds."""
+        query = select(*_COLUMNS).where(events.c.id.in_(event_ids))
+        with self._database.read() as connection:
+            return {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
+
+    def pages(self, until: datetime | None = None) -> Iterator[Sequence[StoredEvent]]:
+        """Yield all events, or those that were received up to `until`, oldest first, so many at a time."""
+        place = tuple_(events.c.received_at, events.c.id)
+        query = select(*_COLUMNS).order_by(events.c.received_at, events.c.id).limit(PAGE)
+        page = query = query if until is None else query.where(events.c.received_at <= until)
+        while True:
+            with self._database.read() as connection:
+                found = [_stored(row) for row in connection.execute(page).mappings()]
+            if found:
+                yield found
+            if len(found) < PAGE:
+                return
+            page = query.where(place > tuple_(found[-1].received_at, found[-1].id))
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""

@@ -6,6 +6,7 @@ from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.checkpoints import Checkpoints
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.plan_parts import PlanParts
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.submissions import Submissions
@@ -22,6 +23,7 @@ class Ledger:
         self.cancellations = Cancellations(database, clock)
         self.plan_parts = PlanParts(database, clock)
         self.checkpoints = Checkpoints(database, clock)
+        self.links = Links(database)
         self.queries = Queries(database, clock)
 
     def close(self) -> None:

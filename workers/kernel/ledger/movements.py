@@ -50,6 +50,7 @@ class EntryKind(StrEnum):
     CORRECTED = "corrected"
     WRITTEN_OFF = "written_off"
     REMOVED = "removed"
+    NOTED = "noted"
 
 
 _EXACT = Context(prec=400, traps=[Inexact])
@@ -83,6 +84,8 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.WRITTEN_OFF: ((Bucket.QUARANTINED, Bucket.WRITTEN_OFF), (Bucket.DEFERRED, Bucket.WRITTEN_OFF)),
     # Retention has removed the case's record sets; the book goes on standing without them.
     EntryKind.REMOVED: ((None, None),),
+    # What is known of the case or of a submission has changed, and no record has moved with it.
+    EntryKind.NOTED: ((None, None),),
 }
 """The ways that records may move. A movement outside this table is refused."""
 

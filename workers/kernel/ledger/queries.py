@@ -42,6 +42,12 @@ class EntryRow:
         return RecordSetRef(self.record_set, self.record_set_sha256)
 
 
+def entry_of(row: Mapping[str, Any]) -> EntryRow:
+    """Build an EntryRow from a row of the entries table."""
+    columns = {name: row[name] for name in EntryRow.__dataclass_fields__}
+    return EntryRow(**{**columns, "quantity": format(row["quantity"], "f")})
+
+
 class Queries:
     """Read-only views of the ledger."""
 
@@ -85,8 +91,7 @@ class Queries:
         columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]
         query = select(*columns).where(entries.c.case_id == case_id).order_by(entries.c.number)
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings()
-            return [EntryRow(**{**row, "quantity": format(row["quantity"], "f")}) for row in rows]
+            return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
         """Return a case's whole entry rows in order, for `chain.verify`."""
@@ -98,6 +103,12 @@ class Queries:
         """Return every case's id, oldest first."""
         with self._database.read() as connection:
             return list(connection.scalars(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id)))
+
+    def heads(self) -> Mapping[str, tuple[int, str]]:
+        """Return (version, head) of every case that has entries."""
+        query = select(cases.c.id, cases.c.version, cases.c.head).where(cases.c.version > 0).order_by(cases.c.id)
+        with self._database.read() as connection:
+            return {case_id: (version, head) for case_id, version, head in connection.execute(query)}
 
     def settled_since(self, moment: datetime) -> Sequence[str]:
         """Return the cases that have been settled since before `moment` and still have their record sets."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Overtaken
+from workers.kernel.ledger.chain import plain
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
@@ -95,27 +96,29 @@ class CaseSubmissions:
         self._case_id = case_id
         self._account = account
         self._now = now
+        self.told: dict[str, dict[str, Any]] = {}
+        """What was written of each submission, by column: the case's entries cover it."""
 
     def intend(self, intent: Intent, last_turn: int) -> None:
         """Write down what is about to be sent, in the turn of the account after the last that was seen.
 
         Raises Overtaken when another submission of the account has taken that turn.
         """
-        self._connection.execute(
-            insert(submissions).values(
-                id=intent.id,
-                case_id=self._case_id,
-                revision=intent.revision,
-                target=intent.target,
-                state=SubmissionState.INTENDED,
-                records=intent.records,
-                quantity=intent.quantity,
-                event_names=list(intent.event_names),
-                record_set=intent.record_set.name,
-                record_set_sha256=intent.record_set.sha256,
-                intended_at=self._now,
-            )
-        )
+        row = {
+            "id": intent.id,
+            "case_id": self._case_id,
+            "revision": intent.revision,
+            "target": intent.target,
+            "state": SubmissionState.INTENDED,
+            "records": intent.records,
+            "quantity": intent.quantity,
+            "event_names": list(intent.event_names),
+            "record_set": intent.record_set.name,
+            "record_set_sha256": intent.record_set.sha256,
+            "intended_at": self._now,
+        }
+        self._connection.execute(insert(submissions).values(row))
+        self._tell(intent.id, row)
         self._take_turn(intent.id, last_turn + 1)
 
     def _take_turn(self, submission_id: str, number: int) -> None:
@@ -138,17 +141,13 @@ class CaseSubmissions:
         `said` is plain JSON; None leaves what was said of the file before. It may come before our own answer is
         written down.
         """
-        self._connection.execute(
-            update(submissions)
-            .where(submissions.c.id == submission_id)
-            .values(import_set_id=import_set_id, verdict=verdict)
-        )
+        row = {"import_set_id": import_set_id, "verdict": verdict}
+        self._connection.execute(update(submissions).where(submissions.c.id == submission_id).values(row))
+        self._tell(submission_id, row)
         if said is not None:
-            self._connection.execute(
-                update(chunks)
-                .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
-                .values(verdict=dict(said))
-            )
+            file = (chunks.c.submission_id == submission_id, chunks.c.number == number)
+            if self._connection.execute(update(chunks).where(*file).values(verdict=dict(said))).rowcount:
+                self._tell(submission_id, {verdict_on(number): dict(said)})
 
     def settled(self, submission_id: str) -> None:
         """Note that every record of it is confirmed, refused or held."""
@@ -157,13 +156,14 @@ class CaseSubmissions:
     def _change(
         self, submission_id: str, before: SubmissionState, after: SubmissionState, values: dict[str, Any]
     ) -> None:
-        changed = self._connection.execute(
-            update(submissions)
-            .where(submissions.c.id == submission_id, submissions.c.state == before)
-            .values(state=after, **values)
-        )
-        if changed.rowcount != 1:
+        row = {"state": after, **values}
+        mine = update(submissions).where(submissions.c.id == submission_id, submissions.c.state == before)
+        if self._connection.execute(mine.values(row)).rowcount != 1:
             raise Conflict(f"{submission_id} is not {before}")
+        self._tell(submission_id, row)
+
+    def _tell(self, submission_id: str, values: Mapping[str, Any]) -> None:
+        self.told.setdefault(submission_id, {}).update(plain(values))
 
 
 class Submissions:
@@ -219,6 +219,12 @@ class Submissions:
             rows = connection.execute(query.order_by(chunks.c.number)).mappings()
             return {row["number"]: _chunk_of(row) for row in rows}
 
+    def verdicts(self, submission_id: str) -> dict[str, Any]:
+        """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""
+        query = select(chunks.c.number, chunks.c.verdict).where(chunks.c.submission_id == submission_id)
+        with self._database.read() as connection:
+            return {verdict_on(row.number): row.verdict for row in connection.execute(query) if row.verdict}
+
     def intend_chunk(
         self, submission_id: str, number: int, first: int, records: int, withheld: Mapping[str, Sequence[Any]]
     ) -> None:
@@ -244,6 +250,11 @@ class Submissions:
                 .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
                 .values(state="finished", result=result, finished_at=self._clock())
             )
+
+
+def verdict_on(number: int) -> str:
+    """Return under which name a case's entries tell the verdict on the file of a submission's chunk."""
+    return f"verdict on file {number}"
 
 
 def _account_key(account: str | None) -> str:

@@ -136,6 +136,17 @@ entries = Table(
     Column("hash", String(64), nullable=False),
 )
 
+links = Table(
+    "links",
+    metadata,
+    Column("lane", Integer, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("case_id", Text, ForeignKey("cases.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
 submissions = Table(
     "submissions",
     metadata,
