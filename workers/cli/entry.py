@@ -1,7 +1,10 @@
 """The entry point: finds the command, and turns errors into one line and an exit code."""
 
 import os
+import signal
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Any, Final
 
@@ -9,6 +12,7 @@ import click
 
 from workers.cli.stopping import exit_code
 from workers.kernel.errors import MetermendError
+from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
     "cases": "workers.cli.cases:cases",
@@ -36,7 +40,9 @@ DEBUG: Final = "METERMEND_DEBUG"
 """The environment variable that lets an internal error through with its traceback."""
 _LOGGED: Final = frozenset({"clock", "worker"})
 """Commands that nobody sits in front of: their traceback belongs into their log, it may not happen again."""
-_CLICKS: Final = (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError)
+_CLICKS: Final = (click.Abort, click.exceptions.Exit)
+_READER_GONE: Final = 128 + signal.SIGPIPE
+"""What a shell expects where `head` has read enough. It is not 1, by which `--strict` tells of findings."""
 
 
 class _Unusable(click.ClickException):
@@ -58,13 +64,23 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.color = True  # else click takes out what `shown` writes out
+        with redirect_stdout(shown(sys.stdout)), redirect_stderr(shown(sys.stderr)):
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MetermendError as error:
-            raise _Unusable(str(error)) from error
+            raise _Unusable(visible(str(error))) from error
         except KeyboardInterrupt as interrupt:
             click.echo("stopped", err=True)
             raise click.exceptions.Exit(exit_code(interrupt)) from None
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_READER_GONE) from None
+        except click.ClickException as error:
+            error.message = visible(error.message)
+            raise
         except _CLICKS:
             raise
         except Exception as error:

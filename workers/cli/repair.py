@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.plan_view import counted, outcomes_table, progress, show_files, show_unknown_quantities
+from workers.kernel import terminal
 from workers.records.template import TEMPLATES
 from workers.remedies import PlanSummary, plan_file
 
@@ -68,7 +68,7 @@ def _folder_of(file: Path) -> Path:
 
 
 def _show(summary: PlanSummary, folder: Path) -> None:
-    console = Console(highlight=False, emoji=False)
+    console = terminal.console(highlight=False, emoji=False)
     show_files(console, summary.surveys)
     console.print(outcomes_table(summary.outcomes))
     show_unknown_quantities(console, summary.outcomes)
