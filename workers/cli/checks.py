@@ -1,7 +1,6 @@
 """What `metermend doctor` asks, each question by itself: one that fails keeps no other from being asked."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from workers.cli.books import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel import dotenv_file
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
-from workers.kernel.jobqueue import RqJobQueue
+from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import DirectoryStore
 from workers.kernel.problems import problems
@@ -112,7 +111,7 @@ def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "")
 
 def _pinged(settings: Settings) -> str:
     RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout).ping()
-    return re.sub(r"//[^@/]*@", "//***@", settings.redis_url)
+    return shown_address(settings.redis_url)
 
 
 def _there(url: str) -> str:

@@ -1,6 +1,6 @@
 """The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +58,7 @@ def _shown(name: str) -> pl.Expr:
     return pl.col(name) if name == ROW else for_spreadsheet(pl.col(name))
 
 
-def _headers(names: Sequence[str]) -> dict[str, str]:
+def _headers(names: list[str]) -> dict[str, str]:
     """Return what each column is called in the file."""
     columns = template_order(original_columns(names))
     originals = pl.Series(map(original_name, columns), dtype=pl.String)
