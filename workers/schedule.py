@@ -108,11 +108,16 @@ def _retain(context: Context) -> None:
 
 
 def _repeat(duty: Duty, stop: threading.Event) -> None:
+    told = ""
     while not stop.is_set():
+        trouble = ""
         try:
             duty.work()
         except (MetermendError, RedisError) as error:
-            log.warning("duty_failed", duty=duty.name, error=str(error))
+            trouble = str(error)
         except Exception:
             log.exception("duty_failed", duty=duty.name)
+        if trouble and trouble != told:  # an outage of an hour is one line, not one a second
+            log.warning("duty_failed", duty=duty.name, error=trouble)
+        told = trouble
         stop.wait(duty.every)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from workers.alerts import wording
 from workers.alerts.notice import Notice, Trouble
+from workers.kernel import terminal
 
 
 class Alerts(Protocol):
@@ -23,7 +24,7 @@ class PrintedAlerts:
     """Prints to standard output, where no Slack is set up."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or terminal.console()
 
     def post(self, notice: Notice | Trouble) -> None:
         body = Text.assemble((wording.cut(notice.headline), "bold"), "\n", "\n".join(_lines(notice)))
@@ -47,7 +48,7 @@ def _lines(alert: Notice | Trouble) -> Iterator[str]:
         yield wording.cut(alert.detail, wording.LONGEST_DETAIL)
     if alert.next_step:
         step = alert.next_step
-        yield f"Next: {' - '.join(part for part in (step.sentence, step.command, step.link) if part)}"
+        yield f"Next: {' - '.join(wording.cut(part) for part in (step.sentence, step.command, step.link) if part)}"
 
 
 def _notice_lines(notice: Notice) -> Iterator[str]:

@@ -27,12 +27,12 @@ def message(alert: Notice | Trouble) -> Message:
     """Return the message of an alert."""
     blocks = [
         _header(alert.headline),
-        *_context([escape(wording.origin(alert))]),
+        *_context([_foreign(wording.origin(alert))]),
         *(_notice(alert) if isinstance(alert, Notice) else _trouble(alert)),
         *_step(alert.next_step),
         *(_files(alert) if isinstance(alert, Notice) else ()),
     ]
-    return Message(escape(wording.cut(alert.headline)), blocks[:MAX_BLOCKS])
+    return Message(_foreign(wording.cut(alert.headline)), blocks[:MAX_BLOCKS])
 
 
 def escape(text: str) -> str:
@@ -40,11 +40,16 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def _foreign(text: str) -> str:
+    """Return somebody else's text: a backtick in it would open or end what is ours in fixed width."""
+    return escape(text).replace("`", "'")
+
+
 def _notice(notice: Notice) -> Iterator[Block]:
-    yield from _section([f"*{escape(wording.totals(notice))}*"] if len(notice.codes) > 1 else [])
-    yield from _section(f"• {_code(code)} {escape(counts)}" for code, counts in wording.codes(notice))
+    yield from _section([f"*{_foreign(wording.totals(notice))}*"] if len(notice.codes) > 1 else [])
+    yield from _section(f"• {_code(code)} {_foreign(counts)}" for code, counts in wording.codes(notice))
     yield from _section([f":hourglass: {wording.urgency(notice)}"] if wording.urgency(notice) else [])
-    waiting = [f"• {escape(reason)}" for reason in wording.reasons(notice)]
+    waiting = [f"• {_foreign(reason)}" for reason in wording.reasons(notice)]
     yield from _section(["*Waiting for you*", *waiting] if waiting else [])
 
 
@@ -60,19 +65,20 @@ def _step(step: NextStep | None) -> Iterator[Block]:
 
 
 def _files(notice: Notice) -> Iterator[Block]:
-    return _context(f"{escape(label)}: {_code(place)}" for label, place in wording.files(notice))
+    return _context(f"{_foreign(label)}: {_code(place)}" for label, place in wording.files(notice))
 
 
 def _trouble(trouble: Trouble) -> Iterator[Block]:
-    return _section([escape(wording.cut(trouble.detail, wording.LONGEST_DETAIL))])
+    return _section([_foreign(wording.cut(trouble.detail, wording.LONGEST_DETAIL))])
 
 
 def _header(text: str) -> Block:
-    return {"type": "header", "text": {"type": "plain_text", "text": wording.cut(text, MAX_HEADER) or "metermend"}}
+    headline = wording.cut(text, MAX_HEADER) or "metermend"
+    return {"type": "header", "text": {"type": "plain_text", "text": headline, "emoji": False}}
 
 
 def _context(lines: Iterable[str]) -> Iterator[Block]:
-    elements = [{"type": "mrkdwn", "text": line} for line in lines if line]
+    elements = [_text(line) for line in lines if line]
     if elements:
         yield {"type": "context", "elements": elements}
 
@@ -82,13 +88,18 @@ def _section(lines: Iterable[str]) -> Iterator[Block]:
     text = ""
     for line in lines:
         if text and len(text) + 1 + len(line) > MAX_TEXT:
-            yield {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+            yield {"type": "section", "text": _text(text)}
             text = ""
         text = f"{text}\n{line}" if text else line
     if text:
-        yield {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+        yield {"type": "section", "text": _text(text)}
+
+
+def _text(text: str) -> Block:
+    """Return a text object. `verbatim`: a bare address becomes no link, and a bare `@channel` calls nobody."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _code(text: str) -> str:
-    """Return text in Slack's fixed-width form; a backtick within would end it."""
-    return f"`{escape(text).replace('`', chr(39))}`"
+    """Return text in Slack's fixed-width form."""
+    return f"`{_foreign(text)}`"

@@ -9,6 +9,7 @@ from typing import Final
 
 from workers.alerts.notice import CodeCount, Notice, ReasonCount, Trouble
 from workers.kernel.ledger.movements import Tally
+from workers.kernel.terminal import visible
 
 MAX_CODES: Final = 12
 MAX_REASONS: Final = 6
@@ -77,8 +78,8 @@ def moment(time: datetime) -> str:
 
 
 def cut(text: str, limit: int = LONGEST) -> str:
-    """Return foreign text on one line, and no longer than `limit`."""
-    line = " ".join(text.split())
+    """Return foreign text on one line, no longer than `limit`, with nothing in it that a terminal would obey."""
+    line = visible(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

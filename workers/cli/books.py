@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError
 
 from workers.archive import Archive
-from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
+from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.schema import newest, revision
 from workers.kernel.settings import Settings, load
@@ -46,10 +46,6 @@ def require_ledger(settings: Settings) -> str:
         with ledger.database.read() as connection:
             found = revision(connection)
         version = ledger.queries.version()
-    except LedgerUnavailable as error:
-        raise LedgerUnavailable(f"{error} - start it, or see DATABASE_URL") from error
-    except DatabaseError as error:
-        raise SettingsUnusable(f"no ledger at {_shown(url)}: {error.orig}", mend="see DATABASE_URL") from None
     finally:
         ledger.close()
     if found is None:

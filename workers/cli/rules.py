@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
 from workers.cli.plan_view import amount_text, counted, show_unchecked
+from workers.kernel import terminal
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.records import quantities
@@ -80,7 +80,7 @@ def _document(explained: Explained) -> dict[str, Any]:
 
 
 def _show(explained: Explained, unchecked: Sequence[str]) -> None:
-    console = Console(highlight=False, emoji=False)
+    console = terminal.console(highlight=False, emoji=False)
     changes = Table(box=None, pad_edge=False)
     for text in ("rule", "before", "after"):
         changes.add_column(text, overflow="fold")

@@ -8,6 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from webhooks.startup import login_environment, startable
+from workers.bootstrap import build
 from workers.cli.processes import (
     Processes,
     Ready,
@@ -52,6 +53,8 @@ def _ready_to_start(settings: Settings) -> Settings:
     port = bindable(settings.port)
     if port is None:
         raise InputUnusable(f"port {settings.port} is in use", mend="set PORT to another")
+    _has_redis(settings)
+    build(settings)
     ledger = connect(settings.database_url)
     upgrade(ledger.database)
     ledger.close()
@@ -69,14 +72,20 @@ def _start(settings: Settings, processes: Processes, workers: int) -> None:
 
 def _redis(settings: Settings, processes: Processes) -> str:
     """Return the address of a Redis that answers: the one that is set, else one of our own."""
-    if _answers(settings.redis_url):
+    if _has_redis(settings):
         return settings.redis_url
-    if settings.redis_url != _DEFAULT_REDIS:
-        raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL")
     [port] = free_ports(6379)
     processes.start("redis", redis_command(port, settings.scratch_dir.parent / "redis"))
     processes.wait_until(Ready("127.0.0.1", port), "redis", 10)
     return f"redis://127.0.0.1:{port}/0"
+
+
+def _has_redis(settings: Settings) -> bool:
+    """Tell whether the Redis that is set answers. Raises SettingsUnusable where it must and does not."""
+    there = _answers(settings.redis_url)
+    if not there and settings.redis_url != _DEFAULT_REDIS:
+        raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL")
+    return there
 
 
 def _answers(url: str) -> bool:

@@ -7,13 +7,12 @@ work of a dead worker is taken up.
 
 import click
 from redis import Redis
-from rq import Queue
-from rq.serializers import JSONSerializer
-from rq.worker import SimpleWorker
 
+from workers.cli.books import require_ledger
+from workers.cli.queue_worker import reachable, work
 from workers.kernel import logs
 from workers.kernel.contract import EVENTS, FILES
-from workers.kernel.settings import load
+from workers.kernel.settings import Settings, load
 
 
 @click.command()
@@ -23,11 +22,8 @@ from workers.kernel.settings import load
 @click.option("--burst", is_flag=True, help="Stop when the queues are empty.")
 def worker(queues: tuple[str, ...], *, burst: bool) -> None:
     """Work on events and cases until stopped. Start as many as you like, on any machine."""
-    settings = load()
-    logs.configure(settings.log_format)
-    redis = Redis.from_url(settings.redis_url)
-    named = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues or (EVENTS, FILES)]
-    SimpleWorker(named, connection=redis, serializer=JSONSerializer).work(burst=burst, logging_level="WARNING")
+    redis = _ready(load())
+    work(redis, queues or (EVENTS, FILES), burst=burst)
 
 
 @click.command()
@@ -36,4 +32,19 @@ def clock() -> None:
     from workers.bootstrap import context
     from workers.schedule import run_until_signalled
 
+    _ready(load())
     run_until_signalled(context())
+
+
+def _ready(settings: Settings) -> Redis:
+    """Return Redis once all that the settings name can be used; a start that must fail fails here, in one line.
+
+    Raises SettingsUnusable and LedgerUnavailable.
+    """
+    from workers.bootstrap import context
+
+    logs.configure(settings.log_format)
+    redis = reachable(settings.redis_url)
+    require_ledger(settings)
+    context()
+    return redis

@@ -1,5 +1,6 @@
 """The job queue: hints that work is due. The ledger is the truth, so a hint may be lost or given twice."""
 
+import re
 from typing import Protocol
 
 from redis import Redis
@@ -153,6 +154,11 @@ def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
     """
     if queue.waiting(large=large) < CROWDED:
         queue.enqueue_event(event_id, 0, large=large)
+
+
+def shown_address(redis_url: str) -> str:
+    """Return the address without the name and password in it."""
+    return re.sub(r"//.*@", "//***@", redis_url)
 
 
 def _fail_fast(redis_url: str) -> "Redis":

@@ -5,11 +5,13 @@ A secret may stand in a file instead: `STRIPE_API_KEY_FILE=/run/secrets/key` is 
 
 import logging
 import os
+import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from workers.kernel import dotenv_file, places
@@ -20,6 +22,14 @@ DOTENV = Path(".env")
 MIB = 1024 * 1024
 SHORTEST_RETENTION_DAYS = 40
 """A refusal of usage that is 35 days old must still find the records that it is about."""
+
+_BLANKS: Final = string.whitespace + "\x85\xa0\u2028\u2029\u202f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+"""Blanks, and the invisible characters that come along when a value is copied out of a page or an editor."""
+_QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
+_SEPARATOR: Final = re.compile(r"[,\r\n]")
+_WORD: Final = re.compile("[!-~]+")
+_WEB_ADDRESS: Final = re.compile("https?://[^/]")
+_Secrets = SecretStr | tuple[SecretStr, ...] | None
 
 List = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -134,6 +144,13 @@ class Settings(BaseSettings):
         "auto", pattern="^(auto|json|pretty)$", description="auto: pretty on a terminal, else JSON."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_wrapping(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Take off what came along with a copied value; what is blank then is unset, as an empty variable is."""
+        bare = {name: unwrapped(value) if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in bare.items() if value != ""}
+
     @field_validator("stripe_webhook_secrets", "usage_sources", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -150,6 +167,22 @@ class Settings(BaseSettings):
     def _targets_of_accounts(cls, text: str | None) -> str | None:
         places.require_targets(places.by_account(_parts(text or "")))
         return text
+
+    @field_validator("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets")
+    @classmethod
+    def _one_word(cls, value: _Secrets) -> _Secrets:
+        for secret in value if isinstance(value, tuple) else filter(None, [value]):
+            _require_one_word(secret.get_secret_value())
+        return value
+
+    @field_validator("stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            _require_one_word(value)
+            if not _WEB_ADDRESS.match(value):
+                raise ValueError("no web address: it begins with https://")
+        return value
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
     @classmethod
@@ -203,7 +236,7 @@ class _NamedFiles(PydanticBaseSettingsSource):
         variable = f"{field_name.upper()}_FILE"
         path = None if field_name in self.current_state else os.environ.get(variable)
         try:
-            return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+            return (Path(path).read_text(encoding="utf-8") if path else None), field_name, False
         except (OSError, UnicodeDecodeError) as error:
             mend = "make it a readable text file, or unset it"
             raise SettingsUnusable(f"cannot be read: {error}", where=variable, mend=mend) from None
@@ -214,7 +247,21 @@ class _NamedFiles(PydanticBaseSettingsSource):
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(filter(None, map(unwrapped, _SEPARATOR.split(text))))
+
+
+def unwrapped(text: str) -> str:
+    """Return text without the blanks, newlines and one pair of quotes around it."""
+    bare = text.strip(_BLANKS)
+    quoted = _QUOTED.fullmatch(bare)
+    return quoted["inner"].strip(_BLANKS) if quoted else bare
+
+
+def _require_one_word(text: str) -> None:
+    """Raise ValueError where no header could carry the text, without showing it: it may be a secret."""
+    if not _WORD.fullmatch(text):
+        odd = next(number for number, character in enumerate(text, 1) if not _WORD.fullmatch(character))
+        raise ValueError(f"character {odd} of {len(text)} is a blank, or no ASCII: copy it again")
 
 
 def load(values: Mapping[str, Any] | None = None) -> Settings:

@@ -1,5 +1,6 @@
 """The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from workers.records.schema import (
     original_name,
     template_order,
 )
+from workers.records.spreadsheet import for_spreadsheet
 
 WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 """The buckets that a person reads."""
@@ -40,18 +42,40 @@ def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
 
     The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
     file and row that a record was read from, and the text of an unreadable row. A column in which nothing stands
-    may be left out; where the sender has a column of the name, ours starts with `metermend_`. Raises Corrupt,
-    Transient and Permanent as the archive does.
+    may be left out; where the sender has a column of the name, ours starts with `metermend_`. What a spreadsheet
+    would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
+    does.
     """
     records = records_in(books, case_id, bucket)
     if records is None:
         return False
-    names = _filled(records)
-    headers = {name: original_name(name) for name in template_order(original_columns(names))}
-    taken = set(headers.values())
-    headers |= {n: f"metermend_{h}" if h in taken else h for n, h in _OURS.items() if n in names}
-    records.select(pl.col(name).alias(header) for name, header in headers.items()).sink_csv(path)
+    headers = _headers(_filled(records))
+    records.select(_shown(name).alias(header) for name, header in headers.items()).sink_csv(path)
     return True
+
+
+def _shown(name: str) -> pl.Expr:
+    return pl.col(name) if name == ROW else for_spreadsheet(pl.col(name))
+
+
+def _headers(names: list[str]) -> dict[str, str]:
+    """Return what each column is called in the file."""
+    columns = template_order(original_columns(names))
+    originals = pl.Series(map(original_name, columns), dtype=pl.String)
+    headers: dict[str, str] = {}
+    for name, header in zip(columns, pl.select(for_spreadsheet(pl.lit(originals))).to_series(), strict=True):
+        headers[name] = _free(header, "'", headers)
+    for name, header in _OURS.items():
+        if name in names:
+            headers[name] = _free(header, "metermend_", headers)
+    return headers
+
+
+def _free(header: str, prefix: str, headers: Mapping[str, str]) -> str:
+    """Return the header with as many prefixes as it takes to be no other column's."""
+    while header in headers.values():
+        header = prefix + header
+    return header
 
 
 def _filled(records: pl.LazyFrame) -> list[str]:

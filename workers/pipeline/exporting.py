@@ -37,7 +37,8 @@ submissions.json  what was sent to Stripe, with the progress of those sent in ch
 events/           Stripe's events as they were received; those that came too long ago are named without a body
 files/            the record sets (Parquet) and the files they were read from
 quarantined.csv   the records that wait for a person, with code, reason and suggestion; likewise deferred.csv for
-                  those that become valid later. Made of the record sets, for reading; absent where there are none
+                  those that become valid later. Made of the record sets, for reading; absent where there are none.
+                  A cell that a spreadsheet would run begins with an apostrophe here, and only here
 
 How to verify it, with nothing but sha256 and a JSON library:
 

@@ -105,6 +105,16 @@ def test_a_stripe_that_is_away_is_told_without_a_line_of_log(monkeypatch: pytest
     assert strange == []
 
 
+@pytest.mark.parametrize("key", ["sk_test_hidden one", "sk_test_hidden\tone", "sk_test_hidden\u200bone"])
+def test_a_key_with_a_blank_inside_is_named_and_the_network_is_not_blamed(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    result = asked(monkeypatch, STRIPE_API_KEY=key, STRIPE_API_BASE="http://127.0.0.1:1")
+    assert "character 15" in line(result, "MEND STRIPE_API_KEY")
+    assert "network" not in result.output
+    assert "hidden" not in result.output
+
+
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     result = asked(
         monkeypatch, STRIPE_WEBHOOK_SECRETS="whsec_hidden", DATABASE_URL="postgresql://u:hidden@127.0.0.1:1/x"

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
+from pydantic import SecretStr
 
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.settings import Settings, load
@@ -102,6 +105,104 @@ def test_no_secret_is_ever_shown(value: str) -> None:
 )
 def test_the_mode_is_that_of_the_key(key: str | None, live: bool | None) -> None:
     assert load({"stripe_api_key": key}).livemode is live
+
+
+WRAPPINGS = [
+    "{}\n",
+    "{}\r\n",
+    " {} ",
+    "\t{}",
+    '"{}"',
+    "'{}'",
+    "'{}'\n",
+    '" {}\n"',
+    "\ufeff{}",
+    "\u200b{}\u200b",
+    "\xa0{}\u2060",
+    "\n\n{}\n\n",
+]
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STRIPE_API_KEY", "sk_test_made_up"),
+        ("WEBHOOK_SECRET", "whsec_made_up"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/made_up"),
+        ("SESSION_SECRET", "made up"),
+        ("STRIPE_API_BASE", "https://api.stripe.com"),
+        ("REDIS_URL", "redis://there:6379/0"),
+        ("DATABASE_URL", "postgresql://there/ledger"),
+        ("SUBMIT_TO", "s3://bucket/folder"),
+        ("RULES_FILE", "rules of ours.toml"),
+    ],
+)
+def test_what_comes_along_when_a_value_is_copied_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, wrapping: str
+) -> None:
+    """A newline behind the key would end every call to Stripe as if the network were down."""
+    monkeypatch.setenv(name, wrapping.format(value))
+    found = getattr(load(), name.lower())
+    assert (found.get_secret_value() if isinstance(found, SecretStr) else str(found)) == value
+
+
+@pytest.mark.parametrize("wrapping", [one for one in WRAPPINGS if one != '" {}\n"'])
+@pytest.mark.parametrize("between", [",", "\n", "\r\n", " , ", ",\n"])
+def test_each_of_several_secrets_is_read_without_its_wrapping(
+    monkeypatch: pytest.MonkeyPatch, wrapping: str, between: str
+) -> None:
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", between.join(map(wrapping.format, ("whsec_a", "whsec_b"))))
+    assert load().signing_secrets == ("whsec_a", "whsec_b")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", wrapping.format(f"whsec_a{between}whsec_b"))
+    assert load().signing_secrets == ("whsec_a", "whsec_b")
+
+
+@given(
+    words=st.lists(
+        st.text(st.characters(codec="ascii", exclude_characters="'\",", categories=["L", "N", "P"]), min_size=1)
+    ),
+    blanks=st.text(" \t\r\n\ufeff\u200b\xa0", max_size=4),
+)
+def test_no_blank_around_a_secret_ever_reaches_it(words: list[str], blanks: str) -> None:
+    given_secrets = ",".join(f"{blanks}{word}{blanks}" for word in words)
+    assert load({"stripe_webhook_secrets": given_secrets}).signing_secrets == tuple(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("STRIPE_API_KEY", "sk_test_abc def", "character 12 of 15"),
+        ("STRIPE_API_KEY", "sk_test_abc\ndef", "character 12 of 15"),
+        ("STRIPE_API_KEY", "Bearer sk_test_abc", "character 7"),
+        ("STRIPE_API_KEY", "sk_test_abc\u200bdef", "character 12"),
+        ("STRIPE_API_KEY", "sk_test_äbc", "character 9"),
+        ("STRIPE_API_KEY", "sk_test_\u0430bc", "character 9"),
+        ("STRIPE_API_KEY", "sk_test_\x1babc", "character 9"),
+        ("STRIPE_WEBHOOK_SECRETS", "whsec_a,whsec_b c", "character 8 of 9"),
+        ("WEBHOOK_SECRET", "whsec_…", "character 7 of 7"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/ services", "character 25"),
+        ("STRIPE_API_BASE", "https://api stripe.com", "character 12"),
+        ("STRIPE_FILES_BASE", "files.stripe.com", "no web address"),
+        ("STRIPE_METER_EVENTS_BASE", "https:///", "no web address"),
+        ("CONSOLE_URL", "console.example.com", "no web address"),
+    ],
+)
+def test_a_value_that_no_header_can_carry_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, place: str
+) -> None:
+    """Else the network is blamed for it, and every event waits."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsUnusable, match=place) as error:
+        load()
+    assert error.value.where == name
+    assert value not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [" ", "\n", '""', "'' ", "\ufeff"])
+def test_a_blank_key_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", value)
+    assert load().stripe_api_key is None
 
 
 def secret(settings: Settings) -> str | None:

@@ -21,6 +21,7 @@ from workers.pipeline.book import keep_file
 from workers.pipeline.case_csv import write_csv
 from workers.pipeline.context import Context
 from workers.pipeline.exporting import export
+from workers.records.schema import carried_name
 
 
 @pytest.fixture
@@ -133,3 +134,54 @@ def test_a_senders_column_named_like_ours_keeps_its_name(context: Context, tmp_p
     assert write_csv(context, book.case_id, Bucket.QUARANTINED, tmp_path / "q.csv")
     row = next(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
     assert (row["reason"], row["metermend_reason"]) == ("theirs", "ours")
+
+
+FORMULAS = [
+    '=HYPERLINK("http://127.0.0.1/?"&A2,"x")',
+    "=cmd|'/C calc'!A0",
+    "=1+1",
+    "+SUM(A1)",
+    "+cus_Ax1",
+    "-2+3",
+    "-cus_1",
+    "@SUM(A1)",
+    "\t=1+1",
+    "\r=1+1",
+    " =1+1",
+    "\uff1d1+1",
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_formula_in_a_customers_data_does_not_run_where_a_person_opens_the_case(
+    context: Context, tmp_path: Path, formula: str
+) -> None:
+    book = Book(context)
+    text = pl.lit(formula)
+    book.frame = book.frame.with_columns(
+        text.alias("identifier"), text.alias("payload_value"), text.alias(carried_name(formula))
+    )
+    book.move(EntryKind.QUARANTINED, [0], reason="ours")
+    assert write_csv(context, book.case_id, Bucket.QUARANTINED, tmp_path / "q.csv")
+    with (tmp_path / "q.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row["identifier"] == row["payload_value"] == row[f"'{formula}"] == f"'{formula}"
+
+
+def test_a_number_stays_a_number_for_the_person_who_adds_it_up(context: Context, tmp_path: Path) -> None:
+    book = Book(context)
+    book.frame = book.frame.with_columns(pl.lit("-5").alias("payload_value"))
+    book.move(EntryKind.QUARANTINED, [0], reason="ours")
+    assert write_csv(context, book.case_id, Bucket.QUARANTINED, tmp_path / "q.csv")
+    assert ",-5," in (tmp_path / "q.csv").read_text()
+
+
+def test_columns_that_would_be_called_the_same_are_told_apart(context: Context, tmp_path: Path) -> None:
+    book = Book(context)
+    theirs = ["=x", "'=x", "''=x", "reason", "metermend_reason"]
+    book.frame = book.frame.with_columns(pl.lit(name).alias(name) for name in theirs)
+    book.move(EntryKind.QUARANTINED, [0], reason="ours")
+    assert write_csv(context, book.case_id, Bucket.QUARANTINED, tmp_path / "q.csv")
+    row = next(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
+    assert row["metermend_metermend_reason"] == "ours"
+    assert {"'=x", "''=x", "reason", "metermend_reason"} < set(row.values())

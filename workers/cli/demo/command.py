@@ -15,6 +15,7 @@ from workers.cli.demo.slack import SlackSink
 from workers.cli.demo.stage import Stage, set_stage
 from workers.cli.processes import Processes
 from workers.cli.stopping import exit_code
+from workers.kernel import terminal
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import connect
 
@@ -38,7 +39,7 @@ def demo(folder: Path, *, keep: bool) -> None:
     """
     if not Path("fixtures/bad_day.py").is_file():
         raise InputUnusable("fixtures/ is not here", mend="run it from a checkout of metermend: make demo")
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     logs = folder.resolve().parent / "demo-logs"
     shutil.rmtree(logs, ignore_errors=True)
     try:

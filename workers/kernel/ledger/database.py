@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
@@ -72,6 +72,10 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _NO_SUCH_TABLE_OR_COLUMN:
             raise LedgerUnavailable("the ledger is not migrated: run metermend db upgrade") from error
+        if type(error) is DatabaseError:  # what only SQLite says, of a file that is none of its own, or damaged
+            raise LedgerUnavailable(
+                f"the ledger cannot be read: {_first_line(error)} - see DATABASE_URL"
+            ) from error
         if error.connection_invalidated:
             raise LedgerUnavailable(f"the ledger closed the connection: {_first_line(error)}") from error
         raise
