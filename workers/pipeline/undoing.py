@@ -26,6 +26,7 @@ from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.pipeline.billed import billed_records
 from workers.pipeline.book import RECORD, keep, scan
 from workers.pipeline.context import Context
+from workers.pipeline.mode import require_own_mode
 from workers.pipeline.reopening import PERHAPS_UNDONE
 from workers.pipeline.taking_back import UNDO, approve, open_approval, taken_back, undo_id_of
 from workers.records import quantities
@@ -99,6 +100,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     the case's next turn goes on with it), Permanent when the key may not cancel.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         if _open(context, submission) is None:
             _approve(context, held, submission, approved_by)
         undone = finish_undo(context, held, submission)

@@ -144,4 +144,4 @@ class Queries:
         query = select(func.min(events.c.received_at)).where(events.c.state.in_(open_states))
         with self._database.read() as connection:
             oldest: datetime | None = connection.scalar(query)
-        return self._clock() - oldest if oldest else timedelta(0)
+        return max(self._clock() - oldest, timedelta(0)) if oldest else timedelta(0)
