@@ -51,6 +51,8 @@ THREADS: Final = 8
 """Calls under way at once; the adapter's pace keeps them below Stripe's limit."""
 RESEND_WITHIN: Final = timedelta(hours=23)
 """How long after its intent a chunk may be sent again: Stripe's 24 hours less an hour for clocks and slow calls."""
+_CLOCKS: Final = timedelta(hours=1)
+"""How far ahead an intent may lie; of one that lies further ahead nobody knows how old it is."""
 
 _ALREADY_EXISTS: Final = "already exists with identifier"
 _CUSTOMER: Final = payload_column("stripe_customer_id")
@@ -143,7 +145,7 @@ class MeterEventsTarget:
         for record in lane:
             if stop.is_set():
                 break
-            if before is not None and self.clock() - before.intended_at > RESEND_WITHIN:
+            if before is not None and not -_CLOCKS <= self.clock() - before.intended_at <= RESEND_WITHIN:
                 answers.unresolved.append(str(record[IDENTIFIER]))
             else:
                 self._send_record(record, outgoing, answers, tried_before=before is not None)
