@@ -22,7 +22,7 @@ from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.logs import get_logger
 from workers.pipeline import book
-from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
+from workers.pipeline.book import DATA, REFUSED_AS, as_refused, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
 from workers.pipeline.mode import mode_of, require_own_mode
@@ -30,6 +30,7 @@ from workers.pipeline.overwriting import OVERWRITE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
 from workers.pipeline.submitting import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
+from workers.pipeline.taking_back import UNDONE
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 
@@ -127,7 +128,7 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     reason = pl.col(REASON).fill_null("")
     resent = quarantined.filter(reason.is_in(SENT_BEFORE)) if approved_by else quarantined.clear()
     closed = SENT_BEFORE if approved_by else UNCERTAIN
-    again = quarantined.filter(~reason.is_in(closed))
+    again = _as_judged(context, case_id, quarantined.filter(~reason.is_in(closed)))
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
         *_let_overwrite(context, case_id, again.filter(reason == WOULD_OVERWRITE), approved_by),
@@ -155,6 +156,15 @@ def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[M
     stale = [name for name in PLAN_COLUMNS if name != QUANTITY]
     ref = keep(context, case_id, "reopened", records.drop(stale, strict=False))
     yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
+
+
+def _as_judged(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return records as they are to be planned: what was sent and taken back, as Stripe refused it."""
+    undone = records.filter(pl.col(REASON) == UNDONE)
+    if undone.select(pl.len()).collect().item() == 0:
+        return records
+    others = records.filter(pl.col(REASON).ne_missing(UNDONE))
+    return pl.concat([others, as_refused(context, case_id, undone)], how="diagonal")
 
 
 def _let_overwrite(

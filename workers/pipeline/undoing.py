@@ -28,7 +28,7 @@ from workers.pipeline.book import RECORD, keep, scan
 from workers.pipeline.context import Context
 from workers.pipeline.mode import require_own_mode
 from workers.pipeline.reopening import PERHAPS_UNDONE
-from workers.pipeline.taking_back import UNDO, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import UNDO, UNDONE, approve, open_approval, taken_back, undo_id_of
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
@@ -39,7 +39,6 @@ _CLOCKS: Final = timedelta(hours=1)
 CHUNK: Final = 50
 """Records that are taken back between two commits."""
 
-UNDONE: Final = "undone"
 CANCELLED: Final = "cancelled"
 NOT_CANCELLED: Final = "not_cancelled"
 UNANSWERED: Final = "unanswered"
