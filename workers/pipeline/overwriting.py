@@ -11,8 +11,9 @@ from typing import Any, Final, cast
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.approvals import approved
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE, first_stopped
@@ -48,25 +49,16 @@ def would_overwrite(
     if keyed.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     single = keyed.filter(pl.len().over(KEYS) == 1)
-    approved = single.join(_approved(context, case), on=RECORD, how="semi")
-    asked = single.join(approved, on=RECORD, how="anti")
+    let_go = single.join(approved(context, case, OVERWRITE), on=RECORD, how="semi")
+    asked = single.join(let_go, on=RECORD, how="anti")
     unsent = asked.join(_sent_there(context, case, windows, asked, sent), on=KEYS, how="anti")
     unsent = unsent.sort(RECORD)
     free = _unused(context, case.failure.account, windows, unsent.head(MAX_WINDOWS))
     return first_stopped(
         _stopped(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
-        _stopped(keyed.join(pl.concat([approved, free]), on=RECORD, how="anti", maintain_order="left")),
+        _stopped(keyed.join(pl.concat([let_go, free]), on=RECORD, how="anti", maintain_order="left")),
         superseded(context, case, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
     )
-
-
-def _approved(context: Context, case: Case) -> pl.DataFrame:
-    """Return the records that somebody has let overwrite, by name, since the case last sent anything."""
-    entries = context.ledger.queries.entries(case.id)
-    sent = max((entry.number for entry in entries if entry.kind == EntryKind.INTENDED), default=0)
-    words = [e.ref for e in entries if e.number > sent and e.kind == EntryKind.APPROVED and e.detail.get(OVERWRITE)]
-    named = [scan(context, ref).select(RECORD) for ref in words if ref is not None]
-    return pl.concat([pl.LazyFrame(schema={RECORD: pl.Int64}), *named]).collect()
 
 
 def overwrites_sent(

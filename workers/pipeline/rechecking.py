@@ -22,6 +22,7 @@ from workers.pipeline.book import ORIGIN, RECORD, as_before_plan, keep, keep_rec
 from workers.pipeline.carried import recent_submissions
 from workers.pipeline.context import Context
 from workers.pipeline.guards import first_stopped, quarantined, resubmitted, too_old
+from workers.pipeline.lost_ledger import perhaps_sent
 from workers.pipeline.overwriting import overwrites_sent, would_overwrite
 from workers.pipeline.parts import PART_RECORDS
 from workers.pipeline.reopening import SENT_BEFORE
@@ -84,7 +85,8 @@ def _stopped(context: Context, case: Case, windows: Windows, planned: pl.LazyFra
         first_stopped(resubmitted(context, case, part, sent), too_old(part, context.clock()))
         for part in _parts(planned)
     ]
-    return first_stopped(*stopped, would_overwrite(context, case, windows, planned, sent))
+    lost = perhaps_sent(context, case, windows, planned)
+    return first_stopped(*stopped, lost, would_overwrite(context, case, windows, planned, sent))
 
 
 def _stopped_by(

@@ -2,8 +2,8 @@
 
 For our own account and every connected account that the ledger knows, and for both kinds of list:
 
-1. Start a margin before where the last look ended, since Stripe promises no order. Where it ended is told in Stripe's
-   own time: were it our clock's, one that is ahead for a moment would hide what Stripe creates until then.
+1. Start a margin before where the last look ended, since Stripe promises no order. Where it ended is told in
+   Stripe's own time: ours, if it is ahead for a moment, would hide what Stripe creates until then.
 2. Record what the ledger does not hold, a batch a time, oldest first, and hint the queue at what was new.
 3. Note after each batch how far it came, so that a look that breaks off goes on from there.
 

@@ -3,7 +3,7 @@
 Quarantined records go back to pending and are planned anew, so everything that guards a first plan guards this one.
 Records that may stand at Stripe already stay where they are, unless somebody approves by name: then those that were
 sent before are sent again as they are, under the same identifier, where Stripe has not turned that identifier away,
-and those that would overwrite another value are planned anew and may do so, once.
+and those that would overwrite another value, or may have been sent by a lost ledger, are planned anew and may go, once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, as_refused, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
+from workers.pipeline.lost_ledger import PERHAPS_SENT_BEFORE, SEND_AGAIN
 from workers.pipeline.mode import mode_of, require_own_mode
 from workers.pipeline.overwriting import OVERWRITE
 from workers.pipeline.refusals import PERHAPS_REFUSED
@@ -41,7 +42,7 @@ COUNTER_ENTERED: Final = "counter_entered"
 PERHAPS_UNDONE: Final = "perhaps_undone"
 """Taken back by a call that Stripe did not answer."""
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
-UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED)
+UNCERTAIN: Final = (*SENT_BEFORE, PERHAPS_SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED)
 """Reasons of records that may be billed already."""
 
 _UNKNOWN: Final = "there is no such event or case"
@@ -73,14 +74,16 @@ def retry_event(context: Context, event_id: str) -> bool:
     if event is None:
         raise InputUnusable(_UNKNOWN, where=event_id, mend=_IDS)
     if event.type not in set(EventType):
-        raise InputUnusable(f"{event.type} says nothing of refused usage", where=event_id, mend="nothing is to be done")
+        raise InputUnusable(
+            f"{event.type} says nothing of refused usage", where=event_id, mend="nothing is to be done"
+        )
     require_own_mode(context, event_id, livemode=mode_of(context, event))
     if not context.ledger.events.retry(event_id):
         raise InputUnusable("a worker has it just now", where=event_id, mend="wait until it has ended")
-    return _hinted(context, partial(context.queue.enqueue_event, event_id, 0, large=event.large))
+    return _hinted(partial(context.queue.enqueue_event, event_id, 0, large=event.large))
 
 
-def _hinted(context: Context, hint: Callable[[], None]) -> bool:
+def _hinted(hint: Callable[[], None]) -> bool:
     """Give a hint and return whether it was taken: what it is about is due in the ledger already."""
     try:
         hint()
@@ -109,7 +112,7 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
             transaction.wake(context.clock())
     found = map(context.ledger.events.get, retried.events)
     events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
-    hinted = _hinted(context, partial(_hint_at, context, events, held.case))
+    hinted = _hinted(partial(_hint_at, context, events, held.case))
     return replace(retried, events=tuple(event.id for event in events), hinted=hinted)
 
 
@@ -131,7 +134,8 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     again = _as_judged(context, case_id, quarantined.filter(~reason.is_in(closed)))
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
-        *_let_overwrite(context, case_id, again.filter(reason == WOULD_OVERWRITE), approved_by),
+        *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
+        *_let_go(context, case_id, again.filter(reason == PERHAPS_SENT_BEFORE), SEND_AGAIN, approved_by),
         *_reopen(context, case_id, again),
         *_resend(context, held, resent, approved_by),
     ]
@@ -167,15 +171,15 @@ def _as_judged(context: Context, case_id: str, records: pl.LazyFrame) -> pl.Lazy
     return pl.concat([others, as_refused(context, case_id, undone)], how="diagonal")
 
 
-def _let_overwrite(
-    context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None
+def _let_go(
+    context: Context, case_id: str, records: pl.LazyFrame, word: str, approved_by: str | None
 ) -> Iterator[Movement]:
-    """Yield the entry that lets records into windows that hold other values, on somebody's word."""
+    """Yield the entry that lets records past the guard that has stopped them, on somebody's word."""
     if approved_by is None or records.select(pl.len()).collect().item() == 0:
         return
     ref = keep(context, case_id, "approved", records)
-    word = movement(context, EntryKind.APPROVED, (None, None), ref, detail={OVERWRITE: True})
-    yield replace(word, actor=approved_by)
+    entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
+    yield replace(entry, actor=approved_by)
 
 
 def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:

@@ -26,7 +26,8 @@ class RecordingStripeApi:
     """Canned answers; `calls` lists what was asked.
 
     `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
-    Stripe refuses it. `own_id` is the key's own account, `time` what Stripe's clock shows. `refuse` maps identifiers to the error object that Stripe answers instead.
+    Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead. `own_id` is the
+    key's own account, `time` what Stripe's clock shows.
     """
 
     events: list[Json] = field(default_factory=list)

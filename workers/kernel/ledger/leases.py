@@ -21,7 +21,7 @@ MAX_DEATHS: Final = 3
 """Workers that may die over an event, a case or a part of a plan before it is left to a person."""
 
 LONGEST_WAIT: Final = timedelta(hours=2)
-"""No lease lasts longer, and no event waits longer: what lies further ahead was written by a clock that was ahead."""
+"""No lease lasts and no event waits longer: what lies further ahead was written by a clock that was ahead."""
 
 
 def is_over(until: ColumnElement[Any], moment: datetime) -> ColumnElement[bool]:

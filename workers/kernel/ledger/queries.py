@@ -12,7 +12,7 @@ from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Balance, EntryKind, RecordSetRef, total
-from workers.kernel.ledger.tables import cases, entries, events
+from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,13 @@ class Queries:
         with self._database.read() as connection:
             earliest: datetime | None = connection.scalar(query)
         return earliest
+
+    def newest_moment(self) -> datetime | None:
+        """Return when anything was last written down; None in a ledger that is empty."""
+        written = (events.c.received_at, cases.c.changed_at, submissions.c.intended_at, checkpoints.c.changed_at)
+        with self._database.read() as connection:
+            moments = [connection.scalar(select(func.max(column))) for column in written]
+        return max(filter(None, moments), default=None)
 
     def balance(self) -> Balance:
         """Return the balance over all cases."""
