@@ -3,7 +3,7 @@
 Quarantined records go back to pending and are planned anew, so everything that guards a first plan guards this one.
 Records that may stand at Stripe already stay where they are, unless somebody approves by name: then those that were
 sent before are sent again as they are, under the same identifier, where Stripe has not turned that identifier away,
-and those that would overwrite another value, or may have been sent by a lost ledger, are planned anew and may go, once.
+and those that would overwrite another value or that a lost ledger may have sent are planned anew and may go, once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

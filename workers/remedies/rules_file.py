@@ -11,8 +11,8 @@ from workers.remedies.rules import Rules, digest_of, load_rules, read_alias_file
 class RulesFile:
     """A rules file and its alias file, told apart by what stands in them.
 
-    While they cannot be read, the last rules that could be stay in force. `tell` is called with the reason when that
-    begins, and with None when it has ended. Raises InputUnusable when they cannot be read at first.
+    While they cannot be read, the last rules that could be stay in force. `tell` is called with the reason when
+    that begins, and with None when it has ended. Raises InputUnusable when they cannot be read at first.
     """
 
     def __init__(self, path: Path, tell: Callable[[InputUnusable | None], None]) -> None:
