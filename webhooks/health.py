@@ -6,7 +6,7 @@ from us rather than nothing from a proxy. Watch /readyz.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from flask import Blueprint, Response, current_app, jsonify, make_response
@@ -21,6 +21,8 @@ from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
+from workers.kernel.problems import problems
+from workers.kernel.settings import Settings
 
 log = get_logger(__name__)
 blueprint = Blueprint("health", __name__)
@@ -35,6 +37,8 @@ class Health:
 
     ledger: Ledger
     queue: JobQueue
+    degraded: Mapping[str, str] = field(default_factory=dict)
+    """What the web does without, and what follows from it: it takes webhooks all the same."""
 
     def failing(self) -> list[str]:
         """Return the names of what does not work, and log why."""
@@ -54,6 +58,14 @@ class Health:
         waited = self.ledger.queries.oldest_unprocessed()
         if waited > BACKLOG_LIMIT:
             raise MetermendError(f"the oldest event has waited {waited.total_seconds():.0f} s")
+
+
+def degraded(settings: Settings) -> Mapping[str, str]:
+    """Return what a web process runs without, setting by setting, and log it: events of either mode are stored."""
+    found = {one.setting: one.what for one in problems(settings) if one.setting == "STRIPE_API_KEY"}
+    for setting, what in found.items():
+        log.warning("degraded", setting=setting, what=what)
+    return found
 
 
 def _answers(name: str, ping: Callable[[], None]) -> bool:
@@ -115,10 +127,11 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Answer 200 when all works, else 503 with the names of what does not."""
+    """Answer 200 when all works, else 503 with the names of what does not; `degraded` says what is missing."""
     health: Health = current_app.extensions["health"]
     failing = health.failing()
-    return make_response(jsonify(ready=not failing, failing=failing), 503 if failing else 200)
+    lacking = {"degraded": dict(health.degraded)} if health.degraded else {}
+    return make_response(jsonify(ready=not failing, failing=failing, **lacking), 503 if failing else 200)
 
 
 @blueprint.get("/metrics")

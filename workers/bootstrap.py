@@ -1,32 +1,40 @@
 """From settings to a context: the only place that builds adapters. Each process builds its own, after any fork."""
 
 import os
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
+from uuid import uuid4
 
-from workers.alerts import Alerts, PrintedAlerts, SlackAlerts
+from workers.alerts import Alerts, NextStep, PrintedAlerts, SlackAlerts
 from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
+from workers.kernel.errors import InputUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.objects import open_store
 from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
-from workers.remedies import Rules, load_rules
+from workers.pipeline.telling import trouble
+from workers.remedies import Rules, RulesFile, load_rules
 from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
 from workers.targets.meter_events import MeterEventsTarget
 
+_RULES_FAULT = "rules_fault"
+"""The checkpoint of what was told last of a rules file that cannot be read."""
+
 
 def context() -> Context:
-    """Return a context for one piece of work, on this process's adapters and with an owner of its own.
+    """Return a context for one piece of work: this process's adapters, the rules of now and an owner of its own.
 
     Raises SettingsUnusable.
     """
-    return _renewed(_of_process(os.getpid()))
+    made, rules_file = _of_process(os.getpid())
+    return replace(made, owner=uuid4().hex, rules=rules_file.current() if rules_file else made.rules)
 
 
 def build(settings: Settings, clock: Clock = utc_now) -> Context:
@@ -80,11 +88,21 @@ def _alerts(settings: Settings) -> Alerts:
 
 
 @cache
-def _of_process(_pid: int) -> Context:
+def _of_process(_pid: int) -> tuple[Context, RulesFile | None]:
     settings = load()
     logs.configure(settings.log_format)
-    return build(settings)
+    made = build(settings)
+    return made, RulesFile(settings.rules_file, partial(tell_of_rules, made)) if settings.rules_file else None
 
 
-def _renewed(made: Context) -> Context:
-    return Context(**{name: getattr(made, name) for name in made.__dataclass_fields__ if name != "owner"})
+def tell_of_rules(context: Context, fault: InputUnusable | None) -> None:
+    """Tell a person once, whichever process sees it first, that the rules file cannot be read any more."""
+    said = str(fault) if fault else None
+    if context.ledger.checkpoints.get(_RULES_FAULT) == said:
+        return
+    context.ledger.checkpoints.save(_RULES_FAULT, said)
+    if said:
+        step = NextStep(
+            "Mend the file; the rules that could be read last stay in force until then.", "metermend doctor"
+        )
+        trouble(context, "rules", "the rules cannot be read", said, step)

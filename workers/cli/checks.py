@@ -21,6 +21,7 @@ from workers.kernel.problems import problems
 from workers.kernel.settings import DOTENV, Settings
 from workers.remedies import load_rules
 from workers.stripe_api import LiveStripeApi
+from workers.stripe_api.errors import permission
 
 Grade = Literal["ok", "note", "mend"]
 
@@ -43,6 +44,10 @@ class Check:
 class Noted(Exception):
     """What is asked for is not there, and need not be."""
 
+    def __init__(self, what: str, mend: str = "") -> None:
+        self.mend = mend
+        super().__init__(what)
+
 
 def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
     """Ask everything; `faults` are the settings that could not be read and stand at their defaults."""
@@ -59,7 +64,9 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
     yield from _places(settings)
     if settings.stripe_api_key:
         away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
-        yield _asked("Stripe", lambda: _meters(settings), "see STRIPE_API_KEY", away=away)
+        stripe = LiveStripeApi(settings)
+        yield _asked("Stripe", lambda: _meters(settings, stripe), "see STRIPE_API_KEY", away=away)
+        yield _asked("Stripe account", lambda: _own_account(stripe), "see STRIPE_API_KEY", away=away)
 
 
 def misspelt(names: Iterable[str]) -> Iterator[Check]:
@@ -110,7 +117,8 @@ def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "")
     try:
         return Check(name, question())
     except Noted as note:
-        return Check(name, str(note), f"nothing to do if that is the place you mean; else see {name}", "note")
+        mend = note.mend or f"nothing to do if that is the place you mean; else see {name}"
+        return Check(name, str(note), mend, "note")
     except InputUnusable as error:
         what = f"{error.where}: {error.what}" if error.where else error.what
         return Check(name, what, error.mend or mend, "mend")
@@ -160,7 +168,17 @@ def _readable_rules(path: Path) -> str:
     return str(path)
 
 
-def _meters(settings: Settings) -> str:
-    meters = LiveStripeApi(settings).list_meters(None)
+def _own_account(stripe: LiveStripeApi) -> str:
+    own = stripe.own_account()
+    if own is None:
+        raise Noted(
+            "the key may not read its own account, so an event that names it is taken for a connected account's",
+            f"allow it: {permission('/v1/account')}",
+        )
+    return own
+
+
+def _meters(settings: Settings, stripe: LiveStripeApi) -> str:
+    meters = stripe.list_meters(None)
     active = sum(meter.get("status") == "active" for meter in meters)
     return f"{'live' if settings.livemode else 'test'} mode, {active} active meters of {len(meters)}"

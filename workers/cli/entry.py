@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "reconcile": "workers.cli.reconcile:reconcile",
     "repair": "workers.cli.repair:repair",
     "replay": "workers.cli.replay:replay",
+    "restored": "workers.cli.restored:restored",
     "retry": "workers.cli.retry:retry",
     "rules": "workers.cli.rules:rules",
     "serve": "workers.cli.serve:serve",

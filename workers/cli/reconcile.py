@@ -1,5 +1,6 @@
 """`metermend reconcile`: take in what Stripe says it sent and we never got."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import click
@@ -22,8 +23,13 @@ def reconcile(since: str | None) -> None:
     goes on from there.
     """
     made = open_context()
+    show(reconcile_lists(made, _moment(since, made.clock()) if since else None))
+
+
+def show(looks: Iterable[Look]) -> None:
+    """Print what comes of each list; ends with exit code 1 when one of them broke off."""
     broken = 0
-    for look in reconcile_lists(made, _moment(since, made.clock()) if since else None):
+    for look in looks:
         click.echo(_line(look))
         if look.trouble:
             broken += 1

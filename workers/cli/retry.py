@@ -13,7 +13,7 @@ from workers.pipeline.reopening import Retried, retry_case, retry_event
 @click.option("--include-uncertain", is_flag=True, help="Also records that may be billed already; needs --approve.")
 @click.option("--approve", metavar="NAME", help="Who answers for it; stands in the book.")
 def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None:
-    """Take an ended event up again, or plan a case's quarantined records anew.
+    """Take an event up again, or plan a case's quarantined records anew.
 
     Records that may be billed already stay where they are, unless --include-uncertain and --approve say otherwise.
     """
@@ -25,9 +25,16 @@ def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None
         case = made.ledger.cases.get(subject)
         for line in _lines(retried, case):
             click.echo(line)
+        _say_who(hinted=retried.hinted)
     else:
-        retry_event(open_context(), subject)
+        hinted = retry_event(open_context(), subject)
         click.echo(f"{subject}: taken up again")
+        _say_who(hinted=hinted)
+
+
+def _say_who(*, hinted: bool) -> None:
+    if not hinted:
+        click.echo("  Redis does not answer, so no worker was told: the clock takes it up at its next round")
 
 
 def _lines(retried: Retried, case: Case | None) -> list[str]:

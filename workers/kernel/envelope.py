@@ -32,9 +32,9 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
     `livemode` is that of our API key, or None where it is not known. Raises MalformedBody when the body is not a
     JSON object with an id and a type.
 
-    The receipt's `account` is the event's `account` (snapshot) or `context` (thin) as it stands. Stripe names the
-    connected account there, but an event may as well name our own, which cannot be told apart without knowing our
-    account's id. It is not guessed here: whoever calls Stripe with `account` must bear that it is our own.
+    The receipt's `account` is the event's `account` (snapshot), or the last account of its `context` (thin), which
+    may be a path from an organization to it (stripe-python, `StripeContext`). An event may also name our own
+    account. That cannot be told here, without asking Stripe for its id: `workers.pipeline.intake` does.
     """
     event = _json_object(body)
     event_id, event_type = _word(event.get("id")), _word(event.get("type"))
@@ -48,7 +48,7 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
         type=event_type,
         livemode=live if isinstance(live, bool) else bool(livemode),
         raw=body,
-        account=_word(event.get("account")) or _word(event.get("context")),
+        account=_word(event.get("account")) or _last_account(_word(event.get("context"))),
         object_id=_object_id(event),
         created_at=_moment(event.get("created")),
         ignored=_why_ignored(kind, event_type, live, livemode),
@@ -95,6 +95,13 @@ def _word(value: object) -> str | None:
     """Return text that any database can store and any page can show, else None."""
     fits = isinstance(value, str) and 0 < len(value) <= LONGEST_WORD and value.isprintable()
     return str(value) if fits else None
+
+
+def _last_account(context: str | None) -> str | None:
+    """Return the account that a context leads to, else its last step: `org_1/acct_2` is about `acct_2`."""
+    steps = [step.strip() for step in (context or "").split("/") if step.strip()]
+    accounts = [step for step in steps if step.startswith("acct_")]
+    return next(reversed(accounts or steps), None)
 
 
 def _object_id(event: Mapping[str, Any]) -> str | None:

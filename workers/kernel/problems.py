@@ -31,7 +31,7 @@ def problems(settings: Settings) -> list[Problem]:
         found.append(
             Problem(
                 "STRIPE_API_KEY",
-                "no API key, so no event, file or meter can be fetched",
+                "no API key, so no event, file or meter can be fetched, nor test events be told from live ones",
                 "create a restricted key that reads meters, files, customers and events",
                 fatal=True,
             )

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     )
 
     lease_seconds: int = Field(
-        300, ge=1, description="Seconds that a worker owns what it took up, renewed as it works."
+        300, ge=1, le=3600, description="Seconds that a worker owns what it took up, renewed as it works."
     )
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run.")
     event_attempts: int = Field(

@@ -21,11 +21,12 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState
-from workers.pipeline.confirming import confirm, due_for_confirmation
+from workers.pipeline.confirming import begin_window_anew, confirm, due_for_confirmation
 from workers.pipeline.context import Context
 from workers.pipeline.counter_entries import finish_counter_entry
 from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
 from workers.pipeline.heartbeat import heartbeat
+from workers.pipeline.mode import require_own_mode
 from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
 from workers.pipeline.planning import plan
 from workers.pipeline.rechecking import LastLook, intend_what_may_go
@@ -56,6 +57,8 @@ def advance(context: Context, case_id: str) -> Case:
     ):
         if held.case.deaths >= MAX_DEATHS:
             raise Permanent(f"a worker died over it {held.case.deaths} times")
+        require_own_mode(context, case_id, livemode=held.case.failure.livemode)
+        begin_window_anew(context, held)
         for _ in range(MAX_STEPS):
             step = _next_step(context, held)
             if step is None:

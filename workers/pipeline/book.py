@@ -123,17 +123,34 @@ def as_before_plan(context: Context, case_id: str, records: pl.LazyFrame) -> pl.
 
     So they can be planned anew: what Stripe refused is there to be found and mended again.
     """
-    counted = records.select(RECORD, QUANTITY, COUNTED_AS)
+    entries = [e for e in context.ledger.queries.entries(case_id) if e.to_bucket == Bucket.PENDING]
+    return _as_in(context, entries, records, (QUANTITY, COUNTED_AS))
+
+
+def as_refused(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return records that were sent as they were when Stripe last refused them, under the identifiers of now.
+
+    So they can be judged anew, as the sender gave them: what was sent of them has no fault to be found any more.
+    """
+    entries = [e for e in context.ledger.queries.entries(case_id) if e.kind in (*FINDING, EntryKind.REFUSED)]
+    return _as_in(context, entries, records, (QUANTITY, COUNTED_AS, IDENTIFIER, REVISION, REFUSED_AS))
+
+
+def _as_in(
+    context: Context, entries: Sequence[EntryRow], records: pl.LazyFrame, kept: Sequence[str]
+) -> pl.LazyFrame:
+    """Return records as the latest of the entries that names them has them, but for the columns that are `kept`."""
+    counted = records.select(RECORD, *kept)
     missing = counted.select(RECORD).collect()
     found: list[pl.LazyFrame] = []
-    for entry in reversed(context.ledger.queries.entries(case_id)):
+    for entry in reversed(entries):
         if missing.is_empty():
             break
-        if entry.to_bucket == Bucket.PENDING and entry.ref is not None:
+        if entry.ref is not None:
             there = scan(context, entry.ref).join(missing.lazy(), on=RECORD, how="semi")
             found.append(there)
             missing = missing.join(there.select(RECORD).collect(), on=RECORD, how="anti")
-    before = pl.concat(found, how="diagonal").drop(QUANTITY, COUNTED_AS, strict=False)
+    before = pl.concat(found, how="diagonal").drop(kept, strict=False)
     return before.join(counted, on=RECORD).sort(RECORD)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.leases import LONGEST_WAIT
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import StoredChunk, Submission, SubmissionState
 from workers.kernel.submission_files import file_name
@@ -66,8 +67,21 @@ def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, fil
 def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:
     """Return the case's sent submissions whose window has passed."""
     now = context.clock()
-    sent = [s for s in context.ledger.submissions.of_case(held.case.id) if s.state is SubmissionState.SENT]
-    return [s for s in sent if s.confirm_at is not None and s.confirm_at <= now]
+    return [s for s in _sent(context, held) if s.confirm_at is not None and s.confirm_at <= now]
+
+
+def begin_window_anew(context: Context, held: HeldCase) -> None:
+    """Let windows begin now that end later than any can: a clock that was ahead has set them."""
+    latest = context.clock() + context.confirmation_window
+    late = [s for s in _sent(context, held) if s.confirm_at is not None and s.confirm_at > latest + LONGEST_WAIT]
+    if late:
+        with held.transaction() as transaction:
+            for submission in late:
+                transaction.submissions.wait_until(submission.id, latest)
+
+
+def _sent(context: Context, held: HeldCase) -> list[Submission]:
+    return [s for s in context.ledger.submissions.of_case(held.case.id) if s.state is SubmissionState.SENT]
 
 
 def _confirmed(

@@ -21,6 +21,7 @@ from workers.pipeline.billed import billed_records
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.context import Context
 from workers.pipeline.failures import COUNTER_ENTRY
+from workers.pipeline.mode import require_own_mode
 from workers.pipeline.reopening import COUNTER_ENTERED
 from workers.pipeline.taking_back import COUNTER, approve, open_approval, taken_back, undo_id_of
 from workers.records.catalog import Meter
@@ -60,6 +61,7 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
     worker holds the case.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         left: Mapping[str, int] = {}
         if _open(context, submission) is None:
             possible, left = _possible(context, held.case, submission)

@@ -1,6 +1,7 @@
 """Deciding a run of pending records: the engine's word, and what no single record can tell."""
 
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +17,9 @@ from workers.records.catalog import Catalog
 from workers.records.schema import FAULT, IDENTIFIER, OUTCOME, ROW
 from workers.remedies import repair_frame
 
+RULES: Final = "@rules"
+"""The digest of the rules that a record was decided under: the parts of a plan may have seen different ones."""
+
 
 def decide(
     context: Context, case: Case, catalogs: Catalogs, frame: pl.DataFrame, repeated: pl.Series, as_of: datetime
@@ -30,7 +34,7 @@ def decide(
     resubmit_valid = case.failure.kind == WHOLE_FILE
     engine = _repair(context, catalog, open_, repeated, as_of, resubmit_valid=resubmit_valid)
     decided = pl.concat([with_next_identifiers(_as_plan(engine)), closed], how="diagonal")
-    return decided.sort(RECORD)
+    return decided.sort(RECORD).with_columns(pl.lit(context.rules.digest).alias(RULES))
 
 
 def repeated_records(pending: pl.LazyFrame) -> pl.Series:

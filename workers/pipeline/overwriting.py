@@ -9,16 +9,15 @@ where there is nothing but a folder, usage waits until its window is over, and t
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
-from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.approvals import approved
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE, first_stopped
@@ -32,8 +31,6 @@ OVERWRITE: Final = "overwrite"
 """Says, in the detail of an approval, that its records may overwrite what their windows hold."""
 BY_FILE: Final = "by_file"
 """Says, in the detail of an approval, that its records may go by file although the connector reads it later."""
-APPROVAL_HOLDS: Final = timedelta(hours=1)
-"""How long somebody's word lasts: he has decided between the values that were there then."""
 WINDOW_BY_FILE: Final = "window_by_file"
 MAX_WINDOWS: Final = 500
 """Windows that are asked for at a time; further ones are put before a person, as not asked for yet."""
@@ -68,14 +65,14 @@ def would_overwrite(
     if keyed.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     single = keyed.filter(pl.len().over(KEYS) == 1)
-    approved = single.join(_approved(context, case, (OVERWRITE,), intended), on=RECORD, how="semi")
-    asked = single.join(approved, on=RECORD, how="anti")
+    let_go = single.join(approved(context, case, OVERWRITE, intended=intended), on=RECORD, how="semi")
+    asked = single.join(let_go, on=RECORD, how="anti")
     unsent = asked.join(_sent_there(context, case, windows, asked, sent), on=KEYS, how="anti")
     unsent = unsent.sort(RECORD)
     free = _unused(context, case.failure.account, windows, unsent.head(MAX_WINDOWS))
     return first_stopped(
         _stopped(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
-        _stopped(keyed.join(pl.concat([approved, free]), on=RECORD, how="anti", maintain_order="left")),
+        _stopped(keyed.join(pl.concat([let_go, free]), on=RECORD, how="anti", maintain_order="left")),
         superseded(context, case, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
     )
 
@@ -87,39 +84,9 @@ def waiting_for_window(
     keyed = _keyed(windows, planned)
     if keyed.is_empty():
         return keyed, pl.DataFrame(schema=STOPPED_SCHEMA)
-    rest = keyed.join(_approved(context, case, (OVERWRITE, BY_FILE)), on=RECORD, how="anti", maintain_order="left")
+    rest = keyed.join(approved(context, case, OVERWRITE, BY_FILE), on=RECORD, how="anti", maintain_order="left")
     is_open = pl.col(WINDOW_END) > int(context.clock().timestamp())
     return rest.filter(is_open), _stopped(rest.filter(~is_open), WINDOW_BY_FILE, _BY_FILE)
-
-
-def _approved(
-    context: Context, case: Case, words: Sequence[str], intended: Submission | None = None
-) -> pl.DataFrame:
-    """Return the records that somebody has lately let go by one of these words.
-
-    A word is used up by the submission that carries the record, unless that is the one that is about to be sent.
-    """
-    entries = context.ledger.queries.entries(case.id)
-    named = [pl.DataFrame(schema={RECORD: pl.Int64})]
-    since = context.clock() - APPROVAL_HOLDS
-    for word in entries:
-        if word.kind != EntryKind.APPROVED or word.ref is None or word.at < since:
-            continue
-        if any(word.detail.get(one) for one in words):
-            used = [e.ref for e in entries[word.number :] if _carries(e, intended) and e.ref is not None]
-            named.append(_without(context, scan(context, word.ref).select(RECORD).collect(), used))
-    return pl.concat(named)
-
-
-def _carries(entry: EntryRow, intended: Submission | None) -> bool:
-    is_this = intended is not None and entry.submission_id == intended.id
-    return entry.kind == EntryKind.INTENDED and not is_this
-
-
-def _without(context: Context, records: pl.DataFrame, gone: Sequence[RecordSetRef]) -> pl.DataFrame:
-    for ref in gone:
-        records = records.join(scan(context, ref).select(RECORD).collect(), on=RECORD, how="anti")
-    return records
 
 
 def overwrites_sent(

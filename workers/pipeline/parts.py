@@ -23,6 +23,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.deciding import decide, repeated_records
 from workers.pipeline.guards import quarantined
 from workers.pipeline.heartbeat import heartbeat
+from workers.pipeline.mode import require_own_mode
 from workers.records.schema import REASON, SUGGESTION
 
 PART_RECORDS: Final = 100_000
@@ -76,6 +77,7 @@ def decide_part(context: Context, case_id: str, version: int, number: int) -> No
     case = context.ledger.cases.get(case_id)
     if case is None or case.version != version:
         return
+    require_own_mode(context, case_id, livemode=case.failure.livemode)
     part = context.ledger.plan_parts.of(case_id, version)[number]
     pending = records_in(context, case_id, Bucket.PENDING)
     if part.decided is not None or pending is None:

@@ -18,8 +18,9 @@ from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, Tally
 from workers.pipeline.book import keep, movement, records_in, tally
 from workers.pipeline.catalogs import Catalogs
 from workers.pipeline.context import Context
-from workers.pipeline.deciding import decide, repeated_records
+from workers.pipeline.deciding import RULES, decide, repeated_records
 from workers.pipeline.parts import decided_frames, draft, is_large
+from workers.records.catalog import with_columns_of
 from workers.records.schema import OUTCOME, REASON
 
 _ROUTES: Final = {
@@ -56,7 +57,7 @@ def _decide_at_once(context: Context, held: HeldCase, pending: pl.LazyFrame) -> 
 
 def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> list[Movement]:
     """Return one entry for each outcome, over all parts of the plan in their order."""
-    decided = pl.concat(frames, how="diagonal")
+    decided = with_columns_of(pl.concat(frames, how="diagonal"), [RULES])
     return [move for outcome in _ROUTES if (move := _move(context, held, outcome, decided)) is not None]
 
 
@@ -67,8 +68,9 @@ def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFr
     if reasons.is_empty():
         return None
     revision = len(context.ledger.submissions.of_case(held.case.id)) + 1
-    ref = keep(context, held.case.id, outcome, chosen)
-    detail = {"reasons": dict(reasons.iter_rows())}
+    rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
+    ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
+    detail = {"reasons": dict(reasons.iter_rows()), "rules": [digest for digest in rules if digest]}
     return movement(context, kind, (Bucket.PENDING, to), ref, revision=revision, detail=detail)
 
 

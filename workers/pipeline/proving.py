@@ -66,7 +66,7 @@ class _Book:
     chained: Sequence[Mapping[str, Any]]
     entries: Sequence[EntryRow]
     submissions: Sequence[Submission]
-    verdicts: Mapping[str, Mapping[str, Any]]
+    verdicts: Mapping[str, dict[str, Any]]
     events: Mapping[str, StoredEvent]
 
     @property

@@ -23,6 +23,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.approvals import APPROVAL_HOLDS
 from workers.pipeline.book import (
     ORIGIN,
     RECORD,
@@ -42,8 +43,8 @@ from workers.pipeline.guards import (
     resubmitted,
     too_old,
 )
+from workers.pipeline.lost_ledger import perhaps_sent
 from workers.pipeline.overwriting import (
-    APPROVAL_HOLDS,
     overwrites_sent,
     waiting_for_window,
     would_overwrite,
@@ -192,7 +193,8 @@ def _stopped(context: Context, case: Case, windows: Windows, planned: pl.LazyFra
         )
         for part in _parts(planned)
     ]
-    return first_stopped(*stopped, would_overwrite(context, case, windows, planned, recent))
+    lost = perhaps_sent(context, case, windows, planned)
+    return first_stopped(*stopped, lost, would_overwrite(context, case, windows, planned, recent))
 
 
 def _stopped_by(

@@ -2,7 +2,8 @@
 
 For our own account and every connected account that the ledger knows, and for both kinds of list:
 
-1. Start a margin before where the last look ended, since Stripe promises no order and clocks differ.
+1. Start a margin before where the last look ended, since Stripe promises no order. Where it ended is told in
+   Stripe's own time: ours, if it is ahead for a moment, would hide what Stripe creates until then.
 2. Record what the ledger does not hold, a batch a time, oldest first, and hint the queue at what was new.
 3. Note after each batch how far it came, so that a look that breaks off goes on from there.
 
@@ -57,7 +58,7 @@ def reconcile(context: Context, since: datetime | None = None) -> Iterator[Look]
     Without `since` a look goes on where the last one ended, or goes back 30 days. With it, it starts there and
     moves no checkpoint, so that a later look leaves no gap. Raises LedgerUnavailable.
     """
-    for account in (None, *context.ledger.queries.accounts()):
+    for account in _accounts(context):
         for kind in _LISTS:
             yield _look(context, account, kind, since)
 
@@ -67,16 +68,27 @@ def start_from_now(context: Context) -> None:
 
     What was refused before may have been mended by hand since; only a person's `--since` takes that in.
     """
-    for account in (None, *context.ledger.queries.accounts()):
-        first = context.ledger.queries.earliest_event(account) or context.clock()
+    for account in _accounts(context):
+        first = context.ledger.queries.earliest_event(account) or _now(context)
         for kind in _LISTS:
             if context.ledger.checkpoints.get(_checkpoint(account, kind)) is None:
                 context.ledger.checkpoints.save(_checkpoint(account, kind), to_text(first))
 
 
+def _accounts(context: Context) -> list[str | None]:
+    """Return our own account, as None, and every connected one; asking for its name tells Stripe's time as well."""
+    own = context.stripe.own_account()
+    return [None, *(account for account in context.ledger.queries.accounts() if account != own)]
+
+
+def _now(context: Context) -> datetime:
+    """Return the present, never later than Stripe's own time where that is known."""
+    return min(context.clock(), context.stripe.told_time() or context.clock())
+
+
 def _look(context: Context, account: str | None, kind: str, since: datetime | None) -> Look:
-    begun, name = context.clock(), _checkpoint(account, kind)
-    look = Look(account, kind, since or _resumed(context, name, begun))
+    begun, name = context.stripe.told_time(), _checkpoint(account, kind)
+    look = Look(account, kind, since or _resumed(context, name, account))
     types, listing = _LISTS[kind]
     try:
         for batch in _batches(listing(context.stripe)(types, look.since, account)):
@@ -88,14 +100,23 @@ def _look(context: Context, account: str | None, kind: str, since: datetime | No
                 context.ledger.checkpoints.save(name, to_text(reached))
     except (Transient, Permanent) as error:
         return replace(look, trouble=str(error))
-    if since is None:
-        context.ledger.checkpoints.save(name, to_text(begun))
+    if since is None and begun is not None:
+        context.ledger.checkpoints.save(name, to_text(min(begun, context.clock())))
     return look
 
 
-def _resumed(context: Context, name: str, now: datetime) -> datetime:
-    reached = context.ledger.checkpoints.get(name)
-    return max(from_text(reached) - OVERLAP, now - REACH) if reached else now - REACH
+def _resumed(context: Context, name: str, account: str | None) -> datetime:
+    """Return from when on to look: 30 days ago, or a margin before where the last look ended.
+
+    Where that lies ahead of the present, a wrong clock has written it: then everything since the account's first
+    event is compared again.
+    """
+    now, saved = _now(context), context.ledger.checkpoints.get(name)
+    reached = from_text(saved) if saved else now - REACH
+    if reached > now + OVERLAP:
+        first = context.ledger.queries.earliest_event(account)
+        reached = first if first and first <= now else now - REACH
+    return max(reached - OVERLAP, now - REACH)
 
 
 def _receipt(context: Context, event: Json, account: str | None) -> Receipt | None:

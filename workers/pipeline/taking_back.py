@@ -19,6 +19,8 @@ from workers.records.schema import OUTCOME, REASON, SUGGESTION
 
 UNDO: Final = "undo"
 """Names, in the detail of an approval, the submission that is to be cancelled."""
+UNDONE: Final = "undone"
+"""The reason of records that Stripe has taken back."""
 COUNTER: Final = "counter_entry"
 """Names, in the detail of an approval, the submission that is to be countered."""
 

@@ -26,17 +26,19 @@ from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.pipeline.billed import billed_records
 from workers.pipeline.book import RECORD, keep, scan
 from workers.pipeline.context import Context
+from workers.pipeline.mode import require_own_mode
 from workers.pipeline.reopening import PERHAPS_UNDONE
-from workers.pipeline.taking_back import UNDO, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.taking_back import UNDO, UNDONE, approve, open_approval, taken_back, undo_id_of
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
 
 CANCELLABLE_FOR: Final = timedelta(hours=24)
+_CLOCKS: Final = timedelta(hours=1)
+"""How far ahead a call may have been intended; of one that lies further ahead nobody knows how old it is."""
 CHUNK: Final = 50
 """Records that are taken back between two commits."""
 
-UNDONE: Final = "undone"
 CANCELLED: Final = "cancelled"
 NOT_CANCELLED: Final = "not_cancelled"
 UNANSWERED: Final = "unanswered"
@@ -99,6 +101,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     the case's next turn goes on with it), Permanent when the key may not cancel.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         if _open(context, submission) is None:
             _approve(context, held, submission, approved_by)
         undone = finish_undo(context, held, submission)
@@ -162,7 +165,7 @@ def _cancel(
             continue
         if before is None:
             context.ledger.cancellations.intend(undo_id, submission.id, number)
-        too_late = before is not None and before.intended_at + CANCELLABLE_FOR < context.clock()
+        too_late = before is not None and not -_CLOCKS <= context.clock() - before.intended_at <= CANCELLABLE_FOR
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
         context.ledger.cancellations.finish(undo_id, number, result)
         answers += result

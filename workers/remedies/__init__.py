@@ -12,6 +12,7 @@ from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Remedy
 from workers.remedies.repair import repair_frame
 from workers.remedies.rules import Rules, load_rules, parse_rules
+from workers.remedies.rules_file import RulesFile
 
 __all__ = [
     "REMEDIES",
@@ -20,6 +21,7 @@ __all__ = [
     "PlanSummary",
     "Remedy",
     "Rules",
+    "RulesFile",
     "customers_to_look_up",
     "load_rules",
     "metadata_queries",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 from zoneinfo import ZoneInfo
@@ -159,6 +160,8 @@ class Rules:
     dimensions: tuple[DimensionRule, ...] = ()
     customer_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
     event_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
+    digest: str = ""
+    """Names what stands in the file and its alias file; empty where there is no file."""
 
     def value_rules(self) -> tuple[ValueRule, ...]:
         """Return the value rules, those for a named meter before those for every meter."""
@@ -191,7 +194,10 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
     _refuse_doubles("dimensions", [rule.meter for rule in document.dimensions], where)
     _refuse_doubles("archived_meters", [rule.meter for rule in document.archived_meters], where)
     customers = document.customers
-    listed = _read_aliases(folder / customers.alias_file) if customers.alias_file else _aliases({})
+    alias_file = read_alias_file(customers, folder)
+    listed = (
+        _listed_aliases(alias_file, str(folder / customers.alias_file)) if customers.alias_file else _aliases({})
+    )
     return Rules(
         customers=customers,
         values=document.values,
@@ -200,6 +206,7 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
         dimensions=document.dimensions,
         customer_aliases=_one_target_each(pl.concat([_aliases(customers.aliases), listed]), where),
         event_aliases=_one_target_each(_aliases(document.event_names.aliases), where),
+        digest=digest_of(text, alias_file),
     )
 
 
@@ -213,17 +220,31 @@ def _aliases(pairs: dict[str, str]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-def _read_aliases(path: Path) -> pl.DataFrame:
+def digest_of(text: str, alias_file: bytes) -> str:
+    """Return the name of rules by what stands in their files."""
+    return sha256(b"\0".join([text.encode(), alias_file])).hexdigest()[:16]
+
+
+def read_alias_file(customers: CustomerRules, folder: Path) -> bytes:
+    """Return what stands in the alias file beside the rules; nothing where they name none. Raises InputUnusable."""
+    if customers.alias_file is None:
+        return b""
+    path = folder / customers.alias_file
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        return path.read_bytes()
     except OSError as error:
         raise InputUnusable(why_not(error), where=str(path), mend="correct customers.alias_file") from error
+
+
+def _listed_aliases(alias_file: bytes, where: str) -> pl.DataFrame:
+    try:
+        table = pl.read_csv(alias_file, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise InputUnusable(
-            "the alias file cannot be read as CSV", where=str(path), mend="CSV, columns alias,target"
+            "the alias file cannot be read as CSV", where=where, mend="CSV, columns alias,target"
         ) from error
     if {ALIAS, TARGET} - set(table.columns):
-        raise InputUnusable("the alias file lacks a column", where=str(path), mend="CSV, columns alias,target")
+        raise InputUnusable("the alias file lacks a column", where=where, mend="CSV, columns alias,target")
     return table.select(ALIAS, TARGET).drop_nulls()
 
 

@@ -60,6 +60,15 @@ class MeterEventReceipt:
 class StripeApi(Protocol):
     """Stripe's API, as far as metermend uses it."""
 
+    def own_account(self) -> str | None:
+        """Return the id of the key's own account (Stripe docs, "Retrieve account"), asked for once in a process.
+
+        None where the key may not know it.
+        """
+
+    def told_time(self) -> datetime | None:
+        """Return Stripe's own time, by the `Date` of its latest answer; None before the first."""
+
     def fetch_event(self, event_id: str, account: str | None) -> Json:
         """Return a thin event with its data (Stripe docs, "Retrieve an Event", v2)."""
 

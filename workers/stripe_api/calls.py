@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
 from uuid import uuid4
@@ -17,7 +18,7 @@ from workers.kernel.errors import Permanent, SettingsUnusable, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api.api import Json
-from workers.stripe_api.errors import RateLimited, Replayed, translate
+from workers.stripe_api.errors import RateLimited, Replayed, date_of, translate
 from workers.stripe_api.pace import Limits, Pace
 
 CONCURRENCY: Final = 8
@@ -57,6 +58,8 @@ class Calls:
         self.paces = Paces.of(limits)
         self.session = _Session(api_key(settings))
         self._sleep = sleep
+        self.told_time: datetime | None = None
+        """Stripe's own time, by the `Date` of its latest answer."""
         # The SDK does not try again on a plain 429, so all trying again is done here and none of it there.
         self._client = stripe.StripeClient(
             api_key(settings),
@@ -88,8 +91,13 @@ class Calls:
         try:
             response = self._client.raw_request(method, path, **params, **options)
         except stripe.StripeError as error:
+            self._note_time(error.headers)
             raise translate(error, path) from error
+        self._note_time(response.headers)
         return _object(json.loads(response.body, parse_float=Decimal), path)
+
+    def _note_time(self, headers: Mapping[str, str] | None) -> None:
+        self.told_time = date_of(headers or {}) or self.told_time
 
     def persist(self, ask: Callable[[], Answer], pace: Pace) -> Answer:
         """Return what `ask` returns; a Transient is tried again, at most `ATTEMPTS` times in all."""

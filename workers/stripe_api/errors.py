@@ -5,6 +5,8 @@ class decides only where there is no answer or where the class says more than th
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import stripe
@@ -32,6 +34,7 @@ PERMANENT: Final = frozenset({
 """Classes that no repetition mends."""
 
 PERMISSIONS: Final[Mapping[str, str]] = {
+    "/v1/account": "read on your own account",
     "/v1/billing/meter_event_adjustments": "write on Meter event adjustments",
     "/v1/billing/meter_events": "write on Meter events",
     "/v1/billing/meters": "read on Meters",
@@ -121,6 +124,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that Stripe asks us to wait; None where it names none."""
     named = _header(headers, "retry-after") or ""
     return float(named) if named.isascii() and named.isdigit() else None
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return when an answer was made, by its sender's own clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(_header(headers, "date") or "").astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def first_line(text: str) -> str:

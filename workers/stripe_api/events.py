@@ -24,7 +24,7 @@ def snapshot_events(
     calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
 ) -> Iterator[Json]:
     """Yield snapshot events (Stripe docs, "List all events")."""
-    for start, end in _slices(since, clock()):
+    for start, end in _slices(since, min(clock(), calls.told_time or clock())):
         created = {"gte": int(start.timestamp())} | ({"lt": int(end.timestamp())} if end else {})
         params = {"types": _checked(types), "created": created, "limit": PAGE}
         yield from _in_order(v1_pages(calls, "/v1/events", params, account))
@@ -34,7 +34,7 @@ def thin_events(
     calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
 ) -> Iterator[Json]:
     """Yield thin events with their data (Stripe docs, "List all Events", v2)."""
-    for start, end in _slices(since, clock()):
+    for start, end in _slices(since, min(clock(), calls.told_time or clock())):
         created = {"gte": _rfc3339(start)} | ({"lt": _rfc3339(end)} if end else {})
         params = {"types": _checked(types), "created": created, "limit": PAGE}
         yield from _in_order(v2_pages(calls, "/v2/core/events", params, account))

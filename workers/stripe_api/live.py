@@ -11,6 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from workers.kernel.clock import Clock, from_epoch, utc_now
+from workers.kernel.errors import Permanent
+from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api import customers, downloads, events
 from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
@@ -18,6 +20,8 @@ from workers.stripe_api.calls import Calls, Post, Sleep
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.pages import PAGE, v1_pages
+
+_log = get_logger(__name__)
 
 _GRAIN: Final[Mapping[Grouping | None, int]] = {None: 60, "hour": 3600, "day": 86400}
 
@@ -39,6 +43,20 @@ class LiveStripeApi:
         self._calls = Calls(settings, limits, sleep)
         self._files_base = settings.stripe_files_base
         self._clock = clock
+        self._own_account: list[str | None] = []
+
+    def own_account(self) -> str | None:
+        if not self._own_account:
+            try:
+                found = self._calls.get("/v1/account", {}, None).get("id")
+            except Permanent as refusal:
+                _log.warning("own_account_unknown", reason=str(refusal))
+                found = None
+            self._own_account.append(found)
+        return self._own_account[0]
+
+    def told_time(self) -> datetime | None:
+        return self._calls.told_time
 
     def fetch_event(self, event_id: str, account: str | None) -> Json:
         return self._calls.get(f"/v2/core/events/{_part(event_id)}", {}, account)

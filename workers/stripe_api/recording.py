@@ -26,7 +26,8 @@ class RecordingStripeApi:
     """Canned answers; `calls` lists what was asked.
 
     `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
-    Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead.
+    Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead. `own_id` is the
+    key's own account, `time` what Stripe's clock shows.
     """
 
     events: list[Json] = field(default_factory=list)
@@ -36,7 +37,15 @@ class RecordingStripeApi:
     summaries: dict[tuple[str, str], list[Summary]] = field(default_factory=dict)
     refuse: dict[str, Json] = field(default_factory=dict)
     meter_events: dict[str, Json] = field(default_factory=dict)
+    own_id: str | None = None
+    time: datetime | None = None
     calls: list[Call] = field(default_factory=list)
+
+    def own_account(self) -> str | None:
+        return self.own_id
+
+    def told_time(self) -> datetime | None:
+        return self.time
 
     def fetch_event(self, event_id: str, account: str | None) -> Json:
         self._note("fetch_event", event_id, account)

@@ -23,7 +23,7 @@ from workers.kernel.objects.directory import disk_error
 from workers.kernel.submission_files import PREFIX, file_name, submission_of
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.writer import TemplateWriter, WrittenFile
-from workers.targets.target import RESEND_WITHIN, Chunk, Outgoing, Progress, Rows, Sent, Withheld
+from workers.targets.target import Chunk, Outgoing, Progress, Rows, Sent, Withheld
 
 PACE_SECONDS: Final = 10.0
 """The connector wants a file per 10 seconds or per 1,000,000 records, whichever comes first."""
@@ -140,7 +140,7 @@ class FileTarget:
         return True
 
     def _may_be_repeated(self, piece: _Piece, chunk: Chunk, progress: Progress) -> bool:
-        if self._clock() - chunk.intended_at > RESEND_WITHIN:
+        if chunk.is_late(self._clock()):
             return False
         left_out = {one.identifier for one in chunk.withheld}
         return all(one.identifier in left_out for one in progress.may_not_go(piece.rows))

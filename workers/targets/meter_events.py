@@ -43,7 +43,6 @@ from workers.records.schema import (
 )
 from workers.reports.failed_records import FailureColumns, annotate
 from workers.targets.target import (
-    RESEND_WITHIN,
     Chunk,
     Held,
     Outgoing,
@@ -141,15 +140,12 @@ class MeterEventsTarget:
         self, chunk: pl.DataFrame, outgoing: Outgoing, before: Chunk | None, rows: Rows, progress: Progress
     ) -> _Answers:
         """Send what may go of a chunk; what was perhaps sent before and may not go any more stays in doubt."""
-        if before is None or self._is_late(before):
+        if before is None or before.is_late(self.clock()):
             return self._send_chunk(chunk.to_dicts(), outgoing, before)
         stopped = [one for one in progress.may_not_go(rows) if one.identifier in set(chunk[IDENTIFIER])]
         result = self._send_chunk(_without(chunk, stopped).to_dicts(), outgoing, before)
         result.withheld += [[one.identifier, one.reason, one.advice] for one in stopped]
         return result
-
-    def _is_late(self, before: Chunk) -> bool:
-        return self.clock() - before.intended_at > RESEND_WITHIN
 
     def _send_chunk(self, records: Sequence[Record], outgoing: Outgoing, before: Chunk | None) -> _Answers:
         """Send the lanes of a chunk side by side; the first error stops them all and is raised."""
@@ -172,7 +168,7 @@ class MeterEventsTarget:
         for record in lane:
             if stop.is_set():
                 break
-            if before is not None and self._is_late(before):
+            if before is not None and before.is_late(self.clock()):
                 answers.unresolved.append(str(record[IDENTIFIER]))
             else:
                 self._send_record(record, outgoing, answers, tried_before=before is not None)

@@ -12,6 +12,8 @@ RESEND_WITHIN: Final = timedelta(hours=23)
 Stripe remembers identifiers for at least 24 hours (Stripe docs, "Record usage for billing"); an hour less leaves
 room for clocks, for slow calls and for the connector's next look into its folder.
 """
+_CLOCKS: Final = timedelta(hours=1)
+"""How far two machines' clocks may differ."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Chunk:
     result: Any | None
     withheld: tuple[Withheld, ...] = ()
     judged: bool = False
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""
+        return not -_CLOCKS <= now - self.intended_at <= RESEND_WITHIN
 
 
 class Progress(Protocol):

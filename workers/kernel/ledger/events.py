@@ -14,7 +14,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.chain import digest
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.leases import Lease, Leases
+from workers.kernel.ledger.leases import Lease, Leases, is_over
 from workers.kernel.ledger.tables import cases, entries, events
 
 PAGE: Final = 200
@@ -201,11 +201,18 @@ class Events:
         )
 
     def retry(self, event_id: str) -> bool:
-        """Take an ended event up again on an operator's word; return False when it has not ended."""
-        ended = events.c.state.in_([EventState.DONE, EventState.FAILED, EventState.IGNORED])
-        values = {"state": EventState.RECEIVED, "due_at": self._clock(), "attempts": 0, "deaths": 0, "reason": None}
+        """Make an event due now, on an operator's word; return False when a worker has it."""
+        free = or_(events.c.state != EventState.PROCESSING, is_over(events.c.due_at, self._clock()))
+        values = {
+            "state": EventState.RECEIVED,
+            "due_at": self._clock(),
+            "lease_owner": None,
+            "attempts": 0,
+            "deaths": 0,
+            "reason": None,
+        }
         with self._database.write() as connection:
-            changed = connection.execute(update(events).where(events.c.id == event_id, ended).values(values))
+            changed = connection.execute(update(events).where(events.c.id == event_id, free).values(values))
         return changed.rowcount == 1
 
     def forget_bodies(self, before: datetime, limit: int) -> int:
@@ -268,7 +275,7 @@ class Events:
     @staticmethod
     def _claimable(moment: datetime) -> ColumnElement[bool]:
         open_states = [EventState.RECEIVED, EventState.PROCESSING]
-        return and_(events.c.state.in_(open_states), or_(events.c.due_at.is_(None), events.c.due_at <= moment))
+        return and_(events.c.state.in_(open_states), is_over(events.c.due_at, moment))
 
 
 def _stored(row: Any) -> StoredEvent:

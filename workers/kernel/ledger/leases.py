@@ -9,15 +9,24 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, update
+from sqlalchemy import ColumnElement, Table, or_, update
 
 from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger.database import Database
 
 MAX_DEATHS: Final = 3
 """Workers that may die over an event, a case or a part of a plan before it is left to a person."""
+
+LONGEST_WAIT: Final = timedelta(hours=2)
+"""No lease lasts and no event waits longer: what lies further ahead was written by a clock that was ahead."""
+
+
+def is_over(until: ColumnElement[Any], moment: datetime) -> ColumnElement[bool]:
+    """Tell whether a lease or a wait until then has run out, or was never real; none at all is over, too."""
+    return or_(until.is_(None), until <= moment, until > moment + LONGEST_WAIT)
 
 
 @dataclass(frozen=True)

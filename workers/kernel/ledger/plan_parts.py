@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, select, update
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.leases import Lease, Leases
+from workers.kernel.ledger.leases import Lease, Leases, is_over
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.tables import plan_parts
 
@@ -76,7 +76,7 @@ class PlanParts:
         self._leases.settle()
         now = self._clock()
         row = _row_of(part)
-        free = or_(plan_parts.c.lease_until.is_(None), plan_parts.c.lease_until <= now)
+        free = is_over(plan_parts.c.lease_until, now)
         taken = {
             "lease_owner": owner,
             "lease_until": now + lease,

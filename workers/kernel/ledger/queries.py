@@ -12,7 +12,7 @@ from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import Balance, EntryKind, RecordSetRef, total
-from workers.kernel.ledger.tables import cases, entries, events
+from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,13 @@ class Queries:
             earliest: datetime | None = connection.scalar(query)
         return earliest
 
+    def newest_moment(self) -> datetime | None:
+        """Return when anything was last written down; None in a ledger that is empty."""
+        written = (events.c.received_at, cases.c.changed_at, submissions.c.intended_at, checkpoints.c.changed_at)
+        with self._database.read() as connection:
+            moments = [connection.scalar(select(func.max(column))) for column in written]
+        return max(filter(None, moments), default=None)
+
     def balance(self) -> Balance:
         """Return the balance over all cases."""
         with self._database.read() as connection:
@@ -155,4 +162,4 @@ class Queries:
         query = select(func.min(events.c.received_at)).where(events.c.state.in_(open_states))
         with self._database.read() as connection:
             oldest: datetime | None = connection.scalar(query)
-        return self._clock() - oldest if oldest else timedelta(0)
+        return max(self._clock() - oldest, timedelta(0)) if oldest else timedelta(0)

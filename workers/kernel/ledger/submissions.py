@@ -133,6 +133,11 @@ class CaseSubmissions:
         values = {"location": location, "sent_at": self._now, "confirm_at": confirm_at}
         self._change(submission_id, SubmissionState.INTENDED, SubmissionState.SENT, values)
 
+    def wait_until(self, submission_id: str, confirm_at: datetime) -> None:
+        """Let its window end at another time."""
+        values = {"confirm_at": confirm_at}
+        self._change(submission_id, SubmissionState.SENT, SubmissionState.SENT, values)
+
     def judged(
         self, submission_id: str, number: int, import_set_id: str, verdict: str, said: Mapping[str, Any] | None
     ) -> None:

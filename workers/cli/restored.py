@@ -1,0 +1,22 @@
+"""`metermend restored`: say, before anything works with it, that the ledger was restored from a backup."""
+
+import click
+
+from workers.cli.books import open_context
+from workers.cli.reconcile import show
+from workers.pipeline.reconciling import OVERLAP, reconcile
+from workers.pipeline.restoring import note_restore
+
+
+@click.command()
+def restored() -> None:
+    """Note that the ledger was restored from a backup just now, and take in what it has lost of Stripe's events.
+
+    Run it after the restore and before workers and clock start. From then on, whatever was refused before is sent
+    only where Stripe has counted nothing of that customer in its minute. Exit code 1 when a list of Stripe's could
+    not be compared to its end: run `metermend reconcile --since` with the time that is named here.
+    """
+    made = open_context()
+    lost = note_restore(made)
+    click.echo(f"nothing is known from {lost.since:%Y-%m-%d %H:%M} to {lost.until:%Y-%m-%d %H:%M} UTC")
+    show(reconcile(made, lost.since - OVERLAP))

@@ -1,0 +1,43 @@
+"""`rules.toml` of a running service: read again when it changes, so that an operator's rule is followed at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from workers.kernel.errors import InputUnusable
+from workers.records.named_file import read_named
+from workers.remedies.rules import Rules, digest_of, load_rules, read_alias_file
+
+
+class RulesFile:
+    """A rules file and its alias file, told apart by what stands in them.
+
+    While they cannot be read, the last rules that could be stay in force. `tell` is called with the reason when
+    that begins, and with None when it has ended. Raises InputUnusable when they cannot be read at first.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[InputUnusable | None], None]) -> None:
+        self._path = path
+        self._tell = tell
+        self._fault: str | None = None
+        self._rules = load_rules(path)
+
+    def current(self) -> Rules:
+        """Return the rules as the file has them now, or had them last."""
+        try:
+            if self._has_changed():
+                self._rules = load_rules(self._path)
+        except InputUnusable as error:
+            self._note(error)
+        else:
+            self._note(None)
+        return self._rules
+
+    def _has_changed(self) -> bool:
+        aliases = read_alias_file(self._rules.customers, self._path.parent)
+        return digest_of(read_named(self._path), aliases) != self._rules.digest
+
+    def _note(self, fault: InputUnusable | None) -> None:
+        said = str(fault) if fault else None
+        if said != self._fault:
+            self._tell(fault)
+            self._fault = said
