@@ -11,7 +11,7 @@ from typing import IO, Final
 
 from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
-from workers.records.headers import known, names_event
+from workers.records.headers import fold, known, names_event
 from workers.records.json_record import BLANK, DECODER, PAYLOAD, Member, NotARecord, members_of
 from workers.records.layout import MAX_LINE_BYTES
 from workers.records.schema import is_payload
@@ -19,6 +19,8 @@ from workers.records.schema import is_payload
 BLOCK: Final = 4 << 20
 LEVELS: Final = 2
 """How deep within a body the list of its records may stand."""
+LIST_KEYS: Final = frozenset({"events", "meter_events", "records", "data", "items", "usage"})
+"""Keys, folded, of which an empty list says that there is no record."""
 PERHAPS: Final = re.compile(rb'(?m)\[\s*[{\]]|^[ \t]*"')
 """What a line has that holds a list of objects, or is JSON text itself."""
 
@@ -149,6 +151,7 @@ def _is_record(members: list[Member], levels: int) -> bool:
 
 
 def _is_empty_body(members: list[Member]) -> bool:
-    """Tell whether all that the object has is an empty list, and nothing that a record or a failure has."""
-    lists = [member.text for member in members if member.kind == "nested"]
-    return lists == ["[]"] and not known([member.column for member in members])
+    """Tell whether the object has an empty list of records, and nothing that a record or a failure has."""
+    nested = {fold(member.column): member.text for member in members if member.kind == "nested"}
+    empty = list(nested.values()) == ["[]"] and not LIST_KEYS.isdisjoint(nested)
+    return empty and not known([member.column for member in members])

@@ -24,6 +24,8 @@ Cells = Mapping[str, str | None]
 
 PAYLOAD_NAMES: Final = frozenset({"payload", "event_payload", "data", "event_data", "properties"})
 """Folded names under which a sender may keep a payload: `data` and `properties` as other event APIs call it."""
+RECORD_NESTED: Final = "record_nested"
+"""The finding that the records stand inside the rows of a file."""
 PAYLOAD_TEXT: Final = "payload_text"
 """How a record is repaired whose payload stood in a text."""
 _REMEDY: Final = f"{MALFORMED_RECORD}.{PAYLOAD_TEXT}"
@@ -103,7 +105,7 @@ def nesting_of(sample: Sequence[Cells], declared: Mapping[str, str], name: str) 
 
 def _findings(record: str | None, payload: str | None, sample: Sequence[Cells]) -> Iterator[Finding]:
     if record is not None:
-        yield Finding("record_nested", f"the record is read from the JSON in column {record!r}")
+        yield Finding(RECORD_NESTED, f"the record is read from the JSON in column {record!r}")
     if payload is not None and _all_objects(sample, payload, with_event=False):
         yield Finding("payload_nested", f"the payload is read from the JSON in column {payload!r}")
 

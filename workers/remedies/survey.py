@@ -17,7 +17,7 @@ from workers.records.reader import open_file
 from workers.records.schema import EVENT_NAME, IDENTIFIER, MAX_FILE_RECORDS, REQUIRED_COLUMNS, TIMESTAMP
 from workers.records.timestamps import epoch_seconds
 from workers.records.usage_file import TARGET_BYTES, UsageFile
-from workers.reports.failed_records import FailureColumns, recognise
+from workers.reports.failed_records import FailureColumns, failure_columns, recognise
 
 Kind = Literal["usage", "failed-records"]
 
@@ -94,8 +94,9 @@ def _survey(
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
     if kind == "usage":
         return None
-    found = recognise(file.layout, reading)
-    return found or (FailureColumns() if kind == "failed-records" else None)
+    if kind == "failed-records":
+        return failure_columns(file.layout, reading) or FailureColumns()
+    return recognise(file, reading)
 
 
 def _keys(windowed: Sequence[Meter]) -> dict[str, pl.Expr]:

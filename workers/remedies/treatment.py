@@ -56,7 +56,7 @@ def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _done_while_read() -> list[pl.Expr]:
-    """Return `MENDED`, `CHANGES` and `HOWS` before any remedy: the reader may have taken a payload out of a text."""
+    """Return `MENDED`, `CHANGES` and `HOWS` before any remedy: the reader may have taken a payload apart."""
     read = pl.col(READ_FROM).is_not_null()
     return [
         pl.when(read).then(pl.lit(_OF_THE_PAYLOAD)).otherwise(pl.lit("")).alias(MENDED),
