@@ -1,5 +1,6 @@
 """How a plan is shown to a person: narrow tables, notes, and a progress bar where there is a terminal."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -44,6 +45,9 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
             console.print(f"  - {finding.text}", markup=False)
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
+        if surveyed.own_reason:
+            option = shlex.join(["--error-column", surveyed.own_reason])
+            console.print(f"`{option}` says that Stripe refused these rows.", style="dim", markup=False)
 
 
 def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:

@@ -28,9 +28,9 @@ class FileFacts:
     `columns` are the sender's columns over all parts, in the header's order, or where they are open in the
     template's: passing them to `UsageFile.read` gives every part the same schema. `before` is the number of records
     in the files that came before it. `repeats` holds, per key that was asked for, the records of this file that
-    share their key with another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the last
-    record with that key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys, are
-    absent.
+    share their key with another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the
+    last record with that key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys,
+    are absent.
     """
 
     parts: tuple[Part, ...]

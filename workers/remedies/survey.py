@@ -29,7 +29,8 @@ _WINDOW: Final = "window"
 class Survey:
     """A file that is ready to be planned part by part.
 
-    `failure` are the columns of a failed-records file, null for a usage file. `repeated_rows` are rows whose
+    `failure` are the columns of a failed-records file, null for a usage file. `own_reason` is a column of a usage
+    file that has the name of one for refusals, and tells none. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together.
     """
 
@@ -39,6 +40,7 @@ class Survey:
     failure: FailureColumns | None
     repeated_rows: pl.Series
     findings: tuple[Finding, ...]
+    own_reason: str | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +90,8 @@ def _survey(
     path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts, *, repeated: pl.Series
 ) -> Survey:
     findings = (*file.layout.findings, *_findings(facts, failure, repeated.len()))
-    return Survey(path, file, facts, failure, repeated, findings)
+    alike = None if failure else failure_columns(file.layout)
+    return Survey(path, file, facts, failure, repeated, findings, alike and (alike.message or alike.code))
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:

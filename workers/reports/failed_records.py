@@ -7,8 +7,8 @@ the text. Any other message is a refusal for form, `malformed_record`.
 
 Where Stripe has named the file, names of columns are enough (`failure_columns`). A file that somebody gives to a
 command may as well be usage with a `reason` of the sender's own: there the texts must speak of a refusal
-(`recognise`). Taken for usage, a failed-records file is judged by its records alone, which is no harm; only a file in
-which some rows were refused and others perhaps counted is neither, and is turned away.
+(`recognise`). Taken for usage, a failed-records file is judged by its records alone, which is no harm; only a file
+in which some rows were refused and others perhaps counted is neither, and is turned away.
 """
 
 import re
@@ -22,7 +22,16 @@ from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import FileUnusable
 from workers.records.layout import Layout, ReadOptions
 from workers.records.nested import RECORD_NESTED
-from workers.records.schema import CODE, EVENT_NAME, MESSAGE, REQUIRED_COLUMNS, ROW, TIMESTAMP, is_payload
+from workers.records.schema import (
+    CODE,
+    EVENT_NAME,
+    MESSAGE,
+    REQUIRED_COLUMNS,
+    ROW,
+    TIMESTAMP,
+    UNREADABLE,
+    is_payload,
+)
 from workers.records.usage_file import UsageFile
 
 _TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boolean}
@@ -44,9 +53,7 @@ _REFUSAL: Final = (
     r"(?i)\b(invalid|malformed|missing|required|must|unknown|unsupported|rejected|refused|exceeds|not found|"
     r"(could|can|is|does) ?not|too (long|many|far|large)|already exists)\b"
 )
-_FIELD: Final = (
-    r"(?i)timestamp|event.?name|identifier|\bvalue|payload|customer|meter|dimension|column|\bfield|digits"
-)
+_FIELD: Final = r"(?i)timestamp|event.?name|identifier|\bvalue|payload|customer|meter|dimension|column|\bfield"
 """What a refusal says, and of what: a text with both, on every row of a file, is no reason of the sender's own."""
 
 _MESSAGES: Final = {
@@ -96,7 +103,9 @@ def _tells_refusals(file: UsageFile, columns: FailureColumns) -> bool:
     """Tell whether every row says that it was refused. Raises FileUnusable where only some of them do."""
     if _has_no_usage(file.layout):
         return True
-    told = pl.concat([pl.DataFrame(schema=_TOLD), *(_told(file.read(part), columns) for part in file.parts())])
+    wanted = [name for name in (columns.code, columns.message) if name]
+    parts = (_told(file.read(part, wanted), columns) for part in file.parts())
+    told = pl.concat([pl.DataFrame(schema=_TOLD), *parts])
     plain = _is_plain(file.layout, columns)
     refused = told["filled"] if plain else told["refused"]
     if not told.height or refused.all():
@@ -112,13 +121,14 @@ def _has_no_usage(layout: Layout) -> bool:
 
 
 def _told(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
-    """Return of each row whether it says anything, whether that is a refusal, and whether it is in Stripe's words."""
+    """Return of each row whether it says anything, whether that is a refusal, and whether in Stripe's words."""
     code, message = _text(frame, columns.code), _text(frame, columns.message)
     said = pl.concat_str(code, message, separator=" ", ignore_nulls=True)
     stripes = pl.coalesce(_as_code(code), _code_of_message(message)).is_not_null()
     refused = stripes | (said.str.contains(_REFUSAL) & said.str.contains(_FIELD))
     filled = ~said.str.to_lowercase().is_in(_SAYS_NOTHING)
-    told = frame.select(filled=filled, refused=refused, stripes=stripes)
+    readable = frame.filter(pl.col(UNREADABLE).is_null())
+    told = readable.select(filled=filled, refused=refused, stripes=stripes)
     return told.select(pl.all().fill_null(value=False))
 
 
@@ -131,10 +141,9 @@ def _is_plain(layout: Layout, columns: FailureColumns) -> bool:
 
 def _partly_refused(name: str, columns: FailureColumns, refused: int, rows: int) -> FileUnusable:
     return FileUnusable(
-        f"its column {columns.message or columns.code!r} tells a refusal on {refused:,} of {rows:,} rows; the others "
-        "may have been counted",
+        f"column {columns.message or columns.code!r} tells a refusal on {refused:,} of {rows:,} rows",
         where=name,
-        mend="leave the refused rows alone in it, or say --kind usage or --kind failed-records",
+        mend="the others may have been counted: keep the refused ones alone, or say --kind usage if none was sent",
     )
 
 
