@@ -47,7 +47,8 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
         if surveyed.own_reason:
             option = shlex.join(["--error-column", surveyed.own_reason])
-            console.print(f"`{option}` says that Stripe refused these rows.", style="dim", markup=False)
+            said = f"{surveyed.own_reason!r} is taken for your own column. If it holds Stripe's words: `{option}`."
+            console.print(said, style="dim", markup=False)
 
 
 def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:

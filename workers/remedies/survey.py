@@ -90,8 +90,8 @@ def _survey(
     path: Path, file: UsageFile, failure: FailureColumns | None, facts: FileFacts, *, repeated: pl.Series
 ) -> Survey:
     findings = (*file.layout.findings, *_findings(facts, failure, repeated.len()))
-    alike = None if failure else failure_columns(file.layout)
-    return Survey(path, file, facts, failure, repeated, findings, alike and (alike.message or alike.code))
+    own = (failure_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
+    return Survey(path, file, facts, failure, repeated, findings, own.message or own.code)
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
