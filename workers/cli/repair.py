@@ -13,7 +13,7 @@ from workers.cli.plan_view import counted, outcomes_table, progress, show_files,
 from workers.records.template import TEMPLATES
 from workers.remedies import PlanSummary, plan_file
 
-_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst")
+_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst", ".xlsx", ".xlsm")
 
 
 @click.command()

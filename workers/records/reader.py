@@ -16,8 +16,9 @@ from workers.records.json_record import PAYLOAD
 from workers.records.layout import Finding, Format, Layout, ReadOptions
 from workers.records.named_file import why_not
 from workers.records.nested import nesting_of, sampled
-from workers.records.other_formats import require_no_other
+from workers.records.other_formats import is_workbook, require_no_other
 from workers.records.usage_file import UsageFile
+from workers.records.workbook import Workbook
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class _Text:
     encoding: str
     findings: tuple[Finding, ...]
     stream: IO[bytes]
+    is_workbook: bool = False
 
     def layout(
         self,
@@ -48,12 +50,13 @@ class _Text:
             delimiter=delimiter,
             columns=columns,
             renames=renames,
-            findings=(
-                *self.findings,
-                *sniffing.file_findings(self.name, self.size, file_format, self.compression),
-                *findings,
-            ),
+            findings=(*self.findings, *self._of_the_file(file_format), *findings),
         )
+
+    def _of_the_file(self, file_format: Format) -> list[Finding]:
+        if self.is_workbook:
+            return []
+        return sniffing.file_findings(self.name, self.size, file_format, self.compression)
 
 
 def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
@@ -71,7 +74,13 @@ def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitS
     compression = text_copy.compression_of(packed.read(4))
     stream = streams.enter_context(text_copy.unpack(path, compression)) if compression else packed
     stream.seek(0)
-    require_no_other(stream.read(sniffing.HEAD_BYTES), path.name)
+    head = stream.read(sniffing.HEAD_BYTES)
+    if is_workbook(head):
+        workbook = Workbook(stream, path.name)
+        sheet = streams.enter_context(workbook.as_csv())
+        size, said = path.stat().st_size, tuple(workbook.findings)
+        return _Text(path.name, size, compression, "utf-8", said, sheet, is_workbook=True)
+    require_no_other(head, path.name)
     encoding, findings = (
         (_codec_name(options.encoding, path.name), [])
         if options.encoding

@@ -93,17 +93,22 @@ def _unpacked_zstd(packed: IO[bytes]) -> Iterator[bytes]:
 
 def _copy_bounded(blocks: Iterator[bytes], copy: IO[bytes], path: Path) -> None:
     packed = path.stat().st_size
-    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed))
     written = 0
     for block in blocks:
         written += len(block)
-        if written > limit:
-            raise FileUnusable(
-                f"it unpacks to more than {limit:,} bytes from {packed:,}, which no usage file does",
-                where=path.name,
-                mend="send it unpacked if it is genuine",
-            )
+        require_bounded(written, packed, path.name)
         copy.write(block)
+
+
+def require_bounded(unpacked: int, packed: int, name: str) -> None:
+    """Raise FileUnusable where so many bytes from so many packed ones are more than usage text unpacks to."""
+    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed))
+    if unpacked > limit:
+        raise FileUnusable(
+            f"it unpacks to more than {limit:,} bytes from {packed:,}, which no usage file does",
+            where=name,
+            mend="send it unpacked if it is genuine",
+        )
 
 
 def encoding_of(source: IO[bytes], name: str) -> tuple[str, list[Finding]]:
