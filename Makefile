@@ -44,9 +44,9 @@ bench: setup ## measure: ratios, growth, memory (ARGS="records --full")
 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --extra embedded -o .ci/requirements.lock pyproject.toml
+	  --no-header --no-annotate --extra embedded --extra excel -o .ci/requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --extra embedded --extra dev -o .ci/requirements-dev.lock pyproject.toml
+	  --no-header --no-annotate --extra embedded --extra excel --extra dev -o .ci/requirements-dev.lock pyproject.toml
 
 clean: ## remove what was built and the local state
 	rm -rf $(VENV) .metermend build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

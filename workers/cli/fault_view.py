@@ -8,6 +8,7 @@ import polars as pl
 
 from workers.kernel.codes import Code
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Catalog
+from workers.records.json_record import PAYLOAD
 from workers.records.schema import EVENT_NAME, IDENTIFIER, RAW, TIMESTAMP
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.survey import Survey
@@ -50,6 +51,8 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "identifier_repeated": Meaning(
         "an earlier record has this identifier: Stripe counts that one and skips this", IDENTIFIER
     ),
+    "payload_as_text": Meaning("the payload is JSON text in one column, of which Stripe reads nothing", IDENTIFIER),
+    "payload_not_an_object": Meaning("the payload is a text that is no JSON object", PAYLOAD),
     "timestamp_missing": Meaning("the record has no timestamp"),
     "timestamp_malformed": Meaning("the timestamp is no whole number of epoch seconds", TIMESTAMP),
     Code.TIMESTAMP_TOO_FAR_IN_PAST: Meaning("the timestamp is more than 35 days old", TIMESTAMP),

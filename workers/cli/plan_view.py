@@ -1,5 +1,6 @@
 """How a plan is shown to a person: narrow tables, notes, and a progress bar where there is a terminal."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -51,6 +52,10 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
             console.print(f"    and {left:,} more")
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
+        if surveyed.own_reason:
+            option = shlex.join(["--error-column", surveyed.own_reason])
+            said = f"{surveyed.own_reason!r} is taken for your own column. If it holds Stripe's words: `{option}`."
+            console.print(said, style="dim", markup=False)
 
 
 def show_unchecked(console: Console, unchecked: Iterable[str]) -> None:

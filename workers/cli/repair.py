@@ -22,7 +22,7 @@ from workers.records.template import TEMPLATES
 from workers.remedies import PlanSummary, plan_file
 from workers.remedies.revisions import RefusedFor
 
-_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst")
+_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst", ".xlsx", ".xlsm")
 
 
 @click.command()

@@ -42,7 +42,7 @@ MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 CURED: Final = frozenset({
     "header_declared", "header_renamed", "delimiter", "byte_order_mark", "encoding", "line_ends", "compressed",
-    "wrong_extension", "too_large",
+    "wrong_extension", "too_large", "separator_line", "body", "record_nested", "payload_nested", "workbook",
 })  # fmt: skip
 """Findings of the reader about a whole file that do not stand in the file that is written from it."""
 

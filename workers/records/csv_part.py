@@ -6,29 +6,52 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from workers.records.csv_lines import MISREAD, CsvGrammar, OddLines, OddRecord, lines_of
+from workers.records.json_record import NotARecord
 from workers.records.layout import Part
+from workers.records.nested import Nesting
+from workers.records.rows import Row, frame_of
 from workers.records.schema import RAW, ROW, UNREADABLE
 
 
 class CsvReader:
     """Reads parts of one CSV file whose header is known. `columns` are the frame's names, one per field."""
 
-    def __init__(self, delimiter: str, columns: Sequence[str]) -> None:
+    def __init__(self, delimiter: str, columns: Sequence[str], nesting: Nesting) -> None:
         self.grammar = CsvGrammar(delimiter, len(columns))
         self.columns = list(columns)
+        self.nesting = nesting
 
     def read(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the part's rows with `wanted` of the columns (all if None), `ROW`, `UNREADABLE` and `RAW`.
 
         Where the file has none of them the rows come with its first column: a frame without columns has no rows.
         """
-        columns = self._present(wanted)
+        if self.nesting.columns:
+            return self._spread(self._as_it_stands(data, part, self.columns))
+        return self._as_it_stands(data, part, self._present(wanted))
+
+    def _as_it_stands(self, data: bytes, part: Part, columns: list[str]) -> pl.DataFrame:
         if part.plain:
             frame = self._plain(data, columns)
             if frame is not None and frame.height == part.rows:
                 rows = pl.int_range(part.first_row, part.first_row + part.rows, eager=True)
                 return _with_reader_columns(frame, rows)
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
+
+    def _spread(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Put what stands inside the cells beside them, record by record."""
+        nested = frame.select(pl.any_horizontal(pl.col(*self.nesting.columns).is_not_null())).to_series()
+        numbers = frame.filter(nested)[ROW].to_list()
+        cells = frame.filter(nested).select(self.columns).iter_rows(named=True)
+        spread = [self._spread_row(*numbered) for numbered in zip(numbers, cells, strict=True)]
+        return pl.concat([frame.filter(~nested), frame_of(spread)], how="diagonal").sort(ROW)
+
+    def _spread_row(self, row: int, cells: dict[str, str | None]) -> Row:
+        text = next(filter(None, (cells[name] for name in self.nesting.columns)), "")
+        try:
+            return row, text, self.nesting.spread(cells)
+        except NotARecord as error:
+            return row, text, {UNREADABLE: error.reason, RAW: text}
 
     def scan(self, data: bytes, part: Part, wanted: Sequence[str] | None = None) -> pl.LazyFrame | None:
         """Return what `read` does for a plain part, to be read as it is worked on; None where polars misreads it.

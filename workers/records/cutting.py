@@ -16,12 +16,11 @@ import numpy as np
 from workers.kernel.errors import FileUnusable
 from workers.records.csv_lines import CsvGrammar, OddLines, OddRecord, lines_of
 from workers.records.json_part import BLANKS, blank_lines
-from workers.records.layout import Part
+from workers.records.layout import MAX_LINE_BYTES, Part
 from workers.records.lines import line_starts
 
 BLOCK: Final = 512 << 10
 """Small enough for the allocator to use its memory again: blocks of 4 MiB are new pages each, and cost as much."""
-MAX_LINE_BYTES: Final = 16 << 20
 
 Read = Callable[[int, int], bytes]
 """Reads `length` bytes at `offset` of the plain text; fewer at its end."""

@@ -6,7 +6,7 @@ code for it the slug is that code, any other fault is one of form and is counted
 | aspect | faults |
 |---|---|
 | record | the reader's reasons, `event_name_missing`, `event_name_too_long`, `identifier_too_long`, |
-| | `identifier_repeated` |
+| | `identifier_repeated`, `payload_not_an_object` |
 | meter | `no_meter`, `archived_meter` |
 | timestamp | `timestamp_missing`, `timestamp_malformed`, `timestamp_too_far_in_past`, `timestamp_in_future` |
 | customer | `meter_event_no_customer_defined`, `meter_event_customer_not_found` |
@@ -35,6 +35,7 @@ from workers.records.catalog import (
     only_asked,
     with_columns_of,
 )
+from workers.records.json_record import PAYLOAD
 from workers.records.quantities import is_blank
 from workers.records.schema import (
     EVENT_NAME,
@@ -68,6 +69,9 @@ KNOWN: Final = "@known"
 """Whether the customer is known to exist, or nothing speaks against it; added by `Standard.mark_known`."""
 TIMESTAMP_MALFORMED: Final = "timestamp_malformed"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
+PAYLOAD_NOT_AN_OBJECT: Final = "payload_not_an_object"
+PAYLOAD_AS_TEXT: Final = "payload_as_text"
+"""No fault of the diagnosis: the reader has taken the payload out of a text, in which Stripe reads none of it."""
 
 _PADDING: Final = quantities.AROUND + quantities.QUOTES
 
@@ -163,6 +167,7 @@ class Standard:
             (name.str.len_chars() > MAX_EVENT_NAME_LENGTH, "event_name_too_long"),
             (identifier.str.len_chars() > MAX_IDENTIFIER_LENGTH, "identifier_too_long"),
             (self.is_repeated(), IDENTIFIER_REPEATED),
+            (_has_unread_payload(), PAYLOAD_NOT_AN_OBJECT),
         )
 
     def _meter(self) -> pl.Expr:
@@ -234,6 +239,15 @@ def _first(*cases: tuple[pl.Expr, pl.Expr | str]) -> pl.Expr:
             pl.when(condition).then(fault if isinstance(fault, pl.Expr) else pl.lit(str(fault))).otherwise(found)
         )
     return found
+
+
+def _has_unread_payload() -> pl.Expr:
+    """Tell whether the payload is a text that is no object, and nothing else says who used how much.
+
+    Few files have such a column: the pattern matches it only where it is there.
+    """
+    text = pl.coalesce(pl.lit(None, pl.String), pl.col(f"^{PAYLOAD}$"))
+    return ~is_blank(text) & is_blank(pl.col(CUSTOMER_ID)) & is_blank(pl.col(VALUE_TEXT))
 
 
 def _lacks_dimension(meter: Meter) -> pl.Expr:

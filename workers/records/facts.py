@@ -10,7 +10,7 @@ import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.records.catalog import with_columns_of
-from workers.records.layout import MAX_FILE_KEYS, Format, Part
+from workers.records.layout import MAX_FILE_KEYS, Part
 from workers.records.reading import Reading
 from workers.records.repeats import FIRST, Portion, RepeatFinder
 from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order
@@ -25,11 +25,12 @@ _MISSING: Final = "@lacks_identifier"
 class FileFacts:
     """Facts about a whole file.
 
-    `columns` are the sender's columns over all parts, in the header's order (CSV) or the template's (JSON): passing
-    them to `UsageFile.read` gives every part the same schema. `before` is the number of records in the files that
-    came before it. `repeats` holds, per key that was asked for, the records of this file that share their key with
-    another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the last record with that
-    key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys, are absent.
+    `columns` are the sender's columns over all parts, in the header's order, or where they are open in the
+    template's: passing them to `UsageFile.read` gives every part the same schema. `before` is the number of records
+    in the files that came before it. `repeats` holds, per key that was asked for, the records of this file that
+    share their key with another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the
+    last record with that key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys,
+    are absent.
     """
 
     parts: tuple[Part, ...]
@@ -85,7 +86,7 @@ def find_facts(
     `keys` maps a name to an expression that gives each record's key as text, or null where it has none; the default
     is the identifier. `needs` are the columns that the expressions read, besides the identifier.
 
-    Raises FileUnusable where a JSON file's records have more than `MAX_FILE_KEYS` different keys.
+    Raises FileUnusable where the records of a file have more than `MAX_FILE_KEYS` different keys.
     """
     keys = {IDENTIFIER: pl.col(IDENTIFIER)} if keys is None else keys
     wanted = list(dict.fromkeys([IDENTIFIER, *needs]))
@@ -107,7 +108,7 @@ def _look(
 ) -> _PartFacts:
     columns: list[str] = []
     see = partial(_see, finders)
-    if _has_open_columns(file):
+    if file.has_open_columns:
         frame = file.read_and_keep(part)
         columns = file.columns_of(frame)
         seen = see(Reading(with_columns_of(frame.lazy(), wanted))).frame
@@ -145,13 +146,14 @@ def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileF
     )
 
 
-def _has_open_columns(file: UsageFile) -> bool:
-    """Whether a later record can bring a column that no earlier one has: so with JSON, not with CSV."""
-    return file.layout.format is not Format.CSV
+def _within(facts: FileFacts, repeats: pl.DataFrame) -> pl.DataFrame:
+    """Return the repeats that are records of the file, by their rows in it."""
+    rows = repeats.with_columns(pl.col(ROW) - facts.before)
+    return rows.filter(pl.col(ROW).is_between(1, facts.records))
 
 
 def _all_columns(file: UsageFile, seen: Sequence[_PartFacts]) -> tuple[str, ...]:
-    if not _has_open_columns(file):
+    if not file.has_open_columns:
         return tuple(file.header_columns)
     columns = {name for facts in seen for name in facts.columns}
     if len(columns) > MAX_FILE_KEYS:

@@ -76,6 +76,11 @@ def _reading(header: str) -> str | None:
     return next((column for column, spellings in SYNONYMS.items() if folded in spellings), None)
 
 
+def names_event(column: str) -> bool:
+    """Tell whether the column names the event: what a usage record has, and hardly anything else."""
+    return fold(column) in SYNONYMS[EVENT_NAME]
+
+
 def frame_columns(headers: Sequence[str], renames: Mapping[str, str]) -> tuple[list[str], list[Finding]]:
     """Return the frame's column per header, each distinct: a repeated header gets `#2`, `#3`, an empty one `#1`.
 

@@ -8,7 +8,9 @@ import polars as pl
 from workers.records.csv_lines import lines_of
 from workers.records.json_record import NotARecord, parse_record
 from workers.records.json_shapes import MAX_SHAPES, shape_of
-from workers.records.layout import MAX_KEYS, Part, Unreadable
+from workers.records.layout import Part, Unreadable
+from workers.records.nested import Nesting
+from workers.records.rows import Row, frame_of
 from workers.records.schema import RAW, ROW, UNREADABLE
 
 JSON_BLANKS: Final = " \t\r\n"
@@ -24,8 +26,9 @@ def blank_lines(lines: pl.Series) -> pl.Series | None:
 class JsonReader:
     """Reads parts of one JSON Lines file. `renames` are top-level keys whose one reading is a canonical column."""
 
-    def __init__(self, renames: Mapping[str, str]) -> None:
+    def __init__(self, renames: Mapping[str, str], nesting: Nesting) -> None:
         self.renames = renames
+        self.nesting = nesting
 
     def read(
         self, data: bytes, part: Part, wanted: Sequence[str] | None = None, *, cut: bool = False
@@ -42,14 +45,14 @@ class JsonReader:
             {"line": lines, ROW: pl.int_range(part.first_row, part.first_row + len(lines), eager=True)}
         )
         needed = None if wanted is None else self._with_sources(wanted)
-        frames, odd = _by_shapes(numbered, needed, ascii_only=data.isascii(), escapes=b"\\" in data)
+        frames, odd = self._by_shapes(numbered, needed, ascii_only=data.isascii(), escapes=b"\\" in data)
         if odd.height:
             raw = (
                 None
                 if odd["line"].null_count() == 0
                 else [text for text in data.split(b"\n") if text.strip(BLANKS)]
             )
-            frames.append(_odd_frame(odd, needed, raw, part, cut=cut))
+            frames.append(self._odd_frame(odd, needed, raw, part, cut=cut))
         frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={ROW: pl.Int64})
         return self._renamed(frame.sort(ROW) if len(frames) > 1 else frame)
 
@@ -70,69 +73,53 @@ class JsonReader:
             frame = frame if left.count() else frame.drop(old)
         return frame
 
+    def _by_shapes(
+        self, lines: pl.DataFrame, wanted: Sequence[str] | None, *, ascii_only: bool, escapes: bool
+    ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+        """Read what shapes can read; the rest are the lines for the Python loop."""
+        frames: list[pl.DataFrame] = []
+        shapeless: list[pl.DataFrame] = []
+        for _ in range(MAX_SHAPES):
+            if not lines.height:
+                break
+            first = lines["line"][0]
+            shape = None if first is None else shape_of(first, ascii_only=ascii_only, nested=self.nesting.columns)
+            if shape is None:
+                shapeless.append(lines[:1])
+                lines = lines[1:]
+                continue
+            found, rest = shape.extract(lines, wanted, escapes=escapes)
+            if not found.height or found[ROW][0] != lines[ROW][0]:
+                shapeless.append(lines[:1])
+                lines = lines[1:]
+                continue
+            frames.append(found)
+            lines = rest
+        return frames, pl.concat([*shapeless, lines])
 
-def _by_shapes(
-    lines: pl.DataFrame, wanted: Sequence[str] | None, *, ascii_only: bool, escapes: bool
-) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Read what shapes can read; the rest are the lines for the Python loop."""
-    frames: list[pl.DataFrame] = []
-    shapeless: list[pl.DataFrame] = []
-    for _ in range(MAX_SHAPES):
-        if not lines.height:
-            break
-        first = lines["line"][0]
-        shape = None if first is None else shape_of(first, ascii_only=ascii_only)
-        if shape is None:
-            shapeless.append(lines[:1])
-            lines = lines[1:]
-            continue
-        found, rest = shape.extract(lines, wanted, escapes=escapes)
-        if not found.height or found[ROW][0] != lines[ROW][0]:
-            shapeless.append(lines[:1])
-            lines = lines[1:]
-            continue
-        frames.append(found)
-        lines = rest
-    return frames, pl.concat([*shapeless, lines])
+    def _odd_frame(
+        self, odd: pl.DataFrame, wanted: Sequence[str] | None, raw: list[bytes] | None, part: Part, *, cut: bool
+    ) -> pl.DataFrame:
+        """Read the lines that fit no shape one by one in Python."""
+        cells: list[Row] = []
+        last_row = part.first_row + part.rows - 1
+        for row, line in odd.select(ROW, "line").iter_rows():
+            text = line if line is not None else _undecodable(raw, row - part.first_row)
+            record = self._record_or_reason(line, text)
+            if cut and row == last_row and record.get(UNREADABLE) == Unreadable.NOT_JSON:
+                record[UNREADABLE] = Unreadable.CUT_LINE
+            cells.append((row, text, record))
+        return frame_of(cells, wanted)
 
-
-def _odd_frame(
-    odd: pl.DataFrame, wanted: Sequence[str] | None, raw: list[bytes] | None, part: Part, *, cut: bool
-) -> pl.DataFrame:
-    """Read the lines that fit no shape one by one in Python.
-
-    A record that would bring more than `MAX_KEYS` different keys into the frame is unreadable, those behind it are
-    not: without a bound a few megabytes of ever new keys are a frame that no memory holds.
-    """
-    cells: list[dict[str, str | None]] = []
-    keys: set[str] = set()
-    last_row = part.first_row + part.rows - 1
-    for row, line in odd.select(ROW, "line").iter_rows():
-        text = line if line is not None else _undecodable(raw, row - part.first_row)
-        record = _record_or_reason(None if line is None else line, text)
-        if cut and row == last_row and record.get(UNREADABLE) == Unreadable.NOT_JSON:
-            record[UNREADABLE] = Unreadable.CUT_LINE
-        if UNREADABLE not in record and len(keys.union(record)) > MAX_KEYS:
-            record = {UNREADABLE: Unreadable.TOO_MANY_KEYS, RAW: text}
-        elif UNREADABLE not in record:
-            keys.update(record)
-        cells.append(record)
-    names = dict.fromkeys(name for record in cells for name in record)
-    kept = [name for name in names if wanted is None or name in wanted or name in (UNREADABLE, RAW)]
-    columns = {name: [record.get(name) for record in cells] for name in kept}
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(kept, pl.String))
-    return frame.with_columns(odd[ROW].alias(ROW)) if kept else odd.select(ROW)
+    def _record_or_reason(self, line: str | None, text: str) -> dict[str, str | None]:
+        if line is None:
+            return {UNREADABLE: Unreadable.NOT_UTF8, RAW: text}
+        try:
+            return self.nesting.spread(parse_record(line))
+        except NotARecord as error:
+            return {UNREADABLE: error.reason, RAW: text}
 
 
 def _undecodable(raw: list[bytes] | None, index: int) -> str:
     assert raw is not None
     return raw[index].decode(errors="backslashreplace")
-
-
-def _record_or_reason(line: str | None, text: str) -> dict[str, str | None]:
-    if line is None:
-        return {UNREADABLE: Unreadable.NOT_UTF8, RAW: text}
-    try:
-        return parse_record(line)
-    except NotARecord as error:
-        return {UNREADABLE: error.reason, RAW: text}

@@ -40,25 +40,28 @@ class Member:
     text: str | None
 
 
-def parse_record(text: str) -> dict[str, str | None]:
-    """Return column -> text of one record; raises NotARecord."""
+def parse_record(text: str, *, prefix: bool = False) -> dict[str, str | None]:
+    """Return column -> text of one record, or with `prefix` of its payload alone; raises NotARecord."""
     cells: dict[str, str | None] = {}
-    for member in members_of(text):
+    for member in members_of(text, prefix=prefix):
         if member.column in cells:
             raise NotARecord(Unreadable.DUPLICATE_KEY)
         cells[member.column] = member.text
     return cells
 
 
-def members_of(text: str) -> list[Member]:
-    """Return the members of a record in their order, those of its payload in place; raises NotARecord."""
+def members_of(text: str, *, prefix: bool = False) -> list[Member]:
+    """Return the members of a record in their order, those of its payload in place; raises NotARecord.
+
+    With `prefix` the text is a payload.
+    """
     start = _skip(text, 0)
     try:
         if not text.startswith("{", start):
             DECODER.raw_decode(text, start)
             raise NotARecord(Unreadable.NOT_AN_OBJECT)
         walker = _Walker(text)
-        members = list(islice(walker.object(start, prefix=False), MAX_KEYS + 1))
+        members = list(islice(walker.object(start, prefix=prefix), MAX_KEYS + 1))
     except (json.JSONDecodeError, RecursionError) as error:
         raise NotARecord(Unreadable.NOT_JSON) from error
     if len(members) > MAX_KEYS:

@@ -8,7 +8,7 @@ What no shape fits goes through a Python loop (`json_record`): nested values bey
 broken lines, and shapes met after the first `MAX_SHAPES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,8 +72,11 @@ def _unescape(cell: pl.Expr) -> pl.Expr:
     return pl.coalesce(quoted.str.json_decode(pl.String), cell)
 
 
-def shape_of(line: str, *, ascii_only: bool) -> Shape | None:
-    """Return the shape of the line, or None where only the Python loop can read it."""
+def shape_of(line: str, *, ascii_only: bool, nested: Container[str] = ()) -> Shape | None:
+    """Return the shape of the line, or None where only the Python loop can read it.
+
+    So it is with the `nested` columns, whose text is looked into.
+    """
     try:
         members = members_of(line)
     except NotARecord:
@@ -81,7 +84,7 @@ def shape_of(line: str, *, ascii_only: bool) -> Shape | None:
     columns = tuple(member.column for member in members)
     if not members or len(members) > MAX_MEMBERS or len(set(columns)) < len(columns):
         return None
-    if any(member.kind == "nested" for member in members):
+    if any(member.kind == "nested" or member.column in nested for member in members):
         return None
     string = ASCII_STRING if ascii_only else ANY_STRING
     slots = {"string": f'(?:"({string})"|null)', "null": f'(?:"({string})"|null)', "number": f"(?:({NUMBER})|null)"}

@@ -7,6 +7,8 @@ from typing import Final
 
 MAX_KEYS: Final = 500
 """Keys of a record, and columns of a CSV file: work on a frame grows with the square of its width."""
+MAX_LINE_BYTES: Final = 16 << 20
+"""A line, or a record that spans lines; many times what a usage record takes."""
 MAX_FILE_KEYS: Final = 1000
 """Different keys of all records of a JSON file together: every one is a column of every part."""
 

@@ -3,19 +3,22 @@
 import codecs
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from workers.kernel.errors import FileUnusable
-from workers.records import json_array, sniffing, text_copy
+from workers.records import json_array, json_bodies, sniffing, text_copy
 from workers.records.csv_part import CsvReader
-from workers.records.headers import frame_columns, missing_columns, renames_for
+from workers.records.headers import frame_columns, missing_columns, renames_for, require_header
 from workers.records.json_part import JsonReader
+from workers.records.json_record import PAYLOAD
 from workers.records.layout import Finding, Format, Layout, ReadOptions
 from workers.records.named_file import why_not
-from workers.records.other_formats import require_no_other
+from workers.records.nested import nesting_of, sampled
+from workers.records.other_formats import is_workbook, require_no_other
 from workers.records.usage_file import UsageFile
+from workers.records.workbook import Workbook
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class _Text:
     encoding: str
     findings: tuple[Finding, ...]
     stream: IO[bytes]
+    is_workbook: bool = False
 
     def layout(
         self,
@@ -46,12 +50,13 @@ class _Text:
             delimiter=delimiter,
             columns=columns,
             renames=renames,
-            findings=(
-                *self.findings,
-                *sniffing.file_findings(self.name, self.size, file_format, self.compression),
-                *findings,
-            ),
+            findings=(*self.findings, *self._of_the_file(file_format), *findings),
         )
+
+    def _of_the_file(self, file_format: Format) -> list[Finding]:
+        if self.is_workbook:
+            return []
+        return sniffing.file_findings(self.name, self.size, file_format, self.compression)
 
 
 def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
@@ -69,7 +74,13 @@ def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitS
     compression = text_copy.compression_of(packed.read(4))
     stream = streams.enter_context(text_copy.unpack(path, compression)) if compression else packed
     stream.seek(0)
-    require_no_other(stream.read(sniffing.HEAD_BYTES), path.name)
+    head = stream.read(sniffing.HEAD_BYTES)
+    if is_workbook(head):
+        workbook = Workbook(stream, path.name)
+        sheet = streams.enter_context(workbook.as_csv())
+        size, said = path.stat().st_size, tuple(workbook.findings)
+        return _Text(path.name, size, compression, "utf-8", said, sheet, is_workbook=True)
+    require_no_other(head, path.name)
     encoding, findings = (
         (_codec_name(options.encoding, path.name), [])
         if options.encoding
@@ -101,27 +112,47 @@ def _opened(text: _Text, options: ReadOptions, streams: ExitStack) -> UsageFile:
     file_format = sniffing.format_of(head, options)
     if file_format is Format.CSV:
         return _open_csv(text, head, len(raw) - len(head), options)
+    lines, mark = text.stream, len(raw) - len(head)
     if file_format is Format.JSON:
-        lines = streams.enter_context(json_array.as_lines(text.stream, text.name))
-        return _open_json(text, lines, file_format, 0, options)
-    return _open_json(text, text.stream, file_format, len(raw) - len(head), options)
+        lines, mark = streams.enter_context(json_array.as_lines(text.stream, text.name)), 0
+    if json_bodies.holds_bodies(lines, mark, text.name):
+        lines, mark = streams.enter_context(json_bodies.one_record_a_line(lines, mark, text.name)), 0
+        body = Finding("body", "holds bodies of calls; each record in their lists is read as one")
+        text = replace(text, findings=(*text.findings, body))
+    return _open_json(text, lines, file_format, mark, options)
 
 
 def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> UsageFile:
     found = sniffing.csv_head(head, options, text.name)
     renames, findings = renames_for(found.headers, options.headers)
     columns, repeated = frame_columns(found.headers, renames)
-    findings += repeated + missing_columns(columns)
+    sample = sniffing.csv_sample(head[found.length :], found.delimiter, columns)
+    nesting = nesting_of(sample, options.headers, text.name)
+    if not nesting.findings and not any(header in found.headers for header in options.headers):
+        require_header(found.headers, text.name)
+    inside = [column for column in sampled(nesting, sample) if column not in columns]
+    findings += repeated + missing_columns([*columns, *inside]) + [*nesting.findings]
+    if found.separator_line:
+        findings.append(
+            Finding("separator_line", "begins with a line for Excel, sep=; Stripe takes that for the header")
+        )
     if found.delimiter != ",":
         findings.append(Finding("delimiter", f"separates fields with {found.delimiter!r}; Stripe expects ','"))
-    layout = text.layout(Format.CSV, found.headers, renames, findings, found.delimiter)
-    return UsageFile(layout, text.stream, mark + found.length, CsvReader(found.delimiter, columns))
+    outside = [
+        header for header, column in zip(found.headers, columns, strict=True) if column not in nesting.columns
+    ]
+    layout = text.layout(Format.CSV, (*outside, *inside), renames, findings, found.delimiter)
+    return UsageFile(layout, text.stream, mark + found.length, CsvReader(found.delimiter, columns, nesting))
 
 
 def _open_json(text: _Text, lines: IO[bytes], file_format: Format, mark: int, options: ReadOptions) -> UsageFile:
     lines.seek(mark)
-    columns = sniffing.sample_columns(lines.read(sniffing.HEAD_BYTES))
+    sample = sniffing.json_sample(lines.read(sniffing.HEAD_BYTES))
+    found = nesting_of(sample, options.headers, text.name)
+    nesting = replace(found, payload=found.payload or PAYLOAD)
+    columns = sampled(nesting, sample)
     renames, findings = renames_for(columns, options.headers)
     named = [renames.get(column, column) for column in columns]
-    layout = text.layout(file_format, tuple(columns), renames, findings + missing_columns(named))
-    return UsageFile(layout, lines, mark, JsonReader(renames))
+    findings += [*missing_columns(named), *nesting.findings]
+    layout = text.layout(file_format, tuple(columns), {**nesting.renames, **renames}, findings)
+    return UsageFile(layout, lines, mark, JsonReader(renames, nesting))

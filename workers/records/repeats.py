@@ -19,6 +19,7 @@ import polars as pl
 
 from workers.records.layout import Part
 from workers.records.schema import ROW
+from workers.records.temporary import temporary_room
 from workers.records.usage_file import UsageFile
 
 BATCH: Final = 2_000_000
@@ -60,7 +61,8 @@ class RepeatFinder:
     def __init__(self, key: pl.Expr, columns: Sequence[str]) -> None:
         self._columns = columns
         self._key = key.alias(KEY)
-        self._spool = tempfile.TemporaryDirectory(prefix="metermend-")
+        with temporary_room():
+            self._spool = tempfile.TemporaryDirectory(prefix="metermend-")
         self._portions: dict[int, Portion] = {}
 
     @property
@@ -75,11 +77,12 @@ class RepeatFinder:
         self._spool.cleanup()
 
     def add(self, portion: Portion, rows: pl.Series, hashes: pl.Series) -> None:
-        """Take in what the rows of a part have as `hash`."""
+        """Take in what the rows of a part have as `hash`. Raises FileUnusable where there is no room for it."""
         if not portion.part.rows:
             return  # it has the same number as the part behind it
         known = pl.DataFrame({HASH: hashes, ROW: rows + portion.before}).drop_nulls(HASH)
-        known.write_ipc(self._path(portion), compression="uncompressed")
+        with temporary_room():
+            known.write_ipc(self._path(portion), compression="uncompressed")
         self._portions[portion.first] = portion
 
     def repeats(self) -> pl.DataFrame:

@@ -38,6 +38,8 @@ UNREADABLE: Final = "@unreadable"
 """Why a row could not be taken apart, as a slug of `layout.Unreadable`; null for a good row."""
 RAW: Final = "@raw"
 """The text of an unreadable row as it stands in the file; null for a good row."""
+READ_FROM: Final = "@read_from"
+"""Where the payload was read from, if it stood as JSON text in one column: an entry of `CHANGES`; else null."""
 CODE: Final = "@code"
 """The code that Stripe gave; null when unknown or when the file is no failed-records file."""
 CODES: Final = "@codes"
@@ -60,7 +62,7 @@ QUANTITY: Final = "@quantity"
 CHANGES: Final = "@changes"
 """JSON `[{"column", "before", "after", "remedy"}]`; null when nothing changed."""
 
-READER_COLUMNS: Final = (ROW, SOURCE, UNREADABLE, RAW)
+READER_COLUMNS: Final = (ROW, SOURCE, UNREADABLE, RAW, READ_FROM)
 """What the reader adds to the sender's columns."""
 FAILURE_COLUMNS: Final = (CODE, MESSAGE)
 """What `workers.reports` adds; `CODES` only where a record was refused for several errors."""

@@ -3,13 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import PurePath
 from typing import Final
 
 from workers.kernel.errors import FileUnusable
-from workers.records.headers import known, require_few_columns, require_header
+from workers.records.headers import known, require_few_columns
 from workers.records.json_record import NotARecord, members_of
 from workers.records.layout import Finding, Format, ReadOptions
 from workers.records.schema import MAX_DASHBOARD_BYTES, MAX_FILE_BYTES, MAX_FILE_NAME_LENGTH
@@ -17,17 +19,25 @@ from workers.records.schema import MAX_DASHBOARD_BYTES, MAX_FILE_BYTES, MAX_FILE
 HEAD_BYTES: Final = 1 << 20
 DELIMITERS: Final = ",;\t|"
 SAMPLE_LINES: Final = 100
+SEPARATOR_LINE: Final = re.compile(rb"(?i)\s*\"?sep=(?P<sign>[\t -!#-/:-@\[-`{-~])\"?[,;\t|]*[ ]*(?:\r\n|\n|\Z)")
+"""The line by which a file tells Excel its delimiter, also where Excel has saved it as a row."""
+JSON_TEXT: Final = re.compile(rb'"\s*\{\\"')
+"""How a JSON string begins that holds the JSON text of an object; in a CSV the quote would be doubled."""
 CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1e\x7f]")
 SUFFIXES: Final[Mapping[Format, str]] = {Format.CSV: ".csv", Format.JSON: ".json", Format.JSONL: ".jsonl"}
 
 
 @dataclass(frozen=True)
 class CsvHead:
-    """The header of a CSV file: its delimiter, its fields, and the bytes up to the first record."""
+    """The header of a CSV file: its delimiter, its fields, and the bytes up to the first record.
+
+    `separator_line` says that a line before it tells Excel the delimiter.
+    """
 
     delimiter: str
     headers: tuple[str, ...]
     length: int
+    separator_line: bool = False
 
 
 def require_text(head: bytes, name: str) -> None:
@@ -44,37 +54,51 @@ def format_of(head: bytes, options: ReadOptions) -> Format:
         return options.format
     first = head.lstrip()[:1]
     if first == b"{":
-        return Format.JSONL if sample_columns(head) else Format.JSON
+        return Format.JSONL if json_sample(head) else Format.JSON
+    if first == b'"' and JSON_TEXT.match(head.lstrip()):
+        return Format.JSONL
     return Format.JSON if first == b"[" else Format.CSV
 
 
-def sample_columns(head: bytes) -> list[str]:
-    """Return the columns of the first JSON Lines records in order of appearance; none where no line is one."""
-    columns: dict[str, None] = {}
+def json_sample(head: bytes) -> list[dict[str, str | None]]:
+    """Return the cells of the first JSON Lines records; none where no line is one."""
+    sample = []
     for line in head.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]:
-        try:
-            members = members_of(line.decode())
-        except (NotARecord, UnicodeDecodeError):
-            continue
-        columns.update(dict.fromkeys(member.column for member in members))
-    return list(columns)
+        with suppress(NotARecord, UnicodeDecodeError):
+            sample.append({member.column: member.text for member in members_of(line.decode())})
+    return [cells for cells in sample if cells]
+
+
+def csv_sample(head: bytes, delimiter: str, columns: Sequence[str]) -> list[dict[str, str | None]]:
+    """Return the cells of the first CSV records, as far as they can be read; `columns` are the frame's."""
+    rows = csv.reader(io.StringIO(head.decode(errors="replace"), newline=""), delimiter=delimiter, strict=True)
+    sample: list[dict[str, str | None]] = []
+    with suppress(csv.Error):
+        whole = (row for row in islice(rows, SAMPLE_LINES) if len(row) == len(columns))
+        sample.extend(dict(zip(columns, (text or None for text in row), strict=True)) for row in whole)
+    return sample
 
 
 def csv_head(head: bytes, options: ReadOptions, name: str) -> CsvHead:
     """Read the header with each delimiter and keep the one that gives most known columns, then most columns.
 
-    Raises FileUnusable where the first line is no header, has too many columns or cannot be read.
+    A line before it that tells Excel the delimiter is no data, and adds that one. Raises FileUnusable where the
+    header has too many columns or cannot be read.
     """
-    blank = len(head) - len(head.lstrip(b"\r\n"))
-    choices = [options.delimiter] if options.delimiter else list(DELIMITERS)
-    heads = [found for delimiter in choices if (found := _read_header(head[blank:], delimiter))]
+    told = SEPARATOR_LINE.match(head)
+    start = told.end() if told else 0
+    start += len(head[start:]) - len(head[start:].lstrip(b"\r\n"))
+    choices = [told["sign"].decode(), *DELIMITERS] if told else list(DELIMITERS)
+    heads = [
+        found
+        for delimiter in ([options.delimiter] if options.delimiter else choices)
+        if (found := _read_header(head[start:], delimiter))
+    ]
     if not heads:
         raise FileUnusable("its header cannot be read", where=name, mend="check the quotes in its first line")
     best = max(heads, key=lambda found: (known(found.headers), len(found.headers)))
     require_few_columns(best.headers, name)
-    if not any(header in best.headers for header in options.headers):
-        require_header(best.headers, name)
-    return CsvHead(best.delimiter, best.headers, best.length + blank)
+    return replace(best, length=best.length + start, separator_line=told is not None)
 
 
 def _read_header(text: bytes, delimiter: str) -> CsvHead | None:

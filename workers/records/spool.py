@@ -9,6 +9,7 @@ from contextlib import suppress
 import polars as pl
 
 from workers.records.scratch import SCRATCH
+from workers.records.temporary import temporary_room
 
 
 class Spool:
@@ -18,7 +19,7 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
+        with temporary_room(), tempfile.TemporaryFile() as file:
             self._fd = os.dup(file.fileno())
         self.close = weakref.finalize(self, os.close, self._fd)
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ import zstandard
 
 from workers.kernel.errors import FileUnusable
 from workers.records.layout import Finding
+from workers.records.temporary import temporary_room
 
 BLOCK: Final = 1 << 20
 MAX_PLAIN_BYTES: Final = 64 << 30
@@ -50,7 +51,7 @@ def unpack(path: Path, compression: str) -> IO[bytes]:
     try:
         with path.open("rb") as packed:
             return filled(lambda copy: _copy_bounded(blocks(packed), copy, path), path.name)
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+    except (EOFError, zlib.error, zstandard.ZstdError) as error:
         raise FileUnusable(
             f"its {compression} data cannot be unpacked ({error})", where=path.name, mend="send the file again"
         ) from error
@@ -58,27 +59,21 @@ def unpack(path: Path, compression: str) -> IO[bytes]:
 
 def filled(fill: Callable[[IO[bytes]], None], name: str) -> IO[bytes]:
     """Return an unnamed temporary file that `fill` has written; nothing is left behind where it fails."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, temporary_room(name):
         copy = stack.enter_context(tempfile.TemporaryFile())
-        try:
-            fill(copy)
-            copy.flush()
-        except gzip.BadGzipFile:
-            raise
-        except OSError as error:
-            raise FileUnusable(
-                f"no plain copy of it can be written ({error.strerror})",
-                where=name,
-                mend=f"make room in {tempfile.gettempdir()} or set TMPDIR",
-            ) from error
+        fill(copy)
+        copy.flush()
         stack.pop_all()
         return cast("IO[bytes]", copy)
 
 
 def _unpacked_gzip(packed: IO[bytes]) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=packed) as stream:
-        while block := stream.read(BLOCK):
-            yield block
+        try:
+            while block := stream.read(BLOCK):
+                yield block
+        except gzip.BadGzipFile as error:
+            raise EOFError(str(error)) from error  # an OSError, though no disk is to blame
 
 
 def _unpacked_zstd(packed: IO[bytes]) -> Iterator[bytes]:
@@ -98,17 +93,22 @@ def _unpacked_zstd(packed: IO[bytes]) -> Iterator[bytes]:
 
 def _copy_bounded(blocks: Iterator[bytes], copy: IO[bytes], path: Path) -> None:
     packed = path.stat().st_size
-    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed))
     written = 0
     for block in blocks:
         written += len(block)
-        if written > limit:
-            raise FileUnusable(
-                f"it unpacks to more than {limit:,} bytes from {packed:,}, which no usage file does",
-                where=path.name,
-                mend="send it unpacked if it is genuine",
-            )
+        require_bounded(written, packed, path.name)
         copy.write(block)
+
+
+def require_bounded(unpacked: int, packed: int, name: str) -> None:
+    """Raise FileUnusable where so many bytes from so many packed ones are more than usage text unpacks to."""
+    limit = min(MAX_PLAIN_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed))
+    if unpacked > limit:
+        raise FileUnusable(
+            f"it unpacks to more than {limit:,} bytes from {packed:,}, which no usage file does",
+            where=name,
+            mend="send it unpacked if it is genuine",
+        )
 
 
 def encoding_of(source: IO[bytes], name: str) -> tuple[str, list[Finding]]:

@@ -36,16 +36,20 @@ Found = TypeVar("Found", bound=Counted)
 
 
 class UsageFile:
-    """An open usage file. Safe to read from several threads at once; closed by `close`, `with`, or when let go."""
+    """An open usage file. Safe to read from several threads at once; closed by `close`, `with`, or when let go.
+
+    `has_open_columns` says that a later record can bring a column that no earlier one has.
+    """
 
     def __init__(self, layout: Layout, text: IO[bytes], start: int, reader: CsvReader | JsonReader) -> None:
         self.layout = layout
+        self.has_open_columns = isinstance(reader, JsonReader) or bool(reader.nesting.columns)
         self._fd = os.dup(text.fileno())
         self._close = weakref.finalize(self, os.close, self._fd)
         self._written = self._last_written()
         self._start, self._end = start, os.fstat(self._fd).st_size
         self._reader = reader
-        self._kept = None if layout.format is Format.CSV else Spool()
+        self._kept = Spool() if self.has_open_columns else None
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +104,7 @@ class UsageFile:
         return work(Reading(self.read(part, columns).lazy()))
 
     def _scanned(self, part: Part, columns: Sequence[str]) -> Reading | None:
-        if not isinstance(self._reader, CsvReader) or not part.plain:
+        if not isinstance(self._reader, CsvReader) or self.has_open_columns or not part.plain:
             return None
         data = self._whole_part(part)
         records = self._reader.scan(data, part, columns)
@@ -155,10 +159,10 @@ class UsageFile:
         return with_columns_of(named, (*columns, *READER_COLUMNS)).select(*columns, *READER_COLUMNS)
 
     def columns_of(self, frame: pl.DataFrame) -> list[str]:
-        """Return the frame's sender's columns: in the header's order (CSV) or in the template's (JSON)."""
+        """Return the frame's sender's columns: in the header's order, or where they are open in the template's."""
         present = original_columns(frame.columns)
         present += [name for name in REQUIRED_COLUMNS if name not in present]
-        return present if self.layout.format is Format.CSV else template_order(present)
+        return template_order(present) if self.has_open_columns else present
 
     def _bytes(self, offset: int, length: int) -> bytes:
         chunks = []

@@ -11,7 +11,13 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD as CODE
 from workers.records import timestamps
-from workers.records.diagnosis import IDENTIFIER_REPEATED, TIMESTAMP_MALFORMED, fault_column, first_fault
+from workers.records.diagnosis import (
+    IDENTIFIER_REPEATED,
+    PAYLOAD_NOT_AN_OBJECT,
+    TIMESTAMP_MALFORMED,
+    fault_column,
+    first_fault,
+)
 from workers.records.schema import TIMESTAMP
 from workers.remedies.remedy import Context, Remedy, offer, sentence
 
@@ -20,6 +26,7 @@ _ADVICE: Final = {
     "event_name_too_long": "Stripe takes 100 characters in event_name",
     "identifier_too_long": "Stripe takes 100 characters in identifier",
     IDENTIFIER_REPEATED: "Stripe skips it, as an earlier record has this identifier: give it its own if it counts",
+    PAYLOAD_NOT_AN_OBJECT: 'its payload is a text that is no JSON object: write {"stripe_customer_id": …} there',
     "timestamp_missing": "say when the usage happened: Stripe would take the time of the upload",
 }
 

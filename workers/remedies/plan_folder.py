@@ -104,15 +104,20 @@ def replaced_folder(out: Path, inputs: Sequence[Path]) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise InputUnusable(
-            f"cannot be written ({error.strerror})", where=str(out), mend="choose another --out"
-        ) from error
+        raise _not_written(out, error) from error
     try:
         yield fresh
         fresh.chmod(0o755)
         _swap(fresh, out)
+    except OSError as error:
+        raise _not_written(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _not_written(out: Path, error: OSError) -> InputUnusable:
+    why = f"cannot be written ({error.strerror or error})"
+    return InputUnusable(why, where=str(out), mend="make room there, or choose another --out")
 
 
 def write_plan(folder: Path, document: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.records import quantities
 from workers.records.catalog import RESOLVED, VALUE_TEXT, Catalog, with_columns_of
-from workers.records.diagnosis import FAULT_COLUMNS, Standard
+from workers.records.diagnosis import FAULT_COLUMNS, PAYLOAD_AS_TEXT, Standard
 from workers.records.schema import (
     CHANGES,
     CODE,
@@ -24,6 +24,7 @@ from workers.records.schema import (
     OUTCOME,
     PLAN_COLUMNS,
     QUANTITY,
+    READ_FROM,
     READER_COLUMNS,
     ROW,
     original_columns,
@@ -106,7 +107,9 @@ def sift(
     placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS, CODES)).with_row_index(PLACE, first_place)
     if not resubmit_valid:
         placed = placed.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
-    return mark_sound(placed, context.standard).with_columns(pl.col(SOUND) & pl.col(CODE).is_null())
+    return mark_sound(placed, context.standard).with_columns(
+        pl.col(SOUND) & pl.all_horizontal(pl.col(CODE, READ_FROM).is_null())
+    )
 
 
 def treat_suspects(
@@ -117,7 +120,8 @@ def treat_suspects(
     `hold` may put decided records into quarantine for what no single record tells. It gets them as they were
     treated; then those that are quarantined get their original values back.
     """
-    faults = pl.concat_str(FAULT_COLUMNS, separator=",", ignore_nulls=True).replace("", None)
+    as_text = pl.when(pl.col(READ_FROM).is_not_null()).then(pl.lit(PAYLOAD_AS_TEXT))
+    faults = pl.concat_str(as_text, *FAULT_COLUMNS, separator=",", ignore_nulls=True).replace("", None)
     judged = context.standard.judge(frame).with_columns(faults.alias(FAULTS))
     decided = decide(treat(judged, context), context).with_columns(
         _readable_quantity().alias(QUANTITY),

@@ -20,7 +20,7 @@ from workers.records.usage_file import TARGET_BYTES, UsageFile
 from workers.remedies.differences import Differences, find_differences
 from workers.remedies.failed_rows import FailedFile, FailedRows, failed_rows
 from workers.remedies.windows import Windows
-from workers.reports.failed_records import FailureColumns, recognise
+from workers.reports.failed_records import FailureColumns, failure_columns, recognise
 
 Kind = Literal["usage", "failed-records"]
 
@@ -31,7 +31,8 @@ _WINDOW: Final = "window"
 class Survey:
     """A file that is ready to be planned part by part.
 
-    `failure` are the columns of a failed-records file, null for a usage file. `repeated_rows` are rows whose
+    `failure` are the columns of a failed-records file, null for a usage file. `own_reason` is a column of a usage
+    file that has the name of one for refusals, and tells none. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
     are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
     """
@@ -44,6 +45,7 @@ class Survey:
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
+    own_reason: str | None = None
 
     @property
     def name(self) -> str:
@@ -117,14 +119,16 @@ def _survey(
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
     findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
-    return Survey(path, file, facts, failure, rows, repeated, different, findings)
+    own = (failure_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
+    return Survey(path, file, facts, failure, rows, repeated, different, findings, own.message or own.code)
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
     if kind == "usage":
         return None
-    found = recognise(file.layout, reading)
-    return found or (FailureColumns() if kind == "failed-records" else None)
+    if kind == "failed-records":
+        return failure_columns(file.layout, reading) or FailureColumns()
+    return recognise(file, reading)
 
 
 def _keys(windows: Windows, *, refused: bool) -> dict[str, pl.Expr]:

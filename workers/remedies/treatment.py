@@ -13,7 +13,8 @@ import polars as pl
 
 from workers.records.catalog import with_columns_of
 from workers.records.diagnosis import ASPECT_OF_CODE, ASPECTS, code_of, fault_column
-from workers.records.schema import CHANGES, CODE, CODES, original_columns
+from workers.records.nested import PAYLOAD_TEXT
+from workers.records.schema import CHANGES, CODE, CODES, READ_FROM, original_columns
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import HOW, Context
 
@@ -31,6 +32,7 @@ MAX_ROUNDS: Final = 4
 _TREAT: Final = "@treat"
 _PATH: Final = "@path"
 _SEVERAL: Final = "several"
+_OF_THE_PAYLOAD: Final = "customer value dimension "
 _TREATABLE: Final = ASPECTS[1:]
 """What is wrong with a record as such, no remedy mends."""
 
@@ -41,8 +43,7 @@ def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
     Most records need treatment in one aspect, and take part in that one only. Those that need more go through all
     aspects; so do those of a wrong meter, since another meter judges everything else anew.
     """
-    empty = (pl.lit("").alias(MENDED), *(pl.lit(None, pl.String).alias(name) for name in (CHANGES, HOWS, HOW)))
-    work = judged.with_columns(*empty, _path().alias(_PATH))
+    work = judged.with_columns(*_done_while_read(), pl.lit(None, pl.String).alias(HOW), _path().alias(_PATH))
     alike = {str(path): rows for (path,), rows in work.partition_by(_PATH, as_dict=True).items()}
     several = alike.get(_SEVERAL, work.clear())
     treated = []
@@ -52,6 +53,16 @@ def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
         several, done = _split(rows, rows[_PATH] == _SEVERAL)
         treated.append(done)
     return pl.concat([*treated, several], how="diagonal").sort(PLACE).drop(HOW, _PATH, _TREAT, strict=False)
+
+
+def _done_while_read() -> list[pl.Expr]:
+    """Return `MENDED`, `CHANGES` and `HOWS` before any remedy: the reader may have taken a payload apart."""
+    read = pl.col(READ_FROM).is_not_null()
+    return [
+        pl.when(read).then(pl.lit(_OF_THE_PAYLOAD)).otherwise(pl.lit("")).alias(MENDED),
+        pl.col(READ_FROM).alias(CHANGES),
+        pl.when(read).then(pl.lit(PAYLOAD_TEXT)).alias(HOWS),
+    ]
 
 
 def _path() -> pl.Expr:

@@ -4,6 +4,11 @@ Stripe publishes no schema of these files (Stripe docs, "Record usage in bulk": 
 with detailed error descriptions), so the columns are recognised by their names, and can be declared instead
 (`ReadOptions`). Messages become codes only where the text is certain: Stripe's own examples, or the code itself in
 the text. Any other message is a refusal for form, `malformed_record`.
+
+Where Stripe has named the file, names of columns are enough (`failure_columns`). A file that somebody gives to a
+command may as well be usage with a `reason` of the sender's own: there the texts must speak of a refusal
+(`recognise`). Taken for usage, a failed-records file is judged by its records alone, which is no harm; only a file
+in which some rows were refused and others perhaps counted is neither, and is turned away.
 """
 
 import re
@@ -16,8 +21,20 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import FileUnusable
 from workers.records.layout import Layout, ReadOptions
-from workers.records.schema import CODE, EVENT_NAME, MESSAGE, REQUIRED_COLUMNS, ROW, is_payload
+from workers.records.nested import RECORD_NESTED
+from workers.records.schema import (
+    CODE,
+    EVENT_NAME,
+    MESSAGE,
+    REQUIRED_COLUMNS,
+    ROW,
+    TIMESTAMP,
+    UNREADABLE,
+    is_payload,
+)
+from workers.records.usage_file import UsageFile
 
+_TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boolean}
 ALREADY_EXISTS: Final = "event_already_exists"
 """Our word for a row whose identifier Stripe has already taken in: held, so never to be sent again."""
 
@@ -27,6 +44,18 @@ _MESSAGE_HEADER: Final = re.compile(r"(?i)error|reason|message|failure")
 _ROW_HEADER: Final = re.compile(r"(?i)^(row|line|record)([ _-]?(number|no|num|index))?$")
 
 _ROW_NUMBER: Final = r"(?i)^(?:row|line|record)?\s*#?0*([0-9]+)(?:\.0+)?$"
+_PLAIN_HEADER: Final = re.compile(
+    r"(?i)^(error|failure|failed|rejection|refusal|reject)[ _-]?(message|code|reason|type|description|detail)s?$"
+)
+"""A header that no column of usage has."""
+_SAYS_NOTHING: Final = ("", "-", "0", "[]", "{}", "n/a", "no", "none", "null", "nil", "false", "ok", "success")
+"""What stands in a column for errors where there was none."""
+_REFUSAL: Final = (
+    r"(?i)\b(invalid|malformed|missing|required|must|unknown|unsupported|rejected|refused|exceeds|not found|"
+    r"(could|can|is|does) ?not|too (long|many|far|large)|already exists)\b"
+)
+_FIELD: Final = r"(?i)timestamp|event.?name|identifier|\bvalue|payload|customer|meter|dimension|column|\bfield"
+"""What a refusal says, and of what: a text with both, on every row of a file, is no reason of the sender's own."""
 
 _MESSAGES: Final = {
     r"^Customer mapping key .+ not found in payload": Code.NO_CUSTOMER_DEFINED,
@@ -46,20 +75,77 @@ class FailureColumns:
     row: str | None = None
 
 
-def recognise(layout: Layout, options: ReadOptions | None = None) -> FailureColumns | None:
+def recognise(file: UsageFile, options: ReadOptions | None = None) -> FailureColumns | None:
     """Return the failure columns of a file that repeats the refused records, or null when it is a usage file.
 
-    Declared columns win. A file without a column for a code or a message is a usage file. Raises FileUnusable
-    when a declared column is missing, or when the file names failures but does not repeat the records.
+    Declared columns win. Any others must tell a refusal on every row: in a column whose name leaves no doubt, or in
+    Stripe's words, or beside a record that stands inside the row. Raises FileUnusable when a declared column is
+    missing, when the file names failures but does not repeat the records, or when it tells a refusal of some of its
+    rows only.
     """
-    found = failure_columns(layout, options)
-    if found is not None and not repeats_records(layout):
+    options = options or ReadOptions()
+    found = failure_columns(file.layout, options)
+    if found is None or not (_is_declared(options) or _tells_refusals(file, found)):
+        return None
+    if not repeats_records(file.layout):
         raise FileUnusable(
             "it tells failures but does not repeat the records",
-            where=layout.name,
+            where=file.layout.name,
             mend="repair the file that was uploaded instead",
         )
     return found
+
+
+def _is_declared(options: ReadOptions) -> bool:
+    return bool(options.code_column or options.error_column)
+
+
+def _tells_refusals(file: UsageFile, columns: FailureColumns) -> bool:
+    """Tell whether every row says that it was refused. Raises FileUnusable where only some of them do."""
+    if _has_no_usage(file.layout):
+        return True
+    wanted = [name for name in (columns.code, columns.message) if name]
+    parts = (_told(file.read(part, wanted), columns) for part in file.parts())
+    told = pl.concat([pl.DataFrame(schema=_TOLD), *parts])
+    plain = _is_plain(file.layout, columns)
+    refused = told["filled"] if plain else told["refused"]
+    if not told.height or refused.all():
+        return bool(told.height)
+    if told["stripes"].any() or (plain and refused.any()):
+        raise _partly_refused(file.layout.name, columns, int(refused.sum()), told.height)
+    return False
+
+
+def _has_no_usage(layout: Layout) -> bool:
+    columns = _columns(layout)
+    return TIMESTAMP not in columns and EVENT_NAME not in columns and not any(map(is_payload, columns))
+
+
+def _told(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
+    """Return of each row whether it says anything, whether that is a refusal, and whether in Stripe's words."""
+    code, message = _text(frame, columns.code), _text(frame, columns.message)
+    said = pl.concat_str(code, message, separator=" ", ignore_nulls=True)
+    stripes = pl.coalesce(_as_code(code), _code_of_message(message)).is_not_null()
+    refused = stripes | (said.str.contains(_REFUSAL) & said.str.contains(_FIELD))
+    filled = ~said.str.to_lowercase().is_in(_SAYS_NOTHING)
+    readable = frame.filter(pl.col(UNREADABLE).is_null())
+    told = readable.select(filled=filled, refused=refused, stripes=stripes)
+    return told.select(pl.all().fill_null(value=False))
+
+
+def _is_plain(layout: Layout, columns: FailureColumns) -> bool:
+    """Tell whether the columns' names, or a record that stands inside the row beside them, leave no doubt."""
+    names = filter(None, (columns.code, columns.message))
+    nested = any(finding.slug == RECORD_NESTED for finding in layout.findings)
+    return nested or any(map(_PLAIN_HEADER.search, names))
+
+
+def _partly_refused(name: str, columns: FailureColumns, refused: int, rows: int) -> FileUnusable:
+    return FileUnusable(
+        f"column {columns.message or columns.code!r} tells a refusal on {refused:,} of {rows:,} rows",
+        where=name,
+        mend="the others may have been counted: keep the refused ones alone, or say --kind usage if none was sent",
+    )
 
 
 def repeats_records(layout: Layout) -> bool:

@@ -33,7 +33,7 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "2"
+_LAYOUT: Final = "3"
 """Raised whenever what stands in the cache changes its form."""
 
 
@@ -112,8 +112,9 @@ class ConvertedFiles:
         except FileUnusable as error:
             if isinstance(error.__cause__, OSError):
                 raise disk_error(error.__cause__, file.location) from error
-            with self._indexes.make(self._name(file, "unusable")) as path:
-                path.write_text(str(error), encoding="utf-8")
+            if not isinstance(error.__cause__, ImportError):  # what is not installed now may be later
+                with self._indexes.make(self._name(file, "unusable")) as path:
+                    path.write_text(str(error), encoding="utf-8")
             raise
         name = self._name(file, "index")
         with self._indexes.make(name) as path:

@@ -25,7 +25,7 @@ def found(tmp_path: Path, header: str, options: ReadOptions | None = None) -> Fa
     path = tmp_path / "file.csv"
     path.write_text(f"{header}\n" + ",".join("x" for _ in header.split(",")) + "\n")
     with open_file(path) as file:
-        return recognise(file.layout, options)
+        return recognise(file, options)
 
 
 @pytest.mark.parametrize(
