@@ -16,12 +16,12 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
-from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
+from workers.records.catalog import VALUE_TEXT, Catalog, Records, with_columns_of
 from workers.records.gapped_text import GappedText, RecordText
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
 from workers.records.reading import Reading
-from workers.records.schema import IDENTIFIER, OUTCOME, payload_column
+from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, payload_column
 from workers.records.soundness import SOUND, SOUND_VALUE
 from workers.records.streaming import THREADS, in_order
 from workers.records.template import Template, template_columns
@@ -187,15 +187,21 @@ def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) ->
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
     columns = surveyed.facts.columns
     if surveyed.failure is not None:
-        refused = annotate(surveyed.file.read(part, columns), surveyed.failure).lazy()
+        refused = _with_evidence(annotate(surveyed.file.read(part, columns), surveyed.failure).lazy(), surveyed)
         records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
         return _sifted(Reading(records), surveyed, output)
 
     def work(reading: Reading) -> Sifted:
-        records = sift(reading.records, context, first_place=part.first_row)
+        records = sift(_with_evidence(reading.records, surveyed), context, first_place=part.first_row)
         return _sifted(replace(reading, records=records), surveyed, output)
 
     return surveyed.file.work_through(part, columns, work)
+
+
+def _with_evidence(records: Records, surveyed: Survey) -> Records:
+    """Add what the whole file tells, if anything: a column less is time saved on every sound record."""
+    evidence = surveyed.facts.evidence.text
+    return records if evidence is None else records.with_columns(pl.lit(evidence).alias(EVIDENCE))
 
 
 def _sifted(reading: Reading, surveyed: Survey, output: Output) -> Sifted:
@@ -215,14 +221,14 @@ def _copied(few: pl.DataFrame) -> pl.DataFrame:
 
 def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
     exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
-    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
+    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT).drop(EVIDENCE, strict=False)
     return [suspect, sifted.select(pl.col(SOUND).sum(), exact.sum())]
 
 
 def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: Output) -> RunPlan:
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
     outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
-    suspects = pl.concat([part.suspect for part in run])
+    suspects = _with_evidence(pl.concat([part.suspect for part in run]), surveyed)
     treated = with_columns_of(treat_suspects(suspects, context), output.columns).with_columns(
         _identifier(surveyed, output)
     )

@@ -14,7 +14,8 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.records import quantities
 from workers.records.catalog import RESOLVED, VALUE_TEXT, Catalog, with_columns_of
-from workers.records.diagnosis import FAULT_COLUMNS, Standard
+from workers.records.diagnosis import FAULT_COLUMNS, VALUE_OF_OTHER_NOTATION, Standard, fault_column
+from workers.records.evidence import COMMA_SHOWN, POINT_SHOWN
 from workers.records.schema import (
     CHANGES,
     CODE,
@@ -24,6 +25,7 @@ from workers.records.schema import (
     QUANTITY,
     READER_COLUMNS,
     ROW,
+    VALUE_READ,
     original_columns,
 )
 from workers.records.soundness import SOUND, mark_sound
@@ -35,7 +37,7 @@ from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, treat
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
-_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, MENDED, HOWS, PLACE)
+_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, COMMA_SHOWN, POINT_SHOWN, MENDED, HOWS, PLACE)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: 
         customer_aliases=rules.customer_aliases[ALIAS],
         event_aliases=rules.event_aliases[ALIAS],
         repeated_rows=repeated_rows,
+        decimal_marks=rules.decimal_marks,
+        quantity_columns=rules.quantity_columns,
     )
     return Context(standard, rules)
 
@@ -120,7 +124,7 @@ def treat_suspects(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """Give quarantined records their original values back."""
-    columns = original_columns(decided.columns)
+    columns = [*original_columns(decided.columns), VALUE_READ]
     before = with_columns_of(judged, columns)
     quarantined = pl.col(OUTCOME) == Outcome.QUARANTINED
     return decided.with_columns(
@@ -139,5 +143,7 @@ def _plan_of_sound() -> list[pl.Expr]:
 
 
 def _readable_quantity() -> pl.Expr:
-    value = pl.col(VALUE_TEXT)
-    return pl.when(quantities.is_plain(value) & (value.str.len_bytes() <= quantities.MAX_LENGTH)).then(value)
+    """Return the value where it is certain; a plain decimal is not where its file writes numbers another way."""
+    value, fault = pl.col(VALUE_TEXT), pl.col(fault_column("value"))
+    certain = quantities.is_plain(value) & fault.ne_missing(pl.lit(VALUE_OF_OTHER_NOTATION))
+    return pl.when(certain & (value.str.len_bytes() <= quantities.MAX_LENGTH)).then(value)

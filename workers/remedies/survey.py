@@ -69,7 +69,9 @@ def survey(
     files = [open_file(path, reading) for path in paths]
     failures = [_failure_columns(file, kind, reading) for file in files]
     windowed = [meter for meter in catalog.active if meter.event_time_window in _WINDOWS]
-    facts = find_facts(files, part_bytes, keys=_keys(windowed), needs=_needs(windowed))
+    facts = find_facts(
+        files, part_bytes, keys=_keys(windowed), needs=_needs(windowed), customers=catalog.customer_columns
+    )
     known = zip(paths, files, failures, facts, strict=True)
     return [_survey(*one, repeated=_repeated(paths[: n + 1], facts[n])) for n, one in enumerate(known)]
 
