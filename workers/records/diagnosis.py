@@ -87,7 +87,8 @@ class Standard:
     `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's,
     so they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the
     rows whose identifier already stands on an earlier row, or in an earlier file. `decimal_marks` are those that
-    rules declare by event name, and `quantity_columns` those that rules take quantities from.
+    rules declare by event name, and `quantity_columns` those that rules take quantities from. `for_dashboard`: the
+    records go to the Dashboard, which takes times in forms that no file may have elsewhere.
     """
 
     catalog: Catalog
@@ -97,6 +98,7 @@ class Standard:
     repeated_rows: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.Int64))
     decimal_marks: Mapping[str, str | None] = field(default_factory=dict)
     quantity_columns: tuple[str, ...] = ()
+    for_dashboard: bool = False
 
     def judge(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what the catalog knows of each record (`catalog.RESOLVED`) and one fault column per aspect."""
@@ -195,9 +197,11 @@ class Standard:
 
     def _timestamp(self) -> pl.Expr:
         text, seconds = pl.col(TIMESTAMP), timestamps.epoch_seconds(pl.col(TIMESTAMP))
+        if self.for_dashboard:
+            seconds = pl.coalesce(seconds, timestamps.dashboard_seconds(text))
         return _first(
             (is_blank(text), "timestamp_missing"),
-            (~timestamps.is_integer(text), TIMESTAMP_MALFORMED),
+            (seconds.is_null(), TIMESTAMP_MALFORMED),
             (seconds < self.window.oldest, Code.TIMESTAMP_TOO_FAR_IN_PAST),
             (seconds > self.window.newest, Code.TIMESTAMP_IN_FUTURE),
         )

@@ -18,7 +18,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, with_columns_of
+from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, Records, with_columns_of
 from workers.records.quantities import AROUND, QUOTES, with_ascii_marks
 from workers.records.schema import (
     CUSTOMER,
@@ -206,6 +206,11 @@ def weigh(records: pl.DataFrame, quantity_columns: Iterable[str]) -> pl.DataFram
     return joined.with_columns(
         pl.coalesce(COMMA_SHOWN, "comma").alias(COMMA_SHOWN), pl.coalesce(POINT_SHOWN, "point").alias(POINT_SHOWN)
     ).drop("comma", "point")
+
+
+def with_evidence(records: Records, evidence: Evidence) -> Records:
+    """Add the evidence of their file to records, where there is any: a column less is time saved on each record."""
+    return records if evidence.text is None else records.with_columns(pl.lit(evidence.text).alias(EVIDENCE))
 
 
 def may_speak_against_points() -> pl.Expr:

@@ -88,7 +88,7 @@ class Notation:
 
     @property
     def decimal_mark(self) -> str | None:
-        """The decimal mark, `.` or `,`, that the rule names or its `thousands` leaves; null where it says nothing."""
+        """The decimal mark, `.` or `,`, that the rule names or `thousands` leaves; null where it says nothing."""
         if self.decimal_comma is None and self.thousands is None:
             return None
         return "," if self.decimal_comma or self.thousands == "." else "."

@@ -16,7 +16,8 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
-from workers.records.catalog import VALUE_TEXT, Catalog, Records, with_columns_of
+from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
+from workers.records.evidence import with_evidence
 from workers.records.gapped_text import GappedText, RecordText
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
@@ -46,11 +47,15 @@ RUNS: Final = 2
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's."""
+    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
+
+    `for_dashboard`: times may be written as the Dashboard takes them.
+    """
 
     output: str = "csv"
     new_identifiers: bool = False
     kind: Kind | None = None
+    for_dashboard: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
     part_bytes: int = PART_BYTES
     threads: int = THREADS
@@ -185,23 +190,17 @@ def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) 
 
 def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
-    columns = surveyed.facts.columns
+    columns, evidence = surveyed.facts.columns, surveyed.facts.evidence
     if surveyed.failure is not None:
-        refused = _with_evidence(annotate(surveyed.file.read(part, columns), surveyed.failure).lazy(), surveyed)
+        refused = with_evidence(annotate(surveyed.file.read(part, columns), surveyed.failure).lazy(), evidence)
         records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
         return _sifted(Reading(records), surveyed, output)
 
     def work(reading: Reading) -> Sifted:
-        records = sift(_with_evidence(reading.records, surveyed), context, first_place=part.first_row)
+        records = sift(with_evidence(reading.records, evidence), context, first_place=part.first_row)
         return _sifted(replace(reading, records=records), surveyed, output)
 
     return surveyed.file.work_through(part, columns, work)
-
-
-def _with_evidence(records: Records, surveyed: Survey) -> Records:
-    """Add what the whole file tells, if anything: a column less is time saved on every sound record."""
-    evidence = surveyed.facts.evidence.text
-    return records if evidence is None else records.with_columns(pl.lit(evidence).alias(EVIDENCE))
 
 
 def _sifted(reading: Reading, surveyed: Survey, output: Output) -> Sifted:
@@ -228,7 +227,7 @@ def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
 def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: Output) -> RunPlan:
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
     outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
-    suspects = _with_evidence(pl.concat([part.suspect for part in run]), surveyed)
+    suspects = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
     treated = with_columns_of(treat_suspects(suspects, context), output.columns).with_columns(
         _identifier(surveyed, output)
     )
@@ -242,9 +241,12 @@ def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) ->
     return list(dict.fromkeys([*present, *catalog.customer_columns, *catalog.value_columns, *fillable]))
 
 
-def context_of(surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime) -> Context:
+def context_of(
+    surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions | None = None
+) -> Context:
     """Return what the file's records are repaired by."""
-    return circumstances(catalog, rules, now, surveyed.repeated_rows)
+    for_dashboard = options is not None and options.for_dashboard
+    return circumstances(catalog, rules, now, surveyed.repeated_rows, for_dashboard=for_dashboard)
 
 
 def plan_surveyed(
@@ -262,7 +264,7 @@ def plan_surveyed(
     records = sum(surveyed.facts.records for surveyed in surveys)
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
-        context = context_of(surveyed, catalog, rules, now)
+        context = context_of(surveyed, catalog, rules, now, options)
         sift_one = partial(sift_part, surveyed, context=context, output=output)
         parts = surveyed.facts.parts
         runs = _runs(in_order(sift_one, parts, options.threads), len(parts))

@@ -56,7 +56,14 @@ class Examined:
         return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
-def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
+def circumstances(
+    catalog: Catalog,
+    rules: Rules,
+    now: datetime,
+    repeated_rows: pl.Series = NO_ROWS,
+    *,
+    for_dashboard: bool = False,
+) -> Context:
     """Return what records are repaired by at the moment `now` (aware).
 
     `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row, or in an earlier file.
@@ -69,6 +76,7 @@ def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: 
         repeated_rows=repeated_rows,
         decimal_marks=rules.decimal_marks,
         quantity_columns=rules.quantity_columns,
+        for_dashboard=for_dashboard,
     )
     return Context(standard, rules)
 

@@ -21,6 +21,7 @@ from workers.kernel.errors import InputUnusable
 from workers.records.named_file import read_named, why_not
 from workers.records.quantities import ORDINARY, Notation
 from workers.records.schema import EVENT_NAME, MAX_SIGNIFICANT_DIGITS
+from workers.records.timestamps import pattern_of
 
 ALIAS: Final = "alias"
 TARGET: Final = "target"
@@ -102,9 +103,18 @@ class ValueRule(_Section):
         return Notation(decimal_comma=self.decimal_comma, thousands=self.thousands, units=self.strip_units)
 
 
-class TimestampRules(_Section):
-    """What may be done to times. `horizon_hours`: how far ahead a record may lie and be deferred."""
+def _known_format(form: str) -> str:
+    pattern_of(form)
+    return form
 
+
+class TimestampRules(_Section):
+    """How times are written and what may be done to them.
+
+    `formats` are in the zone `naive_zone`, or UTC. `horizon_hours`: how far ahead a record may lie and be deferred.
+    """
+
+    formats: tuple[Annotated[str, AfterValidator(_known_format)], ...] = ()
     naive_zone: Annotated[str, AfterValidator(_known_zone)] | None = None
     shift_seconds: int = 0
     horizon_hours: int = Field(default=DEFAULT_HORIZON_HOURS, ge=0)
