@@ -21,7 +21,11 @@ _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 
 @click.command()
 @engine_options
-@click.option("--dashboard", is_flag=True, help="The files go to the Dashboard: hold --strict to its 5 MB as well.")
+@click.option(
+    "--dashboard",
+    is_flag=True,
+    help="The files go to the Dashboard: take its forms of times, and hold --strict to its 5 MB as well.",
+)
 def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool, **given: Any) -> None:
     """Show every record that Stripe would refuse, or has refused, and why, by row, and what is odd about the files.
 
@@ -34,7 +38,7 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
             catalog=known.catalog,
             rules=known.rules,
             now=known.now,
-            options=plan_options(given),
+            options=plan_options(given, for_dashboard=dashboard),
             on_part=on_part,
         )
     groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.by_file, strict=True)]
@@ -81,6 +85,7 @@ def _foretold(outcomes: OutcomeCounts, *, odd: bool) -> str:
     acts = {
         f"refuse {outcomes.refused:,}": outcomes.refused,
         f"skip {outcomes.skipped:,} as repeated": outcomes.skipped,
+        f"perhaps misread {outcomes.misread:,}": outcomes.misread,
     }
     said = [act for act, records in acts.items() if records]
     if said:

@@ -8,6 +8,7 @@ import polars as pl
 
 from workers.kernel.codes import Code
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Catalog
+from workers.records.diagnosis import VALUE_OF_OTHER_NOTATION
 from workers.records.json_record import PAYLOAD
 from workers.records.schema import EVENT_NAME, IDENTIFIER, RAW, TIMESTAMP
 from workers.remedies.outcome_counts import OutcomeCounts
@@ -63,6 +64,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     Code.CUSTOMER_NOT_FOUND: Meaning("no customer has this id", CUSTOMER_ID),
     Code.VALUE_NOT_FOUND: Meaning("nothing stands under the meter's value key"),
     Code.INVALID_VALUE: Meaning("the quantity is no plain decimal number", VALUE_TEXT),
+    VALUE_OF_OTHER_NOTATION: Meaning("the file, or a rule, uses the quantity's point otherwise", VALUE_TEXT),
     Code.VALUE_TOO_MANY_DIGITS: Meaning("the quantity has more than 15 significant digits", VALUE_TEXT),
     Code.DIMENSION_COUNT_TOO_HIGH: Meaning("the record has more dimensions than the meter takes"),
     Code.MISSING_DIMENSION_PAYLOAD_KEYS: Meaning("the payload lacks one of the meter's dimensions"),

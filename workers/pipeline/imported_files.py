@@ -13,6 +13,7 @@ from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
+from workers.records.evidence import Evidence, evidence_in, with_evidence
 from workers.records.identifiers import with_identifiers
 from workers.records.layout import Layout, ReadOptions
 from workers.records.reader import open_file
@@ -112,9 +113,13 @@ def with_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
 
 
 def _frames(file: UsageFile, name: str, digest: str) -> Iterator[pl.DataFrame]:
-    """Yield a file's parts. A record without an identifier gets one from the file's content and its row."""
+    """Yield a file's parts, with the evidence of all of it: it is gone through twice.
+
+    A record without an identifier gets one from the file's content and its row.
+    """
+    evidence = sum((evidence_in(file.read_and_keep(part)) for part in file.parts()), Evidence())
     for part in file.parts():
-        frame = file.read(part)
+        frame = with_evidence(file.read(part), evidence)
         yield frame.with_columns(pl.lit(name).alias(SOURCE), with_identifiers(digest).alias(IDENTIFIER))
 
 

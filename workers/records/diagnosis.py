@@ -1,7 +1,9 @@
 """The one diagnosis: what Stripe would refuse in a record, and why. Everything that judges shares it.
 
 A record is judged in six aspects, each with at most one fault at a time; a fault is a slug. Where Stripe has a
-code for it the slug is that code, any other fault is one of form and is counted as `malformed_record`.
+code for it the slug is that code, any other fault is one of form and is counted as `malformed_record`. One is no
+refusal of Stripe's at all: it would take in a `value_of_other_notation`, but as a quantity that its sender perhaps
+never meant (`records.evidence`).
 
 | aspect | faults |
 |---|---|
@@ -10,14 +12,15 @@ code for it the slug is that code, any other fault is one of form and is counted
 | meter | `no_meter`, `archived_meter` |
 | timestamp | `timestamp_missing`, `timestamp_malformed`, `timestamp_too_far_in_past`, `timestamp_in_future` |
 | customer | `meter_event_no_customer_defined`, `meter_event_customer_not_found` |
-| value | `meter_event_value_not_found`, `meter_event_invalid_value`, `meter_event_value_too_many_digits` |
+| value | `meter_event_value_not_found`, `meter_event_invalid_value`, `value_of_other_notation`, |
+| | `meter_event_value_too_many_digits` |
 | dimension | `missing_dimension_payload_keys` |
 
 `meter_event_dimension_count_too_high` is never found here: Stripe does not publish the limit. Codes: Stripe docs,
 "Record usage in bulk", and stripe-python's enum; lengths: stripe-python's `billing.MeterEvent`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +38,7 @@ from workers.records.catalog import (
     only_asked,
     with_columns_of,
 )
+from workers.records.evidence import COMMA_SHOWN, weigh
 from workers.records.json_record import PAYLOAD
 from workers.records.quantities import is_blank
 from workers.records.schema import (
@@ -45,6 +49,7 @@ from workers.records.schema import (
     ROW,
     TIMESTAMP,
     UNREADABLE,
+    VALUE_READ,
 )
 
 ASPECTS: Final = ("record", "meter", "timestamp", "customer", "value", "dimension")
@@ -72,6 +77,9 @@ IDENTIFIER_REPEATED: Final = "identifier_repeated"
 PAYLOAD_NOT_AN_OBJECT: Final = "payload_not_an_object"
 PAYLOAD_AS_TEXT: Final = "payload_as_text"
 """No fault of the diagnosis: the reader has taken the payload out of a text, in which Stripe reads none of it."""
+VALUE_OF_OTHER_NOTATION: Final = "value_of_other_notation"
+EVERY_METER: Final = "*"
+"""Stands for all event names that are not named."""
 
 _PADDING: Final = quantities.AROUND + quantities.QUOTES
 
@@ -82,7 +90,9 @@ class Standard:
 
     `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's,
     so they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the
-    rows whose identifier already stands on an earlier row, or in an earlier file.
+    rows whose identifier already stands on an earlier row, or in an earlier file. `decimal_marks` are those that
+    rules declare by event name, and `quantity_columns` those that rules take quantities from. `for_dashboard`: the
+    records go to the Dashboard, which takes times in forms that no file may have elsewhere.
     """
 
     catalog: Catalog
@@ -90,11 +100,15 @@ class Standard:
     customer_aliases: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     event_aliases: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     repeated_rows: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.Int64))
+    decimal_marks: Mapping[str, str | None] = field(default_factory=dict)
+    quantity_columns: tuple[str, ...] = ()
+    for_dashboard: bool = False
 
     def judge(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what the catalog knows of each record (`catalog.RESOLVED`) and one fault column per aspect."""
-        frame = with_columns_of(frame.drop(FAULT_COLUMNS, strict=False), (UNREADABLE, *self.dimension_columns()))
-        resolved = self.mark_known(self.catalog.resolve(frame))
+        needed = (UNREADABLE, VALUE_READ, *self.dimension_columns())
+        frame = with_columns_of(frame.drop(FAULT_COLUMNS, strict=False), needed)
+        resolved = self.mark_known(weigh(self.catalog.resolve(frame), self.quantity_columns))
         return resolved.with_columns(self.fault(aspect) for aspect in ASPECTS).drop(KNOWN)
 
     def judge_again(self, frame: pl.DataFrame, aspect: str) -> pl.DataFrame:
@@ -153,6 +167,14 @@ class Standard:
         """Return the columns of all known dimensions."""
         return [name for meter in self.catalog.with_dimensions for name in meter.dimensions or ()]
 
+    def declared_mark(self) -> pl.Expr:
+        """Return the decimal mark of the record's event name, where a rule declares it, else null."""
+        named = {name: mark for name, mark in self.decimal_marks.items() if name != EVERY_METER}
+        every = pl.lit(self.decimal_marks.get(EVERY_METER), pl.String)
+        if not named:
+            return every
+        return pl.col(EVENT_NAME).replace_strict(named, default=every, return_dtype=pl.String)
+
     def is_repeated(self) -> pl.Expr:
         """Tell whether an earlier record has the record's identifier."""
         if self.repeated_rows.is_empty():
@@ -180,9 +202,11 @@ class Standard:
 
     def _timestamp(self) -> pl.Expr:
         text, seconds = pl.col(TIMESTAMP), timestamps.epoch_seconds(pl.col(TIMESTAMP))
+        if self.for_dashboard:
+            seconds = pl.coalesce(seconds, timestamps.dashboard_seconds(text))
         return _first(
             (is_blank(text), "timestamp_missing"),
-            (~timestamps.is_integer(text), TIMESTAMP_MALFORMED),
+            (seconds.is_null(), TIMESTAMP_MALFORMED),
             (seconds < self.window.oldest, Code.TIMESTAMP_TOO_FAR_IN_PAST),
             (seconds > self.window.newest, Code.TIMESTAMP_IN_FUTURE),
         )
@@ -198,8 +222,15 @@ class Standard:
         return _first(
             (is_blank(text), Code.VALUE_NOT_FOUND),
             (~quantities.is_plain(text), Code.INVALID_VALUE),
+            (quantities.has_point(text) & self._writes_commas(), VALUE_OF_OTHER_NOTATION),
             (quantities.has_too_many_digits(text), Code.VALUE_TOO_MANY_DIGITS),
         )
+
+    def _writes_commas(self) -> pl.Expr:
+        """Tell whether the comma is the sender's decimal mark, by rule or by the rest of his file."""
+        declared = self.declared_mark()
+        shown = declared.is_null() & pl.col(COMMA_SHOWN).is_not_null()
+        return pl.col(VALUE_READ).is_null() & (shown | declared.eq_missing(pl.lit(",")))
 
     def _dimension(self) -> pl.Expr:
         return _first(*((_lacks_dimension(meter), Code.MISSING_DIMENSION_PAYLOAD_KEYS)
@@ -212,10 +243,15 @@ def fault_column(aspect: str) -> str:
 
 
 def code_of(slug: pl.Expr) -> pl.Expr:
-    """Return the code under which a fault is counted: its own where Stripe has one, else `malformed_record`."""
+    """Return the code under which a fault is counted: its own where Stripe has one, else `malformed_record`.
+
+    A quantity in another notation is treated as one that is no number.
+    """
     return (
         pl.when(slug.is_in([str(code) for code in ASPECT_OF_CODE]))
         .then(slug)
+        .when(slug == VALUE_OF_OTHER_NOTATION)
+        .then(pl.lit(str(Code.INVALID_VALUE)))
         .when(slug.is_not_null())
         .then(pl.lit(MALFORMED_RECORD))
     )

@@ -10,6 +10,7 @@ import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.records.catalog import with_columns_of
+from workers.records.evidence import Evidence, Look, look_at
 from workers.records.layout import MAX_FILE_KEYS, Part
 from workers.records.reading import Reading
 from workers.records.repeats import FIRST, Portion, RepeatFinder
@@ -30,7 +31,7 @@ class FileFacts:
     in the files that came before it. `repeats` holds, per key that was asked for, the records of this file that
     share their key with another of any file: `@row` (Int64), and `@first` and `@last` (Int64), the first and the
     last record with that key, numbered on from file to file; sorted by `@row`. Keys that occur once, and null keys,
-    are absent.
+    are absent. `evidence` tells how the file's records are to be read.
     """
 
     parts: tuple[Part, ...]
@@ -40,6 +41,7 @@ class FileFacts:
     missing_identifiers: int
     before: int
     repeats: Mapping[str, pl.DataFrame]
+    evidence: Evidence
 
     def portions_of(self, file: UsageFile) -> list[Portion]:
         """Return the parts of the file, which these are the facts of, numbered on from file to file."""
@@ -61,11 +63,12 @@ class _PartFacts:
     columns: list[str]
     unreadable: int
     missing_identifiers: int
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was seen of each record: `ROW`, whether it is unreadable or lacks an identifier, and each key's hash."""
+    """What was seen of each record: `ROW`, if it is unreadable or lacks an identifier, key hashes, and evidence."""
 
     frame: pl.DataFrame
 
@@ -80,11 +83,13 @@ def find_facts(
     *,
     keys: Mapping[str, pl.Expr] | None = None,
     needs: Sequence[str] = (),
+    customers: Sequence[str] = (),
 ) -> list[FileFacts]:
     """Read the files once and return their facts; a second time only those parts that seem to hold repeats.
 
     `keys` maps a name to an expression that gives each record's key as text, or null where it has none; the default
-    is the identifier. `needs` are the columns that the expressions read, besides the identifier.
+    is the identifier. `needs` are the columns that the expressions read, besides the identifier, and `customers`
+    those that meters read customers from.
 
     Raises FileUnusable where the records of a file have more than `MAX_FILE_KEYS` different keys.
     """
@@ -95,7 +100,7 @@ def find_facts(
         found: list[FileFacts] = []
         for file in files:
             before = sum(facts.records for facts in found)
-            look = partial(_look, file, before, wanted, finders)
+            look = partial(_look, file, before, wanted, finders, customers)
             found.append(_facts_of(file, before, list(in_order(look, file.parts(part_bytes)))))
         repeats = {name: finder.repeats() for name, finder in finders.items()}
     return [
@@ -104,28 +109,37 @@ def find_facts(
 
 
 def _look(
-    file: UsageFile, before: int, wanted: Sequence[str], finders: Mapping[str, RepeatFinder], part: Part
+    file: UsageFile,
+    before: int,
+    wanted: Sequence[str],
+    finders: Mapping[str, RepeatFinder],
+    customers: Sequence[str],
+    part: Part,
 ) -> _PartFacts:
     columns: list[str] = []
-    see = partial(_see, finders)
     if file.has_open_columns:
         frame = file.read_and_keep(part)
         columns = file.columns_of(frame)
-        seen = see(Reading(with_columns_of(frame.lazy(), wanted))).frame
+        look = look_at(columns, customers)
+        seen = _see(finders, look, Reading(with_columns_of(frame.lazy(), wanted))).frame
     else:
-        seen = file.work_through(part, wanted, see).frame
+        look = look_at(file.header_columns, customers)
+        see = partial(_see, finders, look)
+        seen = file.work_through(part, list(dict.fromkeys([*wanted, *look.needs])), see).frame
     for name, finder in finders.items():
         finder.add(Portion(file, part, before), seen[ROW], seen[_hash_column(name)])
-    return _PartFacts(part, columns, int(seen[_UNREADABLE].sum()), int(seen[_MISSING].sum()))
+    unreadable, missing = int(seen[_UNREADABLE].sum()), int(seen[_MISSING].sum())
+    return _PartFacts(part, columns, unreadable, missing, look.found(seen))
 
 
-def _see(finders: Mapping[str, RepeatFinder], reading: Reading) -> _Seen:
+def _see(finders: Mapping[str, RepeatFinder], look: Look, reading: Reading) -> _Seen:
     unreadable, identifier = pl.col(UNREADABLE).is_not_null(), pl.col(IDENTIFIER)
     seen = reading.records.select(
         ROW,
         unreadable.alias(_UNREADABLE),
         (~unreadable & (identifier.str.strip_chars() == "").fill_null(value=True)).alias(_MISSING),
         *(finder.hash.alias(_hash_column(name)) for name, finder in finders.items()),
+        *look.expressions,
     )
     return _Seen(seen.collect(engine="streaming"))
 
@@ -143,6 +157,7 @@ def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileF
         missing_identifiers=sum(facts.missing_identifiers for facts in seen),
         before=before,
         repeats={},
+        evidence=sum((facts.evidence for facts in seen), Evidence()),
     )
 
 

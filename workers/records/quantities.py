@@ -8,13 +8,17 @@ A text that is not plain is *read* only where nobody could read it otherwise (pr
 
 - blanks, quotes and invisible characters around it, or one leading apostrophe (a spreadsheet's mark for text);
 - one leading `+`, or U+2212 as minus; digits of any script (full-width, Arabic, ...) and their decimal marks;
-- an exponent that is exact (`1e3`, `1.5e-7`), except the form `1.2E+11`, which is how a spreadsheet writes a number
-  that it may have rounded;
+- an exponent that is exact, in either case (`1e3`, `25E+2`, `1.5e-7`), except the form `1.2E+11`: one digit before
+  the mark and two of a power is how a spreadsheet writes a number that it may have rounded;
 - grouping that proves itself: at least two groups (`1,234,567`, `1 234 567`, `1.234.567`) or one kind of group mark
   followed by the other kind as decimal mark (`1,234.50`, `1.234,50`, `1 234,5`). One group proves nothing whichever
   the mark: `1,234` may be 1.234, and `1 234` may be two values.
 
-`5-`, `(5)`, `--5`, `.5`, `5.`, `1_000`, `0x10`, `NaN`, `inf` and an exponent beyond ±30 have no reading.
+`5-`, `(5)`, `--5`, `.5`, `5.`, `1_000`, `0x10`, `NaN`, `inf`, an exponent beyond ±30 and digits of two scripts in
+one number (`1\u0662`) have no reading.
+
+A reading takes the point or the comma for the decimal mark (`Reading.mark`). Where the sender uses that mark
+otherwise, as his other quantities show (`records.evidence`) or a rule says, even a plain decimal may mean another.
 """
 
 import re
@@ -42,16 +46,16 @@ _MARKS: Final = str.maketrans({
 })  # fmt: skip
 _QUOTED: Final = re.compile(f"^[{QUOTES}](?P<inside>[^{QUOTES}]*)[{QUOTES}]$")
 _INNER_BLANK: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
-_EXPONENT: Final = re.compile(
-    r"^(?P<digits>\d+(\.\d+)?)[eE](?P<power>-?\d{1,2})$|^\d+(\.\d+)?e\+\d{1,2}$", re.ASCII
-)
-_SPREADSHEET: Final = re.compile(r"^-?\d+(\.\d+)?E\+\d+$", re.ASCII)
+_EXPONENT: Final = re.compile(r"^\d+(\.\d+)?[eE][+-]?\d{1,2}$", re.ASCII)
+_SPREADSHEET: Final = re.compile(r"^\d([.,]\d+)?E\+\d{2,}$", re.ASCII)
 _GROUPED: Final = re.compile(
     r"^(?P<head>[1-9]\d{0,2})(?P<group>[,. '\u2019])(?P<tail>\d{3}(?:(?P=group)\d{3})*)"
     r"(?:(?P<mark>[.,])(?P<fraction>\d+))?$",
     re.ASCII,
 )
-_COMMA_DECIMAL: Final = re.compile(r"^(?P<whole>\d{1,3}(?:[. '\u2019]\d{3})+|\d+),(?P<fraction>\d+)$", re.ASCII)
+_COMMA_DECIMAL: Final = re.compile(
+    r"^(?P<whole>\d{1,3}(?:[. '\u2019]\d{3})+|\d+),(?P<fraction>\d+)(?P<power>[eE][+-]?\d{1,2})?$", re.ASCII
+)
 _MAX_POWER: Final = 30
 MAX_LENGTH: Final = 64
 _SUM_DIGITS: Final = 200
@@ -61,18 +65,33 @@ _FAST_SCALE: Final = 14
 
 @dataclass(frozen=True)
 class Reading:
-    """What a text says: `text` is its one reading as a plain decimal, or null with a sentence in `doubt`."""
+    """What a text says: `text` is its one reading as a plain decimal, or null with a sentence in `doubt`.
+
+    `mark` is what the reading takes for the decimal mark (`.` or `,`), null where it would be the same with either.
+    """
 
     text: str | None = None
     doubt: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
 class Notation:
-    """What a rule says of a sender's way of writing quantities."""
+    """What a rule says of a sender's way of writing quantities.
 
-    decimal_comma: bool = False
+    `decimal_comma` null: it does not say. `thousands` is the mark between groups: `.`, `,`, `'` or a blank.
+    """
+
+    decimal_comma: bool | None = None
+    thousands: str | None = None
     units: tuple[str, ...] = ()
+
+    @property
+    def decimal_mark(self) -> str | None:
+        """The decimal mark, `.` or `,`, that the rule names or `thousands` leaves; null where it says nothing."""
+        if self.decimal_comma is None and self.thousands is None:
+            return None
+        return "," if self.decimal_comma or self.thousands == "." else "."
 
 
 ORDINARY: Final = Notation()
@@ -128,19 +147,22 @@ def is_blank(text: pl.Expr) -> pl.Expr:
 
 def read(text: str, notation: Notation = ORDINARY) -> Reading:
     """Return the one reading of a quantity as it was written, or why there is none."""
-    core = _without_unit(_ascii_digits(bare(text)), notation.units)
+    stripped = bare(text)
+    if _scripts_of_digits(stripped) > 1:
+        return Reading(doubt=f"{stripped[:MAX_LENGTH]} has digits of more than one script")
+    core = _without_unit(_ascii_digits(stripped), notation.units)
     if len(core) > MAX_LENGTH:
         return Reading(doubt="it is too long for a quantity")
     negative = core.startswith("-")
     body = core[1:] if core[:1] in {"-", "+"} else core
-    reading = _read_comma_decimal(body) if notation.decimal_comma else _read_unsigned(body)
+    reading = _read_body(body, notation)
     if reading.text is None:
         return reading
-    return Reading(text=_tidy(reading.text, negative=negative))
+    return Reading(text=_tidy(reading.text, negative=negative), mark=reading.mark)
 
 
 def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFrame:
-    """Return `text`, `reading`, `doubt` for each distinct non-null text.
+    """Return `text`, `reading`, `doubt`, `mark` for each distinct non-null text.
 
     What is plain once it stands alone is read vectorised. The rest is a Python loop over distinct texts: a
     handful in most files.
@@ -149,13 +171,16 @@ def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFra
     alone = bare_text(pl.col("text"))
     easy = is_plain(alone) & (alone.str.len_bytes() <= MAX_LENGTH) & pl.lit(notation == ORDINARY)
     tidy = pl.when(easy).then(strip_point_zero(_without_leading_zeros(alone)).replace("-0", "0"))
-    read_easily = distinct.with_columns(tidy.alias("reading"), pl.lit(None, pl.String).alias("doubt"))
+    read_easily = distinct.with_columns(
+        tidy.alias("reading"), pl.lit(None, pl.String).alias("doubt"), _mark_of_plain(alone).alias("mark")
+    )
     odd = read_easily.filter(pl.col("reading").is_null())["text"].to_list()
     readings = [read(text, notation) for text in odd]
     columns = {
         "text": odd,
         "reading": [reading.text for reading in readings],
         "doubt": [reading.doubt for reading in readings],
+        "mark": [reading.mark for reading in readings],
     }
     by_hand = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return pl.concat([read_easily.filter(pl.col("reading").is_not_null()), by_hand])
@@ -187,6 +212,26 @@ def round_to(text: str, digits: int, rounding: str) -> str:
         return to_text(+Decimal(text))
 
 
+def with_ascii_marks(text: pl.Expr) -> pl.Expr:
+    """Write the marks of any script as `.`, `,`, `+`, `-`, and those that only group digits as `'` and space."""
+    marks = {chr(mark): sign for mark, sign in _MARKS.items()} | {"\u2019": "'"}
+    return text.str.replace_many(marks).str.replace_all(_INNER_BLANK.pattern, " ")
+
+
+def has_point(text: pl.Expr) -> pl.Expr:
+    """Tell whether there is a point in the text: what a plain decimal means then hangs on the notation."""
+    return text.str.contains(".", literal=True)
+
+
+def _mark_of_plain(text: pl.Expr) -> pl.Expr:
+    return pl.when(has_point(text)).then(pl.lit("."))
+
+
+def _scripts_of_digits(text: str) -> int:
+    """Count the scripts that the digits of a text are of: each has its digits in a row, from its own zero on."""
+    return len({ord(sign) - unicodedata.decimal(sign) for sign in text if sign.isdecimal()})
+
+
 def _ascii_digits(text: str) -> str:
     """Write the digits of any script as 0-9. Superscripts, fractions and numerals are no digits and stay."""
     marked = text.translate(_MARKS)
@@ -204,9 +249,15 @@ def _without_unit(text: str, units: Sequence[str]) -> str:
     return text
 
 
+def _read_body(body: str, notation: Notation) -> Reading:
+    if _SPREADSHEET.match(body):
+        return Reading(doubt=f"{body} is how a spreadsheet writes a number that it may have rounded")
+    return _read_declared(body, notation) if notation.decimal_mark else _read_unsigned(body)
+
+
 def _read_unsigned(body: str) -> Reading:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", body):
-        return Reading(text=body)
+        return Reading(text=body, mark=_point_of(body))
     spaced = _INNER_BLANK.sub(" ", body)
     if grouped := _GROUPED.match(spaced):
         return _read_grouped(spaced, grouped)
@@ -215,15 +266,19 @@ def _read_unsigned(body: str) -> Reading:
     return Reading(doubt=_doubt(body))
 
 
+def _point_of(body: str) -> str | None:
+    return "." if "." in body else None
+
+
 def _read_grouped(body: str, match: re.Match[str]) -> Reading:
     group, mark = match["group"], match["mark"]
     whole = match["head"] + match["tail"].replace(group, "")
     if mark == group:
         return Reading(doubt=f"{body} mixes group and decimal marks")
     if mark:
-        return Reading(text=f"{whole}.{match['fraction']}")
+        return Reading(text=f"{whole}.{match['fraction']}", mark=mark)
     if group in match["tail"]:
-        return Reading(text=whole)
+        return Reading(text=whole, mark={",": ".", ".": ","}.get(group))
     other = body.replace(",", ".") if group == "," else "two values"
     return Reading(doubt=f"{body} could be {whole} or {other}")
 
@@ -233,20 +288,44 @@ def _read_exponent(body: str) -> Reading:
     exponent = amount.as_tuple().exponent
     if not isinstance(exponent, int) or abs(exponent) > _MAX_POWER or abs(amount.adjusted()) > _MAX_POWER:
         return Reading(doubt=f"{body} is out of range for a quantity")
-    return Reading(text=format(amount, "f"))
+    return Reading(text=format(amount, "f"), mark=_point_of(body))
+
+
+def _read_declared(body: str, notation: Notation) -> Reading:
+    """Read a quantity whose sender's marks a rule names: `1.234` is no longer plain where the comma is decimal."""
+    spaced = _INNER_BLANK.sub(" ", body).replace("\u2019", "'")
+    if notation.thousands is not None:
+        return _read_thousands(spaced, notation.thousands, notation.decimal_mark or ".")
+    if notation.decimal_mark == ",":
+        return _read_comma_decimal(spaced)
+    reading = _read_unsigned(body)
+    if reading.mark == ",":
+        return Reading(doubt=f"{body} does not fit the rule decimal_comma = false")
+    return reading
+
+
+def _read_thousands(body: str, thousands: str, decimal: str) -> Reading:
+    """Read a quantity whose group and decimal marks a rule names; one that is not grouped fits as well."""
+    group = re.escape(thousands)
+    whole = rf"[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]+"
+    form = rf"({whole})({re.escape(decimal)}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
+    match = re.fullmatch(form, body)
+    if match is None:
+        return Reading(doubt=f"{body} does not fit the rule thousands = {thousands!r}")
+    plain = match[1].replace(thousands, "") + (match[2] or "").replace(decimal, ".")
+    return _read_exponent(plain + match[3]) if match[3] else Reading(text=plain, mark=decimal)
 
 
 def _read_comma_decimal(body: str) -> Reading:
-    """Read a quantity whose sender writes the comma as decimal mark, by rule: `1.234` is then no longer plain."""
-    if re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", body, re.ASCII):
-        return Reading(doubt=f"{body} could be {body.replace('.', '')} or {body}")
-    if "," not in body:
-        return _read_unsigned(body)
-    spaced = _INNER_BLANK.sub(" ", body)
-    match = _COMMA_DECIMAL.match(spaced)
+    """Read a quantity whose sender writes the comma as decimal mark, by a rule that does not name his thousands."""
+    if re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", body):
+        return Reading(doubt=f"{body} could be {body.replace('.', '')} or {body} (rule thousands)")
+    match = _COMMA_DECIMAL.match(body)
     if match is None:
-        return Reading(doubt=f"{body} does not fit the rule decimal_comma")
-    return Reading(text=f"{re.sub('[^0-9]', '', match['whole'])}.{match['fraction']}")
+        reading = _read_unsigned(body)
+        return Reading(doubt=f"{body} does not fit the rule decimal_comma") if reading.mark == "." else reading
+    plain = f"{re.sub('[^0-9]', '', match['whole'])}.{match['fraction']}"
+    return _read_exponent(plain + match["power"]) if match["power"] else Reading(text=plain, mark=",")
 
 
 def _tidy(text: str, *, negative: bool) -> str:
@@ -257,8 +336,6 @@ def _tidy(text: str, *, negative: bool) -> str:
 
 
 def _doubt(body: str) -> str:
-    if _SPREADSHEET.match(body):
-        return f"{body} is how a spreadsheet writes a number that it may have rounded"
     if re.fullmatch(r"\(.*\)|.*-", body):
         return f"{body} may be a negative quantity in an accountant's notation"
     if re.fullmatch(r"\d+,\d+", body, re.ASCII):

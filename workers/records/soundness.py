@@ -11,9 +11,11 @@ import polars as pl
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, with_columns_of
 from workers.records.diagnosis import Standard
+from workers.records.evidence import may_speak_against_points
 from workers.records.quantities import is_blank
 from workers.records.schema import (
     EVENT_NAME,
+    EVIDENCE,
     IDENTIFIER,
     MAX_EVENT_NAME_LENGTH,
     MAX_IDENTIFIER_LENGTH,
@@ -34,12 +36,13 @@ _FIRST_OF_TEN: Final = 10**9
 def mark_sound(records: pl.LazyFrame, standard: Standard) -> pl.LazyFrame:
     """Add `SOUND` and `catalog.VALUE_TEXT` to the records."""
     needed = {UNREADABLE, *standard.dimension_columns(), *standard.catalog.key_columns}
-    absent = sorted(needed.difference(records.collect_schema().names()))
+    present = records.collect_schema().names()
+    absent = sorted(needed.difference(present))
     checks = (
         _has_sound_form(standard),
         _has_sound_meter(standard),
         _has_sound_time(standard),
-        _has_sound_value(),
+        _has_sound_value(standard, has_evidence=EVIDENCE in present),
         standard.fault("dimension").is_null(),
         standard.seems_known(),
     )
@@ -68,6 +71,9 @@ def _has_sound_time(standard: Standard) -> pl.Expr:
     return ten & window.holds(text.cast(pl.Int64, strict=False))
 
 
-def _has_sound_value() -> pl.Expr:
+def _has_sound_value(standard: Standard, *, has_evidence: bool) -> pl.Expr:
     text = pl.col(VALUE_TEXT)
-    return quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)
+    sound = quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)
+    if "," in standard.decimal_marks.values():
+        return sound & ~quantities.has_point(text)
+    return sound & ~(quantities.has_point(text) & may_speak_against_points()) if has_evidence else sound

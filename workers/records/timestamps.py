@@ -9,11 +9,16 @@ A text has one reading when it is
 - digits that are seconds, milli-, micro- or nanoseconds within the window: the units lie a factor of 1000 apart and
   the window is narrow, so one unit at most fits;
 - RFC 3339 or one of the Dashboard's forms; a date alone is midnight UTC; what is finer than a second is cut off;
-- a local time, where a rule names its zone and the zone's clock shows that time exactly once.
+- a time with its zone as languages and databases print it (`_ZONED`, `_NAMED_MONTH` and `_COMPACT` say which);
+- a local time, where a rule names its zone and the zone's clock shows that time exactly once;
+- in a format that a rule names, in UTC unless the rule names a zone as well.
 
-Leap seconds, `24:00:00` and dates that the calendar lacks have none. Everything here is vectorised.
+Leap seconds, `24:00:00`, dates that the calendar lacks, a weekday that is not the date's and zones that contradict
+each other have none. Everything here is vectorised.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,9 +34,48 @@ UNITS: Final = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nan
 _INTEGER: Final = r"^-?[0-9]+$"
 _NUMBER: Final = r"^[0-9]+(\.[0-9]+)?$"
 _DATE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-_OFFSET: Final = r"[Zz]|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]"
-_FORM: Final = rf"^(?P<date>{_DATE})(?:[Tt ](?P<time>{_TIME})(?:\.[0-9]+)?(?P<offset>{_OFFSET})?)?$"
+_MINUTES: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_TIME: Final = rf"{_MINUTES}(?::[0-5][0-9](?:[.,][0-9]+)?)?"
+_OFFSET: Final = r"[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?"
+_UTC: Final = "Z|z|UTC|GMT"
+_FORM: Final = (
+    rf"^(?P<date>{_DATE})(?:[Tt ](?P<time>{_TIME})"
+    rf"(?: ?(?:(?P<utc>{_UTC})|(?P<offset>{_OFFSET})(?: (?P<zone>[A-Z]{{2,5}}|[+-][0-9]{{2,4}}))?)"
+    r"(?:\[[A-Za-z0-9_+/-]+\]| m=[+-][0-9.]+)?)?)?$"
+)
+"""ISO 8601 and what comes close to it, with these endings, by example of who prints them:
+
+`Z`, `+01:00`, `+0100` (RFC 3339, Python, Ruby, JavaScript), `+00`, `.123+01` (PostgreSQL), ` UTC` (BigQuery, Ruby),
+` +0000` (Ruby), ` +00:00` (SQL Server), ` +0000 UTC`, ` +0100 CET m=+0.5` (Go), `+01:00[Europe/Berlin]` (Java); the
+fraction of a second after a point or a comma; without seconds (Java, HTML forms).
+"""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_WEEKDAY: Final = r"(?:(?P<weekday>Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
+_MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*"
+_ZONE: Final = rf"(?P<zone>{_UTC}|{_OFFSET})"
+_NAMED_MONTH: Final = (
+    rf"^{_WEEKDAY}(?P<day>[0-9]{{1,2}})[ -]{_MONTH}[ -](?P<year>[0-9]{{4}}) (?P<time>{_TIME}) {_ZONE}$",
+    rf"^{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) (?P<year>[0-9]{{4}}) (?P<time>{_TIME}) GMT{_ZONE}(?: \(.*\))?$",
+    rf"^{_WEEKDAY}{_MONTH} +(?P<day>[0-9]{{1,2}}) (?P<time>{_TIME}) {_ZONE} (?P<year>[0-9]{{4}})$",
+)
+"""Forms with the month's name, by example: `Thu, 19 Nov 2026 12:00:00 GMT` (HTTP, e-mail, `toUTCString`),
+`Thu Nov 19 2026 13:00:00 GMT+0100 (CET)` (JavaScript), `Thu Nov 19 12:00:00 UTC 2026` (Java, Unix `date`)."""
+_COMPACT: Final = (
+    rf"^(?P<year>[0-9]{{4}})(?P<month>[0-9]{{2}})(?P<day>[0-9]{{2}})T"
+    rf"(?P<hour>[0-9]{{2}})(?P<minute>[0-9]{{2}})(?P<second>[0-9]{{2}})(?:[.,][0-9]+)?(?P<zone>Z|{_OFFSET})$"
+)
+"""ISO 8601 without separators: `20261119T120000Z` (AWS, iCalendar)."""
+_DASHBOARD: Final = rf"^{_DATE}(?:T{_MINUTES}:[0-5][0-9](?:Z|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]))?$"
+"""`yyyy-MM-dd` and `yyyy-MM-dd'T'HH:mm:ssZ` (Stripe docs, "Record usage in bulk with the Dashboard")."""
+_FIELDS: Final = {
+    "yyyy": r"(?P<year>[0-9]{4})", "yy": r"(?P<short_year>[0-9]{2})", "MM": r"(?P<month>[0-9]{2})",
+    "M": r"(?P<month>[0-9]{1,2})", "dd": r"(?P<day>[0-9]{2})", "d": r"(?P<day>[0-9]{1,2})",
+    "HH": r"(?P<hour>[0-9]{2})", "H": r"(?P<hour>[0-9]{1,2})", "hh": r"(?P<half_hour>[0-9]{2})",
+    "h": r"(?P<half_hour>[0-9]{1,2})", "mm": r"(?P<minute>[0-9]{2})", "ss": r"(?P<second>[0-9]{2})",
+    "a": r"(?P<half>[AaPp][Mm])",
+}  # fmt: skip
+"""What may stand in the format of a rule, written as Stripe's documentation writes formats."""
+_PIECE: Final = re.compile(r"'(?P<text>[^']*)'|(?P<field>([A-Za-z])\3*)|(?P<mark>[^A-Za-z'])")
 _PLAUSIBLE: Final = timedelta(days=3650)
 _SERIAL_EPOCH: Final = datetime(1899, 12, 30, tzinfo=UTC)
 
@@ -72,7 +116,54 @@ def epoch_seconds(text: pl.Expr) -> pl.Expr:
 def read(text: pl.Expr, window: Window, zone: str | None = None) -> pl.Expr:
     """Return a timestamp's one reading as Int64 epoch seconds, or null. `zone` (IANA) is that of local times."""
     core = bare_text(text)
-    return pl.coalesce(_read_number(core, window), _read_form(core, zone))
+    return pl.coalesce(_read_number(core, window), _read_form(_iso(core), zone))
+
+
+def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
+    """Tell whether a timestamp has one of the formats that a rule names."""
+    core = bare_text(text)
+    return pl.any_horizontal(pl.lit(value=False), *(core.str.contains(pattern_of(form)) for form in formats))
+
+
+def read_formats(text: pl.Expr, formats: Sequence[str], zone: str) -> pl.Expr:
+    """Return the epoch seconds (Int64) that all formats which the timestamp has agree in, else null."""
+    core = bare_text(text)
+    readings = [pl.lit(None, pl.Int64), *(_read_format(core, form, zone) for form in formats)]
+    first = pl.min_horizontal(readings)
+    return pl.when(first == pl.max_horizontal(readings)).then(first)
+
+
+def dashboard_seconds(text: pl.Expr) -> pl.Expr:
+    """Return the epoch seconds of the forms that the Dashboard takes beside epoch seconds; else null."""
+    return pl.when(text.str.contains(_DASHBOARD)).then(_read_form(text, zone=None))
+
+
+def pattern_of(form: str) -> str:
+    """Return the regular expression of a format such as `dd.MM.yyyy HH:mm`.
+
+    Raises ValueError where it names no date, an unknown field, or one twice, and where nothing but digits would
+    fit: those are read as seconds.
+    """
+    pieces = list(_PIECE.finditer(form))
+    fields = [piece["field"] for piece in pieces if piece["field"]]
+    unknown = [name for name in fields if name not in _FIELDS]
+    if unknown or "".join(piece[0] for piece in pieces) != form:
+        raise ValueError(f"{form!r} is no format: it may have {', '.join(_FIELDS)}, and other text in quotes")
+    kinds = [name[0] for name in fields]
+    halves = [kind for kind in kinds if kind in "Hha"]
+    if (
+        not {"y", "M", "d"} <= set(kinds)
+        or len(set(kinds)) < len(kinds)
+        or sorted(halves) not in ([], ["H"], ["a", "h"])
+    ):
+        raise ValueError(f"{form!r} needs a year, a month and a day, each field once, and a with h only")
+    if len(fields) == len(pieces):
+        raise ValueError(f"{form!r} has nothing between its numbers: what fits it is read as epoch seconds")
+    return (
+        "^"
+        + "".join(_FIELDS.get(piece["field"] or "") or re.escape(piece["text"] or piece[0]) for piece in pieces)
+        + "$"
+    )
 
 
 def doubt(text: pl.Expr, window: Window) -> pl.Expr:
@@ -85,10 +176,10 @@ def doubt(text: pl.Expr, window: Window) -> pl.Expr:
         _looks_like_serial_date(number),
         pl.when(core.str.contains(r"[eE]\+?[0-9]")).then(
             pl.lit("a spreadsheet may have rounded this timestamp")),
-        pl.when(core.str.extract_groups(_FORM).struct.field("time").is_not_null()).then(
+        pl.when(_iso(core).str.extract_groups(_FORM).struct.field("time").is_not_null()).then(
             pl.lit("the time has no zone (rule naive_zone), or its zone's clock shows it twice or never")),
         pl.when(~is_integer(core)).then(
-            pl.lit("not epoch seconds, RFC 3339 or yyyy-MM-dd")),
+            pl.lit("not epoch seconds, RFC 3339 or yyyy-MM-dd (rule timestamps.formats)")),
     )  # fmt: skip
 
 
@@ -104,20 +195,74 @@ def _read_number(core: pl.Expr, window: Window) -> pl.Expr:
     return pl.coalesce(*(pl.when(window.holds(seconds)).then(seconds) for seconds in units))
 
 
+def _iso(core: pl.Expr) -> pl.Expr:
+    """Write the forms with a month's name and the compact one as `yyyy-MM-dd HH:mm:ss` with their zone."""
+    return pl.coalesce(*(_iso_of_named_month(core, form) for form in _NAMED_MONTH), _iso_of_compact(core), core)
+
+
+def _iso_of_named_month(core: pl.Expr, form: str) -> pl.Expr:
+    part = core.str.extract_groups(form).struct
+    numbers = {name: f"{number:02}" for number, name in enumerate(_MONTHS, 1)}
+    month = part.field("month").replace_strict(numbers, default=None, return_dtype=pl.String)
+    date = pl.concat_str(part.field("year"), month, part.field("day").str.zfill(2), separator="-")
+    weekday = part.field("weekday")
+    is_its_day = weekday.is_null() | (weekday == date.str.to_date("%Y-%m-%d", strict=False).dt.strftime("%a"))
+    return pl.when(is_its_day).then(date + " " + part.field("time") + " " + part.field("zone"))
+
+
+def _iso_of_compact(core: pl.Expr) -> pl.Expr:
+    part = core.str.extract_groups(_COMPACT).struct
+    date = pl.concat_str(*(part.field(name) for name in ("year", "month", "day")), separator="-")
+    time = pl.concat_str(*(part.field(name) for name in ("hour", "minute", "second")), separator=":")
+    return date + "T" + time + part.field("zone")
+
+
 def _read_form(core: pl.Expr, zone: str | None) -> pl.Expr:
     part = core.str.extract_groups(_FORM).struct
-    time = pl.when(part.field("date").is_not_null()).then(part.field("time").fill_null("00:00:00"))
-    local = (part.field("date") + "T" + time).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-    is_utc = part.field("time").is_null() | part.field("offset").is_not_null()
-    absolute = local.dt.epoch("s") - _offset_seconds(part.field("offset"))
-    if zone is None:
-        return pl.when(is_utc).then(absolute)
-    zoned = local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    return pl.when(is_utc).then(absolute).otherwise(zoned.dt.epoch("s"))
+    local = _local(part.field("date"), part.field("time").fill_null("00:00:00"))
+    offset, named = part.field("offset"), part.field("zone")
+    has_zone = part.field("time").is_null() | part.field("utc").is_not_null() | offset.is_not_null()
+    said_twice = (
+        pl.when(named.is_in(["UTC", "GMT"])).then(0).when(named.str.contains("[0-9]")).then(_seconds(named))
+    )
+    agrees = said_twice.is_null() | (said_twice == _seconds(offset))
+    absolute = pl.when(has_zone & agrees).then(local.dt.epoch("s") - _seconds(offset))
+    return absolute if zone is None else pl.when(has_zone).then(absolute).otherwise(_in_zone(local, zone))
 
 
-def _offset_seconds(offset: pl.Expr) -> pl.Expr:
-    digits = offset.str.replace_all("[^0-9]", "")
+def _read_format(core: pl.Expr, form: str, zone: str) -> pl.Expr:
+    pattern = pattern_of(form)
+    part, given = core.str.extract_groups(pattern).struct, re.compile(pattern).groupindex
+
+    def number(name: str) -> pl.Expr:
+        return part.field(name).cast(pl.Int64) if name in given else pl.lit(0, pl.Int64)
+
+    afternoon = pl.when(part.field("half").str.to_lowercase() == "pm").then(12).otherwise(0)
+    twelve = pl.when(number("half_hour").is_between(1, 12)).then(number("half_hour") % 12 + afternoon)
+    year = number("year") if "year" in given else number("short_year") + 2000
+    date = _digits("-", year, number("month"), number("day"))
+    time = _digits(":", twelve if "half" in given else number("hour"), number("minute"), number("second"))
+    return _in_zone(_local(date, time), zone)
+
+
+def _digits(mark: str, *numbers: pl.Expr) -> pl.Expr:
+    return pl.concat_str(*(number.cast(pl.String).str.zfill(2) for number in numbers), separator=mark)
+
+
+def _local(date: pl.Expr, time: pl.Expr) -> pl.Expr:
+    """Return the time that a clock shows, with seconds or without; null where there is no such day or time."""
+    seconds = (time + ":00").str.slice(0, len("HH:mm:ss"))
+    return (date + "T" + seconds).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+
+
+def _in_zone(local: pl.Expr, zone: str) -> pl.Expr:
+    """Return the epoch seconds of a local time; null where the zone's clock shows it twice or never."""
+    return local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.epoch("s")
+
+
+def _seconds(offset: pl.Expr) -> pl.Expr:
+    """Return what an offset such as `+01`, `+0100` or `+01:00` comes to; 0 where there is none."""
+    digits = offset.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
     minutes = digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(
         pl.Int64, strict=False
     )

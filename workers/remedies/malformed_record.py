@@ -1,8 +1,8 @@
 """`malformed_record`: refused for its form. Stripe gives such rows a message and no code.
 
-Alone: a timestamp in RFC 3339 or a Dashboard form becomes epoch seconds, which is what Stripe's file templates
-carry. By rule: a local time, whose zone the rule names. Every other fault of form has a code of its own, or needs
-a person.
+Alone: a timestamp in RFC 3339, a Dashboard form or one that a language prints with its zone becomes epoch seconds,
+which is what Stripe's file templates carry. By rule: a local time, whose zone the rule names, and further formats.
+Every other fault of form has a code of its own, or needs a person.
 """
 
 from typing import Final
@@ -34,13 +34,15 @@ _ADVICE: Final = {
 def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Write the timestamp as epoch seconds."""
     malformed = pl.when(pl.col(fault_column("timestamp")) == TIMESTAMP_MALFORMED).then(TIMESTAMP)
-    zone = context.rules.timestamps.naive_zone
+    zone, formats = context.rules.timestamps.naive_zone, context.rules.timestamps.formats
+    ruled, free = timestamps.read_formats(malformed, formats, zone or "UTC"), ~timestamps.fits(malformed, formats)
     zoned = timestamps.read(malformed, context.window, zone) if zone else pl.lit(None, pl.Int64)
     return offer(
         rows,
         TIMESTAMP,
-        ("form", timestamps.read(malformed, context.window).cast(pl.String)),
-        ("naive_zone_rule", zoned.cast(pl.String)),
+        ("format_rule", ruled.cast(pl.String)),
+        ("form", pl.when(free).then(timestamps.read(malformed, context.window).cast(pl.String))),
+        ("naive_zone_rule", pl.when(free).then(zoned.cast(pl.String))),
     )
 
 

@@ -1,8 +1,8 @@
 """`meter_event_value_not_found`: the meter's value key is not in the payload (Stripe docs, "Record usage in bulk").
 
-Alone: the quantity stands under `value`, or in the one other payload column that is a number and no dimension.
-Which columns are dimensions must be known for that: the number may be a region or a seat. By rule: a column for
-the meter, or 1 for a meter that counts.
+Alone: the quantity stands under `value`, Stripe's own default key for it. Any other number of the payload may be a
+status, a date or a seat, whatever is known of the meter's dimensions: it is shown to the person who looks, no more.
+By rule: a column for the meter, or 1 for a meter that counts.
 """
 
 import polars as pl
@@ -18,10 +18,8 @@ from workers.remedies.rules import ValueRule, meter_is
 def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Copy the quantity to the meter's key."""
     rows = with_columns_of(rows, (VALUE,))
-    numbers = _numbers(rows, context.catalog)
-    sole = pl.when(_dimensions_are_known(context.catalog) & (numbers.list.len() == 1)).then(numbers.list.first())
     ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.value_rules()]
-    offers = (*ruled, ("known_key", pl.col(VALUE)), ("sole_number", sole))
+    offers = (*ruled, ("known_key", pl.col(VALUE)))
     return offer(
         rows,
         VALUE_TEXT,
@@ -64,11 +62,6 @@ def _is_taken(column: str, catalog: Catalog) -> pl.Expr:
     meters = [meter.event_name for meter in catalog.with_dimensions if column in (meter.dimensions or ())]
     is_dimension = pl.col(EVENT_NAME).is_in(meters)
     return is_dimension | (pl.col(CUSTOMER_COLUMN) == column) | (pl.col(VALUE_COLUMN) == column)
-
-
-def _dimensions_are_known(catalog: Catalog) -> pl.Expr:
-    known = [meter.event_name for meter in catalog.by_event_name.values() if meter.dimensions is not None]
-    return pl.col(EVENT_NAME).is_in(known)
 
 
 def _filled(text: pl.Expr) -> pl.Expr:

@@ -13,7 +13,7 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.records import quantities
-from workers.records.diagnosis import IDENTIFIER_REPEATED
+from workers.records.diagnosis import IDENTIFIER_REPEATED, VALUE_OF_OTHER_NOTATION
 from workers.records.schema import CHANGES, FAULT, OUTCOME, QUANTITY, REASON, ROW
 from workers.remedies.revisions import NEXT_REVISION
 from workers.remedies.treatment import FAULTS
@@ -113,12 +113,21 @@ class OutcomeCounts:
     @property
     def skipped(self) -> int:
         """The records that Stripe takes for ones that it has: those that repeat an earlier one's identifier."""
-        return sum(records for (_, _, reason), records in self.reasons.items() if reason == IDENTIFIER_REPEATED)
+        return self._for(IDENTIFIER_REPEATED)
+
+    @property
+    def misread(self) -> int:
+        """The records that Stripe takes, but perhaps with another quantity than their sender's."""
+        return self._for(VALUE_OF_OTHER_NOTATION)
+
+    def _for(self, of: str) -> int:
+        return sum(records for (_, _, reason), records in self.reasons.items() if reason == of)
 
     @property
     def refused(self) -> int:
         """The other records that have a fault, or that Stripe has refused."""
-        return self.total - self.records.get(Outcome.VALID, 0) - self.skipped - self.held_back
+        stays = self.records.get(Outcome.VALID, 0) + self.skipped + self.held_back + self.misread
+        return self.total - stays
 
     @property
     def needs_person(self) -> bool:

@@ -17,11 +17,12 @@ import polars as pl
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
 from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
+from workers.records.evidence import with_evidence
 from workers.records.gapped_text import GappedText, RecordText
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.layout import Part, ReadOptions
 from workers.records.reading import Reading
-from workers.records.schema import IDENTIFIER, OUTCOME, ROW, payload_column
+from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, ROW, payload_column
 from workers.records.soundness import SOUND, SOUND_VALUE
 from workers.records.streaming import THREADS, in_order
 from workers.records.template import Template, template_columns
@@ -52,13 +53,15 @@ RUNS: Final = 2
 class PlanOptions:
     """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
 
-    `refused_for` null: a record was refused for its data where Stripe gave it a code.
+    `refused_for` null: a record was refused for its data where Stripe gave it a code. `for_dashboard`: times may be
+    written as the Dashboard takes them.
     """
 
     output: str = "csv"
     new_identifiers: bool = False
     refused_for: RefusedFor | None = None
     kind: Kind | None = None
+    for_dashboard: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
     part_bytes: int = PART_BYTES
     threads: int = THREADS
@@ -201,15 +204,16 @@ def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) 
 
 def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
-    columns = surveyed.facts.columns
+    columns, evidence = surveyed.facts.columns, surveyed.facts.evidence
     if surveyed.failure is not None:
         rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
-        refused = surveyed.rows.records_of(rows, surveyed.failure).lazy()
+        refused = with_evidence(surveyed.rows.records_of(rows, surveyed.failure).lazy(), evidence)
         records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
         return _sifted(Reading(records), surveyed, output)
 
     def work(reading: Reading) -> Sifted:
-        records = _free(sift(reading.records, context, first_place=part.first_row), output.waiting)
+        read = with_evidence(reading.records, evidence)
+        records = _free(sift(read, context, first_place=part.first_row), output.waiting)
         return _sifted(replace(reading, records=records), surveyed, output)
 
     return surveyed.file.work_through(part, columns, work)
@@ -240,14 +244,14 @@ def _copied(few: pl.DataFrame) -> pl.DataFrame:
 
 def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
     exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
-    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
+    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT).drop(EVIDENCE, strict=False)
     return [suspect, sifted.select(pl.col(SOUND).sum(), exact.sum())]
 
 
 def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: Output) -> RunPlan:
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
     outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
-    suspects = pl.concat([part.suspect for part in run])
+    suspects = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
 
     def hold(decided: pl.DataFrame) -> pl.DataFrame:
         return hold_windows(hold_rows(decided, surveyed.rows.held), output.waiting)
@@ -266,9 +270,12 @@ def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) ->
     return list(dict.fromkeys([*present, *catalog.customer_columns, *catalog.value_columns, *fillable]))
 
 
-def context_of(surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime) -> Context:
+def context_of(
+    surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions | None = None
+) -> Context:
     """Return what the file's records are repaired by."""
-    return circumstances(catalog, rules, now, surveyed.repeated_rows)
+    for_dashboard = options is not None and options.for_dashboard
+    return circumstances(catalog, rules, now, surveyed.repeated_rows, for_dashboard=for_dashboard)
 
 
 def plan_surveyed(
@@ -288,7 +295,7 @@ def plan_surveyed(
     records = sum(surveyed.records for surveyed in surveys)
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
-        context = context_of(surveyed, catalog, rules, now)
+        context = context_of(surveyed, catalog, rules, now, options)
         sift_one = partial(sift_part, surveyed, context=context, output=output)
         parts = surveyed.facts.parts
         runs = _runs(in_order(sift_one, parts, options.threads), len(parts))
@@ -313,7 +320,7 @@ def _waiting(
     output = Output(output_columns(surveys, catalog, rules))
     hashes = [NONE_WAITING.hashes]
     for surveyed in surveys:
-        context = context_of(surveyed, catalog, rules, now)
+        context = context_of(surveyed, catalog, rules, now, options)
         sift_one = partial(sift_part, surveyed, context=context, output=output)
         runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads), len(surveyed.facts.parts))
         hashes += in_order(partial(_waiting_in_run, surveyed, context, windows), runs, options.threads)
@@ -321,7 +328,8 @@ def _waiting(
 
 
 def _waiting_in_run(surveyed: Survey, context: Context, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
-    suspects = pl.concat([part.suspect for part in run]).filter(windows.may_concern())
+    read = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
+    suspects = read.filter(windows.may_concern())
 
     def hold(decided: pl.DataFrame) -> pl.DataFrame:
         return with_window(hold_rows(decided, surveyed.rows.held), windows)

@@ -15,7 +15,14 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.records import quantities
 from workers.records.catalog import RESOLVED, VALUE_TEXT, Catalog, with_columns_of
-from workers.records.diagnosis import FAULT_COLUMNS, PAYLOAD_AS_TEXT, Standard
+from workers.records.diagnosis import (
+    FAULT_COLUMNS,
+    PAYLOAD_AS_TEXT,
+    VALUE_OF_OTHER_NOTATION,
+    Standard,
+    fault_column,
+)
+from workers.records.evidence import COMMA_SHOWN, POINT_SHOWN
 from workers.records.schema import (
     CHANGES,
     CODE,
@@ -27,6 +34,7 @@ from workers.records.schema import (
     READ_FROM,
     READER_COLUMNS,
     ROW,
+    VALUE_READ,
     original_columns,
 )
 from workers.records.soundness import SOUND, mark_sound
@@ -38,7 +46,7 @@ from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, treat
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
-_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, MENDED, HOWS, PLACE, CODES)
+_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, COMMA_SHOWN, POINT_SHOWN, MENDED, HOWS, PLACE, CODES)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,14 @@ class Examined:
         return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
-def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: pl.Series = NO_ROWS) -> Context:
+def circumstances(
+    catalog: Catalog,
+    rules: Rules,
+    now: datetime,
+    repeated_rows: pl.Series = NO_ROWS,
+    *,
+    for_dashboard: bool = False,
+) -> Context:
     """Return what records are repaired by at the moment `now` (aware).
 
     `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row, or in an earlier file.
@@ -68,6 +83,9 @@ def circumstances(catalog: Catalog, rules: Rules, now: datetime, repeated_rows: 
         customer_aliases=rules.customer_aliases[ALIAS],
         event_aliases=rules.event_aliases[ALIAS],
         repeated_rows=repeated_rows,
+        decimal_marks=rules.decimal_marks,
+        quantity_columns=rules.quantity_columns,
+        for_dashboard=for_dashboard,
     )
     return Context(standard, rules)
 
@@ -132,7 +150,7 @@ def treat_suspects(
 
 def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """Give quarantined records their original values back."""
-    columns = original_columns(decided.columns)
+    columns = [*original_columns(decided.columns), VALUE_READ]
     before = with_columns_of(judged, columns)
     quarantined = pl.col(OUTCOME) == Outcome.QUARANTINED
     return decided.with_columns(
@@ -151,5 +169,7 @@ def _plan_of_sound() -> list[pl.Expr]:
 
 
 def _readable_quantity() -> pl.Expr:
-    value = pl.col(VALUE_TEXT)
-    return pl.when(quantities.is_plain(value) & (value.str.len_bytes() <= quantities.MAX_LENGTH)).then(value)
+    """Return the value where it is certain; a plain decimal is not where its file writes numbers another way."""
+    value, fault = pl.col(VALUE_TEXT), pl.col(fault_column("value"))
+    certain = quantities.is_plain(value) & fault.ne_missing(pl.lit(VALUE_OF_OTHER_NOTATION))
+    return pl.when(certain & (value.str.len_bytes() <= quantities.MAX_LENGTH)).then(value)

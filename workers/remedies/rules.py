@@ -22,6 +22,7 @@ from workers.kernel.errors import InputUnusable
 from workers.records.named_file import read_named, why_not
 from workers.records.quantities import ORDINARY, Notation
 from workers.records.schema import EVENT_NAME, MAX_SIGNIFICANT_DIGITS
+from workers.records.timestamps import pattern_of
 
 ALIAS: Final = "alias"
 TARGET: Final = "target"
@@ -77,25 +78,44 @@ class EventNameRules(_Section):
 
 
 class ValueRule(_Section):
-    """How a meter's quantities are written, and where they stand when the meter's own key is empty."""
+    """How a meter's quantities are written, and where they stand when the meter's own key is empty.
+
+    `decimal_comma` null: it does not say; false says that the point is the decimal mark.
+    """
 
     meter: str = "*"
     column: str | None = None
     one_when_missing: bool = False
-    decimal_comma: bool = False
+    decimal_comma: bool | None = None
+    thousands: Literal[".", ",", "'", " "] | None = None
     strip_units: tuple[str, ...] = ()
     round_to_digits: int | None = Field(default=None, ge=1, le=MAX_SIGNIFICANT_DIGITS)
     rounding: Rounding = "half_even"
 
+    @model_validator(mode="after")
+    def _has_a_mark_for_each(self) -> Self:
+        if (self.decimal_comma, self.thousands) in {(True, ","), (False, ".")}:
+            raise ValueError(f"thousands = {self.thousands!r} is the decimal mark as well")
+        return self
+
     @property
     def notation(self) -> Notation:
         """How the quantities are to be read."""
-        return Notation(decimal_comma=self.decimal_comma, units=self.strip_units)
+        return Notation(decimal_comma=self.decimal_comma, thousands=self.thousands, units=self.strip_units)
+
+
+def _known_format(form: str) -> str:
+    pattern_of(form)
+    return form
 
 
 class TimestampRules(_Section):
-    """What may be done to times. `horizon_hours`: how far ahead a record may lie and be deferred."""
+    """How times are written and what may be done to them.
 
+    `formats` are in the zone `naive_zone`, or UTC. `horizon_hours`: how far ahead a record may lie and be deferred.
+    """
+
+    formats: tuple[Annotated[str, AfterValidator(_known_format)], ...] = ()
     naive_zone: Annotated[str, AfterValidator(_known_zone)] | None = None
     shift_seconds: int = 0
     horizon_hours: int = Field(default=DEFAULT_HORIZON_HOURS, ge=0)
@@ -171,6 +191,16 @@ class Rules:
         """Return how the quantities of the event name are written."""
         covering = (rule for rule in self.value_rules() if rule.meter in {"*", event_name})
         return next((rule.notation for rule in covering), ORDINARY)
+
+    @property
+    def decimal_marks(self) -> dict[str, str | None]:
+        """The decimal mark that is declared for each event name, `*` for all others; null where none is."""
+        return {rule.meter: rule.notation.decimal_mark for rule in self.values}
+
+    @property
+    def quantity_columns(self) -> tuple[str, ...]:
+        """The columns that quantities are taken from where the meter's own key is empty."""
+        return tuple(rule.column for rule in self.values if rule.column)
 
     def dimension_rules(self) -> tuple[DimensionRule, ...]:
         """Return the dimension rules, those for a named meter before those for every meter."""

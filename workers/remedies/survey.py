@@ -82,7 +82,7 @@ def survey(
     failures = [_failure_columns(file, kind, reading) for file in files]
     windows = Windows.of(catalog)
     keys = _keys(windows, refused=any(failures))
-    facts = find_facts(files, part_bytes, keys=keys, needs=windows.columns)
+    facts = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
     known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
     differences = find_differences(files, facts)
     return [_survey(*one, _repeated(paths[: n + 1], facts[n]), differences[n]) for n, one in enumerate(known)]

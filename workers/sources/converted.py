@@ -19,8 +19,9 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects.cache import FileCache
 from workers.kernel.objects.directory import disk_error
+from workers.records.evidence import Evidence, evidence_in
 from workers.records.reader import open_file
-from workers.records.schema import IDENTIFIER, RAW, UNREADABLE
+from workers.records.schema import EVIDENCE, IDENTIFIER, RAW, UNREADABLE
 from workers.sources.listing import SourceFile
 
 HASH: Final = "hash"
@@ -62,7 +63,8 @@ class ConvertedFiles:
     def index(self, file: SourceFile) -> Path:
         """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per identifier.
 
-        Each part has one more row, without a hash, so that one without identifiers stands there too.
+        Each part has one more row, without a hash, so that one without identifiers stands there too. `EVIDENCE` is
+        that of the whole file, in each row.
 
         Raises FileUnusable when it is no usage file (remembered, so that it is read once only), Permanent when it
         is gone or too large, and Transient.
@@ -82,7 +84,7 @@ class ConvertedFiles:
         raise _short_lived(file)
 
     def rows(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
-        """Return the wanted rows of one part; a part that is gone is made again.
+        """Return the wanted rows of one part, with the file's evidence; a part that is gone is made again.
 
         Raises as `index` does.
         """
@@ -92,13 +94,18 @@ class ConvertedFiles:
                 self._convert(file)
             part = pl.scan_parquet(self._parts.directory / name)
             try:
-                return part.filter(wanted).collect()
+                return part.filter(wanted).with_columns(self._evidence(file).alias(EVIDENCE)).collect()
             except FileNotFoundError:
                 continue  # another process has just made room
             except pl.exceptions.PolarsError as error:
                 _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
                 (self._parts.directory / name).unlink(missing_ok=True)
+                self.forget_index(file)
         raise _short_lived(file)
+
+    def _evidence(self, file: SourceFile) -> pl.Expr:
+        known = pl.read_parquet(self.index(file), columns=[EVIDENCE], n_rows=1)
+        return pl.lit(known[EVIDENCE][0], pl.String)
 
     def forget_index(self, file: SourceFile) -> None:
         """Give up a file's index, because it turned out to be damaged."""
@@ -125,15 +132,17 @@ class ConvertedFiles:
     def _write_parts(self, file: SourceFile) -> pl.DataFrame:
         indexes = [pl.DataFrame(schema={HASH: pl.UInt64, PART: pl.UInt16})]
         written = set()
+        evidence = Evidence()
         with _original(file, self._parts.directory) as original, open_file(original) as usage:
             for number, part in enumerate(usage.parts(_PART_BYTES)):
                 records = usage.read(part).filter(pl.col(UNREADABLE).is_null()).drop(UNREADABLE, RAW)
+                evidence += evidence_in(records)
                 written.add(name := self._name(file, str(number)))
                 with self._parts.make(name) as path:
                     _write(records, path)
                 indexes.append(_index_of(records, number))
         self._parts.shrink(keep=written)
-        return pl.concat(indexes)
+        return pl.concat(indexes).with_columns(pl.lit(evidence.text, pl.String).alias(EVIDENCE))
 
     def _raise_if_known_unusable(self, file: SourceFile) -> None:
         known = self._indexes.find(self._name(file, "unusable"))
