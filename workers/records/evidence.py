@@ -88,7 +88,8 @@ class Evidence:
 
     def __add__(self, other: "Evidence") -> "Evidence":
         found = [(name, of_name) for marks in (self.marks, other.marks) for name, of_name in marks.items()]
-        if len({(name, column) for name, of_name in found for column in of_name}) > _MAX_KEPT:
+        kept = {(name, column) for name, of_name in found for column in of_name}
+        if len(kept) > _MAX_KEPT or any(name == _ANY_NAME for name, _ in found):
             found = [(_ANY_NAME, of_name) for _, of_name in found]
         return Evidence(_joined(found), self.strangers | other.strangers)
 
@@ -270,5 +271,4 @@ def _marks_of(seen: pl.DataFrame, column: str) -> Evidence:
         .agg(pl.col("text").str.slice(0, _SHOWN_LENGTH).min())
         .collect()
     )
-    found = [Evidence({name: {column: {mark: text}}}) for name, mark, text in shown.iter_rows()]
-    return reduce(Evidence.__add__, found, Evidence())
+    return Evidence(_joined((name, {column: {mark: text}}) for name, mark, text in shown.iter_rows()))

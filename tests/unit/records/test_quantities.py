@@ -119,3 +119,60 @@ def test_amounts_are_shown_without_exponent_and_idle_zeros() -> None:
         "0",
         "5",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\u06622",
+        "1\u0662",
+        "\uff112",
+        "\u0661\u06f2",
+        "1.\u0665",
+        "1,234,56\u0967",
+        "\u0967\uff11",
+        "1e\u0663",
+        "-1\u0662",
+        " 1\u0662 ",
+        "\u0e51\u0662",
+        "0\u0660",
+    ],
+)
+def test_digits_of_two_scripts_are_no_number(text: str) -> None:
+    """Where an Arabic 2 stands between two others, something went wrong, and nobody knows what."""
+    assert read(text).text is None
+    assert "more than one script" in (read(text).doubt or "")
+
+
+@pytest.mark.parametrize("zero", [0x30, 0x660, 0x6F0, 0x966, 0xE50, 0xFF10])
+def test_digits_of_one_script_are(zero: int) -> None:
+    assert read("".join(chr(zero + digit) for digit in (1, 2, 0))).text == "120"
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("25E+2", "2500"),
+        ("25e+2", "2500"),
+        ("1.5E3", "1500"),
+        ("1.5e3", "1500"),
+        ("1E+3", "1000"),
+        ("12E10", "120000000000"),
+        ("5E-3", "0.005"),
+        ("-25E+2", "-2500"),
+        ("1.25E+1", "12.5"),
+        ("100E-2", "1"),
+        ("1.2E+11", None),
+        ("1E+05", None),
+        ("1E+31", None),
+        ("99E99", None),
+        ("1E-40", None),
+        ("1E+100", None),
+        ("E+2", None),
+        ("2E", None),
+        ("1,5E+2", None),
+    ],
+)
+def test_an_exact_exponent_is_read_in_either_case_and_a_spreadsheets_is_not(text: str, reading: str | None) -> None:
+    """1.2E+11 may have been 123,456,789,012 before a spreadsheet saved it; 25E+2 was never anything but 2500."""
+    assert read(text).text == reading

@@ -60,6 +60,169 @@ def test_odd_text_is_read_or_left_but_never_breaks(text: str) -> None:
     pl.select(timestamps.doubt(pl.lit(text), WINDOW))
 
 
+NOON = int(datetime(2026, 11, 19, 12, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-19 12:00:00+00",
+        "2026-11-19 12:00:00 UTC",
+        "2026-11-19 12:00:00 +0000 UTC",
+        "2026-11-19 13:00:00.123+01",
+        "2026-11-19 13:00:00.123456789 +0100 CET m=+0.000012",
+        "2026-11-19 15:00:00 +0300 +03",
+        "2026-11-19T12:00Z",
+        "2026-11-19 12:00+00",
+        "2026-11-19 17:30+05:30",
+        "2026-11-19T12:00:00Z[UTC]",
+        "2026-11-19T13:00:00+01:00[Europe/Berlin]",
+        "2026-11-19T12:00:00,123Z",
+        "2026-11-19 12:00:00.0000000 +00:00",
+        "2026-11-19 12:00:00 GMT",
+        "2026-11-19 12:00:00 Z",
+        "Thu, 19 Nov 2026 12:00:00 GMT",
+        "Thu, 19 Nov 2026 13:00:00 +0100",
+        "19 Nov 2026 12:00:00 +0000",
+        "Thursday, 19 November 2026 12:00 UTC",
+        "Thu Nov 19 2026 13:00:00 GMT+0100 (Central European Standard Time)",
+        "Thu Nov 19 12:00:00 UTC 2026",
+        "Thu Nov 19 12:00:00 +0000 2026",
+        "20261119T120000Z",
+        "20261119T130000+0100",
+        "19-Nov-2026 12:00:00 GMT",
+    ],
+)
+def test_times_are_read_as_languages_and_databases_print_them(text: str) -> None:
+    """Each was a record that somebody had to write anew by hand, or that nobody billed."""
+    assert read(text) == NOON
+    assert read(text, "America/New_York") == NOON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-19 12:00",
+        "2026-11-19 12:00:00.123",
+        "Thu Nov 19 12:00:00 2026",
+        "Thu, 19 Nov 2026 12:00:00",
+        "Thu Nov 19 12:00:00 CET 2026",
+        "2026-11-19 12:00:00 PST",
+        "Mon, 19 Nov 2026 12:00:00 GMT",
+        "2026-11-19 13:00:00 +0100 UTC",
+        "2026-11-19 15:00:00 +0300 +04",
+        "2026-02-30 12:00:00Z",
+        "31 Feb 2026 12:00:00 GMT",
+        "2026-11-19 24:00:00 UTC",
+        "2026-11-19 12:00.5Z",
+        "2026-11-19 12:00:00+24",
+        "27.11.2026",
+        "11/27/2026 14:05",
+        "20261119T126000Z",
+        "20261119",
+        "Thu, 19 Nov 26 12:00:00 GMT",
+    ],
+)
+def test_a_time_without_a_zone_or_against_itself_is_not_read(text: str) -> None:
+    """An hour guessed is usage in the wrong hour, at the end of a month in the wrong invoice."""
+    assert read(text) is None
+
+
+@given(
+    SECONDS,
+    st.integers(-14 * 60, 14 * 60),
+    st.sampled_from(
+        ["%a, %d %b %Y %H:%M:%S %z", "%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %H:%M:%S %z %Y", "%Y%m%dT%H%M%S%z"]
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_named_month_is_read_as_python_writes_it(seconds: int, minutes: int, form: str) -> None:
+    moment = datetime.fromtimestamp(seconds, timezone(timedelta(minutes=minutes)))
+    assert read(moment.strftime(form)) == seconds
+
+
+def by_formats(text: str, *formats: str, zone: str = "UTC") -> str | None:
+    moment = pl.select(pl.from_epoch(timestamps.read_formats(pl.lit(text), formats, zone))).item()
+    return None if moment is None else str(moment)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "moment"),
+    [
+        ("dd.MM.yyyy", "27.11.2026", "2026-11-27 00:00:00"),
+        ("MM/dd/yyyy HH:mm", "11/27/2026 14:05", "2026-11-27 14:05:00"),
+        ("d.M.yyyy", "7.1.2026", "2026-01-07 00:00:00"),
+        ("dd.MM.yyyy", "7.1.2026", None),
+        ("M/d/yy h:mm a", "11/27/26 2:05 PM", "2026-11-27 14:05:00"),
+        ("M/d/yy h:mm a", "11/27/26 12:05 am", "2026-11-27 00:05:00"),
+        ("M/d/yy h:mm a", "11/27/26 13:05 AM", None),
+        ("dd.MM.yyyy 'um' HH:mm 'Uhr'", "27.11.2026 um 14:05 Uhr", "2026-11-27 14:05:00"),
+        ("yyyy/MM/dd HH:mm:ss", "2026/11/27 14:05:09", "2026-11-27 14:05:09"),
+        ("yyyy-dd-MM", "2026-12-11", "2026-11-12 00:00:00"),
+        ("dd.MM.yyyy", "31.02.2026", None),
+        ("dd.MM.yyyy", "11/27/2026", None),
+        ("dd.MM.yyyy HH:mm", "27.11.2026 25:00", None),
+    ],
+)
+def test_a_format_reads_what_is_written_in_it(form: str, text: str, moment: str | None) -> None:
+    assert by_formats(text, form) == moment
+
+
+def test_two_formats_that_read_a_text_differently_leave_it_alone() -> None:
+    """03/04 is in March to one office and in April to the other."""
+    formats = ("MM/dd/yyyy", "dd/MM/yyyy")
+    assert by_formats("03/04/2026", *formats) is None
+    assert by_formats("04/04/2026", *formats) == "2026-04-04 00:00:00"
+    assert by_formats("11/27/2026", *formats) == "2026-11-27 00:00:00"
+
+
+def test_a_format_is_in_the_zone_of_the_rule() -> None:
+    assert by_formats("27.11.2026 01:30", "dd.MM.yyyy HH:mm", zone="Europe/Berlin") == "2026-11-27 00:30:00"
+    assert by_formats("25.10.2026 02:30", "dd.MM.yyyy HH:mm", zone="Europe/Berlin") is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "yyyyMMdd",
+        "dd.MM",
+        "%d.%m.%Y",
+        "dd.MM.yyyy hh:mm",
+        "dd.MM.yyyy HH:mm a",
+        "dd.dd.MM.yyyy",
+        "dd.MM.yyyy 'x",
+        "DD.MM.YYYY",
+        "dd.MM.yyyy H:hh a",
+        "",
+        "dd.MMM.yyyy",
+    ],
+)
+def test_a_format_that_names_no_date_is_an_error(form: str) -> None:
+    with pytest.raises(ValueError, match=r"format|needs|nothing between"):
+        timestamps.pattern_of(form)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("2026-11-19", True),
+        ("2026-11-19T12:00:00Z", True),
+        ("2026-11-19T12:00:00+0100", True),
+        ("2026-11-19T12:00:00-05:30", True),
+        ("2026-11-19T12:00:00", False),
+        ("2026-11-19 12:00:00Z", False),
+        ("2026-11-19T12:00Z", False),
+        ("2026-11-19T12:00:00.5Z", False),
+        ("19.11.2026", False),
+        ("2026-02-30", False),
+        (" 2026-11-19", False),
+        ("2026-11-19T12:00:00 UTC", False),
+    ],
+)
+def test_the_dashboard_takes_its_own_forms_and_no_other(text: str, taken: bool) -> None:
+    assert (pl.select(timestamps.dashboard_seconds(pl.lit(text))).item() is not None) == taken
+
+
 def test_a_date_is_midnight_in_utc() -> None:
     assert read("2026-11-20") == datetime(2026, 11, 20, tzinfo=UTC).timestamp()
 

@@ -80,3 +80,25 @@ def test_a_rule_for_the_meter_wins_over_the_one_for_all() -> None:
     assert rules.notation_of("api_calls") == Notation(units=("GB",))
     assert rules.notation_of("tokens") == Notation(decimal_comma=True)
     assert parse_rules("").notation_of("tokens") == ORDINARY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[values]]\ndecimal_comma = true\nthousands = ","',
+        '[[values]]\ndecimal_comma = false\nthousands = "."',
+        '[[values]]\nthousands = "_"',
+        '[timestamps]\nformats = ["yyyyMMdd"]',
+        '[timestamps]\nformats = ["%d.%m.%Y"]',
+    ],
+)
+def test_a_notation_that_nobody_can_have_is_one_clear_error(text: str) -> None:
+    """One mark for two things would make every quantity a matter of luck."""
+    with pytest.raises(InputUnusable) as caught:
+        parse_rules(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_named_meters_notation_wins() -> None:
+    rules = parse_rules('[[values]]\ndecimal_comma = true\n[[values]]\nmeter = "tokens"\nthousands = ","')
+    assert rules.decimal_marks == {"*": ",", "tokens": "."}

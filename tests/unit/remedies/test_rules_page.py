@@ -41,7 +41,7 @@ def test_each_line_of_the_worked_example_is_what_happens(before: str, after: str
 
 
 def test_the_example_uses_every_kind_of_rule() -> None:
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 11
 
 
 @pytest.mark.parametrize(
