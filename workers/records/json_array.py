@@ -19,6 +19,7 @@ from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
 from workers.records.csv_lines import lines_of
 from workers.records.json_record import DECODER
+from workers.records.schema import EVENT_NAME
 
 BLOCK: Final = 8 << 20
 MAX_ELEMENT_BYTES: Final = 1 << 20
