@@ -19,6 +19,7 @@ from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
 from workers.records.csv_lines import lines_of
 from workers.records.json_record import DECODER
+from workers.records.schema import EVENT_NAME
 
 BLOCK: Final = 8 << 20
 MAX_ELEMENT_BYTES: Final = 1 << 20
@@ -29,6 +30,11 @@ SEAM_IN_TEXT: Final = re.compile(SEAM)
 SEAM_IN_FILE: Final = re.compile(rb"\}[ \t\r\n]*,?[ \t\r\n]*\{")
 GAP: Final = re.compile(r"[ \t\r,]*")
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_MEMBER: Final = rf"{_STRING}\s*:\s*(?:{_STRING}|[\w.+-]+|\{{[^\[\]{{}}]*\}})"
+BODY: Final = re.compile(rf"\s*\{{\s*(?:{_MEMBER}\s*,\s*)*{_STRING}\s*:\s*\[\s*(?=\{{)".encode())
+"""The beginning of an object up to the first element of a list in it."""
+BODY_END: Final = re.compile(rf"\]\s*(?:,\s*{_MEMBER}\s*)*\}}\Z".encode())
+"""The end of such a list and of the object around it."""
 _FLAT: Final = rf'(?:[^"{{}}\[\]]|{_STRING})*'
 _NESTED: Final = rf"(?:\{{{_FLAT}\}}|\[{_FLAT}\])"
 BALANCED: Final = rf"(?s)^\{{{_FLAT}(?:{_NESTED}{_FLAT})*\}}$"
@@ -45,11 +51,16 @@ def as_lines(source: IO[bytes], name: str) -> IO[bytes]:
 def write_lines(source: IO[bytes], copy: IO[bytes], name: str) -> None:
     """Write the array's elements to `copy`, one a line; a run of objects without brackets counts as one, too.
 
-    Where the array is cut off, the last line lacks its line feed. Raises FileUnusable where no element ends within
-    `MAX_PENDING_BYTES`.
+    So does the list in an object that is too large to be looked at whole. Where the array is cut off, the last line
+    lacks its line feed. Raises FileUnusable where no element ends within `MAX_PENDING_BYTES`.
     """
     source.seek(0)
-    pending = source.read(BLOCK).removeprefix(b"\xef\xbb\xbf").lstrip().removeprefix(b"[").lstrip()
+    head = source.read(BLOCK)
+    pending = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    body = BODY.match(pending) if len(head) == BLOCK else None
+    if body is not None and EVENT_NAME.encode() in body[0]:
+        body = None  # a record with a list of its own
+    pending = pending[body.end() :] if body else pending.removeprefix(b"[").lstrip()
     while block := source.read(BLOCK):
         pending += block
         lines, used = _split(pending, _last_seam(pending), final=False)
@@ -59,7 +70,7 @@ def write_lines(source: IO[bytes], copy: IO[bytes], name: str) -> None:
             raise FileUnusable(
                 f"no record ends within {MAX_PENDING_BYTES:,} bytes of it", where=name, mend="send JSON Lines"
             )
-    tail = pending.rstrip()
+    tail = BODY_END.sub(b"]", pending.rstrip()) if body else pending.rstrip()
     whole = tail.removesuffix(b"]").rstrip().removesuffix(b",").rstrip()
     lines, _ = _split(whole, len(whole), final=True)
     copy.write(lines if tail.endswith(b"]") else lines.removesuffix(b"\n"))

@@ -5,8 +5,6 @@ import gzip
 import io
 import json
 import os
-import zipfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import zstandard
 from tests.unit.records.reading import HEADER, cells, read_all
 from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
+from workers.records.facts import find_facts
 from workers.records.layout import Format, Layout, Part, ReadOptions
 from workers.records.reader import open_file
 
@@ -95,7 +94,23 @@ def test_no_copy_is_left_where_unpacking_fails(tmp_path: Path, monkeypatch: pyte
         (b"\n \n", "it is empty"),
         (b"\xef\xbb\xbf\n", "it is empty"),
         (b"PK\x03\x04\x14\0\0\0\x08\0" * 20, "a ZIP archive - unpack it"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "an Excel workbook - save it as CSV"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
+            "an old Office file such as .xls",
+        ),
+        (b"PK\x03\x04" + bytes(26) + b"xl/workbook.bin", "a binary Excel workbook - save it as CSV or .xlsx"),
+        (
+            b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "an OpenDocument spreadsheet - save it as CSV",
+        ),
+        (b"PK\x03\x04" + bytes(26) + b"word/document.xml", "a Word document"),
+        (b"BZh91AY&SY" + bytes(9), "packed with bzip2 - unpack it"),
+        (b"\xfd7zXZ\0" + bytes(9), "packed with xz - unpack it"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7-Zip archive - unpack it"),
+        (b"usage.csv".ljust(257, b"\0") + b"ustar" + bytes(250), "a tar archive - unpack it"),
+        (b"SQLite format 3\0" + bytes(84), "an SQLite database - export the table as CSV"),
+        (b"ARROW1\0\0" + bytes(9), "an Arrow file - export it as CSV"),
+        (b"Obj\x01" + bytes(9), "an Avro file - export it as CSV"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "a PDF document"),
         (bytes([7, 0, 9, 2]) * 100, "binary file"),
         (bytes(range(1, 32)) * 20, "binary file"),
@@ -129,17 +144,6 @@ def test_a_pipe_is_one_clear_error() -> None:
         os.close(end)
 
 
-@pytest.mark.parametrize("first", ["[Content_Types].xml", "xl/workbook.xml"])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_workbook_is_named_for_what_it_is(tmp_path: Path, first: str, pack: Callable[[bytes], bytes]) -> None:
-    """It is what people have; "a binary file" leaves them without a next step."""
-    workbook = io.BytesIO()
-    with zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(first, "<Types/>")
-        archive.writestr("xl/worksheets/sheet1.xml", "<worksheet/>" * 100)
-    assert complaint(tmp_path, pack(workbook.getvalue())) == "usage.csv: it is an Excel workbook - save it as CSV"
-
-
 def test_a_parquet_file_is_named_for_what_it_is(tmp_path: Path) -> None:
     parquet = io.BytesIO()
     pl.DataFrame({"identifier": ["a1"]}).write_parquet(parquet)
@@ -170,6 +174,42 @@ def test_the_delimiter_is_the_one_that_gives_known_columns(tmp_path: Path, delim
     assert layout.delimiter == delimiter
     assert ("delimiter" in slugs(layout)) == (delimiter != ",")
     assert cells(read_all(data)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("line", "sign"),
+    [
+        ("sep=;", ";"),
+        ("SEP=;", ";"),
+        ("sep=,", ","),
+        ("sep=\t", "\t"),
+        ("sep=|", "|"),
+        ("sep=^", "^"),
+        ("sep=~", "~"),
+        ("sep=:", ":"),
+        ('"sep=;"', ";"),
+        ("sep=;;;;;", ";"),
+        ('"sep=,",,,,', ","),
+        ("sep=; ", ";"),
+        ("sep=;", ","),
+        ("\nsep=;", ";"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_line_that_tells_excel_the_delimiter_is_no_data(
+    tmp_path: Path, line: str, sign: str, encoding: str
+) -> None:
+    """Taken for the header, it makes a file of sound records one that cannot be read."""
+    for end in ("\n", "\r\n"):
+        data = (f"{line}\n" + CSV.replace(",", sign)).replace("\n", end).encode(encoding)
+        layout = layout_of(tmp_path, data)
+        assert (layout.delimiter, "separator_line" in slugs(layout)) == (sign, True)
+        assert cells(read_all(data, target=20)) == ROWS
+
+
+def test_a_header_that_begins_like_that_line_is_a_header(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, b"sep=;x;timestamp;event_name\na;1;calls\n")
+    assert layout.columns == ("sep=", "x", "timestamp", "event_name")
 
 
 def test_a_header_with_one_reading_is_renamed_and_said(tmp_path: Path) -> None:
@@ -270,3 +310,16 @@ def test_a_header_of_too_many_columns_is_refused_at_once(tmp_path: Path) -> None
     for options in (None, ReadOptions(headers={"payload_k1": "identifier"})):
         told = complaint(tmp_path, data, options=options)
         assert told.startswith("usage.csv: its header has 20,005 columns; at most 500 can be read")
+
+
+@pytest.mark.parametrize("data", [CSV.encode(), JSONL.encode(), gzip.compress(CSV.encode()), CSV.encode("utf-16")])
+def test_no_room_for_temporary_files_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_bytes(data)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FileUnusable) as caught, open_file(path) as file:
+        find_facts([file])
+    assert "no temporary file can be written in" in str(caught.value)
+    assert "set TMPDIR" in str(caught.value)

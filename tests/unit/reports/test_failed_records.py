@@ -34,7 +34,7 @@ def found(tmp_path: Path, header: str, options: ReadOptions | None = None) -> Fa
         ("error_message", FailureColumns(message="error_message")),
         ("row,Failure Reason", FailureColumns(message="Failure Reason", row="row")),
         ("error_code,error", FailureColumns(code="error_code", message="error")),
-        ("line_number,code,message", FailureColumns(code="code", message="message", row="line_number")),
+        ("row,rejection_reason", FailureColumns(message="rejection_reason", row="row")),
     ],
 )
 def test_the_columns_are_known_by_their_names(tmp_path: Path, extra: str, columns: FailureColumns) -> None:
@@ -45,6 +45,87 @@ def test_the_columns_are_known_by_their_names(tmp_path: Path, extra: str, column
 def test_a_usage_file_is_none(tmp_path: Path, extra: str) -> None:
     """A sender's own `code` alone, or a payload key, says nothing of a failure."""
     assert found(tmp_path, RECORD + extra) is None
+
+
+def told(tmp_path: Path, header: str, *texts: str) -> FailureColumns | None:
+    path = tmp_path / "file.csv"
+    path.write_text(
+        f"{RECORD},{header}\n" + "".join(f"a{n},1,calls,cus_1,1,{text}\n" for n, text in enumerate(texts))
+    )
+    with open_file(path) as file:
+        return recognise(file, None)
+
+
+@pytest.mark.parametrize(
+    ("header", "texts"),
+    [
+        ("reason", ("overage", "base")),
+        ("reason", ("", "")),
+        ("message", ("invalid", "missing")),
+        ("message", ("How many customers do I have?", "What must a value be?")),
+        ("error", ("none", "none")),
+        ("error", ("timeout", "")),
+        ("error_code", ("0", "0")),
+        ("error_message", ("", "")),
+        ("errors", ("[]", "[]")),
+        ("line,message", ("1,hello", "2,the customer called")),
+        ("code,reason", ("A1,upgrade", "A2,downgrade")),
+        ("failure", ("false", "false")),
+    ],
+)
+def test_a_column_of_the_senders_own_does_not_make_a_usage_file_one(
+    tmp_path: Path, header: str, texts: tuple[str, ...]
+) -> None:
+    """Taken for refusals, all of its usage would be held, and "Stripe refused" would be false."""
+    assert told(tmp_path, header, *texts) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "texts"),
+    [
+        ("reason", ("no_meter", "timestamp_in_future: too far ahead")),
+        (
+            "message",
+            ("No meter was found matching event_name calls.", "An event already exists with identifier a1."),
+        ),
+        ("error", ("Invalid timestamp", "customer not found")),
+        ("failure", ("timestamp: must be epoch seconds", "value is not a number")),
+        ("code,message", ("archived_meter,x", "no_meter,y")),
+        ("error_message", ("must be seconds", "whatever Stripe says")),
+        ("error_code", ("brand_new", "other")),
+        ("Failure Reason", ("a", "b")),
+    ],
+)
+def test_a_file_that_tells_a_refusal_on_every_row_is_one(
+    tmp_path: Path, header: str, texts: tuple[str, ...]
+) -> None:
+    assert told(tmp_path, header, *texts) is not None
+
+
+@pytest.mark.parametrize(
+    ("header", "texts"),
+    [
+        ("error_message", ("must be seconds", "")),
+        ("reason", ("no_meter", "base")),
+        ("error_code", ("no_meter", "0")),
+    ],
+)
+def test_a_file_in_which_only_some_rows_were_refused_is_one_clear_error(
+    tmp_path: Path, header: str, texts: tuple[str, ...]
+) -> None:
+    """The others may have been counted: sent again, they would be billed twice."""
+    with pytest.raises(FileUnusable, match=rf"column '{header}' tells a refusal on 1 of 2 rows - .* --kind usage"):
+        told(tmp_path, header, *texts)
+
+
+def test_a_record_inside_the_row_beside_its_errors_is_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "failed.json"
+    path.write_text(
+        '[{"row": 1, "record": {"timestamp": "x", "event_name": "calls", "payload": {"value": 1}},'
+        ' "errors": [{"field": "timestamp", "message": "must be epoch seconds"}]}]'
+    )
+    with open_file(path) as file:
+        assert recognise(file) == FailureColumns(message="errors", row="row")
 
 
 def test_declared_columns_win(tmp_path: Path) -> None:
