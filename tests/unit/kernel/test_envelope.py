@@ -154,3 +154,33 @@ def test_no_json_object_crashes_the_reader(event: dict[str, Any]) -> None:
     except MalformedBody:
         return
     assert receipt.id == event["id"]
+
+
+@pytest.mark.parametrize(
+    ("context", "account"),
+    [
+        ("acct_1", "acct_1"),
+        ("org_1/acct_1", "acct_1"),
+        ("org_1/acct_1/", "acct_1"),
+        ("/org_1/acct_1", "acct_1"),
+        ("org_1/acct_1/acct_2", "acct_2"),
+        ("acct_1/acct_2", "acct_2"),
+        ("acct_1/wksp_2", "acct_1"),
+        ("org_1 / acct_1 ", "acct_1"),
+        ("org_1", "org_1"),
+        ("org_1/wksp_2", "wksp_2"),
+        ("/", None),
+        (" / ", None),
+        ("", None),
+        (None, None),
+        (7, None),
+        (["acct_1"], None),
+    ],
+)
+def test_the_account_is_the_last_of_a_thin_events_context(context: object, account: str | None) -> None:
+    """A whole path is no account: calls for it, and cases of it, would be nobody's."""
+    assert read_envelope(body({**THIN, "context": context}), livemode=None).account == account
+
+
+def test_a_snapshots_account_is_taken_as_it_stands() -> None:
+    assert read_envelope(body({**SNAPSHOT, "account": "acct_1"}), livemode=None).account == "acct_1"
