@@ -185,11 +185,6 @@ def delete_the_case(company: Company) -> None:
     )
 
 
-def delete_the_case_with_its_links(company: Company) -> None:
-    delete_the_case(company)
-    company.run(f"DELETE FROM links WHERE case_id = '{company.case}'")
-
-
 def swap_two_record_sets(company: Company) -> None:
     query = f"SELECT number, record_set, record_set_sha256 FROM entries WHERE case_id = '{company.case}'"
     one, other = [row for row in company.ask(query) if row[1]][:2]
@@ -220,7 +215,6 @@ TAMPERINGS: dict[str, tuple[Callable[[Company], None], str]] = {
     ),
     "the last entry is gone with its head": (delete_the_last_entry_and_move_the_head, "it is missing: link"),
     "a case is gone": (delete_the_case, "it is missing: link"),
-    "a case is gone with its links": (delete_the_case_with_its_links, "are missing"),
     "the account": (write("UPDATE cases SET account = 'acct_x' WHERE id = '{case}'"), "its account is 'acct_x'"),
     "the mode": (write("UPDATE cases SET livemode = 1 WHERE id = '{case}'"), "its livemode is True"),
     "the summary": (write("UPDATE cases SET summary = 'nothing' WHERE id = '{case}'"), "its summary is 'nothing'"),
