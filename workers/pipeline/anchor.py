@@ -13,8 +13,9 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from workers.kernel.errors import InputUnusable
+from workers.kernel.errors import Corrupt, InputUnusable
 from workers.kernel.ledger import Ledger
+from workers.pipeline.walking import UNREADABLE, unreadable
 
 SETTLING: Final = timedelta(minutes=1)
 """An event that was received less than this before an anchor may still be on its way into the ledger."""
@@ -51,15 +52,19 @@ class Anchor(BaseModel):
 
 
 def take(ledger: Ledger, now: datetime) -> Anchor:
-    """Return an anchor of the ledger as it is."""
+    """Return an anchor of the ledger as it is. Raises Corrupt where that cannot be read."""
     until = now - SETTLING
-    return Anchor(
-        at=now,
-        lanes={lane: Head(number=number, hash=hash_) for lane, (number, hash_) in ledger.links.heads().items()},
-        cases={case: Head(number=number, hash=hash_) for case, (number, hash_) in ledger.queries.heads().items()},
-        events_until=until,
-        events=_days(ledger, until),
-    )
+    lanes, cases = ledger.links.heads(), ledger.queries.heads()
+    try:
+        return Anchor(
+            at=now,
+            lanes={lane: Head(number=number, hash=hash_) for lane, (number, hash_) in lanes.items()},
+            cases={case_id: Head(number=number, hash=hash_) for case_id, (number, hash_) in cases.items()},
+            events_until=until,
+            events=_days(ledger, until),
+        )
+    except UNREADABLE as error:
+        raise Corrupt(unreadable(error)) from None
 
 
 def read(path: Path) -> Anchor:

@@ -23,6 +23,7 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.chain import COVERED
+from workers.kernel.ledger.events import RECEIPT
 from workers.kernel.ledger.movements import EntryKind, RecordSetRef
 from workers.pipeline.case_csv import WAITING, write_csv
 from workers.pipeline.context import Books
@@ -52,6 +53,10 @@ How to verify it, with nothing but sha256 and a JSON library:
 4. `record_set` names the file below files/ that holds exactly the records that an entry moved, and
    `record_set_sha256` is its digest. The column `@record` numbers the records of the case; `@quantity` is what
    each one counts for.
+5. An entry's `detail` says beside it what was written with it: `case`, what the case is about; `submissions`, what
+   was written of each; `evidence`, the digests of files that show the refusal. The last of these is what case.json
+   and submissions.json say. `event_digest` is the sha256 of the JSON text, made as in 2, of {event_fields}
+   of the event that `event_id` names, where `sha256` is that of its body.
 """
 
 
@@ -87,7 +92,7 @@ def _write(packed: gzip.GzipFile, case: Case, ledger: Ledger, archive: Archive) 
 def _members(case: Case, ledger: Ledger, archive: Archive, folder: Path) -> Iterator[tuple[str, bytes | Path]]:
     """Yield (name, content) of every file but the manifest; what must be made first is made in `folder`."""
     rows = [dict(row) for row in ledger.queries.chained_entries(case.id)]
-    yield "README.txt", README.format(fields=", ".join(sorted(COVERED))).encode()
+    yield "README.txt", README.format(fields=", ".join(sorted(COVERED)), event_fields=", ".join(RECEIPT)).encode()
     yield "case.json", _json({**asdict(case), "balance": case.balance.to_json(), "key": case.failure.key})
     yield "entries.jsonl", b"".join(_json(row, indent=None) + b"\n" for row in rows)
     yield "submissions.json", _json(list(_submissions(ledger, case.id)))

@@ -34,11 +34,9 @@ from workers.kernel.ledger.queries import EntryRow, entry_of
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.pipeline.anchor import Anchor
 from workers.pipeline.bodies import damaged
-from workers.pipeline.walking import Breach, first_misplaced
+from workers.pipeline.walking import UNREADABLE, Breach, first_misplaced, unreadable
 from workers.pipeline.whole_ledger import breaches_of_the_whole
 
-_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What values raise that nobody but a hand in the database can have put there."""
 READS: Final = 10
 """How often a case that is being written to is read again before it is left for later."""
 
@@ -95,9 +93,8 @@ def _proof(ledger: Ledger, archive: Archive, case_id: str, against: Anchor | Non
     try:
         book = _read(ledger, case_id)
         breach = next(_breaches(ledger, book, archive, against), None)
-    except _UNREADABLE as error:
-        what = f"what stands in the ledger cannot be read: {type(error).__name__}: {error}"
-        return CaseProof(case_id, Balance(), 0, 0, Breach(None, what.splitlines()[0]), None)
+    except UNREADABLE as error:
+        return CaseProof(case_id, Balance(), 0, 0, Breach(None, unreadable(error)), None)
     sets = sum(entry.record_set is not None for entry in book.entries)
     return CaseProof(case_id, book.case.balance, len(book.entries), sets, breach, book.removed_at)
 

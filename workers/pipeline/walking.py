@@ -23,12 +23,21 @@ NOWHERE: Final = 0
 """Where a record stands before it was found; entries are numbered from 1."""
 
 
+UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What values raise that only a hand in the database can have put there."""
+
+
 @dataclass(frozen=True)
 class Breach:
     """Something that does not hold. `entry` is the number of the entry that it shows at, where there is one."""
 
     entry: int | None
     what: str
+
+
+def unreadable(error: Exception) -> str:
+    """Return in one line what one of UNREADABLE says of the ledger."""
+    return f"what stands in the ledger cannot be read: {error!r}"
 
 
 def first_misplaced(entries: Sequence[EntryRow], balance: Balance, archive: Archive) -> Iterator[Breach]:

@@ -7,7 +7,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.links import LANES, genesis, link_hash
 from workers.pipeline.anchor import Anchor, changed_events, changed_lanes
 from workers.pipeline.bodies import damaged
-from workers.pipeline.walking import Breach
+from workers.pipeline.walking import UNREADABLE, Breach, unreadable
 
 Found = tuple[str | None, Breach]
 """The case that something is wrong with, if it is a case, and what that is."""
@@ -15,6 +15,13 @@ Found = tuple[str | None, Breach]
 
 def breaches_of_the_whole(ledger: Ledger, against: Anchor | None, named: Set[str]) -> Iterator[Found]:
     """Yield what does not hold; of the cases in `named`, of which a breach is known, nothing more."""
+    try:
+        yield from _found(ledger, against, named)
+    except UNREADABLE as error:
+        yield None, Breach(None, unreadable(error))
+
+
+def _found(ledger: Ledger, against: Anchor | None, named: Set[str]) -> Iterator[Found]:
     broken = set(named)
     for case_id, breach in _broken_cases(ledger, against):
         if case_id not in broken:

@@ -21,6 +21,7 @@ from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger import Ledger, chain, connect, schema
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.links import lane_of
 from workers.kernel.ledger.movements import Tally
 from workers.kernel.ledger.tables import metadata
 
@@ -109,6 +110,8 @@ def test_what_the_first_release_wrote_is_read_by_this_one(empty_url: str, clock:
     assert (event.raw, event.state, event.deaths) == (b"{}", EventState.RECEIVED, 0)
     assert case.balance.failed == Tally(2, Decimal("0.1"))
     chain.verify(key, case.head, ledger.queries.chained_entries("case_1"))
+    (link,) = ledger.links.of_lane(lane_of("case_1"))
+    assert (link.case_id, link.version, link.entry_hash) == ("case_1", 1, case.head)
     assert ledger.events.claim("evt_1", "one", timedelta(minutes=5)).attempts == 1
     ledger.close()
 

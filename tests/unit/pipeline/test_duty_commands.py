@@ -1,6 +1,7 @@
 """If these fail, the billing engineer on call gets a traceback, or an exit code that says the opposite."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -53,6 +54,32 @@ def test_prove_names_what_does_not_hold_and_exits_with_1(book: Book, tmp_path: P
     assert f"{book.case_id}: entry 2:" in run("prove").output
 
 
+def test_an_anchor_is_printed_alone_and_later_growth_is_no_change(book: Book, tmp_path: Path) -> None:
+    made = run("prove", "--anchor")
+    assert made.exit_code == 0
+    assert "holds: 1 cases" in made.stderr
+    (tmp_path / "anchor.json").write_text(made.stdout)
+    book.move(EntryKind.QUARANTINED, [2])
+    Book(book.context, 2, key="another")
+    assert run("prove", "--against", "anchor.json").exit_code == 0
+
+
+def test_what_an_older_backup_has_lost_is_named_line_by_line(book: Book, tmp_path: Path) -> None:
+    """An operator who restored a backup must learn which cases to look at."""
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
+    book.move(EntryKind.QUARANTINED, [2])
+    other = Book(book.context, 2, key="another")
+    (tmp_path / "anchor.json").write_text(run("prove", "--anchor").stdout)
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "ledger.db")
+    assert run("prove").exit_code == 0
+    result = run("prove", "--against", "anchor.json")
+    assert result.exit_code == 1
+    assert f"{book.case_id}: entry 3: it is missing since" in result.stdout
+    assert f"{other.case_id}: it is missing since" in result.stdout
+
+
 def test_export_writes_the_case(book: Book, tmp_path: Path) -> None:
     assert run("export", book.case_id, "-o", "out.tar.gz").exit_code == 0
     with tarfile.open(tmp_path / "out.tar.gz") as tar:
@@ -70,6 +97,9 @@ def test_export_writes_the_case(book: Book, tmp_path: Path) -> None:
         ("retry", "case_x", "--include-uncertain"),
         ("undo", "case_x", "--counter-entry"),
         ("reconcile", "--since", "yesterday"),
+        ("prove", "--against", "ledger.db"),
+        ("prove", "--against", "nowhere.json"),
+        ("prove", "case_x", "--anchor"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(book: Book, arguments: tuple[str, ...]) -> None:

@@ -85,6 +85,19 @@ def test_the_chain_can_be_verified_by_what_the_readme_says(context: Context, boo
     assert case["head"] == expected
 
 
+def test_the_event_behind_an_entry_can_be_verified_by_what_the_readme_says(
+    context: Context, book: Book, tmp_path: Path
+) -> None:
+    files = exported(context, book, tmp_path / "case.tar.gz")
+    fields = files["README.txt"].decode().split("made as in 2, of ")[1].split("\n")[0].split(", ")
+    event: dict[str, Any] = json.loads(files["events/1.json"])
+    covered = {name: event[name] for name in fields}
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    first = json.loads(files["entries.jsonl"].decode().splitlines()[0])
+    assert first["detail"]["event_digest"] == hashlib.sha256(text.encode()).hexdigest()
+    assert event["sha256"] == hashlib.sha256(files["events/1.body"]).hexdigest()
+
+
 def test_a_second_export_is_the_same_file(context: Context, book: Book, tmp_path: Path) -> None:
     for name in ("one.tar.gz", "two.tar.gz"):
         export(context.ledger, context.archive, book.case_id, tmp_path / name)

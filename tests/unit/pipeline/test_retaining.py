@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.books import EVENT, Book, a_context
 from tests.conftest import FrozenClock
@@ -13,6 +14,7 @@ from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Receipt
 from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.tables import events
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
 from workers.pipeline.proving import prove
@@ -76,6 +78,32 @@ def test_an_event_that_ended_badly_keeps_its_body_for_the_retry(context: Context
     clock.turn(days=401)
     assert retain(context).bodies == 2
     assert (body(context, "evt_failed"), body(context, "evt_ignored")) == (b"{}", None)
+
+
+def test_a_body_that_retention_removed_is_no_loss_and_one_that_it_did_not_is(
+    context: Context, clock: FrozenClock
+) -> None:
+    """A body that somebody removed is evidence that is gone."""
+    settled(context)
+    clock.turn(days=401)
+    record_event(context.ledger, "evt_young", EventState.IGNORED)
+    retain(context)
+    assert body(context, EVENT) is None
+    assert [proof.breach for proof in prove(context.ledger, context.archive) if proof.breach] == []
+    with context.ledger.database.write() as connection:
+        connection.execute(sa.update(events).values(raw=None))
+    found = [proof.breach.what for proof in prove(context.ledger, context.archive) if proof.breach]
+    assert found == ["event evt_young: the body is missing, and retention has not come to it"]
+
+
+def test_how_far_retention_has_come_never_goes_back(context: Context, clock: FrozenClock) -> None:
+    """Else a longer retention would make every body that is gone a loss."""
+    settled(context)
+    clock.turn(days=401)
+    retain(context)
+    longer = context.settings.model_copy(update={"retention_raw_days": 900})
+    retain(replace(context, settings=longer))
+    assert [proof.breach for proof in prove(context.ledger, context.archive) if proof.breach] == []
 
 
 def test_zero_keeps_for_ever(context: Context, clock: FrozenClock) -> None:

@@ -1,8 +1,8 @@
 """The chain over the whole ledger: each commit that adds to a case's book is a link of it.
 
-A case's own chain cannot show that its last entries were removed together with its head, or the whole case. One chain
-would let every worker's commit wait for every other's, so there are 16 lanes, and a case's id says which is its own.
-A link says at which entry and hash a case stood, and covers the link before it.
+A case's own chain cannot show that its last entries were removed together with its head, or the whole case. One
+chain would let every worker's commit wait for every other's, so there are 16 lanes, and a case's id says which is
+its own. A link says at which entry and hash a case stood, and covers the link before it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ def link_hash(previous: str, link: Mapping[str, Any]) -> str:
 
 
 def extend(connection: Connection, case_id: str, version: int, head: str) -> None:
-    """Chain where a case stands after this commit, as the last thing in it: other writers of the lane wait for it."""
+    """Chain where a case stands after this commit, as the last thing in it: the lane's other writers wait."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     lane = lane_of(case_id)
     last = select(links.c.number, links.c.hash).where(links.c.lane == lane).order_by(links.c.number.desc()).limit(1)
