@@ -34,7 +34,9 @@ def reachable(url: str) -> Redis:
     try:
         redis = Redis.from_url(url)
         redis.ping()
-    except (RedisError, ValueError) as error:
+    except ValueError as error:
+        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
+    except RedisError as error:
         raise SettingsUnusable(
             f"no Redis at {shown_address(url)}: {error}",
             where="REDIS_URL",
@@ -46,23 +48,18 @@ def reachable(url: str) -> Redis:
 def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
     """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
     logging.getLogger("rq.worker").addFilter(_is_no_retry)
-    while not _work(redis, names, burst=burst):
-        pass
-
-
-def _work(redis: Redis, names: Sequence[str], *, burst: bool) -> bool:
-    """Let one RQ worker work; return whether it is to be the last."""
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in names]
-    try:
-        _await(redis)
-        worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
-        worker.work(burst=burst, logging_level="WARNING")
-    except StopRequested:
-        return True
-    except RedisError as error:
-        log.warning("redis_away", error=str(error))
-        return PatientWorker.stopped
-    return burst or PatientWorker.stopped
+    stopped = False
+    while not stopped:
+        try:
+            _await(redis)
+            worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
+            worker.work(burst=burst, logging_level="WARNING")
+            stopped = burst or worker.stopped
+        except StopRequested:
+            stopped = True
+        except RedisError as error:
+            log.warning("redis_away", error=str(error))
 
 
 def _await(redis: Redis) -> None:
@@ -87,7 +84,7 @@ class PatientWorker(SimpleWorker):
     """Waits for Redis wherever RQ would give up. A job's result is in the ledger, not in Redis."""
 
     stopped = False
-    """Whether this process was asked to stop."""
+    """Whether it was asked to."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""
@@ -100,15 +97,15 @@ class PatientWorker(SimpleWorker):
         try:
             super().execute_job(job, queue)
         except RedisError as error:
-            log.warning("redis_away", job=job.id, error=str(error))
+            log.info("job_not_marked_done", job=job.id, error=str(error))
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stop after the job in hand."""
-        PatientWorker.stopped = True
+        self.stopped = True
         try:
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
-        except RedisError:
-            log.warning("stopping_without_redis")
+        except RedisError as error:
+            log.warning("redis_away", error=str(error))
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:
