@@ -95,6 +95,8 @@ def _with_advice(error: MetermendError) -> str:
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:  # what the system refuses is no fault of ours
         return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    if isinstance(error, UnicodeEncodeError):  # by whom the shell was given bytes that are no text
+        return f"{error.object}: it is no UTF-8 text"
     what = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
     return f"internal error: {what}; run with {DEBUG}=1 for the traceback"
 

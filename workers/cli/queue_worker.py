@@ -6,6 +6,7 @@ Redis holds hints only, so what a worker could not write there the sweeper finds
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -34,7 +35,9 @@ def reachable(url: str) -> Redis:
     try:
         redis = Redis.from_url(url)
         redis.ping()
-    except (RedisError, ValueError) as error:
+    except ValueError as error:
+        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
+    except RedisError as error:
         raise SettingsUnusable(
             f"no Redis at {shown_address(url)}: {error}",
             where="REDIS_URL",
@@ -46,69 +49,62 @@ def reachable(url: str) -> Redis:
 def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
     """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
     logging.getLogger("rq.worker").addFilter(_is_no_retry)
-    while not _work(redis, names, burst=burst):
-        pass
-
-
-def _work(redis: Redis, names: Sequence[str], *, burst: bool) -> bool:
-    """Let one RQ worker work; return whether it is to be the last."""
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in names]
-    try:
-        _await(redis)
-        worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
-        worker.work(burst=burst, logging_level="WARNING")
-    except StopRequested:
-        return True
-    except RedisError as error:
-        log.warning("redis_away", error=str(error))
-        return PatientWorker.stopped
-    return burst or PatientWorker.stopped
-
-
-def _await(redis: Redis) -> None:
-    """Wait until Redis answers, saying so once."""
-    wait, told = FIRST_WAIT, False
     while True:
+        worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
         try:
-            redis.ping()
-        except RedisError as error:
-            if not told:
-                log.warning("redis_away", error=str(error), retried="until it answers")
-            told = True
-            time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT)
-        else:
-            if told:
-                log.info("redis_back")
+            with suppress(RedisError):  # as it takes leave of a Redis that is away
+                worker.work(burst=burst, logging_level="WARNING")
+            if burst:
+                return
+            worker.await_redis()
+        except StopRequested:
             return
 
 
 class PatientWorker(SimpleWorker):
-    """Waits for Redis wherever RQ would give up. A job's result is in the ledger, not in Redis."""
+    """Waits for Redis wherever RQ would give up."""
 
-    stopped = False
-    """Whether this process was asked to stop."""
+    _stopped = _waits = False
+
+    def await_redis(self) -> None:
+        """Wait until Redis answers, saying once that it does not. Raises StopRequested when asked to stop."""
+        self._waits, wait = True, FIRST_WAIT
+        while not self._stopped:
+            try:
+                self.connection.ping()
+                break
+            except RedisError as error:
+                if wait == FIRST_WAIT:
+                    log.warning("redis_away", error=str(error))
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+        if self._stopped:
+            raise StopRequested
+        self._waits = False
+        if wait > FIRST_WAIT:
+            log.info("redis_back")
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""
         if pipeline is None:
-            _await(self.connection)
+            self.await_redis()
         super().heartbeat(timeout, pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Do a job; a Redis that is away when it ends is no failure of it."""
+        """Do a job. What came of it is in the ledger: a Redis that is away when it ends is no failure of it."""
         try:
             super().execute_job(job, queue)
         except RedisError as error:
-            log.warning("redis_away", job=job.id, error=str(error))
+            log.info("job_not_marked_done", job=job.id, error=str(error))
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop after the job in hand."""
-        PatientWorker.stopped = True
-        try:
+        """Stop after the job in hand, or at once while we wait for Redis."""
+        self._stopped = True
+        if self._waits:
+            raise StopRequested
+        with suppress(RedisError):
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
-        except RedisError:
-            log.warning("stopping_without_redis")
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

@@ -179,7 +179,7 @@ def load_meters(path: Path) -> tuple[Meter, ...]:
     """Read a JSON list of Stripe meter objects, or Stripe's whole `{"data": [...]}`. Raises InputUnusable."""
     try:
         document = json.loads(read_named(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputUnusable(f"no JSON list of meters ({error})", where=str(path)) from error
     if isinstance(document, dict) and document.get("has_more"):
         raise InputUnusable("the list goes on (has_more)", where=str(path), mend="save all meters as one JSON list")

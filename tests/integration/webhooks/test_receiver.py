@@ -19,7 +19,21 @@ def answers(answer: str, registry: CollectorRegistry = REGISTRY) -> float:
     return registry.get_sample_value("metermend_webhooks_total", {"answer": answer}) or 0.0
 
 
-@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/thin", "/webhooks/snapshot"])
+PATHS = [
+    "/webhooks",
+    "/webhooks/thin",
+    "/webhooks/snapshot",
+    "/webhooks/",
+    "/webhooks/thin/",
+    "/webhooks/snapshot/",
+    "//webhooks",
+    "/webhooks//",
+    "//webhooks//thin//",
+    "///webhooks/snapshot",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_signed_event_is_stored_hinted_and_acknowledged(
     client: FlaskClient,
@@ -31,7 +45,8 @@ def test_a_signed_event_is_stored_hinted_and_acknowledged(
 ) -> None:
     before = answers("received")
     body = an_event()
-    answer = client.post(path, data=body, headers=signed(body, clock, secret))
+    as_it_comes = {"PATH_INFO": path}  # werkzeug's client would take `//webhooks` for a host
+    answer = client.post(data=body, headers=signed(body, clock, secret), environ_overrides=as_it_comes)
     assert (answer.status_code, answer.json) == (200, {"received": True})
     stored = sqlite_ledger.events.get("evt_1")
     assert stored is not None
@@ -130,6 +145,48 @@ def test_a_forged_post_is_refused_in_one_word_and_leaves_nothing(
     assert (answer.status_code, answer.json) == (400, {"error": slug})
     assert sqlite_ledger.events.get("evt_1") is None
     assert answers(slug) == before + 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_forged_post_is_refused_wherever_it_goes_and_never_redirected(client: FlaskClient, path: str) -> None:
+    """Stripe takes a redirect for a failed delivery, and disables an endpoint that fails for days."""
+    answer = client.post(data=an_event(), environ_overrides={"PATH_INFO": path})
+    assert (answer.status_code, answer.json) == (400, {"error": "missing_signature"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": ""},
+        {"Content-Type": "text/plain; charset=utf-16"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Encoding": "gzip"},
+        {"Accept": "text/html"},
+        {"X-HTTP-Method-Override": "GET"},
+        {"X-Forwarded-Proto": "http", "X-Forwarded-Prefix": "/stripe"},
+        {"Host": "a_b.example:4242"},
+        {"Cookie": "metermend=forged"},
+        {"Stripe-Version": "2020-01-01", "User-Agent": ""},
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n \t"])
+def test_what_a_proxy_says_of_the_body_does_not_matter_but_its_bytes_do(
+    client: FlaskClient, sqlite_ledger: Ledger, clock: FrozenClock, headers: dict[str, str], before: bytes
+) -> None:
+    body = before + an_event()
+    assert client.post("/webhooks", data=body, headers=signed(body, clock) | headers).status_code == 200
+    stored = sqlite_ledger.events.get("evt_1")
+    assert stored is not None
+    assert stored.raw == body
+    assert client.post("/webhooks", data=body + b" ", headers=signed(body, clock) | headers).status_code == 400
+
+
+def test_secrets_that_were_copied_with_their_blanks_are_good(make_client: MakeClient, clock: FrozenClock) -> None:
+    client = make_client(stripe_webhook_secrets=f"  {SECRETS[0]}\n,\n'{SECRETS[1]}'\r\n")
+    for number, secret in enumerate(SECRETS):
+        body = an_event(id=f"evt_{number}")
+        assert client.post("/webhooks", data=body, headers=signed(body, clock, secret)).status_code == 200
 
 
 @pytest.mark.parametrize("age", [301, -301])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,38 @@ def test_a_name_that_speaks_slack_calls_nobody() -> None:
     links = re.findall(r"<[^>]*>", "\n".join(body))
     assert links == ["<https://ops.example.com/a%7Cb%3Ec|Open in the console>"]
     assert message(alert).text == "&lt;!channel&gt; &amp; co"
+
+
+def test_a_bare_address_becomes_no_link_and_a_bare_name_calls_nobody() -> None:
+    """Slack makes links of addresses and mentions of names by itself, unless it is told to take text verbatim."""
+    blocks = message(replace(NOTICE, headline="@channel https://evil.example")).blocks
+    bodies = [block["text"] for block in blocks if "text" in block]
+    bodies += [element for block in blocks for element in block.get("elements", [])]
+    assert all(body["type"] == "plain_text" or body["verbatim"] for body in bodies)
+
+
+def test_a_backtick_in_somebodys_data_ends_nothing_of_ours() -> None:
+    alert = replace(
+        NOTICE,
+        account="`a`",
+        headline="`h`",
+        reasons=[ReasonCount("`c`", "`r`", 1, "`s`")],
+        files={"`l`": "`p`"},
+    )
+    told = message(alert)
+    assert re.findall("`[^`]*`", "\n".join(texts(told.blocks)[1:])) == [
+        "`meter_event_customer_not_found`",
+        "`timestamp_in_future`",
+        "`metermend retry case_3f2a`",
+        "`'p'`",
+    ]
+    assert "`" not in told.text
+
+
+@pytest.mark.parametrize("obeyed", ["\x1b[2J", "\x07", "\u202e", "\u2066"])
+def test_a_name_cannot_be_written_backwards(obeyed: str) -> None:
+    alert = replace(NOTICE, headline=f"h{obeyed}", reasons=[ReasonCount("c", f"r{obeyed}", 1, f"s{obeyed}")])
+    assert obeyed not in shown(alert) + message(alert).text
 
 
 def test_what_does_not_fit_is_counted() -> None:

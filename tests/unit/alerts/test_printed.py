@@ -3,10 +3,11 @@
 from dataclasses import replace
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from tests.unit.alerts.test_blocks import NOTICE
-from workers.alerts import Notice, PrintedAlerts, RecordingAlerts, Trouble
+from workers.alerts import NextStep, Notice, PrintedAlerts, ReasonCount, RecordingAlerts, Trouble
 
 
 def _printed(alert: Notice | Trouble) -> str:
@@ -29,6 +30,24 @@ def test_a_printed_notice_says_the_same_as_slack() -> None:
 def test_foreign_text_is_printed_as_it_is() -> None:
     """Square brackets are markup to rich: a name within them would vanish."""
     assert "usage[red].csv" in _printed(replace(NOTICE, headline="usage[red].csv"))
+
+
+@pytest.mark.parametrize("obeyed", ["\x1b[2J", "\x1b]0;pwned\x07", "\u202e", "\u2066", "\x9b31m", "\x08"])
+def test_an_event_cannot_steer_the_terminal(obeyed: str) -> None:
+    """The reason and the file's name come from an event, which a sender's file has made."""
+    step = NextStep(f"s{obeyed}", f"c{obeyed}", f"l{obeyed}")
+    text = _printed(
+        replace(
+            NOTICE,
+            headline=f"h{obeyed}",
+            account=f"a{obeyed}",
+            reasons=[ReasonCount(f"c{obeyed}", f"r{obeyed}", 1, f"s{obeyed}")],
+            files={f"l{obeyed}": f"p{obeyed}"},
+            next_step=step,
+        )
+    )
+    assert obeyed not in text
+    assert obeyed not in _printed(Trouble(f"s{obeyed}", f"h{obeyed}", f"d{obeyed}", None, None, step))
 
 
 def test_trouble_is_printed_with_its_next_step() -> None:

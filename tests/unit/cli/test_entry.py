@@ -60,4 +60,39 @@ def test_a_reader_that_goes_away_is_no_internal_error(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(check, "plan_file", gone)
     result = run("check", company(tmp_path))
-    assert "internal error" not in result.stderr
+    assert result.stderr == ""
+    assert result.exit_code == 141  # as of any command that `head` ends; 1 would say that something was found
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/there"), "/there: Permission denied"),
+        (OSError(28, "No space left on device", "a\nb\x1b[2J"), "a\\nb\\x1b[2J: No space left on device"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "a\\udcff: it is no UTF-8 text"),
+    ],
+)
+def test_what_the_system_refuses_is_named_and_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(check, "plan_file", refuse)
+    result = run("check", company(tmp_path))
+    assert (result.exit_code, result.stderr) == (2, f"Error: {told}\n")
+
+
+@pytest.mark.parametrize("obeyed", ["\x1b[2J", "\x1b]0;pwned\x07", "\u202e", "\udcff", "\r"])
+def test_no_name_of_a_file_or_option_steers_the_terminal(tmp_path: Path, obeyed: str) -> None:
+    file = company(tmp_path)
+    for command in (
+        ["check", obeyed],
+        [obeyed],
+        ["check", file, "--now", obeyed],
+        ["check", file, "--kind", obeyed],
+    ):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert obeyed not in result.output
