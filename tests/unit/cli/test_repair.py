@@ -267,7 +267,7 @@ def test_of_many_rows_that_differ_some_are_shown_and_the_rest_counted(tmp_path: 
 
 
 def test_a_record_that_waits_names_its_file_its_row_and_all_its_faults(tmp_path: Path) -> None:
-    """Of two files the row alone says nothing; and who mends one fault of three uploads it for two refusals more."""
+    """Of two files the row alone says nothing; and who mends one fault of three uploads it in vain."""
     usage = company(tmp_path)
     other = tmp_path / "other.csv"
     other.write_text(USAGE.splitlines()[0] + "\nb1,soon,api_calls,cus_2,x\n")

@@ -1,4 +1,4 @@
-"""Identifiers of repaired records: under one that Stripe holds, the record is skipped and its usage never billed."""
+"""Identifiers of repaired records: under one that Stripe holds, a record is skipped and never billed."""
 
 import csv
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ def test_sound_records_of_a_usage_file_keep_theirs(tmp_path: Path) -> None:
     )
 )
 def test_no_two_records_go_out_under_one_identifier(tmp_path: Path, records: Sequence[tuple[str, str]]) -> None:
-    """`a`, refused for its data, must not take the identifier of `a~r2`, nor may both be sent: they are one record."""
+    """`a` must not take the identifier of `a~r2`, nor may both be sent: they are one record."""
     repair(write_failed(tmp_path / "failed.csv", records), tmp_path / "out")
     origins = [origin_of(identifier)[0] for identifier in identifiers(tmp_path / "out")]
     assert len(origins) == len(set(origins))
