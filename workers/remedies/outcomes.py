@@ -61,7 +61,8 @@ def all_faults() -> pl.Expr:
     """Return `ALL_FAULTS` of decided records; null where nothing is known but that Stripe refused the form."""
     told = pl.coalesce(CODES, CODE)
     slugs = pl.concat_str(told, FAULTS, *FAULT_COLUMNS, separator=",", ignore_nulls=True).str.split(",")
-    listed = slugs.list.unique(maintain_order=True).list.set_difference([MALFORMED_RECORD, ""]).list.join(", ")
+    telling = pl.element().filter(~pl.element().is_in([MALFORMED_RECORD, ""]))
+    listed = slugs.list.unique(maintain_order=True).list.eval(telling).list.join(", ")
     return pl.when(listed != "").then(listed)
 
 

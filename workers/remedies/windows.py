@@ -19,7 +19,9 @@ from workers.records.timestamps import epoch_seconds
 from workers.remedies.failed_rows import TOLD_TWICE
 
 WOULD_OVERWRITE: Final = "would_overwrite"
-ADVICE: Final = "its meter keeps the last value of a window, and another value of this one waits: mend that one, then repair both"
+ADVICE: Final = (
+    "another value of its window waits, and the meter keeps the last one only: mend that one, then repair both"
+)
 
 WINDOW: Final = "@window"
 _LENGTHS: Final = {"day": 86_400, "hour": 3_600}

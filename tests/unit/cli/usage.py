@@ -17,7 +17,16 @@ a3,1795262300,api_calls,cus_1,"1,234"
 a4,1795265900,api_calls,cus_1,2
 """
 OUTCOMES = ("valid", "repaired", "deferred", "quarantined")
-DOCUMENT = {"records", *OUTCOMES, "by_code", "quantity", "files"}
+DOCUMENT = {
+    "records",
+    *OUTCOMES,
+    "by_code",
+    "quantity",
+    "unreadable_quantity",
+    "next_revisions",
+    "not_checked",
+    "files",
+}
 """The keys of the document that `check --json` and `repair --json` promise to scripts."""
 FAILED_RECORDS = """\
 identifier,timestamp,event_name,payload_stripe_customer_id,payload_value,error_code,error_message

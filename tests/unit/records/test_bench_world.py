@@ -41,7 +41,8 @@ def test_shape_and_part_size_change_no_file_of_the_plan(world: World, tmp_path: 
     summaries = [plan(world, shape, tmp_path / f"{shape}-{size}", size) for shape, size in runs]
     assert len({str(summary.outcomes.as_json()) for summary in summaries}) == 1
     for name in ("corrected.csv", "deferred.csv", "quarantine.csv"):
-        assert len({(tmp_path / f"{shape}-{size}" / name).read_bytes() for shape, size in runs}) == 1
+        written = [(tmp_path / f"{shape}-{size}" / name, world.usage(shape).name.encode()) for shape, size in runs]
+        assert len({path.read_bytes().replace(source, b"") for path, source in written}) == 1
 
 
 def test_every_code_is_among_the_faults(world: World, tmp_path: Path) -> None:
