@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from workers.alerts import NextStep
+from workers.kernel.clock import from_text, to_text
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -23,6 +24,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.intake import take_in
 from workers.pipeline.parts import decide_part
+from workers.pipeline.submitting import open_submission
 from workers.pipeline.telling import trouble
 
 log = get_logger(__name__)
@@ -31,6 +33,9 @@ MAX_SURPRISES: Final = 6
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
 _BUSY_WAIT: Final = 5.0
+LONG_WAIT: Final = timedelta(hours=1)
+"""After so long in the queue of a target a case says so, and a person is told, at most once in as long."""
+_TOLD_OF_QUEUE: Final = "queue_told"
 
 
 def process(context: Context, event_id: str) -> float | None:
@@ -154,12 +159,29 @@ def _queue_up(context: Context, case_id: str, error: Paced) -> float:
     """Let a case wait for its turn, spread over the turns of those that wait with it."""
     waiting = context.ledger.queries.case_counts().get(CaseState.AWAITING, 0)
     wait = (error.retry_after or 0.0) * (1 + random.uniform(0, max(1, waiting)))
-    with (
-        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-        held.transaction() as transaction,
-    ):
-        transaction.wake(context.clock() + timedelta(seconds=wait))
+    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        submission = open_submission(context, held)
+        since = submission.intended_at if submission else context.clock()
+        long = context.clock() - since > LONG_WAIT
+        why = f"waiting for its turn since {since:%Y-%m-%d %H:%M} UTC: {error}" if long else None
+        with held.transaction() as transaction:
+            transaction.wake(context.clock() + timedelta(seconds=wait), trouble=why)
+    if why:
+        _tell_of_queue(context, case_id, why)
     return wait
+
+
+def _tell_of_queue(context: Context, case_id: str, why: str) -> None:
+    told = context.ledger.checkpoints.get(_TOLD_OF_QUEUE)
+    now = context.clock()
+    if told and now - from_text(told) < LONG_WAIT:
+        return
+    step = NextStep(
+        "See that nothing else writes names that start with metermend- into the folder, and that the clocks agree.",
+        "metermend doctor",
+    )
+    trouble(context, case_id, "a corrected file has waited over an hour for its turn", why, step)
+    context.ledger.checkpoints.save(_TOLD_OF_QUEUE, to_text(now))
 
 
 def _stumble(context: Context, case_id: str, error: Exception) -> float | None:

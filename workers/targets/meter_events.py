@@ -140,7 +140,7 @@ class MeterEventsTarget:
         self, chunk: pl.DataFrame, outgoing: Outgoing, before: Chunk | None, rows: Rows, progress: Progress
     ) -> _Answers:
         """Send what may go of a chunk; what was perhaps sent before and may not go any more stays in doubt."""
-        if before is None or before.is_late(self.clock()):
+        if before is None:
             return self._send_chunk(chunk.to_dicts(), outgoing, before)
         stopped = [one for one in progress.may_not_go(rows) if one.identifier in set(chunk[IDENTIFIER])]
         result = self._send_chunk(_without(chunk, stopped).to_dicts(), outgoing, before)

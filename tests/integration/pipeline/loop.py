@@ -33,6 +33,7 @@ from workers.remedies import Rules
 from workers.sources import StoredUsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets.files import FileTarget
+from workers.targets.meter_events import MeterEventsTarget
 
 WINDOW = 600
 KEY = "sk_test_loop0001"
@@ -158,6 +159,11 @@ class Loop:
 
     def _new_owner(self) -> Context:
         return replace(self.context, owner=uuid4().hex)
+
+
+def submit_by_api_too(loop: Loop) -> None:
+    """Let the company name the API beside its folder: usage of pre-aggregated meters goes there."""
+    loop.context = replace(loop.context, api_target=MeterEventsTarget(loop.context.stripe, loop.clock))
 
 
 def name_no_sources(loop: Loop) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.pipeline.loop import Loop, usage
+from tests.integration.pipeline.loop import Loop, submit_by_api_too, usage
 from workers.kernel.errors import Conflict, Permanent, Transient
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import records_in
@@ -204,8 +204,9 @@ def test_a_plan_whose_usage_became_too_old_waits_for_a_person_as_it_came(loop: L
 def test_what_somebody_has_approved_is_sent_although_it_may_be_billed(loop: Loop) -> None:
     """His word would be worth nothing if a guard overruled it for the very reason that he was told of."""
     loop.twin.add_meter("gauge", event_time_window="hour")
+    submit_by_api_too(loop)
     able = loop.context
-    loop.context = replace(able, target=Unanswered(able.target))
+    loop.context = replace(able, target=Unanswered(able.api_target))
     loop.upload("day.csv", usage(f"use-1,{rfc3339(an_hour_that_has_passed())},gauge,cus_1,40"))
     loop.context = able
     loop.stripe_works()
@@ -240,6 +241,7 @@ def an_hour_that_has_passed() -> int:
 def test_two_cases_do_not_overwrite_each_other_in_one_window(loop: Loop) -> None:
     """The meter keeps the last value received: 10 would be billed where 99 was meant, or the other way."""
     loop.twin.add_meter("gauge", event_time_window="hour")
+    submit_by_api_too(loop)
     loop.twin.configure(summary_lag=HOUR)
     hour = an_hour_that_has_passed()
     loop.upload("a.csv", usage(f"a-1,{rfc3339(hour + 60)},gauge,cus_1,10"))
@@ -255,8 +257,9 @@ def test_two_cases_do_not_overwrite_each_other_in_one_window(loop: Loop) -> None
 def test_plans_for_one_window_made_before_either_was_sent_do_not_overwrite_each_other(loop: Loop) -> None:
     """Both windows were free when they were planned."""
     loop.twin.add_meter("gauge", event_time_window="day")
+    submit_by_api_too(loop)
     able = loop.context
-    loop.context = replace(able, target=None)
+    loop.context = replace(able, target=None, api_target=None)
     day = int(time.time()) // 86_400 * 86_400 - 86_400
     loop.upload("a.csv", usage(f"a-1,{rfc3339(day + 60)},gauge,cus_1,10"))
     loop.upload("b.csv", usage(f"b-1,{rfc3339(day + 30)},gauge,cus_1,99"))
@@ -273,6 +276,7 @@ def test_plans_for_one_window_made_before_either_was_sent_do_not_overwrite_each_
 def test_a_record_refused_in_its_window_may_be_sent_there_again(loop: Loop) -> None:
     """Its own earlier revision, which Stripe refused, is nothing that could be overwritten."""
     loop.twin.add_meter("gauge", event_time_window="hour")
+    submit_by_api_too(loop)
     loop.upload("a.csv", usage(f"a-1,{rfc3339(an_hour_that_has_passed())},gauge,cus_1,10"))
     loop.lose_customer("cus_1")
     loop.stripe_works()
@@ -288,6 +292,7 @@ def test_a_record_refused_in_its_window_may_be_sent_there_again(loop: Loop) -> N
 def test_a_window_whose_value_is_zero_is_taken(loop: Loop) -> None:
     """Nothing used is a value too: 99 would be billed in its place."""
     loop.twin.add_meter("gauge", event_time_window="hour")
+    submit_by_api_too(loop)
     hour = an_hour_that_has_passed()
     loop.upload("good.csv", usage(f"good-1,{hour + 60},gauge,cus_1,0"))
     loop.upload("bad.csv", usage(f"bad-1,{rfc3339(hour + 30)},gauge,cus_1,99"))

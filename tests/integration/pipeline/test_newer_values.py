@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.pipeline.loop import Loop, name_no_sources, usage
+from tests.integration.pipeline.loop import Loop, name_no_sources, submit_by_api_too, usage
 from tests.integration.pipeline.test_attacks_planning import (
     HOUR,
     an_hour_that_has_passed,
@@ -24,6 +24,7 @@ def hour(loop: Loop) -> int:
     """The first epoch second of a window of the meter `gauge`; Stripe's summaries do not show it yet."""
     loop.twin.add_meter("gauge", event_time_window="hour")
     loop.twin.configure(summary_lag=HOUR)
+    submit_by_api_too(loop)
     return an_hour_that_has_passed()
 
 

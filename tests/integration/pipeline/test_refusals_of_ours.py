@@ -12,7 +12,9 @@ from tests.integration.pipeline.stripe_says import (
     three_sent,
     verdict,
 )
+from tests.integration.pipeline.test_attacks_planning import assert_proved
 from workers.kernel.ledger.movements import Bucket
+from workers.kernel.submission_files import file_name
 
 STAMP = "2026-11-20T10:00:00Z"
 
@@ -193,3 +195,141 @@ def test_a_file_may_have_any_name(loop: Loop) -> None:
 
 def _file(submission_id: str) -> str:
     return f"metermend-{submission_id}.csv"
+
+
+COUNTERS_THAT_FIT = [
+    {},
+    {"successes": {"row_count": 3}},
+    {"rows_processed": 3},
+    {"rows_processed": 3, "successes": {"row_count": 3}, "skipped_duplicates": {"row_count": 0}},
+    {"skipped_by_filter": {"row_count": 0}},
+    {"successes": [], "skipped_duplicates": None},
+    {"successes": {"count": "3"}},
+]
+COUNTERS_THAT_DO_NOT = [
+    {"successes": {"row_count": 0}, "skipped_duplicates": {"row_count": 3}},
+    {"skipped_duplicates": {"row_count": 3}},
+    {"skipped_duplicates": {"row_count": 1}},
+    {"successes": {"row_count": 2}, "skipped_duplicates": {"row_count": 1}},
+    {"successes": {"row_count": 2}},
+    {"successes": {"row_count": 0}},
+    {"successes": {"row_count": 4}},
+    {"rows_processed": 2},
+    {"rows_processed": 0, "successes": {"row_count": 0}},
+    {"skipped_by_filter": {"row_count": 1}},
+    {"successes": {"row_count": 3}, "skipped_duplicates": {"row_count": 1}},
+    {"rows_processed": 4, "successes": {"row_count": 3}},
+]
+
+
+@pytest.mark.parametrize("result", COUNTERS_THAT_FIT)
+def test_a_verdict_whose_counters_are_those_of_the_file_confirms_it(loop: Loop, result: dict[str, object]) -> None:
+    """Usage that has arrived would wait for a person for ever."""
+    submission = three_sent(loop)
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded", result=result)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 3
+
+
+@pytest.mark.parametrize("result", COUNTERS_THAT_DO_NOT)
+def test_what_the_counters_of_our_file_do_not_account_for_is_held(loop: Loop, result: dict[str, object]) -> None:
+    """Stripe says itself that it took in less: the word "succeeded" alone would leave usage that nobody bills."""
+    submission = three_sent(loop)
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded", result=result)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+    assert set(reasons_of_held(loop)) <= {"arrival_unknown", "identifier_taken"}
+    assert loop.balance[Bucket.QUARANTINED].records == 3
+
+
+def test_what_is_short_beside_refused_rows_holds_the_rest_and_takes_the_refused_back(loop: Loop) -> None:
+    """One of two rows was skipped, and it cannot be told which: neither may count as arrived."""
+    submission = three_sent(loop)
+    told = "use-1,1,api_requests,cus_1,1,The row could not be read."
+    errors = {"row_count": 1, "file": error_file(loop, usage(told, header=f"{HEADER},error_message"))}
+    result = {"errors": errors, "successes": {"row_count": 1}, "skipped_duplicates": {"row_count": 1}}
+    verdict(loop, _file(submission.id), id="impset_a", status="succeeded_with_errors", result=result)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 0
+    assert reasons_of_held(loop) == {"arrival_unknown": 2}
+    assert_proved(loop)
+
+
+@pytest.mark.parametrize("counter", [{"objects_created": 2}, {"successes": {"row_count": 2}}])
+def test_a_file_of_ours_that_was_refused_whole_and_partly_counted_is_not_sent_again(
+    loop: Loop, counter: dict[str, object]
+) -> None:
+    """What Stripe has counted of it would be billed a second time."""
+    submission = three_sent(loop)
+    verdict(loop, _file(submission.id), id="impset_a", status="failed", failed_reason="broken off", result=counter)
+    loop.pass_window()
+    assert reasons_of_held(loop) == {"arrival_unknown": 3}
+    assert len(loop.ledger.submissions.of_case(submission.case_id)) == 1
+
+
+def test_a_verdict_told_again_after_the_file_was_imported_twice_holds_nothing(loop: Loop) -> None:
+    """The first import brought everything: a person would look for usage that is billed."""
+    submission = three_sent(loop)
+    first = {"successes": {"row_count": 3}}
+    second = {"successes": {"row_count": 0}, "skipped_duplicates": {"row_count": 3}}
+    for name, result in (("impset_a", first), ("impset_b", second), ("impset_a", first)):
+        verdict(loop, _file(submission.id), id=name, status="succeeded", result=result)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 3
+
+
+def test_a_file_that_was_counted_twice_is_put_before_a_person(loop: Loop) -> None:
+    """It is billed twice, and the book would say that all is well."""
+    submission = three_sent(loop)
+    for name in ("impset_a", "impset_b"):
+        result = {"successes": {"row_count": 3}}
+        verdict(loop, _file(submission.id), id=name, status="succeeded", result=result)
+    loop.pass_window()
+    assert reasons_of_held(loop) == {"arrival_unknown": 3}
+
+
+def in_files_of_two(loop: Loop, monkeypatch: pytest.MonkeyPatch, records: int) -> str:
+    """Have records sent in files of two each; return the submission's id."""
+    monkeypatch.setattr("workers.targets.files.MAX_FILE_RECORDS", 2)
+    loop.upload("day.csv", usage(*(f"use-{n},{STAMP},api_requests,cus_1,1" for n in range(records))))
+    [case] = loop.cases()
+    [submission] = loop.ledger.submissions.of_case(case.id)
+    return submission.id
+
+
+@pytest.mark.parametrize("judged", [(1,), (2,), (3,), (1, 2), (2, 3), (1, 3)])
+def test_a_verdict_on_one_file_says_nothing_of_another(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, judged: tuple[int, ...]
+) -> None:
+    """The connector may never have seen the others: confirmed, their usage is lost."""
+    submission_id = in_files_of_two(loop, monkeypatch, 5)
+    sizes = {1: 2, 2: 2, 3: 1}
+    for number in judged:
+        result = {"successes": {"row_count": sizes[number]}}
+        name = file_name(submission_id, number)
+        verdict(loop, name, id=f"impset_{number}", status="succeeded", result=result)
+    loop.pass_window()
+    arrived = sum(sizes[number] for number in judged)
+    assert loop.balance[Bucket.CONFIRMED].records == arrived
+    assert reasons_of_held(loop) == {"arrival_unknown": 5 - arrived}
+    assert_proved(loop)
+
+
+def test_a_file_that_was_refused_whole_leaves_the_others_of_its_submission_alone(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of the other file would be sent again although they are billed."""
+    submission_id = in_files_of_two(loop, monkeypatch, 4)
+    verdict(loop, file_name(submission_id, 1), id="impset_1", status="failed", failed_reason="no")
+    verdict(loop, file_name(submission_id, 2), id="impset_2", status="succeeded")
+    loop.pass_window()
+    [proof] = [e.detail["proof"] for e in loop.ledger.queries.entries(loop.cases()[0].id) if e.kind == "confirmed"]
+    assert loop.balance[Bucket.CONFIRMED].records == 2
+    assert proof[file_name(submission_id, 2)]["records"] == 2
+
+
+def test_without_any_verdict_silence_is_the_proof(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe may tell nothing of clean imports: usage would wait for a person for ever."""
+    in_files_of_two(loop, monkeypatch, 4)
+    loop.pass_window()
+    assert loop.balance[Bucket.CONFIRMED].records == 4

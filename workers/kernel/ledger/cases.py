@@ -189,9 +189,12 @@ class CaseTransaction:
         """Name files of the archive that show why the entries of this commit are made."""
         self._evidence |= {file.name: file.sha256 for file in evidence}
 
-    def wake(self, due_at: datetime | None) -> None:
-        """Set when the case must be looked at next; None means when something arrives for it."""
-        self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": None}
+    def wake(self, due_at: datetime | None, *, trouble: str | None = None) -> None:
+        """Set when the case must be looked at next; None means when something arrives for it.
+
+        `trouble` says what keeps it waiting, where that is worth a look.
+        """
+        self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": trouble}
 
     def wait(self, due_at: datetime | None) -> None:
         """Set when to look again at a case that other jobs work for: how often they failed still counts."""
