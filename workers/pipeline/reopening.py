@@ -22,6 +22,7 @@ from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, WOULD_OVERWRITE
+from workers.pipeline.held import HELD_AT_SIGHT
 from workers.pipeline.overwriting import OVERWRITE
 from workers.pipeline.refusals import PERHAPS_REFUSED
 from workers.pipeline.revisions import with_next_identifiers
@@ -34,7 +35,7 @@ COUNTER_ENTERED: Final = "counter_entered"
 PERHAPS_UNDONE: Final = "perhaps_undone"
 """Taken back by a call that Stripe did not answer."""
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
-UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED)
+UNCERTAIN: Final = (*SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, IDENTIFIER_REPEATED, *HELD_AT_SIGHT)
 """Reasons of records that may be billed already."""
 
 _UNKNOWN: Final = "there is no such event or case"
