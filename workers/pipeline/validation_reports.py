@@ -23,6 +23,7 @@ from workers.pipeline.claims import MEANT, WHY_NOT, Claim
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
+from workers.pipeline.older_files import with_held
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.taken import Taken
@@ -203,7 +204,8 @@ def _take_in_theirs(
     rows = claim.judge(places.rows)
     found = settle(wanted(samples[IDENTIFIER]), rows.filter(pl.col(WHY_NOT).is_null()).drop(WHY_NOT))
     others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
-    located = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    claimed = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    located = with_held(claimed, claim.older(places.rows))
     counts = {
         NOT_SAMPLED: unnamed,
         NOT_IN_SOURCES: len(found.missing),
