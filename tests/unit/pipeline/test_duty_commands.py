@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,12 +68,12 @@ def test_an_anchor_is_printed_alone_and_later_growth_is_no_change(book: Book, tm
 
 def test_what_an_older_backup_has_lost_is_named_line_by_line(book: Book, tmp_path: Path) -> None:
     """An operator who restored a backup must learn which cases to look at."""
-    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
+    with closing(sqlite3.connect("ledger.db")) as connection:
+        connection.execute("VACUUM INTO 'backup.db'")
     book.move(EntryKind.QUARANTINED, [2])
     other = Book(book.context, 2, key="another")
     (tmp_path / "anchor.json").write_text(run("prove", "--anchor").stdout)
-    for name in ("ledger.db-wal", "ledger.db-shm"):
-        (tmp_path / name).unlink(missing_ok=True)
+    book.context.ledger.close()
     shutil.copy(tmp_path / "backup.db", tmp_path / "ledger.db")
     assert run("prove").exit_code == 0
     result = run("prove", "--against", "anchor.json")

@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -161,7 +161,8 @@ class Events:
                 yield found
             if len(found) < PAGE:
                 return
-            page = query.where(place > tuple_(found[-1].received_at, found[-1].id))
+            last = literal(found[-1].received_at, events.c.received_at.type)
+            page = query.where(place > tuple_(last, found[-1].id))
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""

@@ -42,12 +42,12 @@ def extend(connection: Connection, case_id: str, version: int, head: str) -> Non
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     lane = lane_of(case_id)
     last = select(links.c.number, links.c.hash).where(links.c.lane == lane).order_by(links.c.number.desc()).limit(1)
-    added = 0
-    while not added:  # another writer's commit can take the number after we have looked
+    added = None
+    while added is None:  # another writer's commit can take the number after we have looked
         number, previous = connection.execute(last).first() or (0, genesis(lane))
         row = {"lane": lane, "number": number + 1, "case_id": case_id, "version": version, "head": head}
         row["hash"] = link_hash(previous, row)
-        added = connection.execute(insert(links).values(row).on_conflict_do_nothing()).rowcount
+        added = connection.scalar(insert(links).values(row).on_conflict_do_nothing().returning(links.c.number))
 
 
 @dataclass(frozen=True)
