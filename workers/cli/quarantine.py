@@ -1,6 +1,7 @@
 """`metermend quarantine`: the records of a case that wait for a person, as CSV."""
 
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +39,11 @@ def quarantine(case: str, out: Path | None) -> None:
 
 
 def _hand_over(path: Path, out: Path | None) -> None:
+    if out is None and _is_terminal():
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                click.echo(line, nl=False)  # as text, so that a record cannot steer the terminal
+        return
     if out is None:
         with path.open("rb") as file:
             for some in iter(partial(file.read, 2**20), b""):
@@ -48,6 +54,10 @@ def _hand_over(path: Path, out: Path | None) -> None:
     except OSError as error:
         raise InputUnusable(f"cannot be written: {error.strerror}", where=str(out), mend="choose another") from None
     click.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _say_the_rest(ledger: Ledger, case: str, *, there: bool) -> None:

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
+from sqlalchemy import update
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
@@ -16,6 +18,7 @@ from workers.cli.undo import _ask
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.tables import cases
 from workers.pipeline.reopening import Retried
 
 READING = (
@@ -90,6 +93,25 @@ def test_quarantined_records_are_printed_as_csv(book: Book, folder: Path) -> Non
     assert [(row["identifier"], row["reason"]) for row in rows] == [("u4", "ambiguous"), ("u5", "ambiguous")]
     assert run("quarantine", book.case_id, "-o", folder / "q.csv").exit_code == 0
     assert len((folder / "q.csv").read_text().splitlines()) == 3
+
+
+def test_a_record_steers_no_terminal_and_stays_as_it_is_in_a_pipe(
+    sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book(a_context(sqlite_ledger, tmp_path, clock))
+    book.frame = book.frame.with_columns(pl.lit("u\x1b[2J\u202e").alias("identifier"))
+    book.move(EntryKind.QUARANTINED, [0])
+    assert "u\x1b[2J\u202e" in run("quarantine", book.case_id).stdout
+    monkeypatch.setattr("workers.cli.quarantine._is_terminal", lambda: True)
+    assert "u\\x1b[2J\\u202e," in run("quarantine", book.case_id).stdout
+
+
+def test_what_an_event_said_steers_no_terminal_when_cases_are_listed(book: Book) -> None:
+    with book.context.ledger.database.write() as connection:
+        connection.execute(update(cases).values(summary="x\x1b[2Jy\x1b]0;pwned\x07\u202e.csv was refused"))
+    assert "x\\x1b[2Jy\\x1b]0;pwned\\x07\\u202e.csv was refused" in run("cases").stdout
+    [told] = json.loads(run("cases", "--json").stdout)
+    assert told["summary"] == "x\x1b[2Jy\x1b]0;pwned\x07\u202e.csv was refused"
 
 
 def test_a_case_without_quarantined_records_says_so(book: Book) -> None:
