@@ -244,7 +244,7 @@ def test_rows_that_differ_under_one_identifier_are_shown(tmp_path: Path, command
     row = "1795262300,api_calls,cus_1"
     rows = [f"a,{row},5", f"b,{row},3", f"a,{row},7", f"b,{row},3"]
     usage = company(tmp_path, USAGE.splitlines()[0] + "\n" + "\n".join(rows) + "\n")
-    out = ["--out", tmp_path / "out"] if command == "repair" else []
+    out: list[str | Path] = ["--out", tmp_path / "out"] if command == "repair" else []
     stdout = run(command, usage, *out, *told(usage), width=200).stdout
     assert "records that repeat an earlier one's identifier: 2; different from it: 1" in stdout
     assert "'a': row 3 differs from row 1: payload_value '7', not '5'" in stdout
