@@ -69,7 +69,8 @@ def repair(
     if as_json:
         click.echo(json.dumps({**summary.as_json(), "not_checked": known.unchecked}))
     else:
-        _show(summary, folder, known.unchecked)
+        decided = new_identifiers or refused_for is not None
+        _show(summary, folder, known.unchecked, identifiers_are_decided=decided)
     click.echo(f"Written into {folder}", err=as_json)
     if strict and summary.outcomes.needs_person:
         sys.exit(1)
@@ -83,13 +84,13 @@ def _folder_of(file: Path) -> Path:
     return Path(f"{name or file.name}-repaired")
 
 
-def _show(summary: PlanSummary, folder: Path, unchecked: Sequence[str]) -> None:
+def _show(summary: PlanSummary, folder: Path, unchecked: Sequence[str], *, identifiers_are_decided: bool) -> None:
     console = terminal.console(highlight=False, emoji=False)
     show_files(console, summary.surveys)
     console.print(outcomes_table(summary.outcomes))
     show_unknown_quantities(console, summary.outcomes)
     show_unchecked(console, unchecked)
-    for said in _done_unasked(summary):
+    for said in _done_unasked(summary, identifiers_are_decided=identifiers_are_decided):
         console.print(said)
     for kind, files in summary.written.items():
         for file in files:
@@ -97,13 +98,16 @@ def _show(summary: PlanSummary, folder: Path, unchecked: Sequence[str]) -> None:
             console.print(f"{folder / file.path.name}: {what}", markup=False, soft_wrap=True)
 
 
-def _done_unasked(summary: PlanSummary) -> Iterator[str]:
+def _done_unasked(summary: PlanSummary, *, identifiers_are_decided: bool) -> Iterator[str]:
     """Yield what was done that the person who sends the files has to know."""
-    revised, neutralised = summary.outcomes.revised, summary.neutralised
+    revised, kept, neutralised = summary.outcomes.revised, summary.refused_for_form, summary.neutralised
     if revised:
         whose = "1 record was refused for its data: it has" if revised == 1 else (
             f"{revised:,} records were refused for their data: they have")  # fmt: skip
         yield f"{whose} the next revision's identifier, as Stripe may hold the old one."
+    if kept and not identifiers_are_decided:
+        without = "1 repaired record has" if kept == 1 else f"{kept:,} repaired records have"
+        yield f"{without} no code: refused for the form, with the old identifier; else say --refused-for data."
     if neutralised:
         cells = "1 cell that would run" if neutralised == 1 else f"{neutralised:,} cells that would run"
         yield f"{cells} in a spreadsheet got a leading apostrophe; the corrected file has none."

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from workers.kernel.clock import to_text
-from workers.kernel.codes import Outcome
+from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.records.catalog import VALUE_TEXT, Catalog, with_columns_of
 from workers.records.evidence import with_evidence
 from workers.records.gapped_text import GappedText, RecordText
@@ -120,6 +120,15 @@ class PlanSummary:
     surveys: Sequence[Survey]
     by_file: Sequence[OutcomeCounts]
     written: Mapping[str, Sequence[WrittenFile]]
+
+    @property
+    def refused_for_form(self) -> int:
+        """Repaired records to which Stripe gave no code, in failed-records files that have identifiers."""
+        files = zip(self.surveys, self.by_file, strict=True)
+        by_code = [
+            of.by_code for surveyed, of in files if surveyed.failure is not None and surveyed.has_identifiers
+        ]
+        return sum(counts.get(MALFORMED_RECORD, {}).get(Outcome.REPAIRED, 0) for counts in by_code)
 
     @property
     def neutralised(self) -> int:

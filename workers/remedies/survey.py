@@ -57,6 +57,11 @@ class Survey:
         """How many records the file's rows tell."""
         return self.facts.records - self.rows.again.len()
 
+    @property
+    def has_identifiers(self) -> bool:
+        """Whether the sender gave any record an identifier."""
+        return self.facts.records > self.facts.missing_identifiers
+
     @cached_property
     def identity(self) -> str:
         """What names the file's content, for the identifiers of records that have none: its sha256."""

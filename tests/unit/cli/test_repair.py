@@ -227,6 +227,11 @@ def test_records_that_got_the_next_identifier_are_said_in_one_line(tmp_path: Pat
     failed = company(tmp_path, FAILED_RECORDS)
     result = run("repair", failed, "--out", tmp_path / "out", *told(failed), width=200)
     assert "1 record was refused for its data: it has the next revision's identifier" in result.stdout
+    assert "--refused-for" not in result.stdout
+    without = company(tmp_path, FAILED_RECORDS.replace("meter_event_customer_not_found", ""))
+    result = run("repair", without, "--out", tmp_path / "out", *told(without), width=200)
+    assert "1 repaired record has no code: refused for the form, with the old identifier" in result.stdout
+    failed = company(tmp_path, FAILED_RECORDS)
     form = run("repair", failed, "--out", tmp_path / "out", "--refused-for", "form", *told(failed), width=200)
     assert "next revision" not in form.stdout
     document = json.loads(run("repair", failed, "--out", tmp_path / "out", "--json", *told(failed)).stdout)
@@ -239,7 +244,7 @@ def test_rows_that_differ_under_one_identifier_are_shown(tmp_path: Path, command
     row = "1795262300,api_calls,cus_1"
     rows = [f"a,{row},5", f"b,{row},3", f"a,{row},7", f"b,{row},3"]
     usage = company(tmp_path, USAGE.splitlines()[0] + "\n" + "\n".join(rows) + "\n")
-    out = ["--out", tmp_path / "out"] if command == "repair" else []
+    out: list[str | Path] = ["--out", tmp_path / "out"] if command == "repair" else []
     stdout = run(command, usage, *out, *told(usage), width=200).stdout
     assert "records that repeat an earlier one's identifier: 2; different from it: 1" in stdout
     assert "'a': row 3 differs from row 1: payload_value '7', not '5'" in stdout
