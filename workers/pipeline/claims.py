@@ -50,6 +50,10 @@ class Claim:
         judged = standard.judge(rows).join(self.meant, on=IDENTIFIER, how="left", maintain_order="left")
         return rows.with_columns(judged.select(self._why_not().alias(WHY_NOT)).to_series())
 
+    def older(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of files that are too old to have been validated then: they may have been billed."""
+        return rows.filter(pl.col(WRITTEN) < self.start - self.delay)
+
     def _why_not(self) -> pl.Expr:
         return pl.coalesce(
             pl.when(pl.col(MEANT).is_null()).then(pl.lit("the report does not say of which event name it is")),

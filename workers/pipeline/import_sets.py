@@ -5,8 +5,12 @@ import is told by its columns: a file without a single column of a usage record 
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import polars as pl
 
 from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.case import Failure
@@ -16,11 +20,15 @@ from workers.pipeline.book import FORMAT, keep_file, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
-from workers.pipeline.imported_files import failed_rows, original_file
+from workers.pipeline.held import PERHAPS_IMPORTED
+from workers.pipeline.imported_files import content_digest, copies_of_refused, failed_rows, original_file
+from workers.pipeline.older_files import OlderFiles
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.spool import Spool, spool
 from workers.pipeline.taken import Taken
+from workers.pipeline.told_rows import told_records
 from workers.pipeline.verdicts import take_in_verdict
+from workers.records.schema import REASON, SUGGESTION
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 from workers.targets.files import submission_of
 
@@ -84,10 +92,13 @@ def _take_in_rows(
         advice = str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
-    counted = report.error_count or (0 if rows.records else 1)  # errors without a number are one at least
-    missing = max(0, counted - rows.records)
+    source = content_digest(context, event, report, names, folder, rows) if rows.records else ""
+    told = told_records(rows, source, report.error_count)
+    counted = report.error_count or (0 if told.records else 1)  # errors without a number are one at least
+    missing = max(0, counted - told.records)
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
-    return _opened(context, event, failure, rows, unlocated, folder)
+    older = _older_files(context, event, report, names, folder, by_row=True)
+    return _opened(context, event, failure, older.hold(told), unlocated, folder)
 
 
 def _take_in_file(
@@ -110,9 +121,47 @@ def _take_in_file(
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
+    records = _held(rows, report) if _may_have_counted(report) else rows
+    older = _older_files(context, event, report, names, folder, by_row=False)
     counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
     unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
-    return _opened(context, event, _failure(event, report, names, kind=kind), rows, unlocated, folder)
+    failure = _failure(event, report, names, kind=kind)
+    return _opened(context, event, failure, older.hold(records), unlocated, folder)
+
+
+def _older_files(
+    context: Context,
+    event: StoredEvent,
+    report: ImportSetReport,
+    names: tuple[str, ...],
+    folder: Path,
+    *,
+    by_row: bool,
+) -> OlderFiles:
+    return OlderFiles(
+        context.sources_of(event.account),
+        report.created or event.created_at or event.received_at,
+        partial(copies_of_refused, context, event, report, names, folder),
+        by_row,
+    )
+
+
+def _may_have_counted(report: ImportSetReport) -> bool:
+    """Tell whether Stripe's own counters speak against a file of which nothing was taken in."""
+    return any((report.success_count, report.created_count, report.duplicate_count))
+
+
+def _held(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterator[pl.DataFrame]:
+    """Yield the records of a file that failed after some of them were taken in: nobody knows which."""
+    counters = {
+        "successes": report.success_count,
+        "objects created": report.created_count,
+        "duplicates skipped": report.duplicate_count,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counters.items() if count)
+    advice = f"Stripe counts {told} in the file that failed: compare with its summaries what is billed already."
+    words = pl.lit(PERHAPS_IMPORTED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
+    return (frame.with_columns(words) for frame in rows)
 
 
 def _failure(event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], *, kind: str) -> Failure:
@@ -130,7 +179,7 @@ def _opened(
     context: Context,
     event: StoredEvent,
     failure: Failure,
-    rows: Spool,
+    rows: Iterable[pl.DataFrame],
     unlocated: Unlocated,
     folder: Path,
 ) -> Taken:

@@ -22,6 +22,7 @@ from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, keep, movement, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, WOULD_OVERWRITE
+from workers.pipeline.held import HELD_AT_SIGHT
 from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
 from workers.pipeline.overwriting import BY_FILE, OVERWRITE, WINDOW_BY_FILE
 from workers.pipeline.refusals import PERHAPS_REFUSED
@@ -36,6 +37,7 @@ PERHAPS_UNDONE: Final = "perhaps_undone"
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
 UNCERTAIN: Final = (
     *SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, WINDOW_BY_FILE, PLANNED_LONG_AGO, IDENTIFIER_REPEATED,
+    *HELD_AT_SIGHT,
 )  # fmt: skip
 """Reasons of records that may be billed already, or that would bill something else than was meant."""
 

@@ -26,6 +26,7 @@ from workers.pipeline.book import ORIGIN, keep, movement
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated, by_code, counted_moves, named_without_rows, shared_out
 from workers.pipeline.failures import IMPORTED
+from workers.pipeline.held import held_moves
 
 _CHANGED: Final = "they stand in the case already; put the file back as it was uploaded if it should be read again"
 
@@ -79,12 +80,14 @@ def _located(
     ref = keep(context, failure.case_id, "located", rows)
     moved = movement(context, EntryKind.LOCATED, route, ref, event_id=event_id, detail={"reasons": dict(reasons)})
     yield replace(moved, detail={**moved.detail, BY_CODE: by_code(failure, reasons.total())})
+    yield from held_moves(context, failure.case_id, ref)
 
 
 def _seen(context: Context, failure: Failure, rows: pl.LazyFrame, event_id: str) -> Iterator[Movement]:
     if rows.select(pl.len()).collect().item():
         ref = keep(context, failure.case_id, "seen", rows)
         yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), ref, event_id=event_id)
+        yield from held_moves(context, failure.case_id, ref)
 
 
 def _missing(

@@ -12,8 +12,10 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.book import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated, counted_moves
+from workers.pipeline.held import held_moves
 from workers.pipeline.retold import Retold, retold_moves
-from workers.records.schema import IDENTIFIER, QUANTITY
+from workers.records.catalog import with_columns_of
+from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION
 
 
 def take_in_seen(
@@ -29,9 +31,10 @@ def take_in_seen(
     """Open the failure's case with its refused records and return the case's id.
 
     Of a failure that was taken in before, each record stays counted once: its second event, or a retry after a
-    crash, adds only what is new in it (`workers.pipeline.retold`). `evidence` names the archived files that show
-    the refusal. Raises Conflict while another worker holds the case, and where one has just taken the failure in:
-    the next try adds what is new to that. Raises Permanent when a file is not what it was.
+    crash, adds only what is new in it (`workers.pipeline.retold`). Records that come with a `REASON` are put before
+    a person at once. `evidence` names the archived files that show the refusal. Raises Conflict while another
+    worker holds the case, and where one has just taken the failure in: the next try adds what is new to that.
+    Raises Permanent when a file is not what it was.
     """
     case = context.ledger.cases.open(failure)
     if case.balance.failed.records:
@@ -47,7 +50,7 @@ def take_in_seen(
                     context, EntryKind.SEEN, (None, Bucket.PENDING), seen, event_id=event_id, detail=evidence
                 )
                 transaction.move(moved)
-            for move in counted_moves(failure, unlocated, event_id):
+            for move in (*held_moves(context, case.id, seen), *counted_moves(failure, unlocated, event_id)):
                 transaction.move(move)
             transaction.wake(context.clock())
     return case.id
@@ -119,7 +122,9 @@ def _keep_numbered(
             if frame.is_empty():
                 continue
             path = folder / f"{len(parts)}.parquet"
-            unread = frame.with_columns(pl.lit(None, pl.String).alias(QUANTITY))
+            unread = with_columns_of(frame, (REASON, SUGGESTION)).with_columns(
+                pl.lit(None, pl.String).alias(QUANTITY)
+            )
             numbered(unread, first=first, refused_as=refused_as).write_parquet(path)
             first += frame.height
             parts.append(path)

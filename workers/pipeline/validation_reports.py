@@ -23,6 +23,7 @@ from workers.pipeline.claims import MEANT, WHY_NOT, Claim
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
+from workers.pipeline.older_files import with_held
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.seen import take_in_seen
 from workers.pipeline.taken import Taken
@@ -32,11 +33,17 @@ from workers.reports.error_report import CodeErrors, ErrorReport, read
 from workers.sources import Found, settle, wanted
 
 NOT_SAMPLED: Final = "not_sampled"
+PERHAPS_OURS: Final = "perhaps_ours"
+"""Counted but not named, and perhaps among the records of ours that wait for that reason."""
 NOT_IN_SOURCES: Final = "not_in_sources"
 AMBIGUOUS_IN_SOURCES: Final = "ambiguous_in_sources"
 
 _NOT_SAMPLED: Final = (
     "Stripe names samples only: `metermend check` on the files of that time shows the same faults."
+)
+_PERHAPS_OURS: Final = (
+    "They are of ours that wait as perhaps_refused, or of your own: write them off once Stripe's summaries show "
+    "that they are ours."
 )
 _AMBIGUOUS: Final = (
     "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."
@@ -91,17 +98,18 @@ def _take_in_rest(
 ) -> list[str]:
     """Take in what is not ours by name: the sender's own records, and those that nobody named.
 
-    An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. What they
-    cannot account for is counted as the sender's.
+    An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. It may as
+    well be the sender's own, so it is counted there in any case: what Stripe refused stands in some book.
     """
     failure = _failure(event, report, told.errors)
     aside = sum(_set_aside(context, report, failure.key, one, told) for one, _ in ours) if told.unnamed else 0
     named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]
     others = told.samples.filter(~pl.col(IDENTIFIER).is_in(named))
-    left = max(0, told.unnamed - aside)
-    if ours and others.is_empty() and not left:
+    if ours and others.is_empty() and not told.unnamed:
         return []
-    return [_take_in_theirs(context, event, failure, others, left, claim)]
+    perhaps_ours = min(aside, told.unnamed)
+    unnamed = {PERHAPS_OURS: perhaps_ours, NOT_SAMPLED: told.unnamed - perhaps_ours}
+    return [_take_in_theirs(context, event, failure, others, unnamed, claim)]
 
 
 def _refuse_ours(
@@ -196,20 +204,27 @@ def _claim(
 
 
 def _take_in_theirs(
-    context: Context, event: StoredEvent, failure: Failure, samples: pl.DataFrame, unnamed: int, claim: Claim
+    context: Context,
+    event: StoredEvent,
+    failure: Failure,
+    samples: pl.DataFrame,
+    unnamed: dict[str, int],
+    claim: Claim,
 ) -> str:
     """Open the case of records that the sender sent himself, with those that his usage files hold."""
     places = context.sources_of(event.account).find(samples[IDENTIFIER])
     rows = claim.judge(places.rows)
     found = settle(wanted(samples[IDENTIFIER]), rows.filter(pl.col(WHY_NOT).is_null()).drop(WHY_NOT))
     others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
-    located = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    claimed = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    located = with_held(claimed, claim.older(places.rows))
     counts = {
-        NOT_SAMPLED: unnamed,
+        **unnamed,
         NOT_IN_SOURCES: len(found.missing),
         AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
     }
     suggestions = {
+        PERHAPS_OURS: _PERHAPS_OURS,
         NOT_SAMPLED: _NOT_SAMPLED,
         NOT_IN_SOURCES: _not_found(event.account, places, others),
         AMBIGUOUS_IN_SOURCES: _AMBIGUOUS,

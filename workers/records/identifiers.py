@@ -22,13 +22,17 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
-def with_identifiers(source: str) -> pl.Expr:
+def with_identifiers(source: str, row: pl.Expr | None = None) -> pl.Expr:
     """Return the identifier of each record, or `mm-<digest of source>-<row>` where the sender gave none.
+
+    `row` is the text that names a record in its source; the default is `ROW`.
 
     `source` has to name the content, not only the file: an import set's id, a file id, or a digest. Two files that
     share a name would otherwise share identifiers, and Stripe would take one record for the other.
     """
-    made = pl.concat_str(pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String))
+    made = pl.concat_str(
+        pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String) if row is None else row
+    )
     return pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(pl.col(IDENTIFIER)).otherwise(made)
 
 

@@ -8,7 +8,7 @@ rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Star
 
 from workers.sources.recording import RecordingUsageSources
 from workers.sources.stored import StoredUsageSources
-from workers.sources.usage_sources import Found, NoUsageSources, UsageSources, settle, wanted
+from workers.sources.usage_sources import Found, NoUsageSources, UsageSources, same_usage, settle, wanted
 
 __all__ = [
     "Found",
@@ -16,6 +16,7 @@ __all__ = [
     "RecordingUsageSources",
     "StoredUsageSources",
     "UsageSources",
+    "same_usage",
     "settle",
     "wanted",
 ]

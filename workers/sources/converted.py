@@ -19,6 +19,7 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects.cache import FileCache
 from workers.kernel.objects.directory import disk_error
+from workers.records.content import content, is_nameless
 from workers.records.reader import open_file
 from workers.records.schema import IDENTIFIER, RAW, UNREADABLE
 from workers.sources.listing import SourceFile
@@ -33,16 +34,16 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "2"
+_LAYOUT: Final = "3"
 """Raised whenever what stands in the cache changes its form."""
 
 
 _log = get_logger(__name__)
 
 
-def hashed(identifiers: pl.Expr) -> pl.Expr:
+def hashed(texts: pl.Expr) -> pl.Expr:
     """Return 64-bit hashes, the same within one release of polars on one kind of machine."""
-    return identifiers.hash(seed=0).alias(HASH)
+    return texts.hash(seed=0).alias(HASH)
 
 
 class ConvertedFiles:
@@ -60,9 +61,10 @@ class ConvertedFiles:
         return self._indexes.find(self._name(file, "index"))
 
     def index(self, file: SourceFile) -> Path:
-        """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per identifier.
+        """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per record.
 
-        Each part has one more row, without a hash, so that one without identifiers stands there too.
+        The hash is of the identifier or, where there is none, of the content. Each part has one more row, without a
+        hash, so that an empty one stands there too.
 
         Raises FileUnusable when it is no usage file (remembered, so that it is read once only), Permanent when it
         is gone or too large, and Transient.
@@ -161,8 +163,9 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _index_of(records: pl.DataFrame, number: int) -> pl.DataFrame:
-    """Return a row per identifier, and one without a hash that stands for the part itself."""
-    known = records.lazy().filter(pl.col(IDENTIFIER).is_not_null()).select(hashed(pl.col(IDENTIFIER)))
+    """Return a row per record, and one without a hash that stands for the part itself."""
+    text = pl.when(is_nameless()).then(content(records.columns)).otherwise(pl.col(IDENTIFIER))
+    known = records.lazy().select(hashed(text))
     part = pl.LazyFrame({HASH: [None]}, schema={HASH: pl.UInt64})
     return pl.concat([part, known]).with_columns(pl.lit(number, pl.UInt16).alias(PART)).collect()
 

@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from workers.records.schema import IDENTIFIER, empty_frame
-from workers.sources.usage_sources import Found, carriers, concerned, wanted
+from workers.kernel.clock import from_epoch
+from workers.records.schema import IDENTIFIER, WRITTEN, empty_frame
+from workers.sources.usage_sources import ROW_AT, Found, carriers, concerned, same_usage, wanted, written_later
 
 
 @dataclass
@@ -29,6 +30,21 @@ class RecordingUsageSources:
         """Yield rows of the frame."""
         yield self.records.filter(concerned(event_names, start, end))
 
-    def file(self, name: str) -> Path | None:
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
+        """Look the same usage up in the frame; its files have no addresses."""
+        del but
+        rows = carriers([self.records]).filter(pl.col(WRITTEN) < before)
+        return rows[same_usage(records, rows)[ROW_AT].unique().sort()]
+
+    def copies(self, path: Path) -> frozenset[str]:
+        """Tell of none: the frame is no file."""
+        del path
+        return frozenset()
+
+    def file(self, name: str, by: datetime) -> Path | None:
         """Return a whole file by its base name."""
-        return self.files.get(PurePosixPath(name).name)
+        path = self.files.get(PurePosixPath(name).name)
+        written = from_epoch(path.stat().st_mtime) if path else None
+        if path and written and written > by:
+            raise written_later(str(path), written, by)
+        return path

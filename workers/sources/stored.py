@@ -15,10 +15,21 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.objects import open_store
 from workers.kernel.objects.cache import FileCache
+from workers.records.content import content
 from workers.records.schema import IDENTIFIER, MAX_AHEAD, WRITTEN, dtype_of
 from workers.sources.converted import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed
 from workers.sources.listing import Listing, SourceFile
-from workers.sources.usage_sources import Found, carriers, concerned, wanted
+from workers.sources.usage_sources import (
+    CONTENT,
+    ROW_AT,
+    Found,
+    carriers,
+    concerned,
+    may_tell,
+    same_usage,
+    wanted,
+    written_later,
+)
 
 CACHE_BYTES: Final = 16 * 1024**3
 """Bound of the converted files: some 500 million records."""
@@ -74,34 +85,53 @@ class StoredUsageSources:
             except (FileUnusable, Permanent) as error:
                 _note(file, error, unusable)
 
-    def file(self, name: str) -> Path | None:
+    def file(self, name: str, by: datetime) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy.
 
-        Raises Permanent when several files of that name differ.
+        Raises FileUnusable when it was written later, Permanent when several files of that name differ.
         """
         started = time.monotonic()
         base = PurePosixPath(name).name
-        named = _named(base, self._listing.files()) or _named(base, self._listing.files(not_before=started))
+        found = _named(base, self._listing.files()) or _named(base, self._listing.files(not_before=started))
+        named = [file for file in found if file.stored.last_modified <= by]
+        if found and not named:
+            raise written_later(found[-1].location, found[-1].stored.last_modified, by)
         paths = [self._original(file) for file in named]
         if len(paths) > 1 and len({_digest(path) for path in paths}) > 1:
             places = ", ".join(file.location for file in named)
             raise Permanent(f"several files are named {base} and differ, so none can be chosen: {places}")
         return paths[-1] if paths else None
 
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
+        """Return rows that tell the same usage, from files written earlier. Raises as `find` does."""
+        files = [file for file in self._listing.files() if file.stored.last_modified < before]
+        others = [file for file in files if file.location not in but]
+        told = records.select(pl.col(IDENTIFIER), content(records.columns).alias(CONTENT))
+        texts = pl.concat([told[IDENTIFIER], told[CONTENT].alias(IDENTIFIER)]).drop_nulls().unique()
+        rows = carriers(self._search(others, texts, may_tell(records), {}))
+        return rows[same_usage(records, rows)[ROW_AT].unique().sort()]
+
+    def copies(self, path: Path) -> frozenset[str]:
+        """Return the addresses of the sender's files that have the very bytes of a local file."""
+        size = path.stat().st_size
+        alike = [file for file in self._listing.files() if file.stored.size == size]
+        digest = _digest(path) if alike else None
+        return frozenset(file.location for file in alike if _digest(self._original(file)) == digest)
+
     def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> Found:
         unusable: dict[SourceFile, str] = {}
-        rows = self._search(files, identifiers, unusable)
+        rows = self._search(files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
         empty = [f"{place}: holds no file" for place in self._listing.empty_places]
         return Found(carriers(rows), (*empty, *unusable.values()))
 
     def _search(
-        self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]
+        self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
     ) -> list[pl.DataFrame]:
-        """Return every row that carries one of the identifiers, in the order of the files."""
+        """Return the wanted rows, in the order of the files; `texts` are what they may be indexed by."""
         rows = []
-        for file, number in self._hits(files, identifiers, unusable):
+        for file, number in self._hits(files, texts, unusable):
             try:
-                hits = self._converted.rows(file, number, pl.col(IDENTIFIER).is_in(identifiers.implode()))
+                hits = self._converted.rows(file, number, wanted)
             except (FileUnusable, Permanent) as error:
                 _note(file, error, unusable)
             else:
@@ -110,13 +140,13 @@ class StoredUsageSources:
         return rows
 
     def _hits(
-        self, files: Sequence[SourceFile], identifiers: pl.Series, unusable: dict[SourceFile, str]
+        self, files: Sequence[SourceFile], texts: pl.Series, unusable: dict[SourceFile, str]
     ) -> list[tuple[SourceFile, int]]:
-        """Return the files, and their parts by number, that hold one of the identifiers by its hash."""
+        """Return the files, and their parts by number, that hold one of the texts by its hash."""
         for _ in range(_ATTEMPTS):
             indexes = self._indexes(files, unusable)
             try:
-                return _parts_with(identifiers, indexes)
+                return _parts_with(texts, indexes)
             except FileNotFoundError:
                 continue  # somebody has just emptied the cache
             except pl.exceptions.PolarsError as error:
@@ -161,10 +191,10 @@ def _note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -
     _log.warning("usage_source_unusable", location=file.location, error=str(error))
 
 
-def _parts_with(identifiers: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
-    if not indexes or identifiers.is_empty():
+def _parts_with(texts: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
+    if not indexes or texts.is_empty():
         return []
-    hashes = identifiers.to_frame().select(hashed(pl.col(IDENTIFIER))).to_series()
+    hashes = pl.select(hashed(pl.lit(texts))).to_series()
     hits = pl.scan_parquet(list(indexes), include_file_paths="index").filter(pl.col(HASH).is_in(hashes.implode()))
     numbers: dict[str, set[int]] = {}
     for index, number in hits.select("index", PART).unique().collect().rows():

@@ -4,10 +4,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
+from workers.kernel.clock import to_text, utc_now
+from workers.kernel.errors import FileUnusable
+from workers.records import timestamps
+from workers.records.content import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
@@ -18,6 +22,11 @@ from workers.records.schema import (
     WRITTEN,
     empty_frame,
 )
+
+CONTENT: Final = "@content"
+RECORD_AT: Final = "@record_at"
+ROW_AT: Final = "@row_at"
+_TIME: Final = "@time"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +70,22 @@ class UsageSources(Protocol):
         cannot be read is passed over. Raises Transient and SettingsUnusable as stores do.
         """
 
-    def file(self, name: str) -> Path | None:
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
+        """Return rows that tell the same usage as one of the records (`same_usage`), with `WRITTEN`.
+
+        Only files that were last written before `before` are read, and none at the addresses `but`. A row tells the
+        same usage where it has the record's identifier, event name and time, or no identifier and all else that
+        Stripe bills by. Raises Transient and SettingsUnusable as stores do.
+        """
+
+    def copies(self, path: Path) -> frozenset[str]:
+        """Return the addresses of the sender's files that have the very bytes of a local file."""
+
+    def file(self, name: str, by: datetime) -> Path | None:
         """Return a local copy of the sender's file of that base name, to be read only; None when there is none.
 
-        Raises Permanent when several files of that name differ.
+        Raises FileUnusable when it was written later than `by`: it is not the file that was there then. Raises
+        Permanent when several files of that name differ.
         """
 
 
@@ -81,9 +102,19 @@ class NoUsageSources:
         del event_names, start, end
         return iter(())
 
-    def file(self, name: str) -> Path | None:
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         """Find nothing."""
-        del name
+        del records, before, but
+        return carriers([])
+
+    def copies(self, path: Path) -> frozenset[str]:
+        """Find nothing."""
+        del path
+        return frozenset()
+
+    def file(self, name: str, by: datetime) -> Path | None:
+        """Find nothing."""
+        del name, by
         return None
 
 
@@ -99,6 +130,49 @@ def wanted(identifiers: Collection[str] | pl.Series) -> pl.Series:
     """Return the identifiers that were asked for, each once."""
     texts = identifiers if isinstance(identifiers, pl.Series) else pl.Series(list(identifiers), dtype=pl.String)
     return texts.cast(pl.String).drop_nulls().unique(maintain_order=True).alias(IDENTIFIER)
+
+
+def written_later(location: str, written: datetime, by: datetime) -> FileUnusable:
+    """Return the error about a file that cannot be the one that was there at `by`."""
+    return FileUnusable(
+        f"it was written at {to_text(written)}, after {to_text(by)}, so it is not the file that Stripe refused",
+        where=location,
+        mend="put back what was uploaded, then retry the event",
+    )
+
+
+def may_tell(records: pl.DataFrame) -> pl.Expr:
+    """Tell whether a row has the identifier of one of the records or, without one, may say the same."""
+    times = records[TIMESTAMP].unique().implode()
+    return pl.col(IDENTIFIER).is_in(records[IDENTIFIER].unique().implode()) | (
+        is_nameless() & pl.col(TIMESTAMP).is_in(times)
+    )
+
+
+def same_usage(records: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the pairs of a record and a row that tell the same usage, by their places (`RECORD_AT`, `ROW_AT`)."""
+    told = _numbered(rows, ROW_AT)
+    said = _numbered(records, RECORD_AT)
+    by_name = told.filter(~is_nameless()).join(said, on=[IDENTIFIER, EVENT_NAME], suffix=" said")
+    same_time = pl.col(_TIME).eq(pl.col(f"{_TIME} said")).fill_null(value=True)
+    by_content = told.filter(is_nameless()).join(said, on=CONTENT)
+    named, nameless = (pairs.select(RECORD_AT, ROW_AT) for pairs in (by_name.filter(same_time), by_content))
+    return pl.concat([named, nameless]).unique().sort(RECORD_AT, ROW_AT)
+
+
+def _numbered(frame: pl.DataFrame, place: str) -> pl.DataFrame:
+    return frame.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias(place),
+        IDENTIFIER,
+        EVENT_NAME,
+        _instant(TIMESTAMP).alias(_TIME),
+        content(frame.columns).alias(CONTENT),
+    )
+
+
+def _instant(column: str) -> pl.Expr:
+    """Return the epoch seconds that a time says; null where it has no one reading, so that it may be any."""
+    return timestamps.read(pl.col(column), timestamps.Window(utc_now()))
 
 
 def carriers(rows: Iterable[pl.DataFrame]) -> pl.DataFrame:

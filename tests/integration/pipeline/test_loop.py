@@ -243,5 +243,11 @@ class SlowSources:
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         return self._sources.rows(event_names, start, end)
 
-    def file(self, name: str) -> Path | None:
-        return self._sources.file(name)
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
+        return self._sources.earlier(records, before, but)
+
+    def copies(self, path: Path) -> frozenset[str]:
+        return self._sources.copies(path)
+
+    def file(self, name: str, by: datetime) -> Path | None:
+        return self._sources.file(name, by)

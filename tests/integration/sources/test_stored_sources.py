@@ -62,7 +62,7 @@ def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) 
     (folder / "one.csv").write_bytes(usage("a"))
     found = sources.find(["a"])
     assert found.rows[VALUE].to_list() == ["1"]
-    assert sources.file("metermend-case_1-1.csv") is None
+    assert sources.file("metermend-case_1-1.csv", utc_now()) is None
 
 
 def test_files_beyond_the_look_back_are_left_alone(folder: Path, tmp_path: Path, clock: FrozenClock) -> None:
@@ -166,15 +166,15 @@ def test_two_files_of_one_name_that_differ_are_not_chosen_between(
         (folder / place).mkdir()
         (folder / place / "usage.csv").write_bytes(usage("x", value=value))
     with pytest.raises(Permanent, match=r"several files are named usage\.csv"):
-        sources.file("usage.csv")
+        sources.file("usage.csv", utc_now())
     (folder / "b" / "usage.csv").write_bytes(usage("x", value="1"))
-    assert StoredUsageSources([str(folder)], folder / "cache").file("usage.csv") is not None
+    assert StoredUsageSources([str(folder)], folder / "cache").file("usage.csv", utc_now()) is not None
 
 
 def test_a_file_with_a_wrong_extension_is_found_whole(folder: Path, sources: StoredUsageSources) -> None:
     """Its extension may be the very reason why Stripe refused it."""
     (folder / "usage.data").write_bytes(usage("x"))
-    assert sources.file("usage.data") == folder / "usage.data"
+    assert sources.file("usage.data", utc_now()) == folder / "usage.data"
 
 
 def test_a_full_disk_is_one_clear_error_that_passes(

@@ -120,10 +120,10 @@ def test_a_row_has_the_time_at_which_its_file_was_last_written(build: Build) -> 
 
 def test_a_whole_file_is_found_by_its_base_name(build: Build) -> None:
     sources = build({"in/march.csv": MARCH, "april.json": APRIL})
-    path = sources.file("somewhere/else/march.csv")
+    path = sources.file("somewhere/else/march.csv", utc_now())
     assert path is not None
     assert path.read_bytes() == MARCH
-    assert sources.file("june.csv") is None
+    assert sources.file("june.csv", utc_now()) is None
 
 
 def test_nothing_asked_is_nothing_found(build: Build) -> None:
