@@ -1,4 +1,4 @@
-"""If these fail, a clock that is ahead for a moment puts refused usage out of everybody's reach, for days or years."""
+"""If these fail, a clock that is ahead for a moment puts refused usage out of reach, for days or years."""
 
 from datetime import timedelta
 

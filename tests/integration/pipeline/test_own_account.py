@@ -1,4 +1,4 @@
-"""If these fail, a refusal of what we sent ourselves is taken for a stranger's, and what Stripe refused is confirmed."""
+"""If these fail, a refusal of what we sent is taken for a stranger's, and what Stripe refused is confirmed."""
 
 from dataclasses import replace
 from typing import Any

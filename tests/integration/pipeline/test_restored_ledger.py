@@ -1,6 +1,7 @@
 """If these fail, usage that a lost ledger has sent is billed a second time by the one that takes its place."""
 
 import shutil
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -77,8 +78,8 @@ def test_what_was_sent_after_the_backup_is_not_sent_again(
     restore(api_loop, tmp_path, said=said)
     go_on(api_loop)
     assert total(api_loop) == ["5"]
-    assert api_loop.balance[Bucket.CONFIRMED].records == 0
-    assert api_loop.balance[Bucket.QUARANTINED].records == 1
+    sure = not said and hours < 23  # Stripe repeats its answer to the same call
+    assert api_loop.balance[Bucket.CONFIRMED if sure else Bucket.QUARANTINED].records == 1
     assert_proved(api_loop)
 
 
@@ -154,8 +155,6 @@ CLEARS = [
 
 @pytest.mark.parametrize("sound", CLEARS, ids=["another customer", "another minute", "nothing"])
 def test_usage_that_is_not_of_its_minute_holds_nothing_back(api_loop: Loop, sound: str) -> None:
-    import time
-
     other_usage(api_loop, sound.replace("{other}", str(int(time.time()) - 7200)))
     late(api_loop, "i1,{t},api_requests,cus_1,+5")
     assert reasons(api_loop) == []
@@ -177,8 +176,6 @@ def test_a_record_that_a_rule_has_moved_in_time_is_held(api_loop: Loop) -> None:
     """The other ledger has planned it at another moment, so it may have sent it to another minute."""
     rules = parse_rules("[timestamps]\nclamp_too_old = true")
     api_loop.context = replace(api_loop.context, rules=rules)
-    import time
-
     old = int(time.time()) - 40 * 86_400
     late(api_loop, f"i1,{old},api_requests,cus_1,5")
     assert reasons(api_loop) == [PERHAPS_SENT_BEFORE]
@@ -216,4 +213,5 @@ def test_the_gap_begins_with_the_newest_moment_that_the_ledger_knows(loop: Loop)
     assert before - lost.since < timedelta(minutes=1)
     turn(loop, days=1)
     again = note_restore(loop.context)
-    assert (again.since, last_restore(loop.context)) == (lost.until, again.until)
+    assert again.since >= lost.until
+    assert last_restore(loop.context) == again.until

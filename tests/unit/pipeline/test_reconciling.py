@@ -1,6 +1,7 @@
 """If these fail, what Stripe could not deliver stays unknown to us, or is worked on twice."""
 
 import json
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,6 @@ from workers.kernel.errors import Permanent, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState, Origin, Receipt
-from workers.kernel.ledger.schema import upgrade
 from workers.pipeline import reconciling
 from workers.pipeline.context import Context
 from workers.pipeline.reconciling import Look, reconcile, start_from_now
@@ -231,19 +231,19 @@ def test_a_checkpoint_that_lies_ahead_is_pulled_back(
     assert by_kind(reconcile(context))["thin"].since == clock.now - reconciling.OVERLAP
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     errors=st.lists(st.floats(-60, 400, allow_nan=False), min_size=1, max_size=5),
     created=st.lists(st.integers(0, 40), min_size=1, max_size=6),
 )
 def test_whatever_the_clock_showed_every_event_is_found_in_the_end(
-    tmp_path_factory: pytest.TempPathFactory, errors: list[float], created: list[int]
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, errors: list[float], created: list[int]
 ) -> None:
     """Rounds an hour apart under clocks that are wrong by so many days, and events that are never delivered."""
     clock, stripe = FrozenClock(), BreakingStripe()
     folder = tmp_path_factory.mktemp("clocks")
+    shutil.copy(migrated_sqlite, folder / "ledger.db")
     ledger = connect(f"sqlite:///{folder / 'ledger.db'}", clock)
-    upgrade(ledger.database)
     context = a_context(ledger, folder, clock, stripe=stripe)
     began = clock.now
     ledger.events.record(Receipt("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
