@@ -35,11 +35,11 @@ def anew(loop: Loop) -> Context:
         "i1,{t},api_requests, cus_1,5",
         "i1,{t},api_requests,cus_1 ,5",
         "i1,{t}000,api_requests, cus_1 ,+5",
-        ",{t},api_requests,cus_1,+5",
+        "i" * 100 + ",{t},api_requests,cus_1,+5",
     ],
 )
 def test_what_was_taken_back_is_judged_as_the_sender_gave_it(loop: Loop, row: str) -> None:
-    """It was judged as it had been sent, so nothing was found wrong with it and it stayed with a person for ever."""
+    """It was judged as it had been sent, so nothing was found wrong with it and it was never billed."""
     loop.context = replace(loop.context, target=MeterEventsTarget(loop.context.stripe, loop.clock))
     loop.upload("a.csv", usage(row))
     (case,) = loop.cases()
