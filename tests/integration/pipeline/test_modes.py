@@ -150,9 +150,8 @@ def test_a_case_that_is_due_under_the_other_key_ends_in_trouble_and_goes_on_unde
     go_live(loop, live)
     loop.work()
     (case,) = loop.cases()
-    assert case.trouble == f"{case_id}: it is of test mode and STRIPE_API_KEY is a live key - " + (
-        "only a test key may work on it"
-    )
+    assert case.trouble is not None
+    assert case.trouble.startswith(f"{case_id}: it is of test mode and STRIPE_API_KEY is a live key")
     assert case.due_at is None
     assert sent(loop, live) == 0
     loop.context = able

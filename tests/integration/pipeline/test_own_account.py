@@ -1,4 +1,4 @@
-"""If these fail, a refusal of what we sent ourselves is taken for a stranger's, and what Stripe refused is confirmed."""
+"""If these fail, a refusal of what we sent is taken for a stranger's, and what Stripe refused is confirmed."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ def name_own_account(loop: Loop, context: str) -> None:
     def receive(event: dict[str, Any]) -> None:
         plainly({**event, "context": context} if event["object"] == "v2.core.event" else event)
 
-    loop.receive = receive  # type: ignore[method-assign]
+    loop.receive = receive  # type: ignore[method-assign, assignment]
 
 
 def refuse_after_sending(loop: Loop) -> None:
@@ -85,7 +85,7 @@ def test_our_own_account_is_asked_for_once(loop: Loop) -> None:
         calls.append(path)
         return once(method, path, *rest)
 
-    stripe._calls.once = counted  # type: ignore[method-assign]
+    stripe._calls.once = counted  # type: ignore[method-assign, assignment]
     assert [stripe.own_account() for _ in range(3)] == ["acct_twin"] * 3
     assert calls == ["/v1/account"]
 

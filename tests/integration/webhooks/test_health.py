@@ -78,3 +78,17 @@ def test_metrics_are_answered_while_the_ledger_is_down(make_client: MakeClient, 
     answer = make_client(ledger=connect(f"sqlite:///{tmp_path}")).get("/metrics")
     assert answer.status_code == 200
     assert "metermend_events{" not in answer.text
+
+
+def test_a_web_without_a_key_takes_events_and_says_what_it_cannot_tell(
+    make_client: MakeClient, clock: FrozenClock
+) -> None:
+    """Workers judge the mode of what it stores; whoever set it up must hear of it all the same."""
+    client = make_client(stripe_api_key=None)
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert (answer.json["ready"], list(answer.json["degraded"])) == (True, ["STRIPE_API_KEY"])
+    assert "test events be told from live ones" in answer.json["degraded"]["STRIPE_API_KEY"]
+    body = an_event(livemode=True)
+    assert client.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200

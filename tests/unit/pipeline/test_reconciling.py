@@ -1,6 +1,7 @@
 """If these fail, what Stripe could not deliver stays unknown to us, or is worked on twice."""
 
 import json
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
-from workers.kernel.ledger import Ledger
+from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState, Origin, Receipt
 from workers.pipeline import reconciling
 from workers.pipeline.context import Context
@@ -187,3 +190,79 @@ def test_a_first_look_covers_an_outage_since_the_first_event(context: Context, c
     clock.turn(days=2)
     start_from_now(context)
     assert by_kind(reconcile(context))["thin"].recorded == 5
+
+
+@pytest.mark.parametrize("ahead", [0.1, 0.5, 1, 2, 3, 5, 10, 20, 29, 31, 100, 4000])
+def test_a_round_of_a_clock_that_was_ahead_hides_nothing(
+    context: Context, stripe: BreakingStripe, clock: FrozenClock, ahead: float
+) -> None:
+    """Events whose delivery failed then were lost for good: no later look went back to them."""
+    start_from_now(context)
+    stripe.time = clock.now
+    list(reconcile(context))
+    clock.turn(days=ahead)
+    list(reconcile(context))
+    clock.turn(days=-ahead, hours=2)
+    stripe.events.append(a_thin_event("evt_undelivered", clock.now))
+    clock.turn(hours=1)
+    stripe.time = clock.now
+    assert by_kind(reconcile(context))["thin"].recorded == 1
+
+
+def test_a_clock_that_is_far_ahead_does_not_shorten_how_far_back_a_look_goes(
+    context: Context, stripe: BreakingStripe, clock: FrozenClock
+) -> None:
+    stripe.time = clock.now
+    clock.turn(days=40)
+    assert by_kind(reconcile(context))["thin"].recorded == 5
+
+
+def test_a_checkpoint_that_lies_ahead_is_pulled_back(
+    context: Context, stripe: BreakingStripe, clock: FrozenClock
+) -> None:
+    """An older release may have written it: everything since the first event is looked at again."""
+    context.ledger.events.record(Receipt("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
+    for kind in ("thin", "snapshot"):
+        context.ledger.checkpoints.save(f"reconcile:{kind}:", to_text(clock.now + timedelta(days=20)))
+    clock.turn(hours=6)
+    stripe.events.append(a_thin_event("evt_missed", clock.now - timedelta(hours=5)))
+    stripe.time = clock.now
+    assert by_kind(reconcile(context))["thin"].recorded == 2
+    assert by_kind(reconcile(context))["thin"].since == clock.now - reconciling.OVERLAP
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    errors=st.lists(st.floats(-60, 400, allow_nan=False), min_size=1, max_size=5),
+    created=st.lists(st.integers(0, 40), min_size=1, max_size=6),
+)
+def test_whatever_the_clock_showed_every_event_is_found_in_the_end(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, errors: list[float], created: list[int]
+) -> None:
+    """Rounds an hour apart under clocks that are wrong by so many days, and events that are never delivered."""
+    clock, stripe = FrozenClock(), BreakingStripe()
+    folder = tmp_path_factory.mktemp("clocks")
+    shutil.copy(migrated_sqlite, folder / "ledger.db")
+    ledger = connect(f"sqlite:///{folder / 'ledger.db'}", clock)
+    context = a_context(ledger, folder, clock, stripe=stripe)
+    began = clock.now
+    ledger.events.record(Receipt("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
+    for round_, error in enumerate([*errors, 0.0]):
+        now = began + timedelta(hours=10 * round_ + 10)
+        for number, hours in enumerate(created):
+            event = a_thin_event(f"evt_{number}", began + timedelta(hours=hours + 1))
+            if event not in stripe.events and began + timedelta(hours=hours + 1) <= now:
+                stripe.events.append(event)
+        stripe.time, clock.now = now, now + timedelta(days=error)
+        start_from_now(context)
+        list(reconcile(context))
+    published = {event["id"] for event in stripe.events}
+    assert ledger.events.known(sorted(published)) == published
+    ledger.close()
+
+
+def test_our_own_account_is_not_compared_twice(context: Context, stripe: BreakingStripe) -> None:
+    receipt = Receipt("evt_x", "thin", "ping", False, b"{}", account="acct_own", ignored="irrelevant_type")
+    context.ledger.events.record(receipt)
+    stripe.own_id = "acct_own"
+    assert {look.account for look in reconcile(context)} == {None}
