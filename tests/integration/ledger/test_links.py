@@ -98,7 +98,7 @@ def test_what_changes_without_a_record_moving_has_an_entry_of_its_own(ledger: Le
     case = ledger.cases.open(a_failure())
     write(ledger, case.id)
     with ledger.cases.hold(case.id, "one", LEASE) as held, held.transaction() as draft:
-        draft.submissions.judged("case_1-1", "impset_1", "succeeded")
+        draft.submissions.judged("case_1-1", 1, "impset_1", "succeeded", None)
         draft.show([RecordSetRef("cases/case_1/original-0", "0" * 64)])
     noted = ledger.queries.entries(case.id)[-1]
     assert (noted.kind, noted.records) == (EntryKind.NOTED, 0)
