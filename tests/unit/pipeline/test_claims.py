@@ -132,7 +132,7 @@ def test_a_row_that_has_the_meters_dimensions_was_not_refused_for_them() -> None
     assert why_not(code, row(payload_region=None), meters=(meter,)) is None
 
 
-FAULTS = {
+FAULTS: dict[Code, dict[str, Any]] = {
     Code.CUSTOMER_NOT_FOUND: {"payload_stripe_customer_id": "cus_gone"},
     Code.NO_CUSTOMER_DEFINED: {"payload_stripe_customer_id": None},
     Code.INVALID_VALUE: {"payload_value": "+5"},
