@@ -1,4 +1,4 @@
-"""Which record did Stripe refuse? If these fail, usage that was billed is billed again, or refused usage is lost."""
+"""Which record did Stripe refuse? If these fail, usage that was billed is billed again, or refused usage lost."""
 
 import os
 import time

@@ -132,7 +132,7 @@ def test_a_row_that_has_the_meters_dimensions_was_not_refused_for_them() -> None
     assert why_not(code, row(payload_region=None), meters=(meter,)) is None
 
 
-FAULTS = {
+FAULTS: dict[Code, dict[str, Any]] = {
     Code.CUSTOMER_NOT_FOUND: {"payload_stripe_customer_id": "cus_gone"},
     Code.NO_CUSTOMER_DEFINED: {"payload_stripe_customer_id": None},
     Code.INVALID_VALUE: {"payload_value": "+5"},
@@ -152,7 +152,7 @@ def test_no_accepted_row_is_ever_claimed_for_the_refused_one(
     code: Code, others: list[dict[str, Any]], is_there: bool
 ) -> None:
     """Stripe holds an identifier for a day: what it accepted under it was of another meter, day or fault."""
-    cannot_be_told = {"event_name": "tokens", WRITTEN: START - timedelta(minutes=1)}
+    cannot_be_told: dict[str, Any] = {"event_name": "tokens", WRITTEN: START - timedelta(minutes=1)}
     sound = [
         row(**one) for one in others if code != Code.CUSTOMER_NOT_FOUND or not cannot_be_told.items() <= one.items()
     ]

@@ -62,7 +62,7 @@ class Company:
         self.sources = RecordingUsageSources(files={})
         self.expected: dict[str, Mapping[str, Collection[str]]] = {}
         self.undelivered: list[str] = []
-        self._hidden: list[tuple[list[Row], str]] = []
+        self._hidden: list[tuple[list[Row], str, pl.Expr]] = []
         self._sent = 0
 
     def refuse_usage(self, kinds: Sequence[Refusable], unnamed: int, *, known: bool = True) -> None:
@@ -97,7 +97,11 @@ class Company:
         self._publish_import(rows, name, status="failed", result={"rows_processed": count}, **source)
 
     def refuse_again(self, event_id: str) -> None:
-        """Let the sender send the same records once more, and Stripe refuse them once more."""
+        """Let the sender write the same records once more, and Stripe refuse them once more."""
+        named = [name for names in self.expected.get(event_id, {}).values() for name in names]
+        again = self.sources.records.filter(pl.col(IDENTIFIER).is_in(named)).unique(IDENTIFIER, maintain_order=True)
+        if not again.is_empty():
+            self.sources.records = pl.concat([self.sources.records, again.with_columns(self._written())])
         self._expect_as(event_id, self.stripe.publish_again(event_id, anew=True))
 
     def publish_again(self, event_id: str) -> None:
@@ -126,8 +130,8 @@ class Company:
 
     def reveal(self) -> None:
         """Let the sender name the places that the rest of its usage lies in."""
-        for rows, name in self._hidden:
-            self._keep(rows, name, known=True)
+        for rows, name, written in self._hidden:
+            self._keep(rows, name, known=True, written=written)
         self._hidden.clear()
 
     def _row(self, flaw: Flaw) -> Row:
@@ -146,12 +150,15 @@ class Company:
         self._keep([], name, known=known)
         return name
 
-    def _keep(self, rows: list[Row], name: str, *, known: bool) -> None:
+    def _written(self) -> pl.Expr:
+        return pl.lit(self.stripe.clock(), dtype_of(WRITTEN)).alias(WRITTEN)
+
+    def _keep(self, rows: list[Row], name: str, *, known: bool, written: pl.Expr | None = None) -> None:
         """Keep rows, or a file of that name, where our sources find them, or where they do not find them yet."""
+        written = self._written() if written is None else written
         if not known:
-            self._hidden.append((rows, name))
+            self._hidden.append((rows, name, written))
         elif rows:
-            written = pl.lit(self.stripe.clock(), dtype_of(WRITTEN)).alias(WRITTEN)
             numbered = [{**row, ROW: number, SOURCE: name} for number, row in enumerate(rows, 1)]
             frame = pl.DataFrame(numbered).with_columns(written)
             self.sources.records = pl.concat([self.sources.records, frame], how="diagonal_relaxed")
