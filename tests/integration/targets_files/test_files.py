@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from workers.kernel.objects import Store, open_store
 from workers.kernel.submission_files import file_name, is_ours
 from workers.targets import files
 from workers.targets.files import FileTarget, submission_of
-from workers.targets.target import Chunk, Outgoing, Rows, Target, Withheld
+from workers.targets.target import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
 SUBMISSION = "case_0011223344556677-1"
 KEY = f"metermend-{SUBMISSION}.csv"
@@ -281,3 +282,87 @@ def test_the_file_target_is_a_target(target: FileTarget) -> None:
 def test_our_own_files_are_known_by_their_names(name: str, submission_id: str | None) -> None:
     assert submission_of(name) == submission_id
     assert submission_id is None or is_ours(name)
+
+
+def withheld_of(sent: Sent) -> list[str]:
+    return [one.identifier for one in sent.withheld]
+
+
+@pytest.mark.parametrize("stopped", [{"id-0"}, {"id-1"}, {"id-0", "id-2"}, {"id-0", "id-1", "id-2"}])
+def test_what_must_not_go_any_more_is_left_out_of_its_file(
+    target: FileTarget, store: Store, clock: FrozenClock, tmp_path: Path, stopped: set[str]
+) -> None:
+    """In the file, an older value would overwrite what the sender has sent since."""
+    book = Book(clock, stopped=stopped)
+    sent = target.send(outgoing(tmp_path), book)
+    left = [f"id-{number}" for number in range(3) if f"id-{number}" not in stopped]
+    assert (sent.accepted, set(withheld_of(sent)), sent.unresolved) == (len(left), stopped, ())
+    assert keys(store) == ([KEY] if left else [])
+    if left:
+        rows = content(store, KEY, tmp_path).decode().splitlines()[1:]
+        assert [row.split(",")[0] for row in rows] == left
+
+
+def test_a_file_is_the_same_at_every_try_whatever_must_not_go_by_then(
+    target: FileTarget, store: Store, clock: FrozenClock, tmp_path: Path
+) -> None:
+    """Another content under the name that is there would be taken for somebody else's, and the case be stuck."""
+    dying = DiesBeforeWritingTheAnswer(clock, stopped={"id-1"})
+    with pytest.raises(KeyboardInterrupt):
+        target.send(outgoing(tmp_path), dying)
+    again = Book(clock, dying.kept, stopped={"id-0", "id-2"})
+    sent = target.send(outgoing(tmp_path), again)
+    assert (sent.accepted, withheld_of(sent)) == (2, ["id-1"])
+    assert len(content(store, KEY, tmp_path).decode().splitlines()) == 3
+
+
+def test_a_file_that_is_not_there_any_more_is_not_put_again_when_some_of_it_must_not_go(
+    url: str, store: Store, clock: FrozenClock, book: Book, tmp_path: Path
+) -> None:
+    """It may have been read: the rest alone would be another file, and all of it would overwrite a newer value."""
+    book.intend(1)
+    book.stopped = {"id-1"}
+    sent = FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book)
+    assert sent.unresolved == ("id-0", "id-1", "id-2")
+    assert keys(store) == []
+
+
+def test_a_file_that_stripe_has_judged_is_not_put_again(
+    url: str, store: Store, clock: FrozenClock, tmp_path: Path
+) -> None:
+    """It has been read: put again, it would be billed again once Stripe has forgotten its identifiers."""
+    book = Book(clock, {1: Chunk(clock(), None, judged=True)})
+    assert FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book).accepted == 3
+    assert keys(store) == []
+
+
+def test_a_file_that_is_put_again_says_so(
+    url: str, store: Store, clock: FrozenClock, book: Book, tmp_path: Path
+) -> None:
+    """What Stripe skips as a duplicate is then ours, and no stranger's."""
+    book.intend(1)
+    FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book)
+    assert keys(store) == [KEY]
+    assert book.kept[1].result["put_again"] is True
+
+
+@pytest.mark.parametrize(
+    ("ahead", "waits"),
+    [
+        (-3600, False), (-31, False), (-29, True), (-1, True), (0, True), (1, True), (30, True), (59, True),
+        (61, False), (120, False), (3600, False), (30 * 86_400, False),
+    ],
+)  # fmt: skip
+def test_only_times_that_can_be_true_keep_the_pace(
+    url: str, store: Store, clock: FrozenClock, tmp_path: Path, ahead: int, waits: bool
+) -> None:
+    """A file that is dated ahead would stop all sending until that day."""
+    FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path, submission_id="case_other-1"), Book(clock))
+    [written] = store.list()
+    clock.now = written.last_modified - timedelta(seconds=ahead)
+    paced = FileTarget(url, pace_seconds=30, clock=clock)
+    if waits:
+        with pytest.raises(Transient):
+            paced.send(outgoing(tmp_path), Book(clock))
+    else:
+        assert paced.send(outgoing(tmp_path), Book(clock)).accepted == 3

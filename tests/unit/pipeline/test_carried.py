@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.movements import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline import carried as module
 from workers.pipeline.book import ORIGIN, scan
-from workers.pipeline.carried import SUBMISSION, carried, recent_submissions
+from workers.pipeline.carried import SUBMISSION, all_submissions, carried, recent_submissions
 from workers.pipeline.context import Context
-from workers.records.schema import IDENTIFIER
+from workers.pipeline.held_identifiers import held_reasons
+from workers.records.schema import IDENTIFIER, REASON
 
 HELD = 4
 """Hashes that are kept: those of two of the submissions."""
@@ -80,3 +84,61 @@ def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(lambda one: carriers(context, [one], "nobody"), submissions))
     assert [carriers(context, submissions, f"{number}-0") for number in range(2)] == [[one] for one in ids]
+
+
+@pytest.mark.parametrize("days", [0, 1, 35, 36, 37, 38, 100, 399, 1000, 3650])
+def test_usage_is_known_again_however_long_ago_it_was_sent(context: Context, clock: FrozenClock, days: int) -> None:
+    """A rule that dates old usage anew would have it billed a second time."""
+    submission_id = sent(context, 1)
+    clock.turn(days=days)
+    assert carriers(context, all_submissions(context, None), "1-0") == [submission_id]
+
+
+@pytest.mark.parametrize("small", [0, 20_000])
+def test_what_retention_has_removed_keeps_no_plan_from_being_made(
+    context: Context, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    """Every case of the account would be stuck once the first record set is gone."""
+    monkeypatch.setattr(module, "_SMALL", small)
+    gone, kept = sent(context, 1), sent(context, 2)
+    case_id = gone.rpartition("-")[0]
+    removed = Movement(EntryKind.REMOVED, None, None, 0, Decimal(0))
+    with context.ledger.cases.hold(case_id, "test", context.lease) as held, held.transaction() as transaction:
+        transaction.move(removed)
+    for name in context.archive.names(case_id):
+        context.archive.delete(name)
+    submissions = all_submissions(context, None)
+    assert carriers(context, submissions, "1-0") == []
+    assert carriers(context, submissions, "2-0") == [kept]
+
+
+def test_a_record_set_that_is_lost_stops_the_plan(context: Context) -> None:
+    """Nobody could say any more what was sent: it would be sent again."""
+    case_id = sent(context, 1).rpartition("-")[0]
+    for name in context.archive.names(case_id):
+        context.archive.delete(name)
+    with pytest.raises(Permanent):
+        carriers(context, all_submissions(context, None), "1-0")
+
+
+def one(context: Context, submission_id: str) -> Submission:
+    found = context.ledger.submissions.get(submission_id)
+    assert found is not None
+    return found
+
+
+def test_an_identifier_that_we_have_sent_is_never_said_to_be_a_strangers(context: Context) -> None:
+    """Approved as a stranger's it would be sent under the next identifier, and billed twice."""
+    first, other = one(context, sent(context, 1)), one(context, sent(context, 2))
+    names = pl.Series(["1-0", "2-0", "3-0"])
+    told = held_reasons(context, None, other, names, tried=["2-0"])
+    assert dict(told.select(IDENTIFIER, REASON).iter_rows()) == {
+        "1-0": "arrival_unknown",
+        "2-0": "arrival_unknown",
+        "3-0": "identifier_taken",
+    }
+    assert dict(held_reasons(context, None, first, names).select(IDENTIFIER, REASON).iter_rows()) == {
+        "1-0": "identifier_taken",
+        "2-0": "arrival_unknown",
+        "3-0": "identifier_taken",
+    }

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.targets.stripe_double import Crash, Kept, Stripe, outgoing
 from workers.kernel.errors import Corrupt, Transient
-from workers.targets import Held, Outgoing, Refused, Sent
+from workers.targets import Held, Outgoing, Refused, Sent, Withheld
 from workers.targets.meter_events import CHUNK, MeterEventsTarget, idempotency_key
 from workers.targets.target import RESEND_WITHIN
 
@@ -192,3 +192,56 @@ def test_the_key_of_a_call_follows_from_submission_and_record_alone() -> None:
     keys = {idempotency_key(submission, name) for submission in ("a", "b") for name in ("1", "2", "ü\n")}
     assert len(keys) == 6
     assert all(len(key) < 255 and key.isascii() for key in keys)
+
+
+def test_what_must_not_go_any_more_is_not_called(tmp_path: Path) -> None:
+    """Its call would overwrite a value that has come since the intent."""
+    stripe, progress = Stripe(), Kept(stopped={"id-1~r2": "would_overwrite"})
+    sent = _target(stripe, progress).send(outgoing(tmp_path, 3), progress)
+    assert (sent.accepted, sent.withheld) == (2, (Withheld("id-1~r2", "would_overwrite", "look"),))
+    assert stripe.asked["id-1~r2"] == 0
+
+
+def test_what_must_not_go_is_asked_for_before_each_chunk(tmp_path: Path) -> None:
+    """An answer of an hour ago says nothing of a window now."""
+    stripe, progress = Stripe({("id-0~r2", 1): "down"}), Kept()
+    out = outgoing(tmp_path, 2 * CHUNK)
+    with pytest.raises(Transient):
+        _target(stripe, progress).send(out, progress)
+    progress.stopped = {"id-1~r2": "would_overwrite", f"id-{CHUNK}~r2": "would_overwrite"}
+    calls = stripe.asked["id-1~r2"]
+    sent = _target(stripe, progress).send(out, progress)
+    assert {(one.identifier, one.tried_before) for one in sent.withheld} == {
+        ("id-1~r2", True),
+        (f"id-{CHUNK}~r2", False),
+    }
+    assert (stripe.asked["id-1~r2"], stripe.asked[f"id-{CHUNK}~r2"]) == (calls, 0)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    orders=st.dictionaries(
+        st.tuples(st.integers(0, CHUNK + 20).map(lambda n: f"id-{n}~r2"), st.integers(1, 3)),
+        st.sampled_from(FAILURES),
+        max_size=8,
+    ),
+    stopped=st.sets(st.integers(0, CHUNK + 20).map(lambda n: f"id-{n}~r2"), max_size=6),
+    later=st.sets(st.integers(0, CHUNK + 20).map(lambda n: f"id-{n}~r2"), max_size=6),
+)
+def test_whatever_fails_and_whatever_is_stopped_each_record_has_one_end(
+    orders: dict[tuple[str, int], str], stopped: set[str], later: set[str]
+) -> None:
+    """A record in two ends breaks the book, one in none is lost, and a stopped one that is called overwrites."""
+    records = CHUNK + 21
+    stripe, progress = Stripe(orders), Kept(stopped=dict.fromkeys(stopped, "would_overwrite"))
+    with TemporaryDirectory() as folder:
+        out = outgoing(Path(folder), records)
+        try:
+            sent = _target(stripe, progress).send(out, progress)
+        except (Transient, Crash):
+            progress.stopped |= dict.fromkeys(later, "would_overwrite")
+            sent = _send_until_done(_target(stripe, progress), out, progress)
+    assert sent.accepted + len(sent.held) + len(sent.withheld) == records
+    for one in sent.withheld:
+        assert one.tried_before or not stripe.asked[one.identifier]
+    assert max(stripe.recorded.values(), default=0) <= 1
