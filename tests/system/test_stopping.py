@@ -163,7 +163,7 @@ def test_serve_prints_alerts_and_refuses_a_second_one_on_its_port(tmp_path: Path
 def answers(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):  # while the web's own processes still start
         return False
 
 
