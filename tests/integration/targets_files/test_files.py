@@ -343,7 +343,9 @@ def test_a_file_that_is_put_again_says_so(
     book.intend(1)
     FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book)
     assert keys(store) == [KEY]
-    assert book.kept[1].result["put_again"] is True
+    result = book.kept[1].result
+    assert result is not None
+    assert result["put_again"] is True
 
 
 @pytest.mark.parametrize(
