@@ -21,6 +21,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -116,7 +117,7 @@ def epoch_seconds(text: pl.Expr) -> pl.Expr:
 def read(text: pl.Expr, window: Window, zone: str | None = None) -> pl.Expr:
     """Return a timestamp's one reading as Int64 epoch seconds, or null. `zone` (IANA) is that of local times."""
     core = bare_text(text)
-    return pl.coalesce(_read_number(core, window), _read_form(_iso(core), zone))
+    return pl.coalesce(_read_number(core, window), _read_form(core, zone))
 
 
 def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
@@ -218,10 +219,21 @@ def _iso_of_compact(core: pl.Expr) -> pl.Expr:
 
 
 def _read_form(core: pl.Expr, zone: str | None) -> pl.Expr:
-    part = core.str.extract_groups(_FORM).struct
-    local = _local(part.field("date"), part.field("time").fill_null("00:00:00"))
-    offset, named = part.field("offset"), part.field("zone")
-    has_zone = part.field("time").is_null() | part.field("utc").is_not_null() | offset.is_not_null()
+    return core.map_batches(partial(_read_forms, zone=zone), return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _read_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
+    """Read texts step by step: as one expression polars would take a second to plan it, however few there are."""
+    text = pl.col("text")
+    written = texts.alias("text").to_frame().select(_iso(text).str.extract_groups(_FORM).alias("text"))
+    return written.unnest("text").select(_seconds_of_form(zone)).to_series()
+
+
+def _seconds_of_form(zone: str | None) -> pl.Expr:
+    """Return the epoch seconds of what `_FORM` has taken apart."""
+    time, offset, named = pl.col("time"), pl.col("offset"), pl.col("zone")
+    local = _local(pl.col("date"), time.fill_null("00:00:00"))
+    has_zone = time.is_null() | pl.col("utc").is_not_null() | offset.is_not_null()
     said_twice = (
         pl.when(named.is_in(["UTC", "GMT"])).then(0).when(named.str.contains("[0-9]")).then(_seconds(named))
     )
