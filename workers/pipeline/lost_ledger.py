@@ -103,8 +103,8 @@ def _records_of(context: Context, entry: EntryRow) -> pl.DataFrame:
 def _is_in_doubt(context: Context, entry: EntryRow, restored: datetime | None) -> bool:
     """Whether another ledger may have acted on what an entry tells; an answer to our own call has no event."""
     event = context.ledger.events.get(entry.event_id) if entry.event_id else None
-    created = event.created_at if event else entry.at
-    if created is None or (restored is not None and created < restored):
+    created = (event.created_at or event.received_at) if event else entry.at
+    if restored is not None and created < restored:
         return True
     return event is not None and not -_EARLY <= event.received_at - created <= LATE
 
