@@ -5,8 +5,8 @@ nothing, while Stripe turns a repeated identifier away for a day only. So a reco
 told its last refusal
 
 - is older than the last restore, of which `restoring` has left a note; or
-- came over 23 hours after Stripe had created it, and is the first that we know of the record: where nobody says that
-  a ledger was restored, it takes its events in that late. A ledger that knows what it sent itself was not.
+- came over 23 hours after Stripe had created it, and is the first that we know of the record: where nobody says
+  that a ledger was restored, it takes its events in that late. A ledger that knows what it sent itself was not.
 
 Of a record in doubt Stripe is asked what its meter has counted of the customer in the minute of the usage. Nothing
 counted, and it may go. All else goes before a person, who may let it go by name, once.
