@@ -129,9 +129,10 @@ def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
 def read_formats(text: pl.Expr, formats: Sequence[str], zone: str) -> pl.Expr:
     """Return the epoch seconds (Int64) that all formats which the timestamp has agree in, else null."""
     core = bare_text(text)
-    readings = [pl.lit(None, pl.Int64), *(_read_format(core, form, zone) for form in formats)]
-    first = pl.min_horizontal(readings)
-    return pl.when(first == pl.max_horizontal(readings)).then(first)
+    readers = [partial(_read_format, form=form, zone=zone) for form in formats]
+    readings = [core.map_batches(reader, return_dtype=pl.Int64, is_elementwise=True) for reader in readers]
+    first = pl.min_horizontal(pl.lit(None, pl.Int64), *readings)
+    return pl.when(first == pl.max_horizontal(pl.lit(None, pl.Int64), *readings)).then(first)
 
 
 def dashboard_seconds(text: pl.Expr) -> pl.Expr:
@@ -242,19 +243,26 @@ def _seconds_of_form(zone: str | None) -> pl.Expr:
     return absolute if zone is None else pl.when(has_zone).then(absolute).otherwise(_in_zone(local, zone))
 
 
-def _read_format(core: pl.Expr, form: str, zone: str) -> pl.Expr:
+def _read_format(texts: pl.Series, *, form: str, zone: str) -> pl.Series:
     pattern = pattern_of(form)
-    part, given = core.str.extract_groups(pattern).struct, re.compile(pattern).groupindex
+    given = re.compile(pattern).groupindex
+    written = texts.alias("text").to_frame().select(pl.col("text").str.extract_groups(pattern)).unnest("text")
 
     def number(name: str) -> pl.Expr:
-        return part.field(name).cast(pl.Int64) if name in given else pl.lit(0, pl.Int64)
+        return pl.col(name).cast(pl.Int64) if name in given else pl.lit(0, pl.Int64)
 
-    afternoon = pl.when(part.field("half").str.to_lowercase() == "pm").then(12).otherwise(0)
-    twelve = pl.when(number("half_hour").is_between(1, 12)).then(number("half_hour") % 12 + afternoon)
     year = number("year") if "year" in given else number("short_year") + 2000
     date = _digits("-", year, number("month"), number("day"))
-    time = _digits(":", twelve if "half" in given else number("hour"), number("minute"), number("second"))
-    return _in_zone(_local(date, time), zone)
+    hour = _hour_of_half() if "half" in given else number("hour")
+    time = _digits(":", hour, number("minute"), number("second"))
+    return written.select(_in_zone(_local(date, time), zone)).to_series()
+
+
+def _hour_of_half() -> pl.Expr:
+    """Return the hour of the day of `12 AM` (0) to `11 PM` (23)."""
+    shown = pl.col("half_hour").cast(pl.Int64)
+    afternoon = pl.when(pl.col("half").str.to_lowercase() == "pm").then(12).otherwise(0)
+    return pl.when(shown.is_between(1, 12)).then(shown % 12 + afternoon)
 
 
 def _digits(mark: str, *numbers: pl.Expr) -> pl.Expr:
