@@ -51,16 +51,16 @@ def equation(balance: Balance) -> Equation:
     for name, read in TERMS.items():
         tally = read(balance)
         width = 100 * tally.records / balance.failed.records if balance.failed.records else 0.0
-        terms.append(Term(name, tally.records, format(tally.quantity, "f"), round(start, 3), round(width, 3)))
+        terms.append(Term(name, tally.records, tally.shown, round(start, 3), round(width, 3)))
         start += width
-    return Equation(
-        balance.failed.records, format(balance.failed.quantity, "f"), tuple(terms), holds=balance.holds()
-    )
+    return Equation(balance.failed.records, balance.failed.shown, tuple(terms), holds=balance.holds())
 
 
 def grouped(number: int | str) -> str:
-    """Write a whole or decimal number with a narrow space between thousands: `-12 345.678`."""
+    """Write a whole or decimal number with a narrow space between thousands: `-12 345.678`; words stay."""
     text = str(number)
+    if not text[-1:].isdigit():
+        return text
     sign, digits = ("\u2212", text[1:]) if text.startswith("-") else ("", text)
     whole, _, fraction = digits.partition(".")
     shown = f"{sign}{int(whole):,}".replace(",", "\u202f")

@@ -106,8 +106,7 @@ def _stages(count: CodeCount) -> Iterator[str]:
 
 
 def _tally(tally: Tally) -> str:
-    quantity = f"{tally.quantity:f}" if tally.quantity else "not known"
-    return f"{tally.records:,} (quantity {quantity})"
+    return f"{tally.records:,} (quantity {tally.shown})"
 
 
 def _sum(counts: Sequence[CodeCount]) -> CodeCount:

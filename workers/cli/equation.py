@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from workers.kernel.ledger.movements import IN_FLIGHT, Balance, Bucket, Tally
-from workers.records.quantities import to_text as plain
 
 TERMS: Final = {
     "confirmed": (Bucket.CONFIRMED,),
@@ -27,7 +26,7 @@ def lines(balance: Balance) -> Iterator[str]:
     """Yield the equation as a block for a narrow terminal."""
     right = [(f"{'+' if number else '='} {name}", tally) for number, (name, tally) in enumerate(terms(balance))]
     rows = [("failed", balance.failed), *right]
-    width = max(8, *(len(plain(tally.quantity)) for _, tally in rows))
+    width = max(8, *(len(tally.shown) for _, tally in rows))
     yield f"  {'':<13} {'records':>12}  {'quantity':>{width}}"
     for name, tally in rows:
-        yield f"  {name:<13} {tally.records:>12,}  {plain(tally.quantity):>{width}}"
+        yield f"  {name:<13} {tally.records:>12,}  {tally.shown:>{width}}"

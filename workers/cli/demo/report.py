@@ -17,7 +17,6 @@ from workers.kernel.ledger.movements import Balance, Bucket, Tally
 from workers.kernel.objects import open_store
 from workers.pipeline.case_csv import write_csv
 from workers.pipeline.context import Books
-from workers.records.quantities import to_text as plain
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
@@ -48,11 +47,7 @@ def _print_codes(console: Console, codes: ByCode) -> None:
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
         console.print(code, style="bold")
         _print_columns(console, [f"{tally.records:,}" if tally.records else "-" for tally in tallies])
-        _print_columns(console, [_quantity(tally) for tally in tallies], style="dim")
-
-
-def _quantity(tally: Tally) -> str:
-    return "" if not tally.records else plain(tally.quantity) if tally.quantity else "not known"
+        _print_columns(console, [tally.shown if tally.records else "" for tally in tallies], style="dim")
 
 
 def _print_columns(console: Console, cells: Sequence[str], style: str = "") -> None:

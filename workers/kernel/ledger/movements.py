@@ -128,6 +128,11 @@ class Tally:
     records: int = 0
     quantity: Decimal = Decimal(0)
 
+    @property
+    def shown(self) -> str:
+        """The quantity for a person: decimal text, or `not known` where none of the records has a readable one."""
+        return "not known" if self.records and not self.quantity else format(self.quantity, "f")
+
     def __add__(self, other: Self) -> "Tally":
         return Tally(self.records + other.records, _EXACT.add(self.quantity, other.quantity))
 
