@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tests.servers import PostgresServer, RedisServer
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.schema import upgrade
+
+# How long an example takes is no property of ours: on a busy machine the first one loads polars.
+settings.register_profile("metermend", deadline=None)
+settings.load_profile("metermend")
 
 
 class FrozenClock:
