@@ -1,19 +1,21 @@
 """Variants of the product that break its protocol: the harness must catch each of them.
 
-- `intent_after_send`: a chunk's intent is written down once its answer is known, not before the first call.
+- `intent_after_send`: a chunk's intent is written down once its answer is known, not before the first call, and a
+  plan is sent however old it is (else its age would stop what the missing intent lets through).
 - `new_identifier_on_timeout`: a call that went unanswered is made again under a fresh identifier.
 - `overlooked_row`: the last refused row of every report and file is not written into the book.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import polars as pl
 
 from workers.kernel.errors import Transient
 from workers.kernel.ledger.case import Failure
-from workers.pipeline import import_sets, seen, validation_reports
+from workers.pipeline import guards, import_sets, seen, validation_reports
 from workers.pipeline.context import Context
 from workers.pipeline.submitting import LedgerProgress
 from workers.records.schema import IDENTIFIER
@@ -32,6 +34,7 @@ def intent_after_send() -> None:
 
     _replace(LedgerProgress, "intend", lambda *_: None)
     _replace(LedgerProgress, "finish", finish_with_intent)
+    _replace(guards, "PLANS_HOLD", timedelta(days=365))
 
 
 def new_identifier_on_timeout() -> None:

@@ -97,7 +97,7 @@ def test_what_was_planned_before_the_backup_and_sent_after_it_is_not_sent_again(
     retry_case(api_loop.context, case_id)
     go_on(api_loop)
     assert total(api_loop) == ["5"]
-    turn(api_loop, hours=26)
+    turn(api_loop, hours=20)
     restore(api_loop, tmp_path, said=True)
     retry_case(api_loop.context, case_id)
     go_on(api_loop)

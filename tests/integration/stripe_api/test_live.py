@@ -149,13 +149,14 @@ def test_failures_that_stripe_keeps_for_every_key_of_a_job_do_not_block_the_next
     twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
 ) -> None:
     """Keys that follow from each other are all used up after some jobs, and the record waits for a day again."""
+    event = _event()
     for job in range(5):
         twin.fail_next("stored", path=METER_EVENTS, status=429, code="lock_timeout", times=9)
         with pytest.raises(Transient):
-            live.create_meter_event(_event(), "key", None)
+            live.create_meter_event(event, "key", None)
         assert twin.faults.left() > 0, job
         twin.faults.clear()
-    assert live.create_meter_event(_event(), "key", None).error is None
+    assert live.create_meter_event(event, "key", None).error is None
     assert [usage.identifier for usage in twin.accepted()] == ["id-1"]
 
 

@@ -110,7 +110,8 @@ def test_what_a_sender_wrote_is_shown_as_it_is_however_odd(tmp_path: Path) -> No
 def test_every_fault_has_its_meaning() -> None:
     """A fault without one would end `check` with an error."""
     form = {"event_name_missing", "event_name_too_long", "identifier_too_long", "identifier_repeated"}
-    others = {"timestamp_missing", "timestamp_malformed", "value_of_other_notation"}
+    payload = {"payload_as_text", "payload_not_an_object"}
+    others = {"timestamp_missing", "timestamp_malformed", "value_of_other_notation", *payload}
     known = {*Unreadable, *Code, *form, *others}
     assert known <= set(MEANINGS) <= {*known, "too_many_keys"}
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 from tests.unit.protocol.world import World
-from workers.pipeline import advance, verdicts
+from workers.pipeline import advance, guards, verdicts
 from workers.pipeline.reopening import retry_case
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.records.schema import IDENTIFIER
@@ -15,7 +16,14 @@ from workers.targets.meter_events import MeterEventsTarget
 
 
 class IntentAfterSend(World):
-    """What was sent is written down once the answer is there, so that a crash before that sends it as if new."""
+    """What was sent is written down once the answer is there, so that a crash before that sends it as if new.
+
+    Its plans never grow too old: their age would stop what the missing intent lets through.
+    """
+
+    def _do_all_jobs(self) -> None:
+        with patch.object(guards, "PLANS_HOLD", timedelta(days=365)):
+            super()._do_all_jobs()
 
     def api_target(self) -> Target:
         return _LateIntent(self.stripe, self.clock)
