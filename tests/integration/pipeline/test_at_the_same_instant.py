@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from fixtures.twin import Twin
-from tests.integration.pipeline.loop import Loop, SteeredClock, name_no_sources, usage
+from tests.integration.pipeline.loop import Loop, SteeredClock, name_no_sources, submit_by_api_too, usage
 from tests.integration.pipeline.test_attacks_planning import (
     an_hour_ago,
     an_hour_that_has_passed,
@@ -134,6 +134,7 @@ def test_a_case_that_is_always_overtaken_waits_where_it_can_be_seen(
     monkeypatch.setattr("workers.pipeline.rechecking.MOST_OVERTAKEN", 2)
     hour = rfc3339(an_hour_that_has_passed())
     slow, *quick = planned(loop, **{f"file{n}": f"use-{n},{hour},gauge,cus_{n},10" for n in (1, 2, 3)})
+    submit_by_api_too(loop)
     target = Interrupted(loop.context.target, lambda: carry_on(replace(loop.context, owner="quick"), quick.pop()))
     assert carry_on(replace(loop.context, owner="slow", target=target), slow) is not None
     case = loop.ledger.cases.get(slow)

@@ -17,6 +17,8 @@ from workers.pipeline.book import records_in
 from workers.pipeline.reopening import retry_case
 from workers.records.schema import SUGGESTION
 from workers.remedies.rules import parse_rules
+from workers.targets import Outgoing, Progress, Sent
+from workers.targets.meter_events import MeterEventsTarget
 
 
 @pytest.fixture
@@ -164,12 +166,21 @@ def test_of_two_values_of_one_window_nobodys_word_sends_both(loop: Loop, hour: i
     assert loop.balance[Bucket.SUBMITTED].records == 0
 
 
-def test_somebodys_word_holds_until_the_value_is_sent(loop: Loop, hour: int) -> None:
+def test_somebodys_word_holds_until_the_value_is_sent(
+    loop: Loop, hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Refused once more and sent later, it might overwrite what nobody had seen when they decided."""
     keep(loop, "later.csv", f"x-1,{hour + 2000},gauge,cus_1,10")
     refuse(loop, hour)
-    approve(loop)
-    loop.lose_customer("cus_1")
+    send = MeterEventsTarget.send
+
+    def send_too_late(target: MeterEventsTarget, outgoing: Outgoing, progress: Progress) -> Sent:
+        loop.lose_customer("cus_1")
+        return send(target, outgoing, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MeterEventsTarget, "send", send_too_late)
+        approve(loop)
     loop.stripe_works()
     assert reasons(loop) == ["meter_event_customer_not_found"]
     loop.twin.add_customers(["cus_1"])
