@@ -52,8 +52,8 @@ def test_a_notice_says_all_that_the_engineer_on_call_needs() -> None:
     text = shown(NOTICE)
     for part in (
         "1,312 rows of usage.csv were refused", "case_3f2a · acct_1 · LIVE",
-        "1,312 (quantity 53210.50) refused",
-        "`meter_event_customer_not_found` 1,200 (quantity 53210.50) refused: 1,100 (quantity 50000.50) repaired",
+        "1,312 (quantity 53210.5) refused",
+        "`meter_event_customer_not_found` 1,200 (quantity 53210.5) refused: 1,100 (quantity 50000.5) repaired",
         "900 (quantity 40000) of them confirmed, 100 (quantity 3210) for you",
         "112 (quantity not known) deferred",
         "100: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9",

@@ -131,7 +131,10 @@ class Tally:
     @property
     def shown(self) -> str:
         """The quantity for a person: decimal text, or `not known` where none of the records has a readable one."""
-        return "not known" if self.records and not self.quantity else format(self.quantity, "f")
+        if self.records and not self.quantity:
+            return "not known"
+        text = format(self.quantity, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
 
     def __add__(self, other: Self) -> "Tally":
         return Tally(self.records + other.records, _EXACT.add(self.quantity, other.quantity))
