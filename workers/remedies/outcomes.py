@@ -146,7 +146,7 @@ def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
         for (name,), rows in stopped.partition_by(_ADVISER, as_dict=True, maintain_order=True).items()
     ]
     table = pl.concat([pl.DataFrame(schema={PLACE: decided.schema[PLACE], SUGGESTION: pl.String}), *advised])
-    return decided.join(table, on=PLACE, how="left", maintain_order="left")
+    return decided.drop(SUGGESTION, strict=False).join(table, on=PLACE, how="left", maintain_order="left")
 
 
 def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import SOON, error_file, report, three_sent, verdict
+from tests.integration.pipeline.test_attacks_planning import an_hour_that_has_passed, rfc3339
 from workers.kernel.ledger.movements import Bucket
+from workers.pipeline.book import records_in
 from workers.pipeline.proving import prove
 from workers.pipeline.reopening import retry_case
+from workers.records.schema import SUGGESTION
 from workers.sources import StoredUsageSources
 from workers.targets.meter_events import MeterEventsTarget
 
@@ -217,3 +220,14 @@ def test_all_that_stripe_counts_stands_in_some_book(loop: Loop, world: tuple[int
         new = [case for case in loop.cases() if case.id not in before]
         assert sum(case.balance.failed.records for case in new) == theirs_found + theirs_missing + unnamed
     assert not [proof.breach for proof in prove(loop.ledger, loop.context.archive) if proof.breach]
+
+
+@pytest.mark.parametrize("when", ["as text", "as Stripe wants it"])
+def test_a_row_that_waits_says_what_to_do_however_it_was_refused(loop: Loop, when: str) -> None:
+    """Whoever is on call at night would see a reason and no way out."""
+    moment = an_hour_that_has_passed()
+    written = rfc3339(moment) if when == "as text" else str(moment)
+    loop.upload("a.csv", usage(f'i1,{written},api_requests,cus_1,"1,234"'))
+    waiting = records_in(loop.context, loop.cases()[0].id, Bucket.QUARANTINED)
+    assert waiting is not None
+    assert waiting.collect()[SUGGESTION].to_list() == ["1,234 could be 1234 or 1.234"]
