@@ -34,7 +34,6 @@ from workers.records.timestamps import Window
 
 REFUSED_AGAIN: Final = "refused_again"
 ALREADY_RESUBMITTED: Final = "already_resubmitted"
-WOULD_OVERWRITE: Final = "would_overwrite"
 PLANNED_LONG_AGO: Final = "planned_long_ago"
 PLANS_HOLD: Final = timedelta(hours=24)
 """How long a plan is sent without being asked about; Stripe remembers no identifier for longer, either."""

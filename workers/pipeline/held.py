@@ -10,6 +10,7 @@ from workers.pipeline.book import RECORD, keep, movement, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import quarantined
 from workers.records.schema import REASON, SUGGESTION
+from workers.remedies.failed_rows import ROW_CONTRADICTED
 from workers.reports.failed_records import ALREADY_EXISTS
 
 PERHAPS_IMPORTED: Final = "perhaps_imported"
@@ -18,8 +19,6 @@ IN_OLDER_FILE: Final = "in_older_file"
 """The same usage stands in a file that the sender wrote before the one that Stripe refused."""
 ROW_COUNT_DIFFERS: Final = "row_count_differs"
 """Of a failed-records file that tells more rows than Stripe counts."""
-ROW_CONTRADICTED: Final = "row_contradicted"
-"""The failed-records file tells one row of the original twice, and differently."""
 HELD_AT_SIGHT: Final = (PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED)
 
 

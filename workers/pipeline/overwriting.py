@@ -20,11 +20,12 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.approvals import approved
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
-from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE, first_stopped
+from workers.pipeline.guards import STOPPED_SCHEMA, first_stopped
 from workers.pipeline.superseded import superseded
 from workers.pipeline.windows import KEYS, WINDOW_END, Windows
 from workers.records.catalog import CUSTOMER_ID
 from workers.records.schema import EVENT_NAME, QUANTITY, REASON, SUGGESTION, TIMESTAMP
+from workers.remedies.windows import WOULD_OVERWRITE
 from workers.stripe_api import Grouping
 
 OVERWRITE: Final = "overwrite"

@@ -24,7 +24,7 @@ from workers.kernel.logs import get_logger
 from workers.pipeline import book
 from workers.pipeline.book import DATA, REFUSED_AS, as_refused, keep, movement, records_in
 from workers.pipeline.context import Context
-from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, WOULD_OVERWRITE
+from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO
 from workers.pipeline.held import HELD_AT_SIGHT
 from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN
 from workers.pipeline.lost_ledger import PERHAPS_SENT_BEFORE, SEND_AGAIN
@@ -35,6 +35,7 @@ from workers.pipeline.revisions import with_next_identifiers
 from workers.pipeline.taking_back import UNDONE
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
+from workers.remedies.windows import WOULD_OVERWRITE
 
 log = get_logger(__name__)
 

@@ -15,7 +15,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import FINDING, RECORD, records_in, scan
 from workers.pipeline.context import Context
-from workers.pipeline.guards import STOPPED_SCHEMA, WOULD_OVERWRITE
+from workers.pipeline.guards import STOPPED_SCHEMA
 from workers.pipeline.windows import KEYS, SECONDS, Windows
 from workers.records import timestamps
 from workers.records.catalog import VALUE_TEXT
@@ -29,6 +29,7 @@ from workers.records.schema import (
     SUGGESTION,
     TIMESTAMP,
 )
+from workers.remedies.windows import WOULD_OVERWRITE
 
 BATCH: Final = 100_000
 """Rows of the case that are in memory at a time."""

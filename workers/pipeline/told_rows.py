@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.pipeline.held import ROW_CONTRADICTED, ROW_COUNT_DIFFERS
+from workers.pipeline.held import ROW_COUNT_DIFFERS
 from workers.records.catalog import with_columns_of
 from workers.records.content import content, is_nameless
 from workers.records.identifiers import with_identifiers
@@ -28,6 +28,7 @@ from workers.records.schema import (
     ROW,
     SUGGESTION,
 )
+from workers.remedies.failed_rows import ROW_CONTRADICTED
 from workers.reports.failed_records import ALREADY_EXISTS
 
 NUMBERED: Final = "@numbered"

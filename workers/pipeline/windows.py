@@ -13,7 +13,7 @@ import polars as pl
 
 from workers.kernel.clock import from_epoch
 from workers.pipeline.context import Context
-from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
+from workers.records.catalog import CUSTOMER_ID, WINDOW_SECONDS, Catalog, Meter
 from workers.records.schema import EVENT_NAME
 
 WINDOW: Final = "@window"
@@ -23,8 +23,6 @@ WINDOW_END: Final = "@window_end"
 SECONDS: Final = "@seconds"
 KEYS: Final = [EVENT_NAME, CUSTOMER_ID, WINDOW]
 """What names one window: a meter keeps one value for each."""
-
-_LENGTHS: Final = {"hour": 3600, "day": 86_400}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +37,9 @@ class Windows:
     @cached_property
     def meters(self) -> Mapping[str, Meter]:
         """The pre-aggregated meters by event name."""
-        return {meter.event_name: meter for meter in self.catalog.active if meter.event_time_window in _LENGTHS}
+        return {
+            meter.event_name: meter for meter in self.catalog.active if meter.event_time_window in WINDOW_SECONDS
+        }
 
     def concern(self) -> pl.Expr:
         """Tell whether a record's meter is pre-aggregated."""
@@ -50,7 +50,7 @@ class Windows:
 
         `seconds` reads their time.
         """
-        lengths = {name: _LENGTHS[str(meter.event_time_window)] for name, meter in self.meters.items()}
+        lengths = {name: WINDOW_SECONDS[str(meter.event_time_window)] for name, meter in self.meters.items()}
         length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)
         timed = self.catalog.resolve(records).with_columns(seconds.alias(SECONDS))
         begins = pl.col(SECONDS) - pl.col(SECONDS) % length
@@ -58,7 +58,7 @@ class Windows:
 
     def span(self, window: Mapping[str, Any]) -> tuple[datetime, datetime]:
         """Return when a window, given by its `KEYS`, begins and when it has ended."""
-        length = _LENGTHS[str(self.meters[window[EVENT_NAME]].event_time_window)]
+        length = WINDOW_SECONDS[str(self.meters[window[EVENT_NAME]].event_time_window)]
         return from_epoch(window[WINDOW]), from_epoch(window[WINDOW] + length)
 
 

@@ -31,6 +31,8 @@ RESOLVED: Final = (METER_STATUS, CUSTOMER_COLUMN, VALUE_COLUMN, CUSTOMER_ID, VAL
 
 Records = TypeVar("Records", pl.DataFrame, pl.LazyFrame)
 
+WINDOW_SECONDS: Final = {"hour": 3_600, "day": 86_400}
+"""How long the windows of pre-aggregated meters are, by `event_time_window`."""
 _NO_ID: Final = re.compile(r"""[\s,;"']""")
 _SEED: Final = secrets.randbits(64)
 """Nobody can choose an id for the hash that it has: that of another one's customer."""

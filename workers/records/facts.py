@@ -161,12 +161,6 @@ def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileF
     )
 
 
-def _within(facts: FileFacts, repeats: pl.DataFrame) -> pl.DataFrame:
-    """Return the repeats that are records of the file, by their rows in it."""
-    rows = repeats.with_columns(pl.col(ROW) - facts.before)
-    return rows.filter(pl.col(ROW).is_between(1, facts.records))
-
-
 def _all_columns(file: UsageFile, seen: Sequence[_PartFacts]) -> tuple[str, ...]:
     if not file.has_open_columns:
         return tuple(file.header_columns)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.pipeline.held import ROW_CONTRADICTED, ROW_COUNT_DIFFERS
+from workers.pipeline.held import ROW_COUNT_DIFFERS
 from workers.pipeline.told_rows import NUMBERED, told_records
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, ROW
+from workers.remedies.failed_rows import ROW_CONTRADICTED
 
 SCHEMA = {
     IDENTIFIER: pl.String, "timestamp": pl.String, "event_name": pl.String, "payload_value": pl.String,
