@@ -1,15 +1,24 @@
 """Time as the product sees it: aware UTC datetimes, and RFC 3339 text where time is stored or shown."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 Clock = Callable[[], datetime]
 """Returns the present as an aware UTC datetime. Passed in, so that tests and the demo can steer it."""
+
+CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""How far two machines' clocks may differ; what lies further ahead was written by one that was wrong."""
 
 
 def utc_now() -> datetime:
     """Return the machine's present."""
     return datetime.now(UTC)
+
+
+def is_within(moment: datetime, span: timedelta, now: datetime) -> bool:
+    """Tell whether a moment lies at most `span` before now, and no further ahead of it than clocks differ."""
+    return -CLOCKS_DIFFER <= now - moment <= span
 
 
 def from_epoch(seconds: float) -> datetime:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.kernel.clock import from_epoch
+from workers.kernel.clock import from_epoch, is_within
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import EntryKind
 from workers.kernel.ledger.queries import EntryRow
@@ -32,14 +32,11 @@ from workers.pipeline.windows import Windows
 from workers.records.catalog import CUSTOMER_ID, Meter, with_columns_of
 from workers.records.schema import CHANGES, EVENT_NAME, REASON, SUGGESTION, TIMESTAMP
 from workers.stripe_api.errors import BadRequest
+from workers.targets.target import RESEND_WITHIN
 
 PERHAPS_SENT_BEFORE: Final = "perhaps_sent_before"
 SEND_AGAIN: Final = "send_again"
 """Says, in the detail of an approval, that its records may go whatever Stripe has counted."""
-LATE: Final = timedelta(hours=23)
-"""How long an identifier certainly keeps a record from counting twice: Stripe's 24 hours less one for clocks."""
-_EARLY: Final = timedelta(hours=1)
-"""An event that came longer than this before it was created was stamped by a clock that was wrong."""
 _ADDING: Final = ("sum", "count")
 """Formulas whose total of a minute tells whether anything was counted in it."""
 
@@ -106,7 +103,8 @@ def _is_in_doubt(context: Context, entry: EntryRow, restored: datetime | None) -
     created = (event.created_at or event.received_at) if event else entry.at
     if restored is not None and created < restored:
         return True
-    return event is not None and entry.kind in FINDING and not -_EARLY <= event.received_at - created <= LATE
+    came_late = event is not None and not is_within(created, RESEND_WITHIN, event.received_at)
+    return came_late and entry.kind in FINDING
 
 
 def _keyed(windows: Windows, meters: dict[str, Meter], asked: pl.DataFrame) -> pl.DataFrame:

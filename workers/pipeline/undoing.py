@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from workers.kernel.clock import is_within
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Movement, RecordSetRef, Tally
@@ -34,8 +35,6 @@ from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUG
 from workers.stripe_api.errors import BadRequest
 
 CANCELLABLE_FOR: Final = timedelta(hours=24)
-_CLOCKS: Final = timedelta(hours=1)
-"""How far ahead a call may have been intended; of one that lies further ahead nobody knows how old it is."""
 CHUNK: Final = 50
 """Records that are taken back between two commits."""
 
@@ -165,7 +164,7 @@ def _cancel(
             continue
         if before is None:
             context.ledger.cancellations.intend(undo_id, submission.id, number)
-        too_late = before is not None and not -_CLOCKS <= context.clock() - before.intended_at <= CANCELLABLE_FOR
+        too_late = before is not None and not is_within(before.intended_at, CANCELLABLE_FOR, context.clock())
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
         context.ledger.cancellations.finish(undo_id, number, result)
         answers += result

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from workers.kernel.clock import is_within
+
 RESEND_WITHIN: Final = timedelta(hours=23)
 """How long after its intent a chunk may be sent again.
 
 Stripe remembers identifiers for at least 24 hours (Stripe docs, "Record usage for billing"); an hour less leaves
 room for clocks, for slow calls and for the connector's next look into its folder.
 """
-_CLOCKS: Final = timedelta(hours=1)
-"""How far two machines' clocks may differ."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Chunk:
 
     def is_late(self, now: datetime) -> bool:
         """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""
-        return not -_CLOCKS <= now - self.intended_at <= RESEND_WITHIN
+        return not is_within(self.intended_at, RESEND_WITHIN, now)
 
 
 class Progress(Protocol):
