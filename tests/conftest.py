@@ -15,10 +15,11 @@ from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.schema import upgrade
 
-# How long an example takes is no property of ours: a busy machine takes long to load polars. And the gate is run
-# often, so a property that does not say how many examples it needs gets fewer than hypothesis would give.
-settings.register_profile("metermend", deadline=None, max_examples=40)
-settings.load_profile("metermend")
+# How long an example takes is no property of ours: a busy machine takes long to load polars. The gate is run often and
+# takes few examples of each property; `pytest --hypothesis-profile thorough` takes many.
+settings.register_profile("gate", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.load_profile("gate")
 
 
 class FrozenClock:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
@@ -149,7 +149,6 @@ alerts = st.builds(
 ) | st.builds(Trouble, foreign, foreign, foreign, st.none() | st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
 @given(alerts)
 def test_whatever_is_told_slack_takes_it(alert: Notice | Trouble) -> None:
     blocks = message(alert).blocks

@@ -5,7 +5,7 @@ import io
 from collections import Counter
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import HEADER, cells, read_all, unreadable
@@ -30,7 +30,6 @@ def table(rows: list[list[str]], **dialect: object) -> bytes:
     return text.getvalue().encode()
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(st.lists(TEXT, min_size=5, max_size=5), min_size=1, max_size=8),
     delimiter=st.sampled_from(",;\t|"),
@@ -50,7 +49,6 @@ def test_reads_what_pythons_csv_wrote(
     assert cells(read_all(data, target=target, options=ReadOptions(delimiter=delimiter))) == expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(lines=st.lists(st.text('",ab1\r \n', max_size=14), max_size=12), target=PARTS)
 @example(['a,b,c,d,"x', 'y",b,c,d,e', "1,2,3,4,5"], 1)
 @example(["", " ", ",,,,", '"",,,,'], 1)
@@ -64,7 +62,6 @@ def test_loses_no_character_of_a_broken_file_whatever_the_part_size(lines: list[
     assert read_all(f"{HEADER}\n{body}".encode(), target=target).equals(whole)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.booleans(), PARTS)
 @example(b"x\x01\x01\x01\x01\x01", True, 1)
 @example(b"x^1,1,1,1,1\nx^2,1,1,1,1\n", True, 1)
@@ -78,7 +75,6 @@ def test_any_bytes_give_rows_or_one_clear_error(data: bytes, with_header: bool, 
     assert not complaint or (complaint.startswith("usage.csv: ") and len(complaint.splitlines()) == 1)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 255)), min_size=1, max_size=4), PARTS)
 def test_flipped_bytes_never_lose_a_line(flips: list[tuple[int, int]], target: int) -> None:
     body = bytearray(b"".join(b'id%d,1700000000,calls,"cus_%d",%d\n' % (i, i, i) for i in range(6)))

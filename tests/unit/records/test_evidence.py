@@ -48,7 +48,7 @@ TEXTS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*COMMA,
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.randoms())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_evidence_is_the_same_for_any_cut_of_a_file(parts: list[list[tuple[str, str]]], order: object) -> None:
     """A plan that hangs on where a file was cut could be undone by nobody."""
     schema = {EVENT_NAME: pl.String, VALUE: pl.String}

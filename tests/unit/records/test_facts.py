@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records import facts, repeats
@@ -39,7 +39,6 @@ def expected(rows: list[str | None]) -> list[tuple[int, int, int]]:
 IDENTIFIERS = st.lists(st.one_of(st.none(), st.sampled_from("abcdefghij")), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=IDENTIFIERS, target=st.sampled_from([1, 40, 1 << 20]))
 def test_repeats_are_those_that_a_dictionary_finds(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str | None], target: int
@@ -64,7 +63,6 @@ def test_the_size_of_a_batch_changes_nothing(tmp_path: Path, monkeypatch: pytest
     assert facts_of(tmp_path / "usage.csv", rows, 3000).repeats[IDENTIFIER].rows() == expected(rows)
 
 
-@settings(max_examples=40, deadline=None)
 @given(rows=IDENTIFIERS, cuts=st.sets(st.integers(0, 30), max_size=3), target=st.sampled_from([1, 1 << 20]))
 def test_repeats_are_found_across_the_files_of_one_upload(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str | None], cuts: set[int], target: int

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import cells
@@ -41,7 +41,6 @@ def text_of(gapped: GappedText, fillings: list[bytes]) -> bytes:
     return b"".join(gapped.filled(fillings))
 
 
-@settings(max_examples=150, deadline=None)
 @given(ROWS, st.sampled_from(sorted(TEMPLATES)))
 @example([(True, GAP, *[None] * 5), (False, "a", *[None] * 5), (True, GAP * 2, *[None] * 5)], "csv")
 def test_text_with_its_gaps_filled_is_the_text_of_all_records(
@@ -64,7 +63,6 @@ def test_text_with_its_gaps_filled_is_the_text_of_all_records(
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(ROWS.filter(bool), st.sampled_from(sorted(TEMPLATES)))
 def test_text_comes_apart_into_its_records(rows: list[tuple[bool, ...]], file_format: str) -> None:
     template = TEMPLATES[file_format]
@@ -73,7 +71,6 @@ def test_text_comes_apart_into_its_records(rows: list[tuple[bool, ...]], file_fo
     assert taken_apart == [template.rows(frame[place]) for place in range(frame.height)]
 
 
-@settings(max_examples=100, deadline=None)
 @given(ROWS.filter(bool), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
 def test_lines_have_the_quotes_that_they_would_be_written_with(rows: list[tuple[bool, ...]], quoting: int) -> None:
     """Otherwise the bytes of a corrected file would hang on where its source was cut."""
@@ -83,7 +80,6 @@ def test_lines_have_the_quotes_that_they_would_be_written_with(rows: list[tuple[
     assert requoted(text.getvalue().encode()) == csv_rows(frame_of(lines))  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.text("ab,é", max_size=9)), max_size=20), st.integers(1, 9))
 def test_the_lines_between_the_gaps_stay(rows: list[tuple[bool, str]], block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -153,7 +149,6 @@ ODD = st.sampled_from(
 FILES = st.lists(WELL_FORMED | ODD, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
 @given(FILES, WIDTHS, st.booleans())
 def test_what_is_worked_on_while_it_is_read_is_what_is_read(lines: list[str], target: int, closed: bool) -> None:
     """A short line, a stray quote or bytes that are no text must not shift, drop or double a record."""

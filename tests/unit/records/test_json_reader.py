@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import read_all, unreadable
@@ -75,7 +75,6 @@ def expected(record: dict[str, object], *, ascii_only: bool, blank: str) -> dict
     }
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=6), st.booleans(), st.sampled_from(["", " ", "\t"]), PARTS)
 @example([{"payload": {"value": Number("0.10")}}, {"payload": {"value": Number("1e3")}}], True, "", 1)
 @example([{"payload": {"value": Number("12345678901234567890.5")}}] * 3, True, " ", 1)
@@ -94,7 +93,6 @@ def test_json_lines_and_arrays_keep_every_value_as_its_text(
         assert got == wanted
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=5), st.sampled_from([None, 1, 4]))
 def test_an_array_is_split_into_the_elements_that_json_finds(records: list[object], indent: int | None) -> None:
     text = json.dumps(records, indent=indent)
@@ -108,7 +106,6 @@ def json_lines(data: bytes) -> str:
     return copy.getvalue().decode(errors="surrogateescape")
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from(list('{}[],:"\\ \n1a')), max_size=40).map("".join))
 @example('{"a":[{"b":1},{"c":2}]},{"d":3}')
 @example('{"a":"},{"},1,{"b":2')
@@ -145,7 +142,6 @@ BODY = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(BODY, st.sampled_from("]} ,x\n"))
 @example('{"a":1},\n{"x" "},{" y}', "]")
 @example('{"a":1}\n{"a":2}\r\n{"a":3}', "]")
@@ -223,7 +219,6 @@ def test_blank_lines_and_a_cut_last_line_keep_their_neighbours_and_row_numbers()
 LINES = st.lists(st.sampled_from(["", " ", "\t\r", '{"a":1}', ' {"a":1}', "\u00a0", "x"]), max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
 @given(LINES, PARTS, st.sampled_from(["", "\n"]))
 def test_every_line_that_is_not_blank_is_a_row(lines: list[str], target: int, end: str) -> None:
     frame = read_all(
@@ -292,7 +287,6 @@ def test_more_shapes_than_are_tried_change_nothing(monkeypatch: pytest.MonkeyPat
     assert read_all(data, "u.jsonl", target=100).equals(whole)
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.binary(max_size=120), st.sampled_from([b"[", b"{", b'[{"identifier":"a"},', b'{"identifier":"a"}\n']), PARTS
 )

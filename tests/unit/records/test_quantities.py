@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records import quantities
@@ -14,7 +14,6 @@ ODD = st.text(max_size=24) | st.text(alphabet="0123456789.,-+ eE'\u00a0\u202f\u0
 
 
 @given(ODD)
-@settings(max_examples=300)
 def test_whatever_is_read_is_a_plain_decimal_that_reads_as_itself(text: str) -> None:
     reading = read(text)
     assert (reading.text is None) != (reading.doubt is None)

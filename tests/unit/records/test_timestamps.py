@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records import timestamps
@@ -32,20 +32,17 @@ def test_a_window_between_two_seconds_holds_only_whole_seconds_within() -> None:
 
 
 @given(SECONDS, st.sampled_from(list(timestamps.UNITS.values())), st.integers(0, 10**9 - 1))
-@settings(max_examples=60)
 def test_every_unit_of_a_time_in_the_window_is_read(seconds: int, unit: int, finer: int) -> None:
     assert read(str(seconds * unit + finer % unit)) == seconds
 
 
 @given(st.integers(0, 2**63 - 1))
-@settings(max_examples=60)
 def test_a_number_is_read_only_as_a_time_in_the_window(number: int) -> None:
     reading = read(str(number))
     assert reading is None or WINDOW.oldest <= reading <= WINDOW.newest
 
 
 @given(SECONDS, st.integers(-14 * 60, 14 * 60), st.booleans())
-@settings(max_examples=60)
 def test_rfc_3339_is_read_as_python_reads_it(seconds: int, minutes: int, colon: bool) -> None:
     moment = datetime.fromtimestamp(seconds, timezone(timedelta(minutes=minutes)))
     text = moment.isoformat() if colon else moment.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -53,7 +50,6 @@ def test_rfc_3339_is_read_as_python_reads_it(seconds: int, minutes: int, colon: 
 
 
 @given(st.text(max_size=30) | st.text(alphabet="0123456789-:TZ+. ", max_size=30))
-@settings(max_examples=200)
 def test_odd_text_is_read_or_left_but_never_breaks(text: str) -> None:
     read(text)
     read(text, "Europe/Berlin")
@@ -135,7 +131,6 @@ def test_a_time_without_a_zone_or_against_itself_is_not_read(text: str) -> None:
         ["%a, %d %b %Y %H:%M:%S %z", "%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %H:%M:%S %z %Y", "%Y%m%dT%H%M%S%z"]
     ),
 )
-@settings(max_examples=40, deadline=None)
 def test_a_named_month_is_read_as_python_writes_it(seconds: int, minutes: int, form: str) -> None:
     moment = datetime.fromtimestamp(seconds, timezone(timedelta(minutes=minutes)))
     assert read(moment.strftime(form)) == seconds

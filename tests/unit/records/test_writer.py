@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import cells, read_all
@@ -40,7 +40,6 @@ def write(folder: str | Path, file_format: str, frames: list[pl.DataFrame], **li
         return writer.close()
 
 
-@settings(max_examples=100, deadline=None)
 @given(ROWS, FORMATS)
 def test_what_is_written_reads_back_as_it_was(rows: list[tuple[str | None, ...]], file_format: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +50,6 @@ def test_what_is_written_reads_back_as_it_was(rows: list[tuple[str | None, ...]]
     assert cells(frame.with_columns(absent).select(COLUMNS)) == rows
 
 
-@settings(max_examples=60, deadline=None)
 @given(ROWS, FORMATS, st.integers(1, 5), st.integers(300, 700), st.integers(1, 12))
 def test_the_split_obeys_the_limits_and_not_the_frames(
     rows: list[tuple[str | None, ...]], file_format: str, max_records: int, max_bytes: int, step: int
@@ -127,7 +125,6 @@ def is_number(name: str, text: str) -> bool:
     return wanted and re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", text, re.ASCII) is not None
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(*[JSON_CELL] * len(COLUMNS)), min_size=1, max_size=8), st.integers(0, 8))
 def test_json_is_what_the_standard_library_would_write(rows: list[tuple[str | None, ...]], plain_rows: int) -> None:
     """Plain rows and odd ones go different ways: one that comes back in another's place bills another customer."""

@@ -90,7 +90,6 @@ AMOUNTS = st.lists(
 @given(st.sampled_from(WRITERS), AMOUNTS, st.sampled_from([200, 1 << 20]))
 @example(WRITERS[0], [Decimal(1234), Decimal("1.5")], 200)
 @example(WRITERS[2], [Decimal("1.234"), Decimal("0.5")], 1 << 20)
-@settings(max_examples=30, deadline=None)
 def test_nothing_of_a_file_that_shows_its_notation_is_sent_with_another_meaning(
     writer: Writer, amounts: list[Decimal], part_bytes: int
 ) -> None:
@@ -107,7 +106,7 @@ def test_nothing_of_a_file_that_shows_its_notation_is_sent_with_another_meaning(
 
 
 @given(st.sampled_from([writer for writer in WRITERS if writer.group]), AMOUNTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_rule_that_names_the_marks_reads_all_of_a_file_and_all_of_it_rightly(
     writer: Writer, amounts: list[Decimal]
 ) -> None:
@@ -123,7 +122,7 @@ def test_a_rule_that_names_the_marks_reads_all_of_a_file_and_all_of_it_rightly(
 
 
 @given(AMOUNTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_plain_decimals_alone_are_sent_as_they_are(amounts: list[Decimal]) -> None:
     """A file without evidence stays as it was: nobody is asked about 1.234."""
     rows = [good(identifier=f"id-{place}", payload_value=f"{amount:f}") for place, amount in enumerate(amounts)]

@@ -70,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         {"note": st.sampled_from(["note", "payload_note"]), "end": st.sampled_from(["\n", "\r\n"])}
     ),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_cut_and_any_number_of_threads_give_the_same_files(
     tmp_path_factory: pytest.TempPathFactory,
     kinds: list[str],
