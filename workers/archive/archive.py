@@ -67,10 +67,6 @@ class Archive:
         """
         return self.fetch(RecordSetRef(name, name.rpartition("-")[2].partition(".")[0]))
 
-    def exists(self, ref: RecordSetRef) -> bool:
-        """Whether the archive holds a file of that name."""
-        return self._store.head(ref.name) is not None
-
     def location(self, ref: RecordSetRef) -> str:
         """Return the full address of a kept file, for a person to look."""
         return self._store.location(ref.name)
