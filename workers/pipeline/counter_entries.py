@@ -186,6 +186,5 @@ def _take_back(
     )
     moves = taken_back(context, submission, reasons, detail)
     with held.transaction() as transaction:
-        for move in moves:
-            transaction.move(move)
+        transaction.move(*moves)
     return sum(move.records for move in moves)

@@ -31,6 +31,7 @@ from workers.pipeline.book import (
     keep,
     keep_records_in,
     movement,
+    reasons_of,
     scan,
 )
 from workers.pipeline.carried import all_submissions, recent_submissions
@@ -161,9 +162,7 @@ def _set_aside(context: Context, held: HeldCase, planned: pl.LazyFrame, stopped:
 
 def _quarantine(context: Context, held: HeldCase, records: pl.LazyFrame) -> None:
     aside = keep(context, held.case.id, "stopped", records)
-    reasons = scan(context, aside).select(pl.col(REASON).value_counts(sort=True)).unnest(REASON).collect()
-    route = (Bucket.PLANNED, Bucket.QUARANTINED)
-    detail = {"reasons": dict(reasons.iter_rows())}
+    route, detail = (Bucket.PLANNED, Bucket.QUARANTINED), {"reasons": reasons_of(scan(context, aside))}
     with held.transaction() as transaction:
         transaction.move(movement(context, EntryKind.QUARANTINED, route, aside, detail=detail))
 
@@ -222,7 +221,7 @@ class LastLook:
     def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
         """Return what must not go of these rows of the submission's record set."""
         submission = self._submission
-        records = scan(self._context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+        records = scan(self._context, submission.ref)
         chosen = records.slice(rows.first, rows.records)
         old = planned_long_ago(self._context, self._case, chosen.select(RECORD).collect())
         stopped = first_stopped(old, self._overwriting(chosen))

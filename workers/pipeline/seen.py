@@ -55,8 +55,7 @@ def take_in_seen(
         with held.transaction() as transaction:
             if seen is not None:
                 transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), seen, event_id=event_id))
-            for move in (*held_moves(context, case.id, seen), *counted_moves(failure, unlocated, event_id)):
-                transaction.move(move)
+            transaction.move(*held_moves(context, case.id, seen), *counted_moves(failure, unlocated, event_id))
             transaction.show(evidence)
             transaction.wake(context.clock())
     return case.id
@@ -92,8 +91,7 @@ def _take_in_again(
         if not moves:
             return
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.show(evidence)
             transaction.describe(kind=failure.kind, summary=failure.summary)
             transaction.wake(context.clock())

@@ -147,8 +147,7 @@ def _set_aside(context: Context, report: ErrorReport, key: str, submission: Subm
 def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
     if moves:
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.wake(context.clock())
 
 

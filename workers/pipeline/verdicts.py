@@ -15,7 +15,7 @@ from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import StoredEvent
-from workers.kernel.ledger.movements import Movement, RecordSetRef
+from workers.kernel.ledger.movements import Movement
 from workers.kernel.ledger.submissions import StoredChunk, Submission
 from workers.kernel.logs import get_logger
 from workers.kernel.submission_files import part_of
@@ -129,8 +129,7 @@ def take_in_verdict(
         verdict = _Verdict(context, held, submission, file, import_set, counters)
         moves = [*verdict.refused(refused, unnamed, report, event.id)]
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.submissions.judged(
                 submission.id, file.number, import_set, report.status, verdict.said(report.status)
             )
@@ -142,7 +141,7 @@ def _our_file(context: Context, names: tuple[str, ...], submission: Submission) 
     """Return the file that is named, with what it holds; where the ledger does not know, all of the submission."""
     number = next(part for part in map(part_of, names) if part is not None)
     chunk = context.ledger.submissions.chunks(submission.id).get(number)
-    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
+    sent = scan(context, submission.ref).select(IDENTIFIER)
     if chunk is None or chunk.first is None:
         return OurFile(number, sent.collect(), None)
     rows = sent.slice(chunk.first, chunk.records).collect()
