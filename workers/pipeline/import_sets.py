@@ -14,6 +14,7 @@ import polars as pl
 from workers.kernel.errors import FileForeign, FileUnusable
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.submission_files import submission_of
 from workers.pipeline.book import FORMAT, keep_file, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
@@ -21,14 +22,13 @@ from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FI
 from workers.pipeline.held import PERHAPS_IMPORTED
 from workers.pipeline.imported_files import Import, content_digest, copies_of_refused, failed_rows, original_file
 from workers.pipeline.older_files import OlderFiles
-from workers.pipeline.seen import take_in_seen
+from workers.pipeline.seen import Seen, take_in_seen
 from workers.pipeline.spool import Spool, spool
 from workers.pipeline.taken import Taken
 from workers.pipeline.told_rows import told_records
 from workers.pipeline.verdicts import take_in_verdict
 from workers.records.schema import REASON, SUGGESTION
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
-from workers.targets.files import submission_of
 
 FOREIGN: Final = "foreign_import_set"
 CLEAN: Final = "clean_import_set"
@@ -147,15 +147,7 @@ def _opened(
         file_name=imported.names[0] if imported.names else None,
         reason=imported.report.failed_reason,
     )
-    case_id = take_in_seen(
-        context,
-        failure,
-        older.hold(records),
-        refused_as=FORMAT,
-        event_id=event.id,
-        unlocated=unlocated,
-        evidence=[
-            keep_file(context, failure.case_id, path.stem, path) for path in sorted(imported.folder.iterdir())
-        ],
-    )
-    return Taken((case_id,))
+    files = sorted(imported.folder.iterdir())
+    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence)
+    return Taken((take_in_seen(context, seen),))

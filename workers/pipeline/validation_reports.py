@@ -25,7 +25,7 @@ from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
 from workers.pipeline.older_files import with_held
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.seen import take_in_seen
+from workers.pipeline.seen import Seen, take_in_seen
 from workers.pipeline.taken import Taken
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
@@ -235,7 +235,7 @@ def _take_in_theirs(
         {reason: suggestions[reason] for reason in counted},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
-    return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)
+    return take_in_seen(context, Seen(failure, [located], DATA, event.id, unlocated))
 
 
 def _not_found(account: str | None, places: Found, others: pl.DataFrame) -> str:
