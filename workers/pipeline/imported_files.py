@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from workers.kernel.checksum import sha256_of
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
@@ -109,7 +109,7 @@ class OriginalFile:
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield the records, each with an identifier. Raises FileUnusable at the end when it has others."""
         there = 0
-        for frame in _frames(self.file, self.name, _digest(self.path)):
+        for frame in _frames(self.file, self.name, sha256_of(self.path)):
             there += frame.height
             yield frame
         if self.records not in (None, there):
@@ -151,7 +151,7 @@ def content_digest(imported: Import, rows: Iterable[pl.DataFrame]) -> str:
     """
     nameless = any(frame.select((is_nameless() & pl.col(NUMBERED)).any()).item() for frame in rows)
     original = _original_at_hand(imported) if nameless else None
-    return _digest(original or imported.folder / _FAILED_RECORDS)
+    return sha256_of(original or imported.folder / _FAILED_RECORDS)
 
 
 def original_file(imported: Import) -> OriginalFile | None:
@@ -250,8 +250,3 @@ def _foreign_or_unusable(layout: Layout) -> FileUnusable:
             mend="name it in FAILED_RECORDS_ROW_COLUMN",
         )
     return FileForeign("no column is a usage record's", where=layout.name)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
