@@ -55,6 +55,7 @@ from workers.pipeline.reopening import SENT_BEFORE
 from workers.pipeline.submitting import intend
 from workers.pipeline.windows import WINDOW_END, Windows, windows_of
 from workers.records.schema import IDENTIFIER, OUTCOME, REASON, SUGGESTION, TIMESTAMP, VALID_FROM
+from workers.records.timestamps import rfc3339
 from workers.targets import Rows, Target, Withheld
 
 MOST_OVERTAKEN: Final = 20
@@ -171,7 +172,7 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
     """Let records wait until their windows are over."""
     if waiting.is_empty():
         return
-    ends = pl.from_epoch(pl.col(WINDOW_END)).dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias(VALID_FROM)
+    ends = rfc3339(pl.col(WINDOW_END)).alias(VALID_FROM)
     marked = planned.drop(VALID_FROM, strict=False).join(
         waiting.lazy().select(RECORD, ends), on=RECORD, how="inner", maintain_order="left"
     )
