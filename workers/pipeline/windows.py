@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.clock import from_epoch
+from workers.pipeline.catalogs import meters_of
 from workers.pipeline.context import Context
 from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
 from workers.records.schema import EVENT_NAME
@@ -61,5 +62,5 @@ class Windows:
 
 
 def windows_of(context: Context, account: str | None) -> Windows:
-    """Ask Stripe for an account's meters."""
-    return Windows(Catalog(meters=tuple(map(Meter.from_stripe, context.stripe.list_meters(account)))))
+    """Return the windows of an account's meters as Stripe has them now."""
+    return Windows(Catalog(meters=meters_of(context, account)))
