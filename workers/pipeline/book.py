@@ -91,11 +91,12 @@ def records_in(
 ) -> pl.LazyFrame | None:
     """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
     there = _standing_of(books, case_id, bucket, submission_id)
-    frames = [_remaining(books, one) for one in there]
+    frames = [remaining(books, one) for one in there]
     return pl.concat(frames, how="diagonal") if frames else None
 
 
-def _remaining(books: Books, there: Standing) -> pl.LazyFrame:
+def remaining(books: Books, there: Standing) -> pl.LazyFrame:
+    """Return the records of a set that have not left it."""
     records = scan(books, there.records)
     for ref in there.left:
         records = records.join(scan(books, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
