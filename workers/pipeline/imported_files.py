@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.checksum import sha256_of
+from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
@@ -43,8 +44,6 @@ from workers.reports.failed_records import (
 from workers.reports.import_set import ImportSetReport
 from workers.sources import UsageSources
 
-CLOCKS_DIFFER: Final = timedelta(minutes=1)
-"""How much later than an import a file may seem to be written that was there before."""
 PUT_BACK: Final = "put back what was uploaded, then retry the event"
 MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 """The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
@@ -212,7 +211,7 @@ def _fetch_original(imported: Import) -> Path | None:
         # A stranger chose the name: only an ending of it, which says what the file should be, becomes part of ours.
         ending = _ENDING.search(names[0]) if names else None
         return imported.download(file_id, f"{_ORIGINAL}{ending[0] if ending else ''}", MAX_ORIGINAL_BYTES)
-    by = imported.begun + CLOCKS_DIFFER
+    by = imported.begun + STORE_AHEAD
     return next(filter(None, (imported.sources.file(name, by) for name in names)), None)
 
 
