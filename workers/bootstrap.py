@@ -91,8 +91,8 @@ def _alerts(settings: Settings) -> Alerts:
 def _of_process(_pid: int) -> tuple[Context, RulesFile | None]:
     settings = load()
     logs.configure(settings.log_format)
-    made = build(settings)
-    return made, RulesFile(settings.rules_file, partial(tell_of_rules, made)) if settings.rules_file else None
+    made, path = build(settings), settings.rules_file
+    return made, RulesFile(path, made.rules, partial(tell_of_rules, made)) if path else None
 
 
 def tell_of_rules(context: Context, fault: InputUnusable | None) -> None:

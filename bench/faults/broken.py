@@ -7,14 +7,12 @@
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-import polars as pl
-
 from workers.kernel.errors import Transient
-from workers.kernel.ledger.case import Failure
 from workers.pipeline import guards, import_sets, seen, validation_reports
 from workers.pipeline.context import Context
 from workers.pipeline.submitting import LedgerProgress
@@ -58,8 +56,8 @@ def overlooked_row() -> None:
     """Let a record fall between Stripe's refusal and the book."""
     take_in_seen = seen.take_in_seen
 
-    def take_in_most(context: Context, failure: Failure, frames: Iterable[pl.DataFrame], **options: Any) -> str:
-        return take_in_seen(context, failure, [frame.head(-1) for frame in frames], **options)
+    def take_in_most(context: Context, shown: seen.Seen) -> str:
+        return take_in_seen(context, replace(shown, frames=[frame.head(-1) for frame in shown.frames]))
 
     for module in (import_sets, validation_reports):
         _replace(module, "take_in_seen", take_in_most)

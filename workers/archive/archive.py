@@ -1,10 +1,10 @@
 """Keeping files under names that hold their digest, and giving them back only when the digest is right."""
 
 import re
-from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
+from workers.kernel.checksum import sha256_of
 from workers.kernel.errors import Corrupt, Permanent
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.objects import Store
@@ -36,7 +36,7 @@ class Archive:
 
         Raises Corrupt when the name is already taken by a file of another size.
         """
-        sha256 = _digest(path)
+        sha256 = sha256_of(path)
         name = f"{_folder(case_id)}/{_word(label)}-{sha256[:16]}{_extension(path)}"
         kept = self._store.head(name)
         if kept is None:
@@ -67,10 +67,6 @@ class Archive:
         """
         return self.fetch(RecordSetRef(name, name.rpartition("-")[2].partition(".")[0]))
 
-    def exists(self, ref: RecordSetRef) -> bool:
-        """Whether the archive holds a file of that name."""
-        return self._store.head(ref.name) is not None
-
     def location(self, ref: RecordSetRef) -> str:
         """Return the full address of a kept file, for a person to look."""
         return self._store.location(ref.name)
@@ -86,7 +82,7 @@ class Archive:
     def _copied(self, ref: RecordSetRef) -> Path:
         """Return the local copy; one that is damaged is made again."""
         copy = self._copies.find(ref.name)
-        if copy is not None and _digest(copy).startswith(ref.sha256):
+        if copy is not None and sha256_of(copy).startswith(ref.sha256):
             return copy
         with self._copies.make(ref.name) as path:
             self._store.get_to_file(ref.name, path, MAX_BYTES)
@@ -95,15 +91,10 @@ class Archive:
         return self._copies.directory / ref.name
 
     def _verify(self, ref: RecordSetRef, path: Path) -> None:
-        if not (found := _digest(path)).startswith(ref.sha256):
+        if not (found := sha256_of(path)).startswith(ref.sha256):
             raise Corrupt(
                 f"{self._store.location(ref.name)} has the digest {found[:16]}…, but {ref.sha256[:16]}… was kept"
             )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _extension(path: Path) -> str:

@@ -9,6 +9,8 @@ Clock = Callable[[], datetime]
 
 CLOCKS_DIFFER: Final = timedelta(hours=1)
 """How far two machines' clocks may differ; what lies further ahead was written by one that was wrong."""
+STORE_AHEAD: Final = timedelta(minutes=1)
+"""How far the clock by which a store dates its files may be ahead of another one."""
 
 
 def utc_now() -> datetime:

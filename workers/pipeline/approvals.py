@@ -1,16 +1,15 @@
 """What somebody has let go, by name, that a guard would stop: his word lasts an hour, and for one submission."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.kernel.ledger.movements import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import RECORD, scan
+from workers.pipeline.book import RECORD, Standing, remaining
 from workers.pipeline.context import Context
 
 APPROVAL_HOLDS: Final = timedelta(hours=1)
@@ -30,17 +29,11 @@ def approved(context: Context, case: Case, *words: str, intended: Submission | N
         if approval.kind != EntryKind.APPROVED or approval.ref is None or approval.at < since:
             continue
         if any(approval.detail.get(word) for word in words):
-            used = [e.ref for e in entries[approval.number :] if _carries(e, intended) and e.ref is not None]
-            named.append(_without(context, scan(context, approval.ref).select(RECORD).collect(), used))
+            used = tuple(e.ref for e in entries[approval.number :] if _carries(e, intended) and e.ref is not None)
+            named.append(remaining(context, Standing(approval.ref, used)).select(RECORD).collect())
     return pl.concat(named)
 
 
 def _carries(entry: EntryRow, intended: Submission | None) -> bool:
     is_this = intended is not None and entry.submission_id == intended.id
     return entry.kind == EntryKind.INTENDED and not is_this
-
-
-def _without(context: Context, records: pl.DataFrame, gone: Sequence[RecordSetRef]) -> pl.DataFrame:
-    for ref in gone:
-        records = records.join(scan(context, ref).select(RECORD).collect(), on=RECORD, how="anti")
-    return records

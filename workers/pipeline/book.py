@@ -27,7 +27,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Books, Context
 from workers.records import quantities
 from workers.records.catalog import with_columns_of
-from workers.records.schema import CODE, FAILURE_COLUMNS, IDENTIFIER, QUANTITY
+from workers.records.schema import CODE, FAILURE_COLUMNS, IDENTIFIER, QUANTITY, REASON
 
 RECORD: Final = "@record"
 REVISION: Final = "@revision"
@@ -59,9 +59,9 @@ def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
     sets: list[Standing] = []
     located = 0
     for entry in entries:
-        if entry.record_set is None or entry.record_set_sha256 is None:
+        ref = entry.ref
+        if ref is None:
             continue
-        ref = RecordSetRef(entry.record_set, entry.record_set_sha256)
         if entry.to_bucket == bucket:
             sets.append(Standing(ref))
             located += entry.records
@@ -91,11 +91,12 @@ def records_in(
 ) -> pl.LazyFrame | None:
     """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
     there = _standing_of(books, case_id, bucket, submission_id)
-    frames = [_remaining(books, one) for one in there]
+    frames = [remaining(books, one) for one in there]
     return pl.concat(frames, how="diagonal") if frames else None
 
 
-def _remaining(books: Books, there: Standing) -> pl.LazyFrame:
+def remaining(books: Books, there: Standing) -> pl.LazyFrame:
+    """Return the records of a set that have not left it."""
     records = scan(books, there.records)
     for ref in there.left:
         records = records.join(scan(books, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
@@ -213,6 +214,12 @@ def tally(records: pl.LazyFrame) -> dict[str, Tally]:
     frame = records.select(code, QUANTITY).collect()
     groups = frame.partition_by(COUNTED_AS, as_dict=True, maintain_order=True)
     return {str(key[0]): Tally(part.height, _total(part)) for key, part in groups.items()}
+
+
+def reasons_of(records: pl.LazyFrame | pl.DataFrame) -> dict[str, int]:
+    """Count records by their `REASON`, the commonest first; an entry that moves them tells it."""
+    counts = records.lazy().select(pl.col(REASON).value_counts(sort=True)).unnest(REASON)
+    return dict(counts.collect().iter_rows())
 
 
 def _total(part: pl.DataFrame) -> Decimal:

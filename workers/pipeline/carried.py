@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.errors import Corrupt, Permanent
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.kernel.ledger.movements import EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
@@ -66,7 +66,7 @@ def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
     Raises Permanent where they are lost.
     """
     try:
-        return scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+        return scan(context, submission.ref)
     except Corrupt:
         raise
     except Permanent:

@@ -1,6 +1,7 @@
 """What Stripe knows of meters and customers at this moment, fetched for the records that are about to be judged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -9,34 +10,32 @@ from workers.records.catalog import Catalog, Meter
 from workers.remedies import customers_to_look_up, metadata_queries
 
 
+def meters_of(context: Context, account: str | None) -> tuple[Meter, ...]:
+    """Ask Stripe for an account's meters."""
+    return tuple(map(Meter.from_stripe, context.stripe.list_meters(account)))
+
+
 @dataclass
 class Catalogs:
     """Catalogs for the slices of one plan: each customer is asked for once."""
 
     context: Context
     account: str | None
-    _meters: tuple[Meter, ...] | None = None
     _known: dict[str, bool] = field(default_factory=dict)
     _hits: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def for_records(self, frame: pl.DataFrame) -> Catalog:
         """Return the account's meters, and those customers and metadata hits that these records make matter."""
-        meters = self._all_meters()
-        base = Catalog(meters=meters, live=True)
-        self._search(metadata_queries(frame, base, self.context.rules))
-        hits = dict(self._hits)
-        wanted = customers_to_look_up(
-            frame, Catalog(meters=meters, metadata_hits=hits, live=True), self.context.rules
-        )
-        self._look_up(wanted)
+        catalog = Catalog(meters=self._meters, live=True)
+        self._search(metadata_queries(frame, catalog, self.context.rules))
+        catalog = replace(catalog, metadata_hits=dict(self._hits))
+        self._look_up(customers_to_look_up(frame, catalog, self.context.rules))
         existing = pl.Series([customer for customer, exists in self._known.items() if exists], dtype=pl.String)
-        return Catalog(meters=meters, customers=existing, metadata_hits=hits, live=True)
+        return replace(catalog, customers=existing)
 
-    def _all_meters(self) -> tuple[Meter, ...]:
-        if self._meters is None:
-            objects = self.context.stripe.list_meters(self.account)
-            self._meters = tuple(Meter.from_stripe(meter) for meter in objects)
-        return self._meters
+    @cached_property
+    def _meters(self) -> tuple[Meter, ...]:
+        return meters_of(self.context, self.account)
 
     def _look_up(self, customers: list[str]) -> None:
         unknown = [customer for customer in customers if customer not in self._known]

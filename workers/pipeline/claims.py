@@ -25,8 +25,6 @@ WHY_NOT: Final = "@why_not"
 MEANT: Final = "@meant"
 """The event name that the report speaks of."""
 
-_MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -55,15 +53,16 @@ class Claim:
         return rows.filter(pl.col(WRITTEN) < self.start - self.delay)
 
     def _why_not(self) -> pl.Expr:
+        written = timestamps.rfc3339(pl.col(WRITTEN).dt.epoch("s"))
         return pl.coalesce(
             pl.when(pl.col(MEANT).is_null()).then(pl.lit("the report does not say of which event name it is")),
             pl.when(pl.col(EVENT_NAME).ne_missing(pl.col(MEANT))).then(
                 pl.format("the report is of {}", MEANT)),
             pl.when(pl.col(WRITTEN).is_null()).then(pl.lit("nothing tells when its file was written")),
             pl.when(pl.col(WRITTEN) > self.end).then(
-                pl.format("its file was written at {}, after Stripe had validated", _told(pl.col(WRITTEN)))),
+                pl.format("its file was written at {}, after Stripe had validated", written)),
             pl.when(pl.col(WRITTEN) < self.start - self.delay).then(
-                pl.format("its file was last written at {}, long before Stripe validated", _told(pl.col(WRITTEN)))),
+                pl.format("its file was last written at {}, long before Stripe validated", written)),
             pl.when(~self._may_show()).then(pl.lit(f"it shows no {self.code}")),
         )  # fmt: skip
 
@@ -95,7 +94,3 @@ class Claim:
         if not self.catalog.with_dimensions:
             return pl.lit(value=True)
         return pl.col(fault_column("dimension")).is_not_null()
-
-
-def _told(moment: pl.Expr) -> pl.Expr:
-    return moment.dt.strftime(_MOMENT)

@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.leases import LONGEST_WAIT
-from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.submissions import StoredChunk, Submission, SubmissionState
 from workers.kernel.submission_files import file_name
 from workers.pipeline.book import keep_records_in, movement, scan
@@ -53,15 +53,14 @@ def _files(context: Context, submission: Submission) -> Mapping[int, StoredChunk
 
 def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:
     """Hold the records of files of which Stripe has not said that it imported them, as it has of others."""
-    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
+    sent = scan(context, submission.ref).select(IDENTIFIER)
     rows = pl.concat([sent.slice(chunk.first or 0, chunk.records) for chunk in files])
     reasons = rows.with_columns(
         pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_UNJUDGED).alias(SUGGESTION)
     ).collect()
     moves = list(set_aside(context, held, submission, reasons, failure_key=f"unjudged:{submission.id}"))
     with held.transaction() as transaction:
-        for move in moves:
-            transaction.move(move)
+        transaction.move(*moves)
 
 
 def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:

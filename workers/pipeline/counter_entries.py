@@ -7,7 +7,7 @@ usage for billing"). The usage keeps its time, so it has to lie within the 35 da
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.billed import billed_records
 from workers.pipeline.book import DATA, RECORD, keep, movement, numbered, scan
+from workers.pipeline.catalogs import meters_of
 from workers.pipeline.context import Context
 from workers.pipeline.failures import COUNTER_ENTRY
 from workers.pipeline.mode import require_own_mode
@@ -103,7 +104,7 @@ def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.
     records = billed_records(context, submission)
     if records is None:
         return pl.DataFrame(), {}
-    meters = {meter.event_name: meter for meter in _meters(context, case) if meter.active}
+    meters = {meter.event_name: meter for meter in meters_of(context, case.failure.account) if meter.active}
     summing = [name for name, meter in meters.items() if meter.formula == "sum" and not meter.event_time_window]
     oldest = int((context.clock() - MAX_AGE).timestamp()) + _TIGHTEST
     why = (
@@ -136,7 +137,9 @@ def _open_case(context: Context, case: Case, submission: Submission, undo_id: st
     )
     with context.ledger.cases.hold(opened.id, context.owner, context.lease) as held:
         if held.case.version == 0:
-            negated = keep(context, opened.id, "planned", _negated(chosen, _meters(context, case)))
+            negated = keep(
+                context, opened.id, "planned", _negated(chosen, meters_of(context, case.failure.account))
+            )
             with held.transaction() as transaction:
                 transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), negated))
                 transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), negated))
@@ -144,11 +147,7 @@ def _open_case(context: Context, case: Case, submission: Submission, undo_id: st
     return opened.id
 
 
-def _meters(context: Context, case: Case) -> list[Meter]:
-    return [Meter.from_stripe(meter) for meter in context.stripe.list_meters(case.failure.account)]
-
-
-def _negated(records: pl.DataFrame, meters: list[Meter]) -> pl.DataFrame:
+def _negated(records: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
     """Return usage of the negated quantities, under identifiers of its own."""
     negated = pl.when(pl.col(QUANTITY).str.starts_with("-")).then(pl.col(QUANTITY).str.strip_prefix("-"))
     frame = records.with_columns(
@@ -186,6 +185,5 @@ def _take_back(
     )
     moves = taken_back(context, submission, reasons, detail)
     with held.transaction() as transaction:
-        for move in moves:
-            transaction.move(move)
+        transaction.move(*moves)
     return sum(move.records for move in moves)

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from workers.archive import Archive
+from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import to_text
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
@@ -140,10 +141,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
 
 
 def _digest(content: bytes | Path) -> str:
-    if isinstance(content, bytes):
-        return sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
 
 
 def _json(value: object, *, indent: int | None = 2) -> bytes:

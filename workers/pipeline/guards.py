@@ -61,6 +61,12 @@ def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.
     return closed, frame.join(stopped, on=RECORD, how="anti", maintain_order="left")
 
 
+def stop(records: pl.DataFrame, reason: str, advice: str | pl.Expr) -> pl.DataFrame:
+    """Stop all of these records."""
+    words = pl.lit(advice) if isinstance(advice, str) else advice
+    return records.select(RECORD, pl.lit(str(reason)).alias(REASON), words.alias(SUGGESTION))
+
+
 def first_stopped(*stopped: pl.DataFrame) -> pl.DataFrame:
     """Return what any guard stops, with the word of the first that does."""
     return pl.concat([pl.DataFrame(schema=STOPPED_SCHEMA), *stopped]).unique(
@@ -78,7 +84,7 @@ def quarantined(records: pl.LazyFrame, stopped: pl.DataFrame) -> pl.LazyFrame:
 def refused_too_often(frame: pl.DataFrame, max_attempts: int) -> pl.DataFrame:
     """Stop records of which Stripe has refused the last allowed revision."""
     advice = pl.format("Stripe refused revision {} too: {}", REVISION, pl.col(MESSAGE).fill_null("no reason given"))
-    return _stopped(frame.filter(pl.col(REVISION) >= max_attempts), REFUSED_AGAIN, advice)
+    return stop(frame.filter(pl.col(REVISION) >= max_attempts), REFUSED_AGAIN, advice)
 
 
 def resubmitted(context: Context, case: Case, frame: pl.DataFrame, submissions: list[Submission]) -> pl.DataFrame:
@@ -87,13 +93,13 @@ def resubmitted(context: Context, case: Case, frame: pl.DataFrame, submissions: 
     pairs = frame.select(RECORD, ORIGIN).join(sent.rename({RECORD: _SENT}), on=ORIGIN, maintain_order="left_right")
     others = pairs.filter((pl.col(CASE) != case.id) | (pl.col(_SENT) != pl.col(RECORD)))
     advice = pl.format("{} has resubmitted the same identifier: compare before sending it again.", CASE)
-    return _stopped(others.unique(RECORD, keep="first", maintain_order=True), ALREADY_RESUBMITTED, advice)
+    return stop(others.unique(RECORD, keep="first", maintain_order=True), ALREADY_RESUBMITTED, advice)
 
 
 def too_old(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Stop planned records that were in time when they were planned and are not any more."""
     late = pl.col(TIMESTAMP).cast(pl.Int64, strict=False) < Window(now).oldest
-    return _stopped(frame.filter(late), Code.TIMESTAMP_TOO_FAR_IN_PAST, pl.lit(_TOO_LATE))
+    return stop(frame.filter(late), Code.TIMESTAMP_TOO_FAR_IN_PAST, _TOO_LATE)
 
 
 def planned_long_ago(context: Context, case: Case, records: pl.DataFrame) -> pl.DataFrame:
@@ -111,9 +117,5 @@ def planned_long_ago(context: Context, case: Case, records: pl.DataFrame) -> pl.
         there = left.join(scan(context, plan.ref).select(RECORD).collect(), on=RECORD, how="semi")
         left = left.join(there, on=RECORD, how="anti")
         if plan.at <= oldest:
-            stopped.append(_stopped(there, PLANNED_LONG_AGO, pl.lit(_LONG_AGO.format(plan.at))))
+            stopped.append(stop(there, PLANNED_LONG_AGO, _LONG_AGO.format(plan.at)))
     return pl.concat(stopped)
-
-
-def _stopped(frame: pl.DataFrame, reason: str, advice: pl.Expr) -> pl.DataFrame:
-    return frame.select(RECORD, pl.lit(str(reason)).alias(REASON), advice.alias(SUGGESTION))

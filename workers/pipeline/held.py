@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
-from workers.pipeline.book import RECORD, keep, movement, scan
+from workers.pipeline.book import RECORD, keep, movement, reasons_of, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import quarantined
 from workers.records.schema import REASON, SUGGESTION
@@ -31,6 +31,5 @@ def held_moves(context: Context, case_id: str, found: RecordSetRef | None) -> It
     if held.is_empty():
         return
     ref = keep(context, case_id, "held", quarantined(records, held))
-    reasons = dict(held[REASON].value_counts(sort=True).iter_rows())
     route = (Bucket.PENDING, Bucket.QUARANTINED)
-    yield movement(context, EntryKind.QUARANTINED, route, ref, detail={"reasons": reasons})
+    yield movement(context, EntryKind.QUARANTINED, route, ref, detail={"reasons": reasons_of(held)})

@@ -7,30 +7,28 @@ import is told by its columns: a file without a single column of a usage record 
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.errors import FileForeign, FileUnusable
-from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.submission_files import submission_of
 from workers.pipeline.book import FORMAT, keep_file, workspace
 from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.held import PERHAPS_IMPORTED
-from workers.pipeline.imported_files import content_digest, copies_of_refused, failed_rows, original_file
+from workers.pipeline.imported_files import Import, content_digest, copies_of_refused, failed_rows, original_file
 from workers.pipeline.older_files import OlderFiles
-from workers.pipeline.seen import take_in_seen
+from workers.pipeline.seen import Seen, take_in_seen
 from workers.pipeline.spool import Spool, spool
 from workers.pipeline.taken import Taken
 from workers.pipeline.told_rows import told_records
 from workers.pipeline.verdicts import take_in_verdict
 from workers.records.schema import REASON, SUGGESTION
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
-from workers.targets.files import submission_of
 
 FOREIGN: Final = "foreign_import_set"
 CLEAN: Final = "clean_import_set"
@@ -43,16 +41,21 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     """Branch on the import set's status; the event's type alone does not tell it."""
     report = read(json.loads(event.raw or b"null"))
     names = _file_names(context, event, report)
-    submission = _our_submission(context, event, names)
+    with workspace(context) as folder:
+        return _take_in(Import(context, event, report, names, folder))
+
+
+def _take_in(imported: Import) -> Taken:
+    submission, status = _our_submission(imported), imported.report.status
     if submission is not None:
-        return take_in_verdict(context, event, report, names, submission)
-    if report.status is ImportStatus.SUCCEEDED:
+        return take_in_verdict(imported, submission)
+    if status is ImportStatus.SUCCEEDED:
         return Taken(ignored=CLEAN)
-    if report.status is ImportStatus.OTHER:
+    if status is ImportStatus.OTHER:
         return Taken(ignored=UNFINISHED)
-    take_in_by_status = _take_in_file if report.status is ImportStatus.FAILED else _take_in_rows
-    with workspace(context) as folder, spool(context) as rows:
-        return take_in_by_status(context, event, report, names, folder, rows)
+    take_in_by_status = _take_in_file if status is ImportStatus.FAILED else _take_in_rows
+    with spool(imported.context) as rows:
+        return take_in_by_status(imported, rows)
 
 
 def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -> tuple[str, ...]:
@@ -63,55 +66,42 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
 
 
-def _our_submission(context: Context, event: StoredEvent, names: tuple[str, ...]) -> Submission | None:
+def _our_submission(imported: Import) -> Submission | None:
     """Return the submission whose file it is; a file of that name in another account is not ours."""
-    for submission_id in filter(None, map(submission_of, names)):
-        submission = context.ledger.submissions.get(submission_id)
-        case = context.ledger.cases.get(submission.case_id) if submission else None
-        if case is not None and case.failure.account == event.account:
+    ledger = imported.context.ledger
+    for submission_id in filter(None, map(submission_of, imported.names)):
+        submission = ledger.submissions.get(submission_id)
+        case = ledger.cases.get(submission.case_id) if submission else None
+        if case is not None and case.failure.account == imported.event.account:
             return submission
     return None
 
 
-def _take_in_rows(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    names: tuple[str, ...],
-    folder: Path,
-    rows: Spool,
-) -> Taken:
+def _take_in_rows(imported: Import, rows: Spool) -> Taken:
     """Open the case of a file of which rows were refused."""
-    failure = _failure(event, report, names, kind=FAILED_RECORDS)
+    report = imported.report
     try:
         if report.error_file_id:
-            rows.put_down(failed_rows(context, event, report, folder))
+            rows.put_down(failed_rows(imported))
     except FileForeign:
         return Taken(ignored=FOREIGN)
     except FileUnusable as error:
         advice = str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
-    source = content_digest(context, event, report, names, folder, rows) if rows.records else ""
+    source = content_digest(imported, rows) if rows.records else ""
     told = told_records(rows, source, report.error_count)
     counted = report.error_count or (0 if told.records else 1)  # errors without a number are one at least
     missing = max(0, counted - told.records)
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
-    older = _older_files(context, event, report, names, folder, by_row=True)
-    return _opened(context, event, failure, older.hold(told), unlocated, folder)
+    return _opened(imported, FAILED_RECORDS, told, unlocated, by_row=True)
 
 
-def _take_in_file(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    names: tuple[str, ...],
-    folder: Path,
-    rows: Spool,
-) -> Taken:
+def _take_in_file(imported: Import, rows: Spool) -> Taken:
     """Open the case of a file that was refused whole: every record of it is to be sent again."""
+    report = imported.report
     try:
-        found = original_file(context, event, report, names, folder)
+        found = original_file(imported)
         if found:
             rows.put_down(found.frames())
     except FileForeign:
@@ -122,28 +112,8 @@ def _take_in_file(
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
     records = _held(rows, report) if _may_have_counted(report) else rows
-    older = _older_files(context, event, report, names, folder, by_row=False)
     counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
-    unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
-    failure = _failure(event, report, names, kind=kind)
-    return _opened(context, event, failure, older.hold(records), unlocated, folder)
-
-
-def _older_files(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    names: tuple[str, ...],
-    folder: Path,
-    *,
-    by_row: bool,
-) -> OlderFiles:
-    return OlderFiles(
-        context.sources_of(event.account),
-        report.created or event.created_at or event.received_at,
-        partial(copies_of_refused, context, event, report, names, folder),
-        by_row,
-    )
+    return _opened(imported, kind, records, Unlocated(counts, {FILE_NOT_FOUND: advice}), by_row=False)
 
 
 def _may_have_counted(report: ImportSetReport) -> bool:
@@ -164,33 +134,20 @@ def _held(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterator[pl.
     return (frame.with_columns(words) for frame in rows)
 
 
-def _failure(event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], *, kind: str) -> Failure:
-    return of_import_set(
-        report.import_set_id or event.id,
+def _opened(
+    imported: Import, kind: str, records: Iterable[pl.DataFrame], unlocated: Unlocated, *, by_row: bool
+) -> Taken:
+    context, event = imported.context, imported.event
+    older = OlderFiles(imported.sources, imported.begun, partial(copies_of_refused, imported), by_row)
+    failure = of_import_set(
+        imported.id,
         kind=kind,
         account=event.account,
         livemode=event.livemode,
-        file_name=names[0] if names else None,
-        reason=report.failed_reason,
+        file_name=imported.names[0] if imported.names else None,
+        reason=imported.report.failed_reason,
     )
-
-
-def _opened(
-    context: Context,
-    event: StoredEvent,
-    failure: Failure,
-    rows: Iterable[pl.DataFrame],
-    unlocated: Unlocated,
-    folder: Path,
-) -> Taken:
-    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in sorted(folder.iterdir())]
-    case_id = take_in_seen(
-        context,
-        failure,
-        rows,
-        refused_as=FORMAT,
-        event_id=event.id,
-        unlocated=unlocated,
-        evidence=evidence,
-    )
-    return Taken((case_id,))
+    files = sorted(imported.folder.iterdir())
+    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence)
+    return Taken((take_in_seen(context, seen),))

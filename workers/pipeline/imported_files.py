@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from hashlib import file_digest
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from workers.kernel.checksum import sha256_of
+from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
@@ -37,13 +38,12 @@ from workers.reports.failed_records import (
     FailureColumns,
     annotate,
     failure_columns,
+    given_row,
     repeats_records,
-    with_original_rows,
 )
 from workers.reports.import_set import ImportSetReport
+from workers.sources import UsageSources
 
-CLOCKS_DIFFER: Final = timedelta(minutes=1)
-"""How much later than an import a file may seem to be written that was there before."""
 PUT_BACK: Final = "put back what was uploaded, then retry the event"
 MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 """The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
@@ -55,6 +55,39 @@ CURED: Final = frozenset({
     "wrong_extension", "too_large", "separator_line", "body", "record_nested", "payload_nested", "workbook",
 })  # fmt: skip
 """Findings of the reader about a whole file that do not stand in the file that is written from it."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import set that an event tells of. `names` are its file's, Stripe's own first; `folder` has downloads."""
+
+    context: Context
+    event: StoredEvent
+    report: ImportSetReport
+    names: tuple[str, ...]
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The import set's id; the event's where it tells none."""
+        return self.report.import_set_id or self.event.id
+
+    @property
+    def begun(self) -> datetime:
+        """When Stripe began to import, as far as the event tells."""
+        return self.report.created or self.event.created_at or self.event.received_at
+
+    @property
+    def sources(self) -> UsageSources:
+        """Where its sender's own files lie."""
+        return self.context.sources_of(self.event.account)
+
+    def download(self, file_id: str, name: str, max_bytes: int) -> Path:
+        """Return the path of a file of Stripe's, downloaded under that name once."""
+        path = self.folder / name
+        if not path.exists():
+            self.context.stripe.download_file(file_id, self.event.account, path, max_bytes)
+        return path
 
 
 @dataclass(frozen=True)
@@ -75,7 +108,7 @@ class OriginalFile:
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield the records, each with an identifier. Raises FileUnusable at the end when it has others."""
         there = 0
-        for frame in _frames(self.file, self.name, _digest(self.path)):
+        for frame in _frames(self.file, self.name, sha256_of(self.path)):
             there += frame.height
             yield frame
         if self.records not in (None, there):
@@ -86,24 +119,22 @@ class OriginalFile:
             )
 
 
-def failed_rows(
-    context: Context, event: StoredEvent, report: ImportSetReport, folder: Path
-) -> Iterator[pl.DataFrame]:
+def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
     """Yield the rows of the failed-records file with Stripe's code and message, and `NUMBERED`.
 
-    It is downloaded into `folder`; where it does not repeat the records they are taken from the original by their
-    row numbers. Raises FileUnusable, and FileForeign when the import was not of usage.
+    Where it does not repeat the records they are taken from the original by their row numbers. Raises FileUnusable,
+    and FileForeign when the import was not of usage.
     """
+    report, settings = imported.report, imported.context.settings
     assert report.error_file_id is not None
-    limit = context.settings.failed_records_max_bytes
-    path = _download(context, event, report.error_file_id, folder, _FAILED_RECORDS, limit)
-    options = _options(context.settings)
+    path = imported.download(report.error_file_id, _FAILED_RECORDS, settings.failed_records_max_bytes)
+    options = _options(settings)
     file = open_file(path, options)
     columns = failure_columns(file.layout, options)
     if not repeats_records(file.layout):
         if columns is None or columns.row is None:
             raise _foreign_or_unusable(file.layout)
-        yield from _rows_of_original(context, event, report, folder, file, columns)
+        yield from _rows_of_original(imported, file, columns)
         return
     name = report.source_names[0] if report.source_names else file.layout.name
     for part in file.parts():
@@ -111,48 +142,38 @@ def failed_rows(
         yield _numbered(frame, columns or FailureColumns())
 
 
-def content_digest(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    names: tuple[str, ...],
-    folder: Path,
-    rows: Iterable[pl.DataFrame],
-) -> str:
+def content_digest(imported: Import, rows: Iterable[pl.DataFrame]) -> str:
     """Return what stands for the content of the imported file in the identifiers that are made for its rows.
 
     It is the original's digest, so that the same file refused again has the same ones. Where every row has an
     identifier, or Stripe does not give the original back, the failed-records file's serves.
     """
     nameless = any(frame.select((is_nameless() & pl.col(NUMBERED)).any()).item() for frame in rows)
-    original = _original_at_hand(context, event, report, names, folder) if nameless else None
-    return _digest(original or folder / _FAILED_RECORDS)
+    original = _original_at_hand(imported) if nameless else None
+    return sha256_of(original or imported.folder / _FAILED_RECORDS)
 
 
-def original_file(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
-) -> OriginalFile | None:
+def original_file(imported: Import) -> OriginalFile | None:
     """Return the file that was imported: from Stripe, else from the sender's sources; None when it is in neither.
 
     Raises FileUnusable, and FileForeign when it is no usage file.
     """
-    path = _fetch_original(context, event, report, names, folder)
+    path = _fetch_original(imported)
     if path is None:
         return None
-    file = open_file(path, _options(context.settings))
+    file = open_file(path, _options(imported.context.settings))
     if not _has_usage_columns(file.layout):
         raise FileForeign("no column is a usage record's", where=path.name)
-    named_only = report.source_file_id is None
-    return OriginalFile(
-        path, names[0] if names else path.name, file, report.rows_processed or None if named_only else None
-    )
+    named_only = imported.report.source_file_id is None
+    records = imported.report.rows_processed or None if named_only else None
+    return OriginalFile(path, imported.names[0] if imported.names else path.name, file, records)
 
 
 def _numbered(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
     """Give the records their codes and the row numbers of the original, without the columns that Stripe added."""
-    given = with_original_rows(frame.with_columns(pl.lit(None, pl.Int64).alias(ROW)), columns)[ROW]
+    given = given_row(frame, columns)
     told = annotate(frame, columns) if columns.code or columns.message else frame
-    numbered = told.with_columns(given.is_not_null().alias(NUMBERED), given.fill_null(frame[ROW]).alias(ROW))
+    numbered = told.with_columns(given.is_not_null().alias(NUMBERED), pl.coalesce(given, ROW).alias(ROW))
     return numbered.drop([name for name in (columns.code, columns.message, columns.row) if name], strict=False)
 
 
@@ -167,63 +188,44 @@ def _frames(file: UsageFile, name: str, digest: str) -> Iterator[pl.DataFrame]:
         yield frame.with_columns(pl.lit(name).alias(SOURCE), with_identifiers(digest).alias(IDENTIFIER))
 
 
-def _rows_of_original(
-    context: Context,
-    event: StoredEvent,
-    report: ImportSetReport,
-    folder: Path,
-    failures: UsageFile,
-    columns: FailureColumns,
-) -> Iterator[pl.DataFrame]:
+def _rows_of_original(imported: Import, failures: UsageFile, columns: FailureColumns) -> Iterator[pl.DataFrame]:
     """Yield the rows of the original that a failed-records file names by their numbers."""
-    original = original_file(context, event, report, report.source_names, folder)
+    original = original_file(replace(imported, names=imported.report.source_names))
     if original is None:
         raise FileUnusable(
             "it names rows of a file that was not found",
             where=failures.layout.name,
             mend="name the place that the file lies in under USAGE_SOURCES",
         )
-    told = (with_original_rows(annotate(failures.read(part), columns), columns) for part in failures.parts())
-    reasons = pl.concat([frame.select(ROW, CODE, MESSAGE) for frame in told])
+    told = (annotate(failures.read(part), columns) for part in failures.parts())
+    reasons = pl.concat(
+        [frame.select(pl.coalesce(given_row(frame, columns), ROW).alias(ROW), CODE, MESSAGE) for frame in told]
+    )
     for frame in original.frames():
         yield frame.join(reasons, on=ROW, maintain_order="left").with_columns(pl.lit(value=True).alias(NUMBERED))
 
 
-def _fetch_original(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
-) -> Path | None:
-    if report.source_file_id is not None:
+def _fetch_original(imported: Import) -> Path | None:
+    file_id, names = imported.report.source_file_id, imported.names
+    if file_id is not None:
         # A stranger chose the name: only an ending of it, which says what the file should be, becomes part of ours.
         ending = _ENDING.search(names[0]) if names else None
-        name = f"{_ORIGINAL}{ending[0] if ending else ''}"
-        return _download(context, event, report.source_file_id, folder, name, MAX_ORIGINAL_BYTES)
-    by = (report.created or event.created_at or event.received_at) + CLOCKS_DIFFER
-    sources = context.sources_of(event.account)
-    return next(filter(None, (sources.file(name, by) for name in names)), None)
+        return imported.download(file_id, f"{_ORIGINAL}{ending[0] if ending else ''}", MAX_ORIGINAL_BYTES)
+    by = imported.begun + STORE_AHEAD
+    return next(filter(None, (imported.sources.file(name, by) for name in names)), None)
 
 
-def copies_of_refused(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
-) -> frozenset[str]:
+def copies_of_refused(imported: Import) -> frozenset[str]:
     """Return the addresses of the sender's own copies of the file that was imported, as far as it can be had."""
-    path = _original_at_hand(context, event, report, names, folder)
-    return context.sources_of(event.account).copies(path) if path else frozenset()
+    path = _original_at_hand(imported)
+    return imported.sources.copies(path) if path else frozenset()
 
 
-def _original_at_hand(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], folder: Path
-) -> Path | None:
+def _original_at_hand(imported: Import) -> Path | None:
     """Return the file that was imported; None where neither Stripe nor the sources give it."""
     with suppress(Permanent, FileUnusable):
-        return _fetch_original(context, event, report, names, folder)
+        return _fetch_original(imported)
     return None
-
-
-def _download(context: Context, event: StoredEvent, file_id: str, folder: Path, name: str, max_bytes: int) -> Path:
-    path = folder / name
-    if not path.exists():
-        context.stripe.download_file(file_id, event.account, path, max_bytes)
-    return path
 
 
 def _options(settings: Settings) -> ReadOptions:
@@ -247,8 +249,3 @@ def _foreign_or_unusable(layout: Layout) -> FileUnusable:
             mend="name it in FAILED_RECORDS_ROW_COLUMN",
         )
     return FileForeign("no column is a usage record's", where=layout.name)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

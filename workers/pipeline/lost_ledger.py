@@ -25,12 +25,12 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.approvals import approved
 from workers.pipeline.book import FINDING, RECORD, scan
 from workers.pipeline.context import Context
-from workers.pipeline.guards import STOPPED_SCHEMA, first_stopped
+from workers.pipeline.guards import STOPPED_SCHEMA, first_stopped, stop
 from workers.pipeline.overwriting import MAX_WINDOWS, WINDOW_NOT_ASKED
 from workers.pipeline.restoring import last_restore
 from workers.pipeline.windows import Windows
 from workers.records.catalog import CUSTOMER_ID, Meter, with_columns_of
-from workers.records.schema import CHANGES, EVENT_NAME, REASON, SUGGESTION, TIMESTAMP
+from workers.records.schema import CHANGES, EVENT_NAME, TIMESTAMP
 from workers.stripe_api.errors import BadRequest
 from workers.targets.target import RESEND_WITHIN
 
@@ -72,8 +72,8 @@ def perhaps_sent(context: Context, case: Case, windows: Windows, planned: pl.Laz
     told = keyed.drop_nulls(_KEYS)
     minutes = told.unique(_KEYS, maintain_order=True).select(_KEYS)
     return first_stopped(
-        _stopped(keyed.join(told, on=RECORD, how="anti"), PERHAPS_SENT_BEFORE, _UNTOLD),
-        _stopped(told.join(minutes.slice(MAX_WINDOWS), on=_KEYS), WINDOW_NOT_ASKED, _NOT_ASKED),
+        stop(keyed.join(told, on=RECORD, how="anti"), PERHAPS_SENT_BEFORE, _UNTOLD),
+        stop(told.join(minutes.slice(MAX_WINDOWS), on=_KEYS), WINDOW_NOT_ASKED, _NOT_ASKED),
         *_counted(context, case, meters, told, minutes.head(MAX_WINDOWS)),
     )
 
@@ -123,7 +123,7 @@ def _counted(
         advice = _advice(context, case, meters[minute[EVENT_NAME]], minute)
         if advice is not None:
             there = told.join(pl.DataFrame([minute], schema=minutes.schema), on=_KEYS)
-            yield _stopped(there, PERHAPS_SENT_BEFORE, advice)
+            yield stop(there, PERHAPS_SENT_BEFORE, advice)
 
 
 def _advice(context: Context, case: Case, meter: Meter, minute: dict[str, Any]) -> str | None:
@@ -140,7 +140,3 @@ def _advice(context: Context, case: Case, meter: Meter, minute: dict[str, Any]) 
     except BadRequest:
         return _UNTOLD
     return _COUNTED if any(total.value for total in totals) else None
-
-
-def _stopped(records: pl.DataFrame, reason: str, advice: str) -> pl.DataFrame:
-    return records.select(RECORD, pl.lit(reason).alias(REASON), pl.lit(advice).alias(SUGGESTION))

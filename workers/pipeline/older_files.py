@@ -17,6 +17,7 @@ from workers.pipeline.held import IN_OLDER_FILE
 from workers.records.catalog import with_columns_of
 from workers.records.content import content, is_nameless
 from workers.records.schema import IDENTIFIER, REASON, ROW, SOURCE, SUGGESTION, WRITTEN
+from workers.records.timestamps import rfc3339
 from workers.sources import UsageSources, same_usage
 from workers.sources.usage_sources import RECORD_AT, ROW_AT
 
@@ -64,7 +65,7 @@ class OlderFiles:
 
 def with_held(records: pl.DataFrame, older: pl.DataFrame) -> pl.DataFrame:
     """Give the records whose usage older rows tell a `REASON` and a `SUGGESTION`, if they have none."""
-    written = pl.col(WRITTEN).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    written = rfc3339(pl.col(WRITTEN).dt.epoch("s"))
     told = older.select(pl.format(_ADVICE, SOURCE, ROW, written)).to_series()
     firsts = same_usage(records, older).unique(RECORD_AT, keep="first", maintain_order=True)
     advice = firsts.select(RECORD_AT, pl.lit(told).gather(ROW_AT).alias(_TOLD))

@@ -15,16 +15,15 @@ from typing import Any, Final, cast
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.approvals import approved
 from workers.pipeline.book import RECORD, scan
 from workers.pipeline.context import Context
-from workers.pipeline.guards import STOPPED_SCHEMA, first_stopped
+from workers.pipeline.guards import STOPPED_SCHEMA, first_stopped, stop
 from workers.pipeline.superseded import superseded
 from workers.pipeline.windows import KEYS, WINDOW_END, Windows
 from workers.records.catalog import CUSTOMER_ID
-from workers.records.schema import EVENT_NAME, QUANTITY, REASON, SUGGESTION, TIMESTAMP
+from workers.records.schema import EVENT_NAME, QUANTITY, TIMESTAMP
 from workers.remedies.windows import WOULD_OVERWRITE
 from workers.stripe_api import Grouping
 
@@ -72,8 +71,12 @@ def would_overwrite(
     unsent = unsent.sort(RECORD)
     free = _unused(context, case.failure.account, windows, unsent.head(MAX_WINDOWS))
     return first_stopped(
-        _stopped(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
-        _stopped(keyed.join(pl.concat([let_go, free]), on=RECORD, how="anti", maintain_order="left")),
+        stop(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
+        stop(
+            keyed.join(pl.concat([let_go, free]), on=RECORD, how="anti", maintain_order="left"),
+            WOULD_OVERWRITE,
+            _ADVICE,
+        ),
         superseded(context, case, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
     )
 
@@ -87,7 +90,7 @@ def waiting_for_window(
         return keyed, pl.DataFrame(schema=STOPPED_SCHEMA)
     rest = keyed.join(approved(context, case, OVERWRITE, BY_FILE), on=RECORD, how="anti", maintain_order="left")
     is_open = pl.col(WINDOW_END) > int(context.clock().timestamp())
-    return rest.filter(is_open), _stopped(rest.filter(~is_open), WINDOW_BY_FILE, _BY_FILE)
+    return rest.filter(is_open), stop(rest.filter(~is_open), WINDOW_BY_FILE, _BY_FILE)
 
 
 def overwrites_sent(
@@ -96,7 +99,7 @@ def overwrites_sent(
     """Stop planned records to whose window one of these submissions brings another value."""
     keyed = _keyed(windows, planned)
     taken = _sent_there(context, case, windows, keyed, sent)
-    return _stopped(keyed.join(taken, on=KEYS, how="semi", maintain_order="left"))
+    return stop(keyed.join(taken, on=KEYS, how="semi", maintain_order="left"), WOULD_OVERWRITE, _ADVICE)
 
 
 def _keyed(windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
@@ -104,10 +107,6 @@ def _keyed(windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
         return pl.DataFrame(schema={RECORD: pl.Int64, WINDOW_END: pl.Int64, **dict.fromkeys(KEYS, pl.String)})
     keyed = windows.keyed(planned.filter(windows.concern()).collect(), _SECONDS)
     return keyed.select(RECORD, WINDOW_END, QUANTITY, *KEYS)
-
-
-def _stopped(keyed: pl.DataFrame, reason: str = WOULD_OVERWRITE, advice: str = _ADVICE) -> pl.DataFrame:
-    return keyed.select(RECORD, pl.lit(reason).alias(REASON), pl.lit(advice).alias(SUGGESTION))
 
 
 def _sent_there(
@@ -127,7 +126,7 @@ def _sent_there(
 
 
 def _batches(context: Context, windows: Windows, submission: Submission) -> Iterator[pl.DataFrame]:
-    records = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+    records = scan(context, submission.ref)
     for batch in records.filter(windows.concern()).collect_batches(chunk_size=BATCH):
         yield windows.keyed(batch, _SECONDS).select(RECORD, *KEYS)
 

@@ -15,7 +15,7 @@ from workers.kernel.codes import Outcome
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, Tally
-from workers.pipeline.book import keep, movement, records_in, tally
+from workers.pipeline.book import keep, movement, reasons_of, records_in, tally
 from workers.pipeline.catalogs import Catalogs
 from workers.pipeline.context import Context
 from workers.pipeline.deciding import RULES, decide, repeated_records
@@ -45,8 +45,7 @@ def plan(context: Context, held: HeldCase) -> None:
     frames = decided or [_decide_at_once(context, held, pending).lazy()]
     moves = _moves(context, held, frames)
     with held.transaction() as transaction:
-        for move in (*_revalued(pending, moves), *moves):
-            transaction.move(move)
+        transaction.move(*_revalued(pending, moves), *moves)
 
 
 def _decide_at_once(context: Context, held: HeldCase, pending: pl.LazyFrame) -> pl.DataFrame:
@@ -64,13 +63,13 @@ def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> 
 def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFrame) -> Movement | None:
     kind, to = _ROUTES[outcome]
     chosen = decided.filter(pl.col(OUTCOME) == outcome)
-    reasons = chosen.select(pl.col(REASON).fill_null("").value_counts(sort=True)).unnest(REASON).collect()
-    if reasons.is_empty():
+    reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
+    if not reasons:
         return None
     revision = len(context.ledger.submissions.of_case(held.case.id)) + 1
     rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
     ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
-    detail = {"reasons": dict(reasons.iter_rows()), "rules": [digest for digest in rules if digest]}
+    detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
     return movement(context, kind, (Bucket.PENDING, to), ref, revision=revision, detail=detail)
 
 

@@ -31,6 +31,7 @@ from workers.pipeline.book import (
     keep,
     keep_records_in,
     movement,
+    reasons_of,
     scan,
 )
 from workers.pipeline.carried import all_submissions, recent_submissions
@@ -54,6 +55,7 @@ from workers.pipeline.reopening import SENT_BEFORE
 from workers.pipeline.submitting import intend
 from workers.pipeline.windows import WINDOW_END, Windows, windows_of
 from workers.records.schema import IDENTIFIER, OUTCOME, REASON, SUGGESTION, TIMESTAMP, VALID_FROM
+from workers.records.timestamps import rfc3339
 from workers.targets import Rows, Target, Withheld
 
 MOST_OVERTAKEN: Final = 20
@@ -161,9 +163,7 @@ def _set_aside(context: Context, held: HeldCase, planned: pl.LazyFrame, stopped:
 
 def _quarantine(context: Context, held: HeldCase, records: pl.LazyFrame) -> None:
     aside = keep(context, held.case.id, "stopped", records)
-    reasons = scan(context, aside).select(pl.col(REASON).value_counts(sort=True)).unnest(REASON).collect()
-    route = (Bucket.PLANNED, Bucket.QUARANTINED)
-    detail = {"reasons": dict(reasons.iter_rows())}
+    route, detail = (Bucket.PLANNED, Bucket.QUARANTINED), {"reasons": reasons_of(scan(context, aside))}
     with held.transaction() as transaction:
         transaction.move(movement(context, EntryKind.QUARANTINED, route, aside, detail=detail))
 
@@ -172,7 +172,7 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
     """Let records wait until their windows are over."""
     if waiting.is_empty():
         return
-    ends = pl.from_epoch(pl.col(WINDOW_END)).dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias(VALID_FROM)
+    ends = rfc3339(pl.col(WINDOW_END)).alias(VALID_FROM)
     marked = planned.drop(VALID_FROM, strict=False).join(
         waiting.lazy().select(RECORD, ends), on=RECORD, how="inner", maintain_order="left"
     )
@@ -222,7 +222,7 @@ class LastLook:
     def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
         """Return what must not go of these rows of the submission's record set."""
         submission = self._submission
-        records = scan(self._context, RecordSetRef(submission.record_set, submission.record_set_sha256))
+        records = scan(self._context, submission.ref)
         chosen = records.slice(rows.first, rows.records)
         old = planned_long_ago(self._context, self._case, chosen.select(RECORD).collect())
         stopped = first_stopped(old, self._overwriting(chosen))

@@ -13,7 +13,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.billed import billed_by_bucket, billed_records
-from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement
+from workers.pipeline.book import RECORD, REFUSED_AS, keep, movement, reasons_of
 from workers.pipeline.context import Context
 from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
 
@@ -72,7 +72,6 @@ def set_aside(
     for bucket, records in billed_by_bucket(context, submission):
         stale = records.drop(REASON, SUGGESTION, strict=False)
         matched = stale.join(reasons.unique(IDENTIFIER).lazy(), on=IDENTIFIER).sort(RECORD)
-        counts = matched.select(pl.col(REASON).value_counts(sort=True)).unnest(REASON).collect()
         moved = movement(
             context,
             EntryKind.HELD,
@@ -80,7 +79,7 @@ def set_aside(
             keep(context, held.case.id, "held", matched),
             revision=submission.revision,
             submission_id=submission.id,
-            detail={"failure": failure_key, "reasons": dict(counts.iter_rows())},
+            detail={"failure": failure_key, "reasons": reasons_of(matched)},
         )
         if moved.records:
             yield moved

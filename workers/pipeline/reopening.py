@@ -22,7 +22,7 @@ from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement
 from workers.kernel.logs import get_logger
 from workers.pipeline import book
-from workers.pipeline.book import DATA, REFUSED_AS, as_refused, keep, movement, records_in
+from workers.pipeline.book import DATA, REFUSED_AS, as_refused, keep, movement, reasons_of, records_in
 from workers.pipeline.context import Context
 from workers.pipeline.guards import ALREADY_RESUBMITTED, PLANNED_LONG_AGO
 from workers.pipeline.held import HELD_AT_SIGHT
@@ -112,8 +112,7 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
         retried, moves = _plan(context, held, approved_by)
         context.ledger.plan_parts.forget_deaths(case_id)
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.wake(context.clock())
     found = map(context.ledger.events.get, retried.events)
     events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
@@ -193,7 +192,7 @@ def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by
     chosen = records.collect()
     if chosen.is_empty() or approved_by is None:
         return
-    reasons = dict(chosen[REASON].value_counts(sort=True).iter_rows())
+    reasons = reasons_of(chosen)
     planned = chosen.with_columns(pl.lit(Outcome.REPAIRED.value).alias(OUTCOME))
     taken = pl.col(REASON).is_in([IDENTIFIER_TAKEN, COUNTER_ENTERED, PERHAPS_UNDONE])
     new = with_next_identifiers(planned.filter(taken).with_columns(pl.lit(DATA).alias(REFUSED_AS)))

@@ -1,6 +1,7 @@
 """Writing down what Stripe refused: the records that were found, and the count of those that nobody has shown."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -18,83 +19,74 @@ from workers.records.catalog import with_columns_of
 from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION
 
 
-def take_in_seen(
-    context: Context,
-    failure: Failure,
-    frames: Iterable[pl.DataFrame],
-    *,
-    refused_as: str,
-    event_id: str,
-    unlocated: Unlocated,
-    evidence: Sequence[RecordSetRef] = (),
-) -> str:
+@dataclass(frozen=True)
+class Seen:
+    """What an event shows of a failure: its records, as far as they were found, and the count of the others.
+
+    Records that come with a `REASON` are to be put before a person at once. `evidence` names the archived files
+    that show the refusal.
+    """
+
+    failure: Failure
+    frames: Iterable[pl.DataFrame]
+    refused_as: str
+    event_id: str
+    unlocated: Unlocated
+    evidence: Sequence[RecordSetRef] = ()
+
+
+def take_in_seen(context: Context, seen: Seen) -> str:
     """Open the failure's case with its refused records and return the case's id.
 
     Of a failure that was taken in before, each record stays counted once: its second event, or a retry after a
-    crash, adds only what is new in it (`workers.pipeline.retold`). Records that come with a `REASON` are put before
-    a person at once. `evidence` names the archived files that show the refusal. Raises Conflict while another
-    worker holds the case, and where one has just taken the failure in: the next try adds what is new to that.
-    Raises Permanent when a file is not what it was.
+    crash, adds only what is new in it (`workers.pipeline.retold`). Raises Conflict while another worker holds the
+    case, and where one has just taken the failure in: the next try adds what is new to that. Raises Permanent when
+    a file is not what it was.
     """
-    case = context.ledger.cases.open(failure)
+    case = context.ledger.cases.open(seen.failure)
     if case.balance.failed.records:
-        _take_in_again(
-            context,
-            failure,
-            frames,
-            refused_as=refused_as,
-            event_id=event_id,
-            unlocated=unlocated,
-            evidence=evidence,
-        )
+        _take_in_again(context, seen)
         return case.id
-    seen = _keep_numbered(context, case.id, frames, refused_as)
+    rows = _keep_numbered(context, seen, seen.frames)
     with context.ledger.cases.hold(case.id, context.owner, context.lease) as held:
         if held.case.balance.failed.records:
             raise Conflict(f"{case.id} was taken in by another worker meanwhile")
         with held.transaction() as transaction:
-            if seen is not None:
-                transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), seen, event_id=event_id))
-            for move in (*held_moves(context, case.id, seen), *counted_moves(failure, unlocated, event_id)):
-                transaction.move(move)
-            transaction.show(evidence)
+            if rows is not None:
+                route = (None, Bucket.PENDING)
+                transaction.move(movement(context, EntryKind.SEEN, route, rows, event_id=seen.event_id))
+            transaction.move(
+                *held_moves(context, case.id, rows), *counted_moves(seen.failure, seen.unlocated, seen.event_id)
+            )
+            transaction.show(seen.evidence)
             transaction.wake(context.clock())
     return case.id
 
 
-def _take_in_again(
-    context: Context,
-    failure: Failure,
-    frames: Iterable[pl.DataFrame],
-    *,
-    refused_as: str,
-    event_id: str,
-    unlocated: Unlocated,
-    evidence: Sequence[RecordSetRef],
-) -> None:
+def _take_in_again(context: Context, seen: Seen) -> None:
+    failure = seen.failure
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
         entries = context.ledger.queries.entries(failure.case_id)
         located = _located(context, entries)
-        told = _Counted(frames)
+        told = _Counted(seen.frames)
         fresh = (
             frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
             for frame in told
         )
-        rows = _keep_numbered(context, failure.case_id, fresh, refused_as, first=located.height)
+        rows = _keep_numbered(context, seen, fresh, first=located.height)
         retold = Retold(
             _NO_ROWS if rows is None else scan(context, rows),
             located[ORIGIN],
-            unlocated,
-            told.records + unlocated.records,
-            event_id,
+            seen.unlocated,
+            told.records + seen.unlocated.records,
+            seen.event_id,
         )
         moves = retold_moves(context, failure, entries, held.case.balance.failed.records, retold)
         if not moves:
             return
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
-            transaction.show(evidence)
+            transaction.move(*moves)
+            transaction.show(seen.evidence)
             transaction.describe(kind=failure.kind, summary=failure.summary)
             transaction.wake(context.clock())
 
@@ -122,7 +114,7 @@ def _located(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:
 
 
 def _keep_numbered(
-    context: Context, case_id: str, frames: Iterable[pl.DataFrame], refused_as: str, *, first: int = 0
+    context: Context, seen: Seen, frames: Iterable[pl.DataFrame], *, first: int = 0
 ) -> RecordSetRef | None:
     with workspace(context) as folder:
         parts: list[Path] = []
@@ -133,9 +125,10 @@ def _keep_numbered(
             unread = with_columns_of(frame, (REASON, SUGGESTION)).with_columns(
                 pl.lit(None, pl.String).alias(QUANTITY)
             )
-            numbered(unread, first=first, refused_as=refused_as).write_parquet(path)
+            numbered(unread, first=first, refused_as=seen.refused_as).write_parquet(path)
             first += frame.height
             parts.append(path)
         if not parts:
             return None
-        return keep(context, case_id, "seen", pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal"))
+        records = pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal")
+        return keep(context, seen.failure.case_id, "seen", records)

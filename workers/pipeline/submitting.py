@@ -15,12 +15,12 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, SubmissionState
-from workers.pipeline.book import DATA, RECORD, as_before_plan, keep, movement, records_in, scan
+from workers.pipeline.book import DATA, RECORD, as_before_plan, keep, movement, reasons_of, records_in, scan
 from workers.pipeline.context import Context
 from workers.pipeline.guards import quarantined
 from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, held_reasons
 from workers.pipeline.refusals import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
-from workers.records.schema import EVENT_NAME, IDENTIFIER, REASON
+from workers.records.schema import EVENT_NAME, IDENTIFIER
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
 MayNotGo = Callable[[Rows], tuple[Withheld, ...]]
@@ -120,7 +120,7 @@ def intend(
 
 
 def _outgoing(context: Context, held: HeldCase, submission: Submission) -> Outgoing:
-    path = context.archive.fetch(RecordSetRef(submission.record_set, submission.record_set_sha256))
+    path = context.archive.fetch(submission.ref)
     return Outgoing(submission.id, held.case.failure.account, path, submission.records)
 
 
@@ -140,8 +140,7 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
     with held.transaction() as transaction:
         transaction.move(_sent_entry(submission, sent))
         transaction.submissions.sent(submission.id, sent.location, context.clock() + context.confirmation_window)
-        for movement in moves:
-            transaction.move(movement)
+        transaction.move(*moves)
 
 
 def _never_sent(
@@ -156,7 +155,6 @@ def _never_sent(
     )
     stopped = there.select(RECORD, IDENTIFIER).join(words.lazy(), on=IDENTIFIER).drop(IDENTIFIER).collect()
     before = as_before_plan(context, held.case.id, there.join(stopped.lazy(), on=RECORD, how="semi"))
-    reasons = dict(stopped[REASON].value_counts(sort=True).iter_rows())
     yield movement(
         context,
         EntryKind.QUARANTINED,
@@ -164,7 +162,7 @@ def _never_sent(
         keep(context, held.case.id, "stopped", quarantined(before, stopped)),
         revision=submission.revision,
         submission_id=submission.id,
-        detail={"reasons": reasons},
+        detail={"reasons": reasons_of(stopped)},
     )
 
 

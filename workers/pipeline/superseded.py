@@ -15,7 +15,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import FINDING, RECORD, records_in, scan
 from workers.pipeline.context import Context
-from workers.pipeline.guards import STOPPED_SCHEMA
+from workers.pipeline.guards import STOPPED_SCHEMA, stop
 from workers.pipeline.windows import KEYS, SECONDS, Windows
 from workers.records import timestamps
 from workers.records.catalog import VALUE_TEXT
@@ -23,10 +23,8 @@ from workers.records.quantities import read_distinct, strip_idle_zeros
 from workers.records.schema import (
     EVENT_NAME,
     QUANTITY,
-    REASON,
     ROW,
     SOURCE,
-    SUGGESTION,
     TIMESTAMP,
 )
 from workers.remedies.windows import WOULD_OVERWRITE
@@ -53,9 +51,10 @@ def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyF
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     left = _sought(context, case, windows, chosen)
     read = timestamps.read(pl.col(TIMESTAMP), timestamps.Window(context.clock()))
+    advice = pl.format(_ADVICE, ROW, pl.col(SOURCE).fill_null("its file"))
     stopped = [pl.DataFrame(schema=STOPPED_SCHEMA)]
     for usage in _elsewhere(context, case, windows, left):
-        stopped.append(_stopped(_newer(left, windows.keyed(usage, read))))
+        stopped.append(stop(_newer(left, windows.keyed(usage, read)), WOULD_OVERWRITE, advice))
         left = left.join(stopped[-1], on=RECORD, how="anti", maintain_order="left")
         if left.is_empty():
             break
@@ -98,8 +97,3 @@ def _newer(sought: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:
     differs = pl.col(_READING).ne_missing(pl.col(QUANTITY)) & pl.col(VALUE_TEXT).ne_missing(pl.col(_WRITTEN))
     read = pairs.join(readings, on=VALUE_TEXT, how="left", maintain_order="left")
     return read.filter(newer & differs).unique(RECORD, keep="first", maintain_order=True)
-
-
-def _stopped(newer: pl.DataFrame) -> pl.DataFrame:
-    advice = pl.format(_ADVICE, ROW, pl.col(SOURCE).fill_null("its file"))
-    return newer.select(RECORD, pl.lit(WOULD_OVERWRITE).alias(REASON), advice.alias(SUGGESTION))

@@ -118,8 +118,7 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
     kept = keep(context, submission.case_id, "undo-answers", answers)
     moves = _moves(context, submission, undo_id, answers, kept)
     with held.transaction() as transaction:
-        for move in moves:
-            transaction.move(move)
+        transaction.move(*moves)
         transaction.wake(context.clock())
     return _undone(submission, answers, kept)
 

@@ -6,6 +6,7 @@ never guessed at: it is counted, and put before a person.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -25,7 +26,7 @@ from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import of_report
 from workers.pipeline.older_files import with_held
 from workers.pipeline.refusals import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.seen import take_in_seen
+from workers.pipeline.seen import Seen, take_in_seen
 from workers.pipeline.taken import Taken
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
@@ -65,23 +66,44 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     catalog = Catalog(meters=(Meter.from_stripe(meter),)) if meter and report.event_name else Catalog()
     if not report.errors:
         raise Permanent(f"{event.id} reports no error that could be read: {'; '.join(report.oddities)}")
-    told = [_Told(errors, _samples(errors)) for errors in report.errors]
-    ours = [_our_records(context, event.account, report.event_name, one.samples) for one in told]
+    told = [_Told(context, event, report, catalog, errors) for errors in report.errors]
+    ours = [_our_records(one) for one in told]
     # All names first: what one code leaves unnamed must not hold back what another code names.
-    refused = [_refuse_ours(context, event, report, one.errors, mine) for one, mine in zip(told, ours, strict=True)]
-    rest = [
-        _take_in_rest(context, event, report, one, mine, _claim(context, event, report, one.errors, catalog))
-        for one, mine in zip(told, ours, strict=True)
-    ]
+    refused = [_refuse_ours(one, mine) for one, mine in zip(told, ours, strict=True)]
+    rest = [_take_in_rest(one, mine) for one, mine in zip(told, ours, strict=True)]
     return Taken(tuple(dict.fromkeys(case_id for cases in (*refused, *rest) for case_id in cases)))
 
 
 @dataclass(frozen=True)
 class _Told:
-    """What a report tells of one code: `samples` are the named records as REFUSAL_SCHEMA."""
+    """What a report tells of one code. `catalog` holds its meter where that is known."""
 
+    context: Context
+    event: StoredEvent
+    report: ErrorReport
+    catalog: Catalog
     errors: CodeErrors
-    samples: pl.DataFrame
+
+    @cached_property
+    def failure(self) -> Failure:
+        """What the refusals of this code are as a case."""
+        report = self.report
+        names = [sample.event_name for sample in self.errors.samples if sample.event_name]
+        return of_report(
+            self.errors.code,
+            account=self.event.account,
+            livemode=self.event.livemode,
+            meter_id=report.meter_id,
+            event_name=report.event_name or ", ".join(sorted(set(names))) or None,
+            window_start=to_text(report.window_start) if report.window_start else self.event.id,
+            window_end=to_text(report.window_end) if report.window_end else None,
+        )
+
+    @cached_property
+    def samples(self) -> pl.DataFrame:
+        """The named records as REFUSAL_SCHEMA, each once."""
+        rows = [(s.identifier, self.errors.code, s.message) for s in self.errors.samples if s.identifier]
+        return pl.DataFrame(rows, schema=REFUSAL_SCHEMA, orient="row").unique(IDENTIFIER, maintain_order=True)
 
     @property
     def unnamed(self) -> int:
@@ -93,39 +115,35 @@ _Ours = list[tuple[Submission, pl.DataFrame]]
 """Our submissions that a code's samples name, each with those samples."""
 
 
-def _take_in_rest(
-    context: Context, event: StoredEvent, report: ErrorReport, told: _Told, ours: _Ours, claim: Claim
-) -> list[str]:
+def _take_in_rest(told: _Told, ours: _Ours) -> list[str]:
     """Take in what is not ours by name: the sender's own records, and those that nobody named.
 
     An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. It may as
     well be the sender's own, so it is counted there in any case: what Stripe refused stands in some book.
     """
-    failure = _failure(event, report, told.errors)
-    aside = sum(_set_aside(context, report, failure.key, one, told) for one, _ in ours) if told.unnamed else 0
+    aside = sum(_set_aside(told, submission) for submission, _ in ours) if told.unnamed else 0
     named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]
     others = told.samples.filter(~pl.col(IDENTIFIER).is_in(named))
     if ours and others.is_empty() and not told.unnamed:
         return []
     perhaps_ours = min(aside, told.unnamed)
     unnamed = {PERHAPS_OURS: perhaps_ours, NOT_SAMPLED: told.unnamed - perhaps_ours}
-    return [_take_in_theirs(context, event, failure, others, unnamed, claim)]
+    return [_take_in_theirs(told, others, unnamed)]
 
 
-def _refuse_ours(
-    context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors, ours: _Ours
-) -> list[str]:
+def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
     """Take the named records of our submissions back into their cases, and return those."""
-    key = _failure(event, report, errors).key
+    context, key, event_id = told.context, told.failure.key, told.event.id
     for submission, samples in ours:
         with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-            moves = refuse(context, held, submission, samples, refused_as=DATA, failure_key=key, event_id=event.id)
+            moves = refuse(context, held, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
             _write(context, held, list(moves))
     return [submission.case_id for submission, _ in ours]
 
 
-def _set_aside(context: Context, report: ErrorReport, key: str, submission: Submission, told: _Told) -> int:
+def _set_aside(told: _Told, submission: Submission) -> int:
     """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
+    context, key = told.context, told.failure.key
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         moves = list(
             set_aside_rest(
@@ -135,7 +153,7 @@ def _set_aside(context: Context, report: ErrorReport, key: str, submission: Subm
                 told.samples,
                 told.unnamed,
                 failure_key=key,
-                event_name=report.event_name,
+                event_name=told.report.event_name,
             )
         )
         _write(context, held, moves)
@@ -147,35 +165,16 @@ def _set_aside(context: Context, report: ErrorReport, key: str, submission: Subm
 def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
     if moves:
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.wake(context.clock())
 
 
-def _failure(event: StoredEvent, report: ErrorReport, errors: CodeErrors) -> Failure:
-    names = [sample.event_name for sample in errors.samples if sample.event_name]
-    return of_report(
-        errors.code,
-        account=event.account,
-        livemode=event.livemode,
-        meter_id=report.meter_id,
-        event_name=report.event_name or ", ".join(sorted(set(names))) or None,
-        window_start=to_text(report.window_start) if report.window_start else event.id,
-        window_end=to_text(report.window_end) if report.window_end else None,
-    )
-
-
-def _samples(errors: CodeErrors) -> pl.DataFrame:
-    """Return the named records as REFUSAL_SCHEMA, each once."""
-    rows = [(s.identifier, errors.code, s.message) for s in errors.samples if s.identifier]
-    return pl.DataFrame(rows, schema=REFUSAL_SCHEMA, orient="row").unique(IDENTIFIER, maintain_order=True)
-
-
-def _our_records(context: Context, account: str | None, event_name: str | None, samples: pl.DataFrame) -> _Ours:
+def _our_records(told: _Told) -> _Ours:
     """Return those samples that we sent ourselves, with the submission that carried them last."""
+    context, event_name, samples = told.context, told.report.event_name, told.samples
     submissions = [
         submission
-        for submission in recent_submissions(context, account)
+        for submission in recent_submissions(context, told.event.account)
         if event_name is None or event_name in submission.event_names
     ]
     hits = carried(context, submissions, IDENTIFIER, samples[IDENTIFIER]).unique(IDENTIFIER, keep="last")
@@ -185,10 +184,9 @@ def _our_records(context: Context, account: str | None, event_name: str | None, 
     return [(carriers[str(key[0])], part.select(samples.columns)) for key, part in parts]
 
 
-def _claim(
-    context: Context, event: StoredEvent, report: ErrorReport, errors: CodeErrors, catalog: Catalog
-) -> Claim:
+def _claim(told: _Told) -> Claim:
     """Return what tells the rows of the sources that a code's samples can mean from others of their identifiers."""
+    event, report, errors = told.event, told.report, told.errors
     names = [(s.identifier, s.event_name or report.event_name) for s in errors.samples if s.identifier]
     meant = pl.DataFrame(names, schema={IDENTIFIER: pl.String, MEANT: pl.String}, orient="row")
     published = event.created_at or event.received_at
@@ -198,20 +196,14 @@ def _claim(
         meant.unique(IDENTIFIER, maintain_order=True),
         start,
         report.window_end or report.window_start or published,
-        context.validation_delay,
-        catalog,
+        told.context.validation_delay,
+        told.catalog,
     )
 
 
-def _take_in_theirs(
-    context: Context,
-    event: StoredEvent,
-    failure: Failure,
-    samples: pl.DataFrame,
-    unnamed: dict[str, int],
-    claim: Claim,
-) -> str:
+def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int]) -> str:
     """Open the case of records that the sender sent himself, with those that his usage files hold."""
+    context, event, claim = told.context, told.event, _claim(told)
     places = context.sources_of(event.account).find(samples[IDENTIFIER])
     rows = claim.judge(places.rows)
     found = settle(wanted(samples[IDENTIFIER]), rows.filter(pl.col(WHY_NOT).is_null()).drop(WHY_NOT))
@@ -236,7 +228,7 @@ def _take_in_theirs(
         {reason: suggestions[reason] for reason in counted},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
-    return take_in_seen(context, failure, [located], refused_as=DATA, event_id=event.id, unlocated=unlocated)
+    return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated))
 
 
 def _not_found(account: str | None, places: Found, others: pl.DataFrame) -> str:

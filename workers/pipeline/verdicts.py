@@ -6,7 +6,6 @@ the file's records are well-formed where its counters account for all of them; w
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -14,15 +13,14 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.events import StoredEvent
-from workers.kernel.ledger.movements import Movement, RecordSetRef
+from workers.kernel.ledger.movements import Movement
 from workers.kernel.ledger.submissions import StoredChunk, Submission
 from workers.kernel.logs import get_logger
 from workers.kernel.submission_files import part_of
-from workers.pipeline.book import FORMAT, scan, workspace
+from workers.pipeline.book import FORMAT, scan
 from workers.pipeline.context import Context
 from workers.pipeline.held_identifiers import ARRIVAL_UNKNOWN, held_reasons
-from workers.pipeline.imported_files import failed_rows
+from workers.pipeline.imported_files import Import, failed_rows
 from workers.pipeline.refusals import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
 from workers.pipeline.taken import Taken
 from workers.records.catalog import with_columns_of
@@ -110,29 +108,26 @@ class Counters:
         return ", ".join(f"{count} {what}" for what, count in counted.items() if count is not None)
 
 
-def take_in_verdict(
-    context: Context, event: StoredEvent, report: ImportSetReport, names: tuple[str, ...], submission: Submission
-) -> Taken:
+def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from.
 
     Where it cannot be seen which records of the file were refused, or which were taken in, none of it can count as
     arrived.
     """
     taken = Taken((submission.case_id,))
+    context, report = imported.context, imported.report
     if report.status is ImportStatus.OTHER:
         return taken
-    import_set = report.import_set_id or event.id
-    file = _our_file(context, names, submission)
-    refused, unnamed = _refused_of(context, event, report, submission, file)
+    file = _our_file(context, imported.names, submission)
+    refused, unnamed = _refused_of(imported, submission, file)
     counters = Counters.of(report, file.identifiers.height, refused.height)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        verdict = _Verdict(context, held, submission, file, import_set, counters)
-        moves = [*verdict.refused(refused, unnamed, report, event.id)]
+        verdict = _Verdict(context, held, submission, file, imported.id, counters)
+        moves = [*verdict.refused(refused, unnamed, report, imported.event.id)]
         with held.transaction() as transaction:
-            for move in moves:
-                transaction.move(move)
+            transaction.move(*moves)
             transaction.submissions.judged(
-                submission.id, file.number, import_set, report.status, verdict.said(report.status)
+                submission.id, file.number, imported.id, report.status, verdict.said(report.status)
             )
             transaction.wake(context.clock())
     return taken
@@ -142,17 +137,16 @@ def _our_file(context: Context, names: tuple[str, ...], submission: Submission) 
     """Return the file that is named, with what it holds; where the ledger does not know, all of the submission."""
     number = next(part for part in map(part_of, names) if part is not None)
     chunk = context.ledger.submissions.chunks(submission.id).get(number)
-    sent = scan(context, RecordSetRef(submission.record_set, submission.record_set_sha256)).select(IDENTIFIER)
+    sent = scan(context, submission.ref).select(IDENTIFIER)
     if chunk is None or chunk.first is None:
         return OurFile(number, sent.collect(), None)
     rows = sent.slice(chunk.first, chunk.records).collect()
     return OurFile(number, rows.filter(~pl.col(IDENTIFIER).is_in(list(chunk.withheld or {}))), chunk)
 
 
-def _refused_of(
-    context: Context, event: StoredEvent, report: ImportSetReport, submission: Submission, file: OurFile
-) -> tuple[pl.DataFrame, int]:
+def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tuple[pl.DataFrame, int]:
     """Return the records of our file that Stripe refused, as REFUSAL_SCHEMA, and how many more it counts."""
+    report = imported.report
     if report.status is ImportStatus.SUCCEEDED:
         return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
     if report.status is ImportStatus.FAILED:
@@ -160,8 +154,7 @@ def _refused_of(
         return whole, file.identifiers.height - whole.height
     counted = max(1, report.error_count or 0)
     try:
-        with workspace(context) as folder:
-            rows = _listed_rows(context, event, report, folder)
+        rows = _listed_rows(imported)
     except FileUnusable as error:
         log.warning("verdict_unreadable", submission_id=submission.id, error=str(error))
         return pl.DataFrame(schema=REFUSAL_SCHEMA), counted
@@ -176,9 +169,9 @@ def _whole_file(report: ImportSetReport, file: OurFile) -> pl.DataFrame:
     return known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
 
 
-def _listed_rows(context: Context, event: StoredEvent, report: ImportSetReport, folder: Path) -> pl.DataFrame:
+def _listed_rows(imported: Import) -> pl.DataFrame:
     """Return the rows of the failed-records file, as REFUSAL_SCHEMA."""
-    rows = failed_rows(context, event, report, folder) if report.error_file_id else iter(())
+    rows = failed_rows(imported) if imported.report.error_file_id else iter(())
     chosen = [with_columns_of(frame, REFUSAL_SCHEMA).select(list(REFUSAL_SCHEMA)) for frame in rows]
     return pl.concat([pl.DataFrame(schema=REFUSAL_SCHEMA), *chosen]).drop_nulls(IDENTIFIER)
 

@@ -5,15 +5,16 @@ Such meters keep the last event received in each hour or day (Stripe docs, "Reco
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
 import polars as pl
 
 from workers.kernel.clock import from_epoch
+from workers.pipeline.catalogs import meters_of
 from workers.pipeline.context import Context
-from workers.records.catalog import CUSTOMER_ID, WINDOW_SECONDS, Catalog, Meter
+from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
 from workers.records.schema import EVENT_NAME
 
 WINDOW: Final = "@window"
@@ -37,9 +38,7 @@ class Windows:
     @cached_property
     def meters(self) -> Mapping[str, Meter]:
         """The pre-aggregated meters by event name."""
-        return {
-            meter.event_name: meter for meter in self.catalog.active if meter.event_time_window in WINDOW_SECONDS
-        }
+        return {meter.event_name: meter for meter in self.catalog.windowed}
 
     def concern(self) -> pl.Expr:
         """Tell whether a record's meter is pre-aggregated."""
@@ -50,7 +49,7 @@ class Windows:
 
         `seconds` reads their time.
         """
-        lengths = {name: WINDOW_SECONDS[str(meter.event_time_window)] for name, meter in self.meters.items()}
+        lengths = {name: meter.window_seconds for name, meter in self.meters.items()}
         length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)
         timed = self.catalog.resolve(records).with_columns(seconds.alias(SECONDS))
         begins = pl.col(SECONDS) - pl.col(SECONDS) % length
@@ -58,10 +57,10 @@ class Windows:
 
     def span(self, window: Mapping[str, Any]) -> tuple[datetime, datetime]:
         """Return when a window, given by its `KEYS`, begins and when it has ended."""
-        length = WINDOW_SECONDS[str(self.meters[window[EVENT_NAME]].event_time_window)]
-        return from_epoch(window[WINDOW]), from_epoch(window[WINDOW] + length)
+        begins = from_epoch(window[WINDOW])
+        return begins, begins + timedelta(seconds=self.meters[window[EVENT_NAME]].window_seconds)
 
 
 def windows_of(context: Context, account: str | None) -> Windows:
-    """Ask Stripe for an account's meters."""
-    return Windows(Catalog(meters=tuple(map(Meter.from_stripe, context.stripe.list_meters(account)))))
+    """Return the windows of an account's meters as Stripe has them now."""
+    return Windows(Catalog(meters=meters_of(context, account)))

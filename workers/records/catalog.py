@@ -54,6 +54,11 @@ class Meter:
     dimensions: tuple[str, ...] | None = None
     """Columns of the dimension keys; null when Stripe's answer does not tell them."""
 
+    @property
+    def window_seconds(self) -> int:
+        """How long its windows are; 0 where it is not pre-aggregated."""
+        return WINDOW_SECONDS.get(self.event_time_window or "", 0)
+
     @classmethod
     def from_stripe(cls, meter: Mapping[str, Any]) -> "Meter":
         """Build from Stripe's meter object. Raises InputUnusable when it is none."""
@@ -98,6 +103,11 @@ class Catalog:
     def active(self) -> tuple[Meter, ...]:
         """The meters that take records."""
         return tuple(meter for meter in self.by_event_name.values() if meter.active)
+
+    @property
+    def windowed(self) -> tuple[Meter, ...]:
+        """Those of them that are pre-aggregated."""
+        return tuple(meter for meter in self.active if meter.window_seconds)
 
     @cached_property
     def known_customers(self) -> pl.DataFrame | None:

@@ -262,11 +262,6 @@ def first_fault() -> pl.Expr:
     return pl.coalesce(FAULT_COLUMNS)
 
 
-def is_clean() -> pl.Expr:
-    """Tell whether no aspect has a fault."""
-    return pl.all_horizontal(pl.col(name).is_null() for name in FAULT_COLUMNS)
-
-
 def _first(*cases: tuple[pl.Expr, pl.Expr | str]) -> pl.Expr:
     """Return the first fault whose condition holds, or null."""
     found = pl.lit(None, pl.String)

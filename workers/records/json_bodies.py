@@ -12,7 +12,7 @@ from typing import IO, Final
 from workers.kernel.errors import FileUnusable
 from workers.records import text_copy
 from workers.records.headers import fold, known, names_event
-from workers.records.json_record import BLANK, DECODER, PAYLOAD, Member, NotARecord, members_of
+from workers.records.json_record import DECODER, PAYLOAD, Member, NotARecord, decoded, members_of, skip_blanks
 from workers.records.layout import MAX_LINE_BYTES
 from workers.records.schema import is_payload
 
@@ -72,7 +72,7 @@ def records_in(text: str) -> list[str] | None:
 
     Raises SeveralListsError.
     """
-    inner = _decoded(text)
+    inner = _object_in(text)
     members = _members(inner)
     lists = dict(_lists(members, LEVELS))
     if len(lists) > 1:
@@ -84,14 +84,9 @@ def records_in(text: str) -> list[str] | None:
     return None if inner is text or not members else [_in_a_line(inner)]
 
 
-def _decoded(text: str) -> str:
+def _object_in(text: str) -> str:
     """Return the object that the text encodes as a JSON string, else the text itself."""
-    if not text.lstrip().startswith('"'):
-        return text
-    try:
-        inner = str(json.loads(text))
-    except ValueError:
-        return text
+    inner = decoded(text)
     return inner if inner.lstrip().startswith("{") else text
 
 
@@ -121,20 +116,14 @@ def _elements(text: str) -> list[str]:
     elements: list[str] = []
     at = 1
     try:
-        while not text.startswith("]", at := _behind_blanks(text, at)):
+        while not text.startswith("]", at := skip_blanks(text, at)):
             _, end = DECODER.raw_decode(text, at)
             elements.append(_in_a_line(text[at:end]))
-            at = _behind_blanks(text, end)
+            at = skip_blanks(text, end)
             at += text.startswith(",", at)
     except (json.JSONDecodeError, RecursionError):
         return []
     return elements
-
-
-def _behind_blanks(text: str, at: int) -> int:
-    blank = BLANK.match(text, at)
-    assert blank is not None
-    return blank.end()
 
 
 def _in_a_line(text: str) -> str:

@@ -15,7 +15,7 @@ from workers.records.layout import MAX_KEYS, Unreadable
 from workers.records.schema import carried_name, payload_column
 
 DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-BLANK: Final = re.compile(r"[ \t\n\r]*")
+_BLANK: Final = re.compile(r"[ \t\n\r]*")
 PAYLOAD: Final = "payload"
 LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 """Half a character: JSON can escape it, UTF-8 cannot hold it."""
@@ -55,7 +55,7 @@ def members_of(text: str, *, prefix: bool = False) -> list[Member]:
 
     With `prefix` the text is a payload.
     """
-    start = _skip(text, 0)
+    start = skip_blanks(text, 0)
     try:
         if not text.startswith("{", start):
             DECODER.raw_decode(text, start)
@@ -66,17 +66,28 @@ def members_of(text: str, *, prefix: bool = False) -> list[Member]:
         raise NotARecord(Unreadable.NOT_JSON) from error
     if len(members) > MAX_KEYS:
         raise NotARecord(Unreadable.TOO_MANY_KEYS)
-    if _skip(text, walker.end) != len(text):
+    if skip_blanks(text, walker.end) != len(text):
         raise NotARecord(Unreadable.NOT_JSON)
     if "\\u" in text and any(LONE_SURROGATE.search(f"{member.column}{member.text or ''}") for member in members):
         raise NotARecord(Unreadable.NOT_UTF8)
     return members
 
 
-def _skip(text: str, at: int) -> int:
-    blank = BLANK.match(text, at)
+def skip_blanks(text: str, at: int) -> int:
+    """Return the place of the next character that is no blank."""
+    blank = _BLANK.match(text, at)
     assert blank is not None
     return blank.end()
+
+
+def decoded(text: str) -> str:
+    """Return the text that a JSON string encodes; any other text as it is."""
+    if not text.lstrip().startswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
 
 
 class _Walker:
@@ -88,24 +99,24 @@ class _Walker:
         self.payloads = 0
 
     def object(self, start: int, *, prefix: bool) -> Iterator[Member]:
-        at = _skip(self.text, start + 1)
+        at = skip_blanks(self.text, start + 1)
         if self.text.startswith("}", at):
             self.end = at + 1
             return
         while True:
             key, at = self._key(at)
             yield from self._value(key, at, prefix=prefix)
-            at = _skip(self.text, self.end)
+            at = skip_blanks(self.text, self.end)
             if self.text.startswith("}", at):
                 self.end = at + 1
                 return
-            at = _skip(self.text, self._expect(",", at))
+            at = skip_blanks(self.text, self._expect(",", at))
 
     def _key(self, at: int) -> tuple[str, int]:
         if not self.text.startswith('"', at):
             raise json.JSONDecodeError("Expecting property name", self.text, at)
         key, at = DECODER.raw_decode(self.text, at)
-        return key, _skip(self.text, self._expect(":", _skip(self.text, at)))
+        return key, skip_blanks(self.text, self._expect(":", skip_blanks(self.text, at)))
 
     def _value(self, key: str, at: int, *, prefix: bool) -> Iterator[Member]:
         opening = self.text[at : at + 1]

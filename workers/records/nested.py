@@ -16,7 +16,7 @@ from typing import Final
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.records.headers import fold, names_event, renames_for
-from workers.records.json_record import PAYLOAD, NotARecord, parse_record
+from workers.records.json_record import PAYLOAD, NotARecord, decoded, parse_record
 from workers.records.layout import Finding, Unreadable
 from workers.records.schema import READ_FROM, REQUIRED_COLUMNS, is_payload, original_columns
 
@@ -51,7 +51,7 @@ class Nesting:
         spread = dict(cells)
         inner = None if self.record is None else spread.pop(self.record, None)
         if inner is not None:
-            spread = self._instead(spread, parse_record(_decoded(inner)))
+            spread = self._instead(spread, parse_record(decoded(inner)))
         payload = None if self.payload is None else spread.get(self.payload)
         return spread if payload is None else _with_payload(spread, str(self.payload), payload)
 
@@ -64,7 +64,7 @@ class Nesting:
 
 def _with_payload(cells: Cells, column: str, text: str) -> dict[str, str | None]:
     try:
-        payload = parse_record(_decoded(text), prefix=True)
+        payload = parse_record(decoded(text), prefix=True)
     except NotARecord as error:
         if error.reason in _NO_OBJECT:
             return dict(cells)
@@ -73,16 +73,6 @@ def _with_payload(cells: Cells, column: str, text: str) -> dict[str, str | None]
         raise NotARecord(Unreadable.DUPLICATE_KEY)
     read_from = json.dumps({"column": column, "before": text, "after": None, "remedy": _REMEDY}, ensure_ascii=False)
     return {name: value for name, value in cells.items() if name != column} | payload | {READ_FROM: read_from}
-
-
-def _decoded(text: str) -> str:
-    """Return the text, or the text that it encodes as a JSON string."""
-    if not text.lstrip().startswith('"'):
-        return text
-    try:
-        return str(json.loads(text))
-    except ValueError:
-        return text
 
 
 def nesting_of(sample: Sequence[Cells], declared: Mapping[str, str], name: str) -> Nesting:
@@ -148,7 +138,7 @@ def _all_objects(sample: Sequence[Cells], column: str, *, with_event: bool) -> b
     """Tell whether all texts of the column are JSON objects, such as name an event if that is asked for."""
     texts = [text for cells in sample if (text := cells.get(column)) is not None]
     try:
-        objects = [parse_record(_decoded(text)) for text in texts]
+        objects = [parse_record(decoded(text)) for text in texts]
     except NotARecord:
         return False
     return bool(objects) and all(not with_event or any(map(names_event, cells)) for cells in objects)

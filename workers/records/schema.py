@@ -72,7 +72,6 @@ FAILURE_COLUMNS: Final = (CODE, MESSAGE)
 """What `workers.reports` adds; `CODES` only where a record was refused for several errors."""
 PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, QUANTITY, CHANGES)
 """What `workers.remedies` adds."""
-ENGINE_COLUMNS: Final = (*READER_COLUMNS, *FAILURE_COLUMNS, *PLAN_COLUMNS)
 
 _MARKS: Final = ("@", "*", "^")
 

@@ -64,11 +64,6 @@ class UsageFile:
             self._kept.close()
 
     @property
-    def plain_bytes(self) -> int:
-        """Size of the file as plain UTF-8 text: what offsets of parts refer to."""
-        return self._end
-
-    @property
     def header_columns(self) -> tuple[str, ...]:
         """The columns that every part has: those of a CSV file's header, and the required ones."""
         named = list(self._reader.columns) if isinstance(self._reader, CsvReader) else []

@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD
+from workers.records.content import is_nameless
 from workers.records.facts import FileFacts
 from workers.records.repeats import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
 from workers.records.schema import (
@@ -143,7 +144,7 @@ def _told_together(file: FailedFile) -> pl.DataFrame:
     key = (
         pl.when(number.is_not_null())
         .then(pl.concat_str(pl.lit("row "), number))
-        .when(_is_named())
+        .when(~is_nameless())
         .then(pl.concat_str(pl.lit("identifier "), IDENTIFIER))
     )
     may_share = file.columns.row is not None or file.facts.repeats[IDENTIFIER].height > 0
@@ -152,7 +153,7 @@ def _told_together(file: FailedFile) -> pl.DataFrame:
     def tell(rows: pl.DataFrame) -> pl.DataFrame:
         return annotate(rows, file.columns).select(
             ROW, CODE, MESSAGE, content(columns).alias(_CONTENT), number.is_not_null().alias(_NUMBERED),
-            _is_named().alias(_NAMED),
+            (~is_nameless()).alias(_NAMED),
         )  # fmt: skip
 
     told = [pl.DataFrame(schema=_TOLD_SCHEMA), *read_rows(file.portions, repeats[ROW], columns, tell)]
@@ -167,7 +168,7 @@ def _equal_rows(files: Sequence[FailedFile]) -> pl.DataFrame:
     """
     lacking = [file for file in files if file.facts.missing_identifiers]
     columns = list(dict.fromkeys(name for file in lacking for name in file.facts.columns))
-    key = pl.when(~_is_named() & pl.col(UNREADABLE).is_null()).then(content(columns))
+    key = pl.when(is_nameless() & pl.col(UNREADABLE).is_null()).then(content(columns))
     repeats = _repeats([portion for file in lacking for portion in file.portions], key, columns)
     tables = [
         table.with_columns(pl.lit(file.facts.before, pl.Int64).alias(_BEFORE))
@@ -195,7 +196,3 @@ def _repeats(portions: Sequence[Portion], key: pl.Expr, columns: Sequence[str]) 
         for portion, seen in zip(portions, in_order(look, portions), strict=True):
             finder.add(portion, seen[ROW], seen[_HASH])
         return finder.repeats()
-
-
-def _is_named() -> pl.Expr:
-    return (pl.col(IDENTIFIER).str.strip_chars() != "").fill_null(value=False)

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import polars as pl
 
 from workers.kernel.codes import Code, Outcome
+from workers.records.content import is_nameless
 from workers.records.identifiers import next_revisions
 from workers.records.schema import CHANGES, CODE, IDENTIFIER, OUTCOME
 from workers.remedies.treatment import stated
@@ -26,8 +27,7 @@ def revised(treated: pl.DataFrame, refused_for: RefusedFor | None) -> pl.DataFra
     `refused_for` null: where Stripe gave a code, it was for the data. What has no identifier stays without one.
     """
     to_be_sent = pl.col(OUTCOME).is_in([Outcome.REPAIRED, Outcome.DEFERRED])
-    named = (pl.col(IDENTIFIER).str.strip_chars() != "").fill_null(value=False)
-    changed = treated.select(to_be_sent & named & _for_data(refused_for)).to_series()
+    changed = treated.select(to_be_sent & ~is_nameless() & _for_data(refused_for)).to_series()
     if not changed.any():
         return treated
     identifier = pl.when(changed).then(next_revisions(pl.col(IDENTIFIER))).otherwise(IDENTIFIER)

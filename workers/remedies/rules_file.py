@@ -11,15 +11,15 @@ from workers.remedies.rules import Rules, digest_of, load_rules, read_alias_file
 class RulesFile:
     """A rules file and its alias file, told apart by what stands in them.
 
-    While they cannot be read, the last rules that could be stay in force. `tell` is called with the reason when
-    that begins, and with None when it has ended. Raises InputUnusable when they cannot be read at first.
+    `rules` are what stood in them last. While they cannot be read, the last rules that could be stay in force.
+    `tell` is called with the reason when that begins, and with None when it has ended.
     """
 
-    def __init__(self, path: Path, tell: Callable[[InputUnusable | None], None]) -> None:
+    def __init__(self, path: Path, rules: Rules, tell: Callable[[InputUnusable | None], None]) -> None:
         self._path = path
+        self._rules = rules
         self._tell = tell
         self._fault: str | None = None
-        self._rules = load_rules(path)
 
     def current(self) -> Rules:
         """Return the rules as the file has them now, or had them last."""

@@ -1,7 +1,6 @@
 """What must be known of whole files before their parts are planned: kind, repeats, columns, findings."""
 
 import filecmp
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from workers.kernel.checksum import sha256_of
 from workers.records.catalog import Catalog
 from workers.records.facts import FileFacts, find_facts
 from workers.records.identifiers import origins
@@ -65,8 +65,7 @@ class Survey:
     @cached_property
     def identity(self) -> str:
         """What names the file's content, for the identifiers of records that have none: its sha256."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(self.path)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Outcome
-from workers.records.catalog import WINDOW_SECONDS, Catalog, Meter, is_among, text_hash, with_columns_of
+from workers.records.catalog import Catalog, Meter, is_among, text_hash, with_columns_of
 from workers.records.diagnosis import IDENTIFIER_REPEATED
 from workers.records.schema import EVENT_NAME, OUTCOME, REASON, REQUIRED_COLUMNS, ROW, TIMESTAMP
 from workers.records.timestamps import epoch_seconds
@@ -36,8 +36,8 @@ class Windows:
     @classmethod
     def of(cls, catalog: Catalog) -> "Windows":
         """Return the windows of a catalog's meters."""
-        windowed = [meter for meter in catalog.active if meter.event_time_window in WINDOW_SECONDS]
-        return cls(windowed, [meter.event_name for meter in catalog.active if meter not in windowed])
+        others = [meter.event_name for meter in catalog.active if not meter.window_seconds]
+        return cls(catalog.windowed, others)
 
     def __bool__(self) -> bool:
         return bool(self.meters)
@@ -65,7 +65,7 @@ class Windows:
 
 
 def _start(meter: Meter) -> pl.Expr:
-    return epoch_seconds(pl.col(TIMESTAMP)).floordiv(WINDOW_SECONDS[str(meter.event_time_window)])
+    return epoch_seconds(pl.col(TIMESTAMP)).floordiv(meter.window_seconds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,11 +41,6 @@ class CodeErrors:
         """The sampled identifiers, each once, in the order of the event."""
         return tuple(dict.fromkeys(sample.identifier for sample in self.samples if sample.identifier))
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the samples name every refused record."""
-        return self.error_count is not None and len(self.identifiers) == self.error_count
-
 
 @dataclass(frozen=True)
 class ErrorReport:

@@ -27,7 +27,6 @@ from workers.records.schema import (
     EVENT_NAME,
     MESSAGE,
     REQUIRED_COLUMNS,
-    ROW,
     TIMESTAMP,
     UNREADABLE,
     is_payload,
@@ -182,10 +181,9 @@ def annotate(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
     return frame.with_columns(code.alias(CODE), message.alias(MESSAGE))
 
 
-def with_original_rows(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
-    """Put the row of the original file into `ROW`, where the failed-records file gives one."""
-    row = _text(frame, columns.row).cast(pl.Int64, strict=False)
-    return frame.with_columns(pl.coalesce(row, ROW).alias(ROW))
+def given_row(frame: pl.DataFrame, columns: FailureColumns) -> pl.Expr:
+    """Return the number of each record's row in the original file; null where the file gives no plain number."""
+    return _text(frame, columns.row).cast(pl.Int64, strict=False)
 
 
 def original_row(columns: FailureColumns) -> pl.Expr:

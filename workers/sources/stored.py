@@ -4,12 +4,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import polars as pl
 
+from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
@@ -97,7 +97,7 @@ class StoredUsageSources:
         if found and not named:
             raise written_later(found[-1].location, found[-1].stored.last_modified, by)
         paths = [self._original(file) for file in named]
-        if len(paths) > 1 and len({_digest(path) for path in paths}) > 1:
+        if len(paths) > 1 and len({sha256_of(path) for path in paths}) > 1:
             places = ", ".join(file.location for file in named)
             raise Permanent(f"several files are named {base} and differ, so none can be chosen: {places}")
         return paths[-1] if paths else None
@@ -115,8 +115,8 @@ class StoredUsageSources:
         """Return the addresses of the sender's files that have the very bytes of a local file."""
         size = path.stat().st_size
         alike = [file for file in self._listing.files() if file.stored.size == size]
-        digest = _digest(path) if alike else None
-        return frozenset(file.location for file in alike if _digest(self._original(file)) == digest)
+        digest = sha256_of(path) if alike else None
+        return frozenset(file.location for file in alike if sha256_of(self._original(file)) == digest)
 
     def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> Found:
         unusable: dict[SourceFile, str] = {}
@@ -204,8 +204,3 @@ def _parts_with(texts: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[
 
 def _named(base: str, files: Iterable[SourceFile]) -> list[SourceFile]:
     return [file for file in files if file.stored.name == base]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

@@ -72,9 +72,6 @@ class StripeApi(Protocol):
     def fetch_event(self, event_id: str, account: str | None) -> Json:
         """Return a thin event with its data (Stripe docs, "Retrieve an Event", v2)."""
 
-    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
-        """Return a snapshot event (Stripe docs, "Retrieve an event")."""
-
     def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
         """Yield the snapshot events of these types from `since` on, oldest first; Stripe keeps 30 days."""
 

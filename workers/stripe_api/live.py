@@ -61,9 +61,6 @@ class LiveStripeApi:
     def fetch_event(self, event_id: str, account: str | None) -> Json:
         return self._calls.get(f"/v2/core/events/{_part(event_id)}", {}, account)
 
-    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
-        return self._calls.get(f"/v1/events/{_part(event_id)}", {}, account)
-
     def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
         return events.snapshot_events(self._calls, self._clock, types, since, account)
 

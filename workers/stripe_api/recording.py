@@ -51,10 +51,6 @@ class RecordingStripeApi:
         self._note("fetch_event", event_id, account)
         return self._event(event_id, "v2.core.event")
 
-    def fetch_snapshot_event(self, event_id: str, account: str | None) -> Json:
-        self._note("fetch_snapshot_event", event_id, account)
-        return self._event(event_id, "event")
-
     def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
         self._note("snapshot_events", ",".join(sorted(types)), account)
         wanted = (event for event in self.events if event["object"] == "event" and event["type"] in types)

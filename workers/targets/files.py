@@ -8,19 +8,18 @@ Source: Stripe docs, "Record usage in bulk" (file shape, limits, pace, no empty 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import polars as pl
 
-from workers.kernel.clock import Clock, utc_now
+from workers.kernel.checksum import sha256_of
+from workers.kernel.clock import STORE_AHEAD, Clock, utc_now
 from workers.kernel.errors import Corrupt, InputUnusable, Paced, Permanent, Transient
 from workers.kernel.objects import open_store
 from workers.kernel.objects.directory import disk_error
-from workers.kernel.submission_files import PREFIX, file_name, submission_of
+from workers.kernel.submission_files import PREFIX, file_name
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.writer import TemplateWriter, WrittenFile
 from workers.targets.target import Chunk, Outgoing, Progress, Rows, Sent, Withheld
@@ -29,9 +28,6 @@ PACE_SECONDS: Final = 10.0
 """The connector wants a file per 10 seconds or per 1,000,000 records, whichever comes first."""
 MAX_BYTES: Final = 256_000_000
 """Bound of one file. Stripe takes 1 GB, but a conditional put passes through memory."""
-CLOCKS_APART: Final = timedelta(minutes=1)
-"""How far a folder's clock may be ahead of ours; a file that is dated later says nothing about the pace."""
-
 PUT_AGAIN: Final = "put_again"
 """Says, in a chunk's result, that its file was begun before and not there any more: it may have been read twice."""
 
@@ -107,7 +103,8 @@ class FileTarget:
     def _keep_pace(self) -> None:
         now = self._clock()
         times = (found.last_modified for found in self._store.list(PREFIX))
-        newest = max((time for time in times if time <= now + CLOCKS_APART), default=None)
+        # A file that is dated later says nothing about the pace.
+        newest = max((time for time in times if time <= now + STORE_AHEAD), default=None)
         if newest is None:
             return
         wait = (newest - now).total_seconds() + self._pace_seconds
@@ -155,7 +152,7 @@ class FileTarget:
             raise Transient(f"{self._store.location(key)} was there and is not any more")
         if found.size == file.bytes:
             self._store.get_to_file(key, there, max_bytes=file.bytes)
-            if _digest(there) == _digest(file.path):
+            if sha256_of(there) == sha256_of(file.path):
                 return
         raise Permanent(
             f"somebody else wrote {self._store.location(key)}: it has {found.size} bytes and is not the "
@@ -209,11 +206,3 @@ def _identifiers(outgoing: Outgoing, rows: Rows, withheld: tuple[Withheld, ...])
     chosen = pl.scan_parquet(outgoing.record_set).slice(rows.first, rows.records).select(IDENTIFIER).collect()
     left_out = {one.identifier for one in withheld}
     return [identifier for identifier in chosen[IDENTIFIER] if identifier not in left_out]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-__all__ = ["FileTarget", "submission_of"]

@@ -107,14 +107,9 @@ def test_a_thin_event_about_nothing_is_fetched_too(api: StripeApi) -> None:
     assert api.fetch_event("evt_empty", None)["related_object"] == {}
 
 
-def test_a_snapshot_event_is_fetched(api: StripeApi) -> None:
-    assert api.fetch_snapshot_event("evt_s3", None)["type"] == EventType.IMPORT_SET_FAILED
-
-
 def test_an_event_that_does_not_exist_is_a_permanent_error(api: StripeApi) -> None:
-    for fetch in (api.fetch_event, api.fetch_snapshot_event):
-        with pytest.raises(Permanent):
-            fetch("evt_none", None)
+    with pytest.raises(Permanent):
+        api.fetch_event("evt_none", None)
 
 
 def test_events_are_listed_oldest_first_and_only_from_the_time_asked(api: StripeApi) -> None:

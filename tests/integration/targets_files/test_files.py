@@ -14,9 +14,9 @@ from tests.integration.objects.moto_s3 import BUCKET, moto_s3
 from workers.kernel.clock import utc_now
 from workers.kernel.errors import Corrupt, Permanent, Transient
 from workers.kernel.objects import Store, open_store
-from workers.kernel.submission_files import file_name, is_ours
+from workers.kernel.submission_files import file_name, is_ours, submission_of
 from workers.targets import files
-from workers.targets.files import FileTarget, submission_of
+from workers.targets.files import FileTarget
 from workers.targets.target import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
 SUBMISSION = "case_0011223344556677-1"

@@ -20,7 +20,6 @@ from tests.integration.targets_meter_events.sender import send
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.submissions import Intent
-from workers.records.record_set import write_record_set
 
 RECORDS = 450
 CUSTOMERS = 9
@@ -39,7 +38,7 @@ def twin() -> Iterator[Twin]:
 def order(twin: Twin, tmp_path: Path, database_url: str) -> dict[str, Any]:
     """A submission that is intended in the ledger, and its record set."""
     path = tmp_path / "set.parquet"
-    write_record_set(_records(), path)
+    _records().write_parquet(path)
     ledger = connect(database_url)
     case = ledger.cases.open(a_failure())
     intent = Intent("case-1", 1, "meter-events", RECORDS, Decimal(RECORDS), ("calls",), RecordSetRef("x", "0" * 64))
@@ -99,7 +98,7 @@ def test_what_is_refused_at_once_is_told_by_record_and_code(twin: Twin, order: d
     twin.configure(sync_codes=("meter_event_value_too_many_digits", "meter_event_no_customer_defined"))
     value = pl.when(pl.col("identifier") == "id-7").then(pl.lit("1234567890123456")).otherwise("payload_value")
     bad = _records().with_columns(value.alias("payload_value"))
-    write_record_set(bad, Path(order["path"]))
+    bad.write_parquet(order["path"])
     sent = send(order)
     assert [(record.identifier, record.code) for record in sent.refused] == [
         ("id-7", "meter_event_value_too_many_digits")

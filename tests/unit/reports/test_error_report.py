@@ -80,12 +80,6 @@ def test_a_report_is_read_whole() -> None:
     )
 
 
-def test_samples_are_not_taken_for_all_records() -> None:
-    """Three records were refused and two are named: the third must still be looked for."""
-    report = read(EVENT, METER)
-    assert [errors.is_complete for errors in report.errors] == [False, True]
-
-
 @pytest.mark.parametrize(
     ("message", "name"),
     [

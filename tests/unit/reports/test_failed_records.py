@@ -14,8 +14,8 @@ from workers.reports.failed_records import (
     ALREADY_EXISTS,
     FailureColumns,
     annotate,
+    given_row,
     recognise,
-    with_original_rows,
 )
 
 RECORD = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
@@ -168,8 +168,8 @@ def test_a_code_is_taken_only_from_a_certain_text(cells: Mapping[str, str | None
 
 
 def test_the_row_of_the_original_file_is_taken_where_there_is_one() -> None:
-    frame = pl.DataFrame({"row": ["17", "x", None], "@row": [1, 2, 3]})
-    assert with_original_rows(frame, FailureColumns(row="row"))["@row"].to_list() == [17, 2, 3]
+    frame = pl.DataFrame({"row": ["17", "x", None]})
+    assert frame.select(given_row(frame, FailureColumns(row="row"))).to_series().to_list() == [17, None, None]
 
 
 _TEXT = {"code": pl.String, "error": pl.String}

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from workers.kernel.errors import Transient
-from workers.records.record_set import write_record_set
 from workers.stripe_api import MeterEventReceipt
 from workers.targets import Chunk, Outgoing, Rows, Withheld
 
@@ -115,5 +114,5 @@ def outgoing(folder: Path, records: int, customers: int = 5, **columns: Any) -> 
         "@row": range(records),
     }).with_columns(**columns)  # fmt: skip
     path = folder / "set.parquet"
-    write_record_set(frame, path)
+    frame.write_parquet(path)
     return Outgoing("case_1-1", None, path, records)

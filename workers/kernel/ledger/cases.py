@@ -178,12 +178,13 @@ class CaseTransaction:
         self._evidence: dict[str, str] = {}
         self.submissions = CaseSubmissions(connection, case.id, case.failure.account, now)
 
-    def move(self, movement: Movement) -> None:
-        """Append an entry and apply it to the balance. Raises Corrupt when it would overdraw a bucket."""
-        self.balance = self.balance.after(movement)
-        if not self.balance.holds():
-            raise Corrupt(f"{movement.kind} would break the book of {self._case.id}")
-        self._movements.append(movement)
+    def move(self, *movements: Movement) -> None:
+        """Append entries and apply them to the balance. Raises Corrupt when one would overdraw a bucket."""
+        for movement in movements:
+            self.balance = self.balance.after(movement)
+            if not self.balance.holds():
+                raise Corrupt(f"{movement.kind} would break the book of {self._case.id}")
+            self._movements.append(movement)
 
     def show(self, evidence: Iterable[RecordSetRef]) -> None:
         """Name files of the archive that show why the entries of this commit are made."""

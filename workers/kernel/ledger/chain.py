@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import Any
 
 from workers.kernel.clock import to_text
-from workers.kernel.errors import Corrupt
 
 COVERED = (
     "case_id", "number", "kind", "from_bucket", "to_bucket", "records", "quantity", "revision", "record_set",
@@ -58,10 +57,3 @@ def first_break(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> 
             return number, f"entry {number} was altered"
         expected = row["hash"]
     return None if expected == head else (number, f"entries after {number} are missing")
-
-
-def verify(case_key: str, head: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raise Corrupt naming the first entry that does not hold."""
-    found = first_break(case_key, head, rows)
-    if found:
-        raise Corrupt(found[1])

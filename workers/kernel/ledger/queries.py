@@ -94,7 +94,7 @@ class Queries:
             return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return a case's whole entry rows in order, for `chain.verify`."""
+        """Return a case's whole entry rows in order, for `chain.first_break`."""
         query = select(entries).where(entries.c.case_id == case_id).order_by(entries.c.number)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

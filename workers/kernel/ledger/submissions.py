@@ -54,6 +54,11 @@ class Submission:
     sent_at: datetime | None
     confirm_at: datetime | None
 
+    @property
+    def ref(self) -> RecordSetRef:
+        """The record set of what is sent."""
+        return RecordSetRef(self.record_set, self.record_set_sha256)
+
 
 @dataclass(frozen=True)
 class Intent:
