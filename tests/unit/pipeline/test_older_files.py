@@ -79,6 +79,10 @@ AGAIN: dict[str, tuple[Files, Files]] = {
     "with its time as text": ({"b.csv": csv(f"i1,{TIME},tokens,cus_1,5")}, {"a.csv": csv(ROW)}),
     "with its time in milliseconds": ({"b.csv": csv(f"i1,{AT}000,tokens,cus_1,5")}, {"a.csv": csv(ROW)}),
     "with a time that nobody can read": ({"b.csv": csv("i1,lately,tokens,cus_1,5")}, {"a.csv": csv(ROW)}),
+    "with blanks around its event name": ({"b.csv": csv(f"i1,{AT}, tokens ,cus_1,5")}, {"a.csv": csv(ROW)}),
+    "with its event name spelt otherwise": (
+        {"b.csv": csv(f"i1,{AT},Tokens-Used,cus_1,5")}, {"a.csv": csv(f"i1,{AT},tokens_used,cus_1,5")}
+    ),
     "with another value": ({"b.csv": csv(f"i1,{AT},tokens,cus_1,50")}, {"a.csv": csv(ROW)}),
     "with another customer": ({"b.csv": csv(f"i1,{AT},tokens,cus_2,5")}, {"a.csv": csv(ROW)}),
     "after a file of a folder below": ({"b.csv": csv(ROW)}, {"2026/11/a.csv": csv("x,1,x,x,1", ROW)}),
