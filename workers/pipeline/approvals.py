@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.clock import is_within
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import EntryKind
 from workers.kernel.ledger.queries import EntryRow
@@ -24,9 +25,11 @@ def approved(context: Context, case: Case, *words: str, intended: Submission | N
     """
     entries = context.ledger.queries.entries(case.id)
     named = [pl.DataFrame(schema={RECORD: pl.Int64})]
-    since = context.clock() - APPROVAL_HOLDS
+    now = context.clock()
     for approval in entries:
-        if approval.kind != EntryKind.APPROVED or approval.ref is None or approval.at < since:
+        if approval.kind != EntryKind.APPROVED or approval.ref is None:
+            continue
+        if not is_within(approval.at, APPROVAL_HOLDS, now):
             continue
         if any(approval.detail.get(word) for word in words):
             used = tuple(e.ref for e in entries[approval.number :] if _carries(e, intended) and e.ref is not None)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from workers.alerts import NextStep
-from workers.kernel.clock import from_text, to_text
+from workers.kernel.clock import from_text, is_within, to_text
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -174,7 +174,7 @@ def _queue_up(context: Context, case_id: str, error: Paced) -> float:
 def _tell_of_queue(context: Context, case_id: str, why: str) -> None:
     told = context.ledger.checkpoints.get(_TOLD_OF_QUEUE)
     now = context.clock()
-    if told and now - from_text(told) < LONG_WAIT:
+    if told and is_within(from_text(told), LONG_WAIT, now):
         return
     step = NextStep(
         "See that nothing else writes names that start with metermend- into the folder, and that the clocks agree.",

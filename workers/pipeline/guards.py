@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.clock import is_within
 from workers.kernel.codes import Code, Outcome
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.movements import EntryKind
@@ -43,8 +44,8 @@ STOPPED_SCHEMA: Final = {RECORD: pl.Int64, REASON: pl.String, SUGGESTION: pl.Str
 
 _SENT: Final = "@sent"
 _LONG_AGO: Final = (
-    "Planned on {:%Y-%m-%d %H:%M} UTC and not sent for a day: it may have been mended by hand meanwhile, look in "
-    "Stripe's summaries before it is sent."
+    "Planned on {:%Y-%m-%d %H:%M} UTC, over a day ago or by a clock that was ahead: it may have been mended by "
+    "hand meanwhile, look in Stripe's summaries before it is sent."
 )
 _TOO_LATE: Final = (
     "It became too old before it was sent: plan it anew where a rule may re-date it, or bill it otherwise."
@@ -105,17 +106,18 @@ def too_old(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
 def planned_long_ago(context: Context, case: Case, records: pl.DataFrame) -> pl.DataFrame:
     """Stop records whose plan is older than `PLANS_HOLD`: somebody may have mended the usage by hand meanwhile.
 
+    Of a plan that lies ahead, by a clock that was wrong, nobody knows how old it is: it is stopped as well.
     A counter-entry is sent however old: it takes back what we have billed, on somebody's word.
     """
     plans = [e for e in context.ledger.queries.entries(case.id) if e.kind == EntryKind.PLANNED]
-    oldest = context.clock() - PLANS_HOLD
+    old = [plan for plan in plans if not is_within(plan.at, PLANS_HOLD, context.clock())]
     left, stopped = records.select(RECORD), [pl.DataFrame(schema=STOPPED_SCHEMA)]
-    if case.failure.kind == COUNTER_ENTRY or all(plan.at > oldest for plan in plans):
+    if case.failure.kind == COUNTER_ENTRY or not old:
         return stopped[0]
     for plan in reversed(plans):
         assert plan.ref is not None, "a plan has a record set"
         there = left.join(scan(context, plan.ref).select(RECORD).collect(), on=RECORD, how="semi")
         left = left.join(there, on=RECORD, how="anti")
-        if plan.at <= oldest:
+        if plan in old:
             stopped.append(stop(there, PLANNED_LONG_AGO, _LONG_AGO.format(plan.at)))
     return pl.concat(stopped)

@@ -198,9 +198,14 @@ def _rows_of_original(imported: Import, failures: UsageFile, columns: FailureCol
             mend="name the place that the file lies in under USAGE_SOURCES",
         )
     told = (annotate(failures.read(part), columns) for part in failures.parts())
-    reasons = pl.concat(
-        [frame.select(pl.coalesce(given_row(frame, columns), ROW).alias(ROW), CODE, MESSAGE) for frame in told]
-    )
+    reasons = pl.concat([frame.select(given_row(frame, columns).alias(ROW), CODE, MESSAGE) for frame in told])
+    unreadable = reasons[ROW].null_count()
+    if unreadable:
+        raise FileUnusable(
+            f"{unreadable} of its {reasons.height} lines name no row of the original that can be read as a number",
+            where=failures.layout.name,
+            mend="set FAILED_RECORDS_ROW_COLUMN to the column that numbers the original's rows",
+        )
     for frame in original.frames():
         yield frame.join(reasons, on=ROW, maintain_order="left").with_columns(pl.lit(value=True).alias(NUMBERED))
 

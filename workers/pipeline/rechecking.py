@@ -17,6 +17,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.clock import is_within
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import Overtaken, Transient
 from workers.kernel.ledger.case import Case
@@ -239,7 +240,7 @@ class LastLook:
         """Ask whether windows are free, but for what somebody has lately approved knowing why it waited."""
         if not self._windowed:
             return pl.DataFrame(schema=STOPPED_SCHEMA)
-        fresh = self._context.clock() - self._submission.intended_at <= APPROVAL_HOLDS
+        fresh = is_within(self._submission.intended_at, APPROVAL_HOLDS, self._context.clock())
         asked = chosen.filter(~_was_sent_before()) if fresh else chosen
         sent = recent_submissions(self._context, self._case.failure.account)
         return would_overwrite(self._context, self._case, self._windows, asked, sent, self._submission)

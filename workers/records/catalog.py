@@ -19,6 +19,7 @@ import polars as pl
 
 from workers.kernel.errors import InputUnusable
 from workers.records.named_file import read_named
+from workers.records.quantities import bare_text
 from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE, payload_column
 
 METER_STATUS: Final = "@meter_status"
@@ -38,6 +39,11 @@ _SEED: Final = secrets.randbits(64)
 """Nobody can choose an id for the hash that it has: that of another one's customer."""
 _WORTH_SEARCHING: Final = 20
 """From so many rows of the table per record on, searching is quicker than going through it."""
+
+
+def folded(name: pl.Expr) -> pl.Expr:
+    """Return an event name without what people write differently: blanks around it, case, and `-`, `_`, space."""
+    return bare_text(name).str.to_lowercase().str.replace_all(r"[-_\s]+", "_")
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,12 @@ By rule: an alias.
 import polars as pl
 
 from workers.kernel.codes import Code
-from workers.records.catalog import Catalog
+from workers.records.catalog import Catalog, folded
 from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
 from workers.remedies.nearest import nearest_names
 from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
 from workers.remedies.rules import ALIAS, TARGET
-
-
-def folded(name: pl.Expr) -> pl.Expr:
-    """Return the name without what people write differently: blanks around it, case, and `-`, `_`, space."""
-    return bare_text(name).str.to_lowercase().str.replace_all(r"[-_\s]+", "_")
 
 
 def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:

@@ -182,8 +182,9 @@ def annotate(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
 
 
 def given_row(frame: pl.DataFrame, columns: FailureColumns) -> pl.Expr:
-    """Return the number of each record's row in the original file; null where the file gives no plain number."""
-    return _text(frame, columns.row).cast(pl.Int64, strict=False)
+    """Return the number of each record's row in the original file; null where the file gives none."""
+    number = original_row(columns) if columns.row in frame.columns else pl.lit(None, pl.String)
+    return number.cast(pl.Int64, strict=False)
 
 
 def original_row(columns: FailureColumns) -> pl.Expr:

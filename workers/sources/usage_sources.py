@@ -11,6 +11,7 @@ import polars as pl
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import FileUnusable
 from workers.records import timestamps
+from workers.records.catalog import folded
 from workers.records.content import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
@@ -164,7 +165,7 @@ def _numbered(frame: pl.DataFrame, place: str) -> pl.DataFrame:
     return frame.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(place),
         IDENTIFIER,
-        EVENT_NAME,
+        folded(pl.col(EVENT_NAME)),  # as `no_meter` is repaired alone
         _instant(TIMESTAMP).alias(_TIME),
         content(frame.columns).alias(CONTENT),
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import SOON, error_file, report, three_sent, verdict
 from tests.integration.pipeline.test_attacks_planning import an_hour_that_has_passed, rfc3339
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.movements import Bucket
 from workers.pipeline.book import records_in
 from workers.pipeline.proving import prove
@@ -231,3 +232,24 @@ def test_a_row_that_waits_says_what_to_do_however_it_was_refused(loop: Loop, whe
     waiting = records_in(loop.context, loop.cases()[0].id, Bucket.QUARANTINED)
     assert waiting is not None
     assert waiting.collect()[SUGGESTION].to_list() == ["1,234 could be 1234 or 1.234"]
+
+
+def refused_by_number(loop: Loop, number: str) -> set[str]:
+    """Let Stripe list row 3 of a file of four by that text, without the record; return the identifiers taken in."""
+    keep(loop, "day.csv", *(f"use-{n},2026-11-20T10:00:00Z,api_requests,cus_1,1" for n in range(1, 5)))
+    errors = {"row_count": 1, "file": error_file(loop, f"row,error_message\n{number},timestamp is malformed\n")}
+    verdict(loop, "day.csv", status="succeeded_with_errors", result={"rows_processed": 4, "errors": errors})
+    sets = [records_in(loop.context, case.id, bucket) for case in loop.cases() for bucket in Bucket]
+    return {name for records in sets if records is not None for name in records.collect()["identifier"].to_list()}
+
+
+@pytest.mark.parametrize("number", ["3", "03", "3.0", "#3", "Row 3", "row #3", " line 3 "])
+def test_a_refused_row_is_found_however_its_number_is_written(loop: Loop, number: str) -> None:
+    """Row 1, which Stripe has counted, would be billed twice in its place."""
+    assert refused_by_number(loop, number) == {"use-3"}
+
+
+@pytest.mark.parametrize("number", ["three", "3-4", "3.5", "-", '""'])
+def test_a_list_of_refused_rows_whose_numbers_cannot_be_read_waits(loop: Loop, number: str) -> None:
+    assert refused_by_number(loop, number) == set()
+    assert [(case.state, case.balance.failed.records) for case in loop.cases()] == [(CaseState.NEEDS_PERSON, 1)]

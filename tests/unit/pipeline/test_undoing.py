@@ -3,6 +3,7 @@
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,33 @@ def test_a_call_that_went_unanswered_for_a_day_is_not_repeated(
     assert (undone.cancelled, undone.unanswered) == (0, 5)
     assert set(quarantined(context, book).values()) == {"perhaps_undone"}
     assert stripe.cancelled == ["u1"]
+    assert holds(context)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "asked"),
+    [
+        (timedelta(minutes=10), True),
+        (timedelta(hours=1), True),
+        (timedelta(hours=1, seconds=1), False),
+        (timedelta(days=1), False),
+        (timedelta(days=400), False),
+    ],
+    ids=str,
+)
+def test_a_call_that_was_intended_by_a_clock_that_was_ahead_neither_waits_nor_is_repeated_unsure(
+    context: Context, book: Book, stripe: CancellingStripe, clock: FrozenClock, ahead: timedelta, asked: bool
+) -> None:
+    """Nobody knows how old it is: the undo would stay half done, or be asked for again when nobody remembers it."""
+    (submission,) = submissions_of(context, book.case_id)
+    stripe.dies_after = 0
+    clock.now += ahead
+    with pytest.raises(Transient):
+        undo(context, submission, approved_by="ada")
+    clock.now -= ahead
+    stripe.dies_after = None
+    undone = undo(context, submission, approved_by="ada")
+    assert (undone.cancelled, undone.unanswered) == ((5, 0) if asked else (0, 5))
     assert holds(context)
 
 

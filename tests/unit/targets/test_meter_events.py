@@ -127,6 +127,34 @@ def test_a_chunk_in_doubt_for_too_long_is_not_sent_again(tmp_path: Path) -> None
     assert _target(stripe, progress).send(out, progress) == sent
 
 
+@pytest.mark.parametrize(
+    ("ahead", "again"),
+    [
+        (timedelta(minutes=1), True),
+        (timedelta(hours=1), True),
+        (timedelta(hours=1, seconds=1), False),
+        (timedelta(hours=23), False),
+        (timedelta(days=2), False),
+        (timedelta(days=3650), False),
+    ],
+    ids=str,
+)
+def test_a_chunk_that_was_intended_by_a_clock_that_was_ahead_holds_up_nothing(
+    tmp_path: Path, ahead: timedelta, again: bool
+) -> None:
+    """It would count as new for as long, and be billed again after Stripe forgot it; the rest goes at once."""
+    stripe, progress = Stripe({("id-1~r2", 1): "crash"}), Kept()
+    out = outgoing(tmp_path, CHUNK + 7, customers=1)
+    progress.now += ahead
+    with pytest.raises(Crash):
+        _target(stripe, progress).send(out, progress)
+    progress.now -= ahead
+    sent = _target(stripe, progress).send(out, progress)
+    assert (sent.accepted, len(sent.unresolved)) == ((CHUNK + 7, 0) if again else (7, CHUNK))
+    assert max(stripe.recorded.values()) == 1
+    assert stripe.recorded["id-3~r2"] == int(again)
+
+
 def test_time_that_runs_out_in_the_middle_of_a_repeated_chunk_stops_it(tmp_path: Path) -> None:
     stripe, progress = Stripe({("id-0~r2", 1): "crash"}), Kept()
     out = outgoing(tmp_path, 10, customers=1)
