@@ -2,23 +2,28 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from workers.kernel.errors import InputUnusable
 from workers.records.named_file import read_named
 from workers.remedies.rules import Rules, digest_of, load_rules, read_alias_file
+
+_UNTOLD: Final = ""
+"""A process before this one may have told of a fault: the first word, also that there is none, is always told."""
 
 
 class RulesFile:
     """A rules file and its alias file, told apart by what stands in them.
 
     While they cannot be read, the last rules that could be stay in force. `tell` is called with the reason when
-    that begins, and with None when it has ended. Raises InputUnusable when they cannot be read at first.
+    that begins, and with None when it has ended or was over before. Raises InputUnusable when they cannot be read
+    at first.
     """
 
     def __init__(self, path: Path, tell: Callable[[InputUnusable | None], None]) -> None:
         self._path = path
         self._tell = tell
-        self._fault: str | None = None
+        self._fault: str | None = _UNTOLD
         self._rules = load_rules(path)
 
     def current(self) -> Rules:
