@@ -5,7 +5,7 @@ import click
 from workers.cli.books import open_context
 from workers.cli.reconcile import show
 from workers.pipeline.reconciling import OVERLAP, reconcile
-from workers.pipeline.restoring import note_restore
+from workers.pipeline.restoring import lost_since, note_restore
 
 
 @click.command()
@@ -14,9 +14,9 @@ def restored() -> None:
 
     Run it after the restore and before workers and clock start. From then on, whatever was refused before is sent
     only where Stripe has counted nothing of that customer in its minute. Exit code 1 when a list of Stripe's could
-    not be compared to its end: run `metermend reconcile --since` with the time that is named here.
+    not be compared to its end: run it again, which looks through the whole time again.
     """
     made = open_context()
     lost = note_restore(made)
     click.echo(f"nothing is known from {lost.since:%Y-%m-%d %H:%M} to {lost.until:%Y-%m-%d %H:%M} UTC")
-    show(reconcile(made, lost.since - OVERLAP))
+    show(reconcile(made, lost_since(made) - OVERLAP))

@@ -11,6 +11,7 @@ from typing import Final
 
 from workers.kernel.clock import from_text, to_text
 from workers.pipeline.context import Context
+from workers.pipeline.reconciling import REACH
 
 _RESTORES: Final = "restores"
 """The checkpoint that lists every restore as [the newest moment that the ledger knew, when it was restored]."""
@@ -31,6 +32,16 @@ def note_restore(context: Context) -> Restore:
     noted = context.ledger.checkpoints.get(_RESTORES) or []
     context.ledger.checkpoints.save(_RESTORES, [*noted, [to_text(restore.since), to_text(restore.until)]])
     return restore
+
+
+def lost_since(context: Context) -> datetime:
+    """Return since when events may be missing: what an earlier restore has lost, too, if Stripe still lists it.
+
+    The look after that one may have broken off, and its note is newer than the events.
+    """
+    noted = context.ledger.checkpoints.get(_RESTORES) or []
+    now = context.clock()
+    return max(min((from_text(since) for since, _ in noted), default=now), now - REACH)
 
 
 def last_restore(context: Context) -> datetime | None:

@@ -150,9 +150,9 @@ class World:
         """Let the operator change the rules."""
         self._context = replace(self._context, rules=rules)
 
-    def submit_to(self, target: str) -> None:
-        """Let the operator change where corrected usage is sent."""
-        self._context = replace(self._context, target=self.targets[target])
+    def submit_to(self, target: str | None) -> None:
+        """Let the operator change where corrected usage is sent; None is nowhere."""
+        self._context = replace(self._context, target=self.targets[target] if target else None)
 
     def retry(self, case_id: str, steps: int | None = None, *, approved: bool = False) -> None:
         """Let the operator call `metermend retry`, perhaps answering for what may be billed already."""
