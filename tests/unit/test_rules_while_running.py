@@ -196,8 +196,11 @@ def test_an_alert_channel_that_is_away_does_not_keep_the_worker_from_its_work(
     assert aliases() == {}
 
 
-def test_a_process_does_not_start_with_rules_that_it_cannot_read(rules: Path) -> None:
+def test_a_process_does_not_start_with_rules_that_it_cannot_read(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has no old rules to keep to, and would bill by none."""
+    monkeypatch.setenv("STRIPE_API_KEY", "rk_test_1")
     rules.write_text(BROKEN)
     with pytest.raises(InputUnusable, match=r"rules\.toml"):
         bootstrap.build(load())

@@ -19,8 +19,8 @@ def utc_now() -> datetime:
 
 
 def is_within(moment: datetime, span: timedelta, now: datetime) -> bool:
-    """Tell whether a moment lies at most `span` before now, and no further ahead of it than clocks differ."""
-    return -CLOCKS_DIFFER <= now - moment <= span
+    """Tell whether a moment lies less than `span` before now, and no further ahead of it than clocks differ."""
+    return -CLOCKS_DIFFER <= now - moment < span
 
 
 def from_epoch(seconds: float) -> datetime:

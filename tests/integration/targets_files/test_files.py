@@ -165,7 +165,7 @@ def test_what_was_begun_a_while_ago_is_finished(
     store: Store, url: str, clock: FrozenClock, book: Book, tmp_path: Path
 ) -> None:
     book.intend(1)
-    clock.turn(hours=23)
+    clock.turn(hours=22, minutes=59)
     assert FileTarget(url, pace_seconds=0, clock=clock).send(outgoing(tmp_path), book).accepted == 3
     assert keys(store) == [KEY]
 
