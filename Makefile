@@ -25,11 +25,16 @@ demo: setup ## play a company's bad day through the whole loop (KEEP=1 leaves it
 test: setup stripe-cli ## the whole gate: format, lint, types, import rules, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup -q
+	@$(MAKE) --no-print-directory -j 2 types tests
 
-.PHONY: stripe-cli
+.PHONY: types tests stripe-cli
+types: setup
+	$(BIN)/mypy
+
+tests: setup
+	$(BIN)/pytest -n 3 --dist loadgroup -q
+
 stripe-cli: setup
 	@test -x $(VENV)/stripe-cli/node_modules/.bin/stripe || ! command -v npm >/dev/null \
 	  || npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(VENV)/stripe-cli @stripe/cli@1.52.0 \

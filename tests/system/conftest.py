@@ -1,4 +1,4 @@
-"""A house for each test, with a meter and two customers."""
+"""One running service for all tests that leave it running: it takes seconds to start."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,29 +10,17 @@ from tests.servers import RedisServer
 from tests.system.house import House
 
 
-@pytest.fixture
-def redis(short_folder: str) -> Iterator[RedisServer]:
-    """A Redis that a test may stop."""
-    with RedisServer(Path(short_folder)) as server:
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """The house's Redis; a test that stops it starts it again."""
+    with TemporaryDirectory(prefix="mm-") as folder, RedisServer(Path(folder)) as server:
         yield server
 
 
-@pytest.fixture
-def house(tmp_path: Path, redis: RedisServer) -> Iterator[House]:
-    """The running service, before anything went wrong."""
-    with House(tmp_path / "house", redis) as running:
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[House]:
+    """The running service, with a meter and three customers. A test that kills a process starts it again."""
+    with House(tmp_path_factory.mktemp("system") / "house", redis) as running:
         running.control("meters", {"event_name": "api_requests"})
-        running.control("customers", {"customers": ["cus_1", "cus_2"]})
-        yield running
-
-
-@pytest.fixture(scope="module")
-def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One running service for all tests that only knock at its door."""
-    home = tmp_path_factory.mktemp("open") / "house"
-    with (
-        TemporaryDirectory(prefix="mm-") as folder,
-        RedisServer(Path(folder)) as server,
-        House(home, server) as running,
-    ):
+        running.control("customers", {"customers": ["cus_1", "cus_2", "cus_3"]})
         yield running

@@ -7,10 +7,12 @@ import contextlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -143,6 +145,15 @@ class House:
         signed = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, "sha256").hexdigest()
         headers = {"Stripe-Signature": f"t={timestamp},v1={signed}", **options.pop("headers", {})}
         return requests.post(f"{self.web}/webhooks", data=body, headers=headers, timeout=TIMEOUT, **options)
+
+    def records(self) -> Counter[str]:
+        """How many refused records stand in each bucket, as the web tells it: bucket -> records."""
+        found = re.findall(r'^metermend_records\{bucket="(\w+)"\} (\S+)$', self.metrics(), re.MULTILINE)
+        return Counter({bucket: int(float(number)) for bucket, number in found})
+
+    def metrics(self) -> str:
+        """What the web tells a scraper."""
+        return requests.get(f"{self.web}/metrics", timeout=TIMEOUT).text
 
     def proof(self) -> dict[str, Any]:
         """What `metermend prove` says of the whole ledger."""

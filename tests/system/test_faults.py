@@ -30,9 +30,3 @@ def test_a_product_that_makes_up_identifiers_or_overlooks_rows_is_caught() -> No
     verdict = played("cut-after-accept", "--broken", broken, *SMALL)["cut-after-accept"]["verdict"]
     assert verdict["twice"] > 0, verdict
     assert verdict["lost"] > 0, verdict
-
-
-def test_a_product_that_notes_its_intent_too_late_is_caught() -> None:
-    """Nobody would know after a crash what was sent before it."""
-    verdict = played("crash-and-a-day", "--broken", "intent_after_send", *SMALL)["crash-and-a-day"]["verdict"]
-    assert verdict["twice"] > 0, verdict

@@ -1,6 +1,7 @@
 """The target on the twin and a real ledger: what Stripe has at the end is what was meant, once."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -35,8 +36,9 @@ def twin() -> Iterator[Twin]:
 
 
 @pytest.fixture
-def order(twin: Twin, tmp_path: Path, database_url: str) -> dict[str, Any]:
+def order(twin: Twin, tmp_path: Path, migrated_sqlite: Path) -> dict[str, Any]:
     """A submission that is intended in the ledger, and its record set."""
+    database_url = f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'ledger.db')}"
     path = tmp_path / "set.parquet"
     _records().write_parquet(path)
     ledger = connect(database_url)
