@@ -91,8 +91,9 @@ class Standard:
     `customer_aliases` and `event_aliases` are the texts that a rule maps to another: they are no ids of Stripe's,
     so they count as faults even where customers or meters are unknown. `repeated_rows` are the numbers of the
     rows whose identifier already stands on an earlier row, or in an earlier file. `decimal_marks` are those that
-    rules declare by event name, and `quantity_columns` those that rules take quantities from. `for_dashboard`: the
-    records go to the Dashboard, which takes times in forms that no file may have elsewhere.
+    rules declare by event name, and `quantity_columns` those that rules take quantities from. `renamed` are the
+    event names that rules change to another. `for_dashboard`: the records go to the Dashboard, which takes times in
+    forms that no file may have elsewhere.
     """
 
     catalog: Catalog
@@ -102,13 +103,14 @@ class Standard:
     repeated_rows: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.Int64))
     decimal_marks: Mapping[str, str | None] = field(default_factory=dict)
     quantity_columns: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
     for_dashboard: bool = False
 
     def judge(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what the catalog knows of each record (`catalog.RESOLVED`) and one fault column per aspect."""
         needed = (UNREADABLE, VALUE_READ, *self.dimension_columns())
         frame = with_columns_of(frame.drop(FAULT_COLUMNS, strict=False), needed)
-        resolved = self.mark_known(weigh(self.catalog.resolve(frame), self.quantity_columns))
+        resolved = self.mark_known(weigh(self.catalog.resolve(frame), self.quantity_columns, self.renamed))
         return resolved.with_columns(self.fault(aspect) for aspect in ASPECTS).drop(KNOWN)
 
     def judge_again(self, frame: pl.DataFrame, aspect: str) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """Evidence: what only the other rows of a file tell about how one of them is to be read.
 
 - *Marks*: a quantity that can be written with one decimal mark only (`12,5`, `1.234,50` and `12.345.678` with the
-  comma, `1,234.50` and `12,345,678` with the point) shows which one its sender uses. Kept for each event name and
-  column, with one of the texts that show it.
+  comma, `1,234.50` and `12,345,678` with the point) shows which one its sender uses. Kept for each event name as
+  written, and column, with one of the texts that show it; asked for by all names that are repaired to one.
 - *Strangers*: a column in which something else stands than the customer's id, on a row that names its customer, is
   no place to look for a customer. Kept as pairs of the customer's column and the other.
 
@@ -14,12 +14,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
-from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, Records, with_columns_of
-from workers.records.quantities import AROUND, QUOTES, with_ascii_marks
+from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, Records, folded, with_columns_of
+from workers.records.quantities import AROUND, QUOTES, bare, with_ascii_marks
 from workers.records.schema import (
     CUSTOMER,
     EVENT_NAME,
@@ -56,17 +57,22 @@ _COMMA, _POINT = ",", "."
 _ANY_NAME: Final = ""
 _MAX_KEPT: Final = 200
 """Columns of event names that evidence is kept apart for; that of more is held against all event names."""
+_MAX_RENAMED: Final = 4
+"""Rules that rename one name in a row; those that lead in a circle end here."""
 _SHOWN_LENGTH: Final = 40
 _ID: Final = r"^(cus|acct)_"
 _PADDING: Final = AROUND + QUOTES
 _TO_LOOK_AT: Final = r"\d[,'\u2019\uff0c\u066b\u066c]\d|\d\s\d{3}|[.\uff0e]\d{3}[.\uff0e]"
 """What every text has that shows a decimal mark: it spares most texts the dearer patterns."""
-_BEFORE, _BEHIND = r"^[^\d.,]*", r"(?:[eE][+-]?\d+)?[^\d]*$"
+_BEFORE: Final = r"(?:^\s*|[^\d\s.,:']\s*|\pL(?:\.|,\s+)|[.:]\s+|(?:^|\D)[:']\s*)"
+"""What may stand before a number: nothing, a sign, or a word with its point or colon (`ca. 12,5`, `Fr.12,5`)."""
+_BEHIND: Final = r"[\s.,:']*(?:$|[^\d\s.,:'])"
+"""What may stand behind it: anything, but no digits with marks, colons or blanks alone between."""
 _SHOWS: Final = {
     _COMMA: (
         r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?",
         r"\d{1,3}(?:[. ']\d{3})+,\d+",
-        r"\d+,(?:\d{1,2}|\d{4,})",
+        r"(?:\d+\s+)?\d+,(?:\d{1,2}|\d{4,})",
         r"(?:0\d*|\d{4,}),\d+",
     ),
     _POINT: (
@@ -74,7 +80,11 @@ _SHOWS: Final = {
         r"\d{1,3}(?:[, ']\d{3})+\.\d+",
     ),
 }  # fmt: skip
-"""The forms of numbers that can be written with this decimal mark only."""
+"""The forms of numbers that can be written with this decimal mark only.
+
+They show it also in a text that has no reading itself, such as `ca. 12,5` or `1,5 / 2`.
+"""
+_SHOWS_PATTERN: Final = {mark: f"{_BEFORE}(?:{'|'.join(forms)}){_BEHIND}" for mark, forms in _SHOWS.items()}
 
 Marks = Mapping[str, Mapping[str, Mapping[str, str]]]
 
@@ -106,6 +116,11 @@ class Evidence:
             return None
         document = {"marks": self.marks, "strangers": sorted(self.strangers)}
         return json.dumps(document, sort_keys=True, ensure_ascii=False)
+
+    def by_meter(self, meant: Mapping[str, str]) -> "Evidence":
+        """Return the evidence by what its event names are meant for (`_meant`); a blank name is meant for none."""
+        named = ((meant[name], of_name) for name, of_name in self.marks.items() if meant[name] or name == _ANY_NAME)
+        return Evidence(_joined(named), self.strangers)
 
     def shown(self, event_name: str | None, columns: Iterable[str]) -> dict[str, str]:
         """Return the decimal marks that are shown in these columns of the event name's records, each by a text."""
@@ -185,19 +200,26 @@ def customer_like(columns: Iterable[str], customers: Iterable[str]) -> list[str]
     return [name for name in columns if _key(name) in keys]
 
 
-def weigh(records: pl.DataFrame, quantity_columns: Iterable[str]) -> pl.DataFrame:
+def weigh(
+    records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})
+) -> pl.DataFrame:
     """Add `COMMA_SHOWN` and `POINT_SHOWN` to resolved records, which keep what an earlier event name of theirs had.
 
-    `quantity_columns` are those that a quantity may be taken from, beside the one that the meter reads.
+    `quantity_columns` are those that a quantity may be taken from, beside the one that the meter reads, and
+    `renamed` the event names that rules change to another.
     """
     records = with_columns_of(records, (EVIDENCE, COMMA_SHOWN, POINT_SHOWN))
     key = [EVIDENCE, EVENT_NAME, VALUE_COLUMN]
     cases = records.filter(pl.col(EVIDENCE).is_not_null()).select(key).unique()
     if cases.is_empty():
         return records
-    evidence = {text: Evidence.of_text(text) for text in cases[EVIDENCE].unique()}
+    found = {text: Evidence.of_text(text) for text in cases[EVIDENCE].unique()}
+    written = (name for evidence in found.values() for name in evidence.marks)
+    meant = _meant({*written, *cases[EVENT_NAME].fill_null(_ANY_NAME)}, renamed)
+    by_meter = {text: evidence.by_meter(meant) for text, evidence in found.items()}
     shown = [
-        evidence[text].shown(name, (column, VALUE, *quantity_columns)) for text, name, column in cases.iter_rows()
+        by_meter[text].shown(meant[name or _ANY_NAME], (column, VALUE, *quantity_columns))
+        for text, name, column in cases.iter_rows()
     ]
     table = cases.with_columns(
         pl.Series("comma", [marks.get(_COMMA) for marks in shown], dtype=pl.String),
@@ -230,6 +252,22 @@ def is_stranger(records: pl.DataFrame, column: str) -> pl.Series:
     return records.select(key).join(table, on=key, how="left", nulls_equal=True, maintain_order="left")["strange"]
 
 
+def _meant(names: Iterable[str], renamed: Mapping[str, str]) -> dict[str, str]:
+    """Return for each event name what it has in common with all others that are repaired to the same meter's.
+
+    Those of two meters whose names differ in spelling only have it in common, too: theirs wait together.
+    """
+    written = list(names)
+    followed = pl.Series("name", [_followed(name, renamed) for name in written], dtype=pl.String)
+    return dict(zip(written, followed.to_frame().select(folded(pl.col("name"))).to_series(), strict=True))
+
+
+def _followed(name: str, renamed: Mapping[str, str]) -> str:
+    for _ in range(_MAX_RENAMED if renamed else 0):
+        name = renamed.get(name) or renamed.get(bare(name)) or name
+    return name
+
+
 def _key(column: str) -> str:
     return column.removeprefix(PAYLOAD_PREFIX).lower()
 
@@ -255,10 +293,7 @@ def _marks_of(seen: pl.DataFrame, column: str) -> Evidence:
     text, name = pl.col(_seen(column)), pl.col(_seen(EVENT_NAME))
     few = seen.lazy().filter(text.is_not_null(), name.str.len_chars().is_between(1, MAX_EVENT_NAME_LENGTH))
     number = with_ascii_marks(pl.col("text"))
-    marks = {
-        mark: pl.any_horizontal(number.str.contains(f"{_BEFORE}(?:{form}){_BEHIND}") for form in forms)
-        for mark, forms in _SHOWS.items()
-    }
+    marks = {mark: number.str.contains(pattern) for mark, pattern in _SHOWS_PATTERN.items()}
     shown = (
         few.select(name.alias("name"), text.alias("text"))
         .unique()

@@ -56,6 +56,9 @@ _GROUPED: Final = re.compile(
 _COMMA_DECIMAL: Final = re.compile(
     r"^(?P<whole>\d{1,3}(?:[. '\u2019]\d{3})+|\d+),(?P<fraction>\d+)(?P<power>[eE][+-]?\d{1,2})?$", re.ASCII
 )
+_COMMA_GROUP: Final = re.compile(r"^[1-9]\d{0,2},\d{3}$", re.ASCII)
+_NUMBER: Final = re.compile(r"^\d[\d.,' ]*([eE][+-]?\d+)?$", re.ASCII)
+"""What has the signs of a number only."""
 _MAX_POWER: Final = 30
 MAX_LENGTH: Final = 64
 _SUM_DIGITS: Final = 200
@@ -299,9 +302,15 @@ def _read_declared(body: str, notation: Notation) -> Reading:
     if notation.decimal_mark == ",":
         return _read_comma_decimal(spaced)
     reading = _read_unsigned(body)
-    if reading.mark == ",":
-        return Reading(doubt=f"{body} does not fit the rule decimal_comma = false")
-    return reading
+    if _COMMA_GROUP.match(body):
+        return Reading(doubt=f"{body} could be {body.replace(',', '')} (rule thousands)")
+    contradicts = reading.mark == "," or (reading.text is None and "," in body)
+    return _misfit(body, "decimal_comma = false") if contradicts else reading
+
+
+def _misfit(body: str, rule: str) -> Reading:
+    """Say that a number contradicts a rule; what is no number waits for another cause."""
+    return Reading(doubt=f"{body} does not fit the rule {rule}" if _NUMBER.match(body) else _doubt(body))
 
 
 def _read_thousands(body: str, thousands: str, decimal: str) -> Reading:
@@ -311,7 +320,7 @@ def _read_thousands(body: str, thousands: str, decimal: str) -> Reading:
     form = rf"({whole})({re.escape(decimal)}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
     match = re.fullmatch(form, body)
     if match is None:
-        return Reading(doubt=f"{body} does not fit the rule thousands = {thousands!r}")
+        return _misfit(body, f"thousands = {thousands!r}")
     plain = match[1].replace(thousands, "") + (match[2] or "").replace(decimal, ".")
     return _read_exponent(plain + match[3]) if match[3] else Reading(text=plain, mark=decimal)
 

@@ -42,7 +42,7 @@ _UTC: Final = "Z|z|UTC|GMT"
 _FORM: Final = (
     rf"^(?P<date>{_DATE})(?:[Tt ](?P<time>{_TIME})"
     rf"(?: ?(?:(?P<utc>{_UTC})|(?P<offset>{_OFFSET})(?: (?P<zone>[A-Z]{{2,5}}|[+-][0-9]{{2,4}}))?)"
-    r"(?:\[[A-Za-z0-9_+/-]+\]| m=[+-][0-9.]+)?)?)?$"
+    r"(?:\[(?P<region>[A-Za-z0-9_+/-]+)\]| m=[+-][0-9.]+)?)?)?$"
 )
 """ISO 8601 and what comes close to it, with these endings, by example of who prints them:
 
@@ -50,13 +50,22 @@ _FORM: Final = (
 ` +0000` (Ruby), ` +00:00` (SQL Server), ` +0000 UTC`, ` +0100 CET m=+0.5` (Go), `+01:00[Europe/Berlin]` (Java); the
 fraction of a second after a point or a comma; without seconds (Java, HTML forms).
 """
+_OFFSETS: Final = {
+    -660: "SST", -600: "HST", -540: "AKST HDT", -480: "PST AKDT", -420: "MST PDT", -360: "CST MDT",
+    -300: "EST CDT CST", -240: "AST EDT CDT", -210: "NST", -180: "ADT", -150: "NDT", 0: "UTC GMT WET",
+    60: "CET MET BST WEST WAT IST", 120: "EET CEST MEST CAT SAST IST", 180: "MSK EEST EAT IDT AST", 300: "PKT",
+    330: "IST", 420: "WIB", 480: "AWST CST HKT PST WITA", 540: "JST KST WIT", 570: "ACST", 600: "AEST",
+    630: "ACDT", 660: "AEDT", 720: "NZST", 780: "NZDT",
+}  # fmt: skip
+"""Minutes ahead of UTC, and the short names of zones that stand for them (IANA); some stand for several."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WEEKDAY: Final = r"(?:(?P<weekday>Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
 _MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*"
 _ZONE: Final = rf"(?P<zone>{_UTC}|{_OFFSET})"
+_NAMED: Final = rf"(?P<zone>{_UTC}|{_OFFSET}(?: \([A-Z]{{2,5}}\))?)"
 _NAMED_MONTH: Final = (
     rf"^{_WEEKDAY}(?P<day>[0-9]{{1,2}})[ -]{_MONTH}[ -](?P<year>[0-9]{{4}}) (?P<time>{_TIME}) {_ZONE}$",
-    rf"^{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) (?P<year>[0-9]{{4}}) (?P<time>{_TIME}) GMT{_ZONE}(?: \(.*\))?$",
+    rf"^{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) (?P<year>[0-9]{{4}}) (?P<time>{_TIME}) GMT{_NAMED}(?: \(.*\))?$",
     rf"^{_WEEKDAY}{_MONTH} +(?P<day>[0-9]{{1,2}}) (?P<time>{_TIME}) {_ZONE} (?P<year>[0-9]{{4}})$",
 )
 """Forms with the month's name, by example: `Thu, 19 Nov 2026 12:00:00 GMT` (HTTP, e-mail, `toUTCString`),
@@ -77,6 +86,9 @@ _FIELDS: Final = {
 }  # fmt: skip
 """What may stand in the format of a rule, written as Stripe's documentation writes formats."""
 _PIECE: Final = re.compile(r"'(?P<text>[^']*)'|(?P<field>([A-Za-z])\3*)|(?P<mark>[^A-Za-z'])")
+_HAS_ZONE: Final = pl.col("time").is_null() | pl.any_horizontal(pl.col("utc", "offset").is_not_null())
+"""Of what `_FORM` has taken apart; a date alone is midnight in UTC."""
+_NO_SUCH_TIME: Final = "there is no such date, or no such time of day"
 _PLAUSIBLE: Final = timedelta(days=3650)
 _SERIAL_EPOCH: Final = datetime(1899, 12, 30, tzinfo=UTC)
 
@@ -128,11 +140,8 @@ def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
 
 def read_formats(text: pl.Expr, formats: Sequence[str], zone: str) -> pl.Expr:
     """Return the epoch seconds (Int64) that all formats which the timestamp has agree in, else null."""
-    core = bare_text(text)
-    readers = [partial(_read_format, form=form, zone=zone) for form in formats]
-    readings = [core.map_batches(reader, return_dtype=pl.Int64, is_elementwise=True) for reader in readers]
-    first = pl.min_horizontal(pl.lit(None, pl.Int64), *readings)
-    return pl.when(first == pl.max_horizontal(pl.lit(None, pl.Int64), *readings)).then(first)
+    first, last = _ends_of_formats(bare_text(text), formats)
+    return pl.when(first == last).then(_in_zone(first, zone))
 
 
 def dashboard_seconds(text: pl.Expr) -> pl.Expr:
@@ -168,20 +177,22 @@ def pattern_of(form: str) -> str:
     )
 
 
-def doubt(text: pl.Expr, window: Window) -> pl.Expr:
-    """Return a sentence on why a timestamp was not read and what it looks like."""
+def doubt(text: pl.Expr, window: Window, formats: Sequence[str] = (), zone: str | None = None) -> pl.Expr:
+    """Return a sentence on why a timestamp was not read and what it looks like. Formats and zone are the rules'."""
     core = bare_text(text)
     number = pl.when(core.str.contains(_NUMBER)).then(core.str.extract(r"^([0-9]+)")).cast(pl.Int64, strict=False)
+    ruled = ", yyyy-MM-dd or in a format of the rule timestamps.formats"
+    known = ruled if formats else " or yyyy-MM-dd (rule timestamps.formats)"
     return pl.coalesce(
+        _doubt_of_formats(core, formats, zone or "UTC"),
         *(_looks_like(number, unit, window) for unit in UNITS if unit != "seconds"),
         _looks_like_compact_date(core),
         _looks_like_serial_date(number),
+        core.map_batches(partial(_doubt_of_forms, zone=zone), return_dtype=pl.String, is_elementwise=True),
         pl.when(core.str.contains(r"[eE]\+?[0-9]")).then(
             pl.lit("a spreadsheet may have rounded this timestamp")),
-        pl.when(_iso(core).str.extract_groups(_FORM).struct.field("time").is_not_null()).then(
-            pl.lit("the time has no zone (rule naive_zone), or its zone's clock shows it twice or never")),
         pl.when(~is_integer(core)).then(
-            pl.lit("not epoch seconds, RFC 3339 or yyyy-MM-dd (rule timestamps.formats)")),
+            pl.lit(f"not epoch seconds, RFC 3339{known}")),
     )  # fmt: skip
 
 
@@ -209,7 +220,8 @@ def _iso_of_named_month(core: pl.Expr, form: str) -> pl.Expr:
     date = pl.concat_str(part.field("year"), month, part.field("day").str.zfill(2), separator="-")
     weekday = part.field("weekday")
     is_its_day = weekday.is_null() | (weekday == date.str.to_date("%Y-%m-%d", strict=False).dt.strftime("%a"))
-    return pl.when(is_its_day).then(date + " " + part.field("time") + " " + part.field("zone"))
+    zone = part.field("zone").str.replace_all("[()]", "")
+    return pl.when(is_its_day).then(date + " " + part.field("time") + " " + zone)
 
 
 def _iso_of_compact(core: pl.Expr) -> pl.Expr:
@@ -224,26 +236,106 @@ def _read_form(core: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def _read_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
-    """Read texts step by step: as one expression polars would take a second to plan it, however few there are."""
-    text = pl.col("text")
-    written = texts.alias("text").to_frame().select(_iso(text).str.extract_groups(_FORM).alias("text"))
-    return written.unnest("text").select(_seconds_of_form(zone)).to_series()
-
-
-def _seconds_of_form(zone: str | None) -> pl.Expr:
-    """Return the epoch seconds of what `_FORM` has taken apart."""
-    time, offset, named = pl.col("time"), pl.col("offset"), pl.col("zone")
-    local = _local(pl.col("date"), time.fill_null("00:00:00"))
-    has_zone = time.is_null() | pl.col("utc").is_not_null() | offset.is_not_null()
-    said_twice = (
-        pl.when(named.is_in(["UTC", "GMT"])).then(0).when(named.str.contains("[0-9]")).then(_seconds(named))
+    absolute = pl.when(_HAS_ZONE & pl.col("agrees")).then(pl.col("instant").dt.epoch("s"))
+    ruled = (
+        absolute if zone is None else pl.when(_HAS_ZONE).then(absolute).otherwise(_in_zone(pl.col("local"), zone))
     )
-    agrees = said_twice.is_null() | (said_twice == _seconds(offset))
-    absolute = pl.when(has_zone & agrees).then(local.dt.epoch("s") - _seconds(offset))
-    return absolute if zone is None else pl.when(has_zone).then(absolute).otherwise(_in_zone(local, zone))
+    return _taken_apart(texts).select(ruled).to_series()
 
 
-def _read_format(texts: pl.Series, *, form: str, zone: str) -> pl.Series:
+def _doubt_of_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
+    """Say of texts that have one of the forms why they are not read."""
+    missing = "the time has no zone (rule naive_zone)" if zone is None else _clock_of(zone)
+    named = pl.any_horizontal(texts.str.contains(form) for form in _NAMED_MONTH)
+    sentence = (
+        pl.when(pl.col("date").is_null())
+        .then(pl.when(named).then(pl.lit("its weekday is not the one of its date")))
+        .when(pl.col("local").is_null())
+        .then(pl.lit(_NO_SUCH_TIME))
+        .when(~_HAS_ZONE)
+        .then(pl.lit(missing))
+        .when(~pl.col("agrees"))
+        .then(pl.lit("its zone and its offset contradict each other"))
+    )
+    return _taken_apart(texts).select(sentence).to_series()
+
+
+def _taken_apart(texts: pl.Series) -> pl.DataFrame:
+    """Return the groups of `_FORM`, the `local` time and the `instant` they come to, and if its zones `agree`.
+
+    It goes step by step: as one expression polars would take a second to plan it, however few there are.
+    """
+    written = texts.alias("text").to_frame().select(_iso(pl.col("text")).str.extract_groups(_FORM).alias("text"))
+    local, offset = _local(pl.col("date"), pl.col("time").fill_null("00:00:00")), _seconds(pl.col("offset"))
+    parts = written.unnest("text").with_columns(local.alias("local"))
+    timed = parts.with_columns((pl.col("local") - pl.duration(seconds=offset)).alias("instant"))
+    return timed.with_columns((_agrees_with_name() & _agrees_with_region(timed)).alias("agrees"))
+
+
+def _agrees_with_name() -> pl.Expr:
+    """Tell whether a time's offset is one that the short name or the number behind it stands for."""
+    name, offset = pl.col("zone"), _seconds(pl.col("offset"))
+    meanings = [(short, minutes * 60) for minutes, shorts in _OFFSETS.items() for short in shorts.split()]
+    stands = pl.format("{} {}", name, offset).is_in([f"{short} {seconds}" for short, seconds in meanings])
+    agrees = (
+        pl.when(name.str.contains("[0-9]"))
+        .then(_seconds(name) == offset)
+        .when(name.is_in([short for short, _ in meanings]))
+        .then(stands)
+    )
+    return agrees.fill_null(value=True)
+
+
+def _agrees_with_region(timed: pl.DataFrame) -> pl.Series:
+    """Tell of each time whether the clock of the region that it names shows it; of an unknown one nobody can."""
+    if timed["region"].null_count() == timed.height:
+        return pl.repeat(value=True, n=timed.height, eager=True)
+    placed = timed.select("region", "local", "instant").with_row_index()
+    told = [_shown_in(region, rows) for (region,), rows in placed.partition_by("region", as_dict=True).items()]
+    return pl.concat(told).sort("index")["agrees"]
+
+
+def _shown_in(region: str | None, rows: pl.DataFrame) -> pl.DataFrame:
+    if region is None:
+        return rows.select("index", pl.lit(value=True).alias("agrees"))
+    try:
+        clock = pl.col("instant").dt.replace_time_zone("UTC").dt.convert_time_zone(region)
+        return rows.select("index", (clock.dt.replace_time_zone(None) == pl.col("local")).alias("agrees"))
+    except pl.exceptions.ComputeError:  # there is no such region
+        return rows.select("index", pl.lit(value=False).alias("agrees"))
+
+
+def _ends_of_formats(core: pl.Expr, formats: Sequence[str]) -> tuple[pl.Expr, pl.Expr]:
+    """Return the first and the last local time that the formats of a timestamp make of it."""
+    readers = [partial(_read_format, form=form) for form in formats]
+    local = pl.Datetime("us")
+    readings = [core.map_batches(reader, return_dtype=local, is_elementwise=True) for reader in readers]
+    nothing = pl.lit(None, local)
+    return pl.min_horizontal(nothing, *readings), pl.max_horizontal(nothing, *readings)
+
+
+def _doubt_of_formats(core: pl.Expr, formats: Sequence[str], zone: str) -> pl.Expr:
+    """Say of texts that have a format of the rule why they are not read."""
+    first, last = _ends_of_formats(core, formats)
+    either = pl.format(
+        "formats of the rule timestamps.formats read it as {} or as {}",
+        *(time.dt.strftime("%Y-%m-%d %H:%M:%S") for time in (first, last)),
+    )
+    return (
+        pl.when(first != last)
+        .then(either)
+        .when(fits(core, formats) & first.is_null())
+        .then(pl.lit(_NO_SUCH_TIME))
+        .when(first.is_not_null() & _in_zone(first, zone).is_null())
+        .then(pl.lit(_clock_of(zone)))
+    )
+
+
+def _clock_of(zone: str) -> str:
+    return f"the clock of {zone} (rule naive_zone) shows this time twice or never"
+
+
+def _read_format(texts: pl.Series, *, form: str) -> pl.Series:
     pattern = pattern_of(form)
     given = re.compile(pattern).groupindex
     written = texts.alias("text").to_frame().select(pl.col("text").str.extract_groups(pattern)).unnest("text")
@@ -255,7 +347,7 @@ def _read_format(texts: pl.Series, *, form: str, zone: str) -> pl.Series:
     date = _digits("-", year, number("month"), number("day"))
     hour = _hour_of_half() if "half" in given else number("hour")
     time = _digits(":", hour, number("minute"), number("second"))
-    return written.select(_in_zone(_local(date, time), zone)).to_series()
+    return written.select(_local(date, time)).to_series()
 
 
 def _hour_of_half() -> pl.Expr:

@@ -51,10 +51,9 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     advice = first_fault().replace_strict(
         _ADVICE, default="the row cannot be read as a record; see the original file"
     )
-    malformed = first_fault() == TIMESTAMP_MALFORMED
-    return sentence(
-        rows, pl.when(malformed).then(timestamps.doubt(pl.col(TIMESTAMP), context.window)).otherwise(advice)
-    )
+    malformed, rules = first_fault() == TIMESTAMP_MALFORMED, context.rules.timestamps
+    doubt = timestamps.doubt(pl.col(TIMESTAMP), context.window, rules.formats, rules.naive_zone)
+    return sentence(rows, pl.when(malformed).then(doubt).otherwise(advice))
 
 
 MALFORMED_RECORD = Remedy(CODE, mend, advise)

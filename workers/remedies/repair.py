@@ -77,6 +77,7 @@ def circumstances(
 
     `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row, or in an earlier file.
     """
+    active = {meter.event_name for meter in catalog.active}
     standard = Standard(
         catalog,
         Window(now),
@@ -85,6 +86,7 @@ def circumstances(
         repeated_rows=repeated_rows,
         decimal_marks=rules.decimal_marks,
         quantity_columns=rules.quantity_columns,
+        renamed={name: target for name, target in rules.renamed.items() if name not in active},
         for_dashboard=for_dashboard,
     )
     return Context(standard, rules)

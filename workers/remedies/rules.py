@@ -198,6 +198,12 @@ class Rules:
         return {rule.meter: rule.notation.decimal_mark for rule in self.values}
 
     @property
+    def renamed(self) -> dict[str, str]:
+        """The event names that stand for another one: aliases, and archived meters that have a successor."""
+        successors = {rule.meter: rule.successor for rule in self.archived_meters if rule.successor}
+        return successors | dict(self.event_aliases.select(ALIAS, TARGET).iter_rows())
+
+    @property
     def quantity_columns(self) -> tuple[str, ...]:
         """The columns that quantities are taken from where the meter's own key is empty."""
         return tuple(rule.column for rule in self.values if rule.column)

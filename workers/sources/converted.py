@@ -35,7 +35,7 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "3"
+_LAYOUT: Final = "4"
 """Raised whenever what stands in the cache changes its form."""
 
 

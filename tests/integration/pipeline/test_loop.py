@@ -67,11 +67,11 @@ def test_what_has_two_readings_waits_for_a_person(loop: Loop) -> None:
     assert loop.balance[Bucket.QUARANTINED].records == 1
 
 
-def test_a_file_refused_whole_is_judged_by_the_notation_that_it_shows(loop: Loop) -> None:
+@pytest.mark.parametrize("spelled", ["api_requests", "API_REQUESTS", "Api-Requests ", " api requests"])
+def test_a_file_refused_whole_is_judged_by_the_notation_that_it_shows(loop: Loop, spelled: str) -> None:
     """To the sender of `1.234,50`, `1.234` is 1234: sent as it stands it bills a thousandth."""
-    rows = [
-        f"use-{n};{{t}};api_requests;cus_1;{value}" for n, value in enumerate(("1.234,50", "1.234", "12,5", "7"))
-    ]
+    values = ((spelled, "1.234,50"), ("api_requests", "1.234"), (spelled, "12,5"), ("api_requests", "7"))
+    rows = [f"use-{n};{{t}};{name};cus_1;{value}" for n, (name, value) in enumerate(values)]
     header = "identifier;timestamp;event_name;payload_stripe_customer_id;payload_value"
     loop.upload("eu.csv", usage(*rows, header=header))
     loop.stripe_works()
@@ -80,9 +80,10 @@ def test_a_file_refused_whole_is_judged_by_the_notation_that_it_shows(loop: Loop
     assert loop.balance[Bucket.QUARANTINED].records == 2
 
 
-def test_a_record_found_in_the_sources_is_judged_by_its_whole_file(loop: Loop) -> None:
+@pytest.mark.parametrize("shows", ['api_requests,cus_2,"12,5"', 'API_REQUESTS,cus_1,"ca. 12,5"'])
+def test_a_record_found_in_the_sources_is_judged_by_its_whole_file(loop: Loop, shows: str) -> None:
     """Stripe names one record of the file; that its sender writes commas, only the others tell."""
-    loop.upload("eu.csv", usage("use-1,{t},api_requests, cus_1,1.234", 'use-2,{t},api_requests,cus_2,"12,5"'))
+    loop.upload("eu.csv", usage("use-1,{t},api_requests, cus_1,1.234", f"use-2,{{t}},{shows}"))
     loop.stripe_works()
     loop.pass_window()
     assert ("api_requests", "cus_1") not in loop.billed()

@@ -88,6 +88,34 @@ def test_with_a_decimal_comma_by_rule(text: str, reading: str | None) -> None:
     assert read(text, Notation(decimal_comma=True)).text == reading
 
 
+POINTS, GROUPS, COMMAS = Notation(decimal_comma=False), Notation(thousands="."), Notation(decimal_comma=True)
+DOLLARS = Notation(thousands=",")
+
+
+@pytest.mark.parametrize(
+    ("text", "notation", "doubt"),
+    [
+        ("1,5", POINTS, "1,5 does not fit the rule decimal_comma = false"),
+        ("1.234,5", POINTS, "1.234,5 does not fit the rule decimal_comma = false"),
+        ("1,234", POINTS, "1,234 could be 1234 (rule thousands)"),
+        ("1.5 GB", POINTS, "1.5 GB carries a unit (rule strip_units)"),
+        ("12,5 GB", POINTS, "12,5 GB carries a unit (rule strip_units)"),
+        ("1.234 GB", GROUPS, "1.234 GB carries a unit (rule strip_units)"),
+        ("(5)", GROUPS, "(5) may be a negative quantity in an accountant's notation"),
+        ("5-", DOLLARS, "5- may be a negative quantity in an accountant's notation"),
+        ("many", GROUPS, "many is not a number"),
+        ("", DOLLARS, "there is no value"),
+        ("12,5", DOLLARS, "12,5 does not fit the rule thousands = ','"),
+        ("12.5", GROUPS, "12.5 does not fit the rule thousands = '.'"),
+        ("12,5 GB", COMMAS, "12,5 GB carries a unit (rule strip_units)"),
+        ("1,234.50", COMMAS, "1,234.50 does not fit the rule decimal_comma"),
+    ],
+)
+def test_a_person_is_told_the_cause_for_which_a_quantity_waits(text: str, notation: Notation, doubt: str) -> None:
+    """Told to write the rule that is there, or to mend one that is right, nobody gets the record billed."""
+    assert read(text, notation).doubt == doubt
+
+
 @pytest.mark.parametrize(
     ("text", "stripped"),
     [("007", "7"), ("1.500", "1.5"), ("3.0", "3"), ("-0.10", "-0.1"), ("100", "100"), ("0.0", "0"), ("0", "0")],

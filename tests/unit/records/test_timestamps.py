@@ -73,6 +73,13 @@ NOON = int(datetime(2026, 11, 19, 12, tzinfo=UTC).timestamp())
         "2026-11-19 17:30+05:30",
         "2026-11-19T12:00:00Z[UTC]",
         "2026-11-19T13:00:00+01:00[Europe/Berlin]",
+        "2026-11-19T07:00-05:00[America/New_York]",
+        "2026-11-19T17:45:00+05:45[Asia/Kathmandu]",
+        "2026-11-19T12:00:00Z[Europe/London]",
+        "2026-11-19 20:00:00 +0800 CST",
+        "2026-11-19 06:00:00 -0600 CST",
+        "2026-11-19 13:00:00 +0100 XYZ",
+        "Thu Nov 19 2026 13:00:00 GMT+0100 (CET)",
         "2026-11-19T12:00:00,123Z",
         "2026-11-19 12:00:00.0000000 +00:00",
         "2026-11-19 12:00:00 GMT",
@@ -107,6 +114,17 @@ def test_times_are_read_as_languages_and_databases_print_them(text: str) -> None
         "Mon, 19 Nov 2026 12:00:00 GMT",
         "2026-11-19 13:00:00 +0100 UTC",
         "2026-11-19 15:00:00 +0300 +04",
+        "2026-11-19T12:00:00+01:00[America/New_York]",
+        "2026-11-19T12:00:00-05:00[Europe/Berlin]",
+        "2026-11-19T12:00:00+02:00[Europe/Berlin]",
+        "2026-07-19T12:00:00+01:00[Europe/Berlin]",
+        "2026-03-29T02:30:00+01:00[Europe/Berlin]",
+        "2026-11-19T12:00:00Z[America/New_York]",
+        "2026-11-19T12:00:00+01:00[Mars/Olympus]",
+        "2026-11-19 13:00:00 +0100 EST",
+        "2026-11-19 13:00:00 +0100 CST",
+        "2026-11-19 13:00:00 +0200 CET",
+        "Thu Nov 19 2026 13:00:00 GMT+0100 (PST)",
         "2026-02-30 12:00:00Z",
         "31 Feb 2026 12:00:00 GMT",
         "2026-11-19 24:00:00 UTC",
@@ -122,6 +140,22 @@ def test_times_are_read_as_languages_and_databases_print_them(text: str) -> None
 def test_a_time_without_a_zone_or_against_itself_is_not_read(text: str) -> None:
     """An hour guessed is usage in the wrong hour, at the end of a month in the wrong invoice."""
     assert read(text) is None
+
+
+def test_times_of_many_zones_are_each_read_by_their_own() -> None:
+    texts = [
+        "2026-11-19T13:00:00+01:00[Europe/Berlin]",
+        None,
+        "2026-11-19T12:00:00+01:00[America/New_York]",
+        "2026-11-19T07:00:00-05:00[America/New_York]",
+        "2026-11-19T12:00:00Z",
+        "2026-10-25T02:30:00+02:00[Europe/Berlin]",
+        "2026-10-25T02:30:00+01:00[Europe/Berlin]",
+        "x",
+        "2026-11-19T12:00:00+01:00[Nowhere]",
+    ]
+    seconds = pl.DataFrame({"text": texts}).select(timestamps.read(pl.col("text"), WINDOW)).to_series().to_list()
+    assert seconds == [NOON, None, None, NOON, NOON, 1792888200, 1792891800, None, None]
 
 
 @given(
@@ -169,6 +203,67 @@ def test_two_formats_that_read_a_text_differently_leave_it_alone() -> None:
     assert by_formats("03/04/2026", *formats) is None
     assert by_formats("04/04/2026", *formats) == "2026-04-04 00:00:00"
     assert by_formats("11/27/2026", *formats) == "2026-11-27 00:00:00"
+
+
+def test_two_formats_leave_a_text_alone_also_where_a_clock_shows_one_of_its_times_twice() -> None:
+    """1 November at 1:30, when New York's clocks go back, was billed in January."""
+    formats = ("dd/MM/yyyy HH:mm", "MM/dd/yyyy HH:mm")
+    assert by_formats("01/11/2026 01:30", *formats, zone="America/New_York") is None
+    assert by_formats("01/13/2026 01:30", *formats, zone="America/New_York") == "2026-01-13 06:30:00"
+
+
+BOTH = ("dd.MM.yyyy HH:mm", "MM/dd/yyyy", "dd/MM/yyyy")
+TWICE = "the clock of Europe/Berlin (rule naive_zone) shows this time twice or never"
+NO_TIME = "there is no such date, or no such time of day"
+
+
+@pytest.mark.parametrize(
+    ("text", "formats", "zone", "sentence"),
+    [
+        ("25.10.2026 02:30", BOTH, "Europe/Berlin", TWICE),
+        ("29.03.2026 02:30", BOTH, "Europe/Berlin", TWICE),
+        ("2026-10-25 02:30:00", BOTH, "Europe/Berlin", TWICE),
+        ("2026-10-25 02:30:00", (), "Europe/Berlin", TWICE),
+        ("2026-11-19 12:00:00", (), None, "the time has no zone (rule naive_zone)"),
+        ("2026-11-19T12:00", BOTH, None, "the time has no zone (rule naive_zone)"),
+        (
+            "11/12/2026",
+            BOTH,
+            "Europe/Berlin",
+            "formats of the rule timestamps.formats read it as 2026-11-12 00:00:00 or as 2026-12-11 00:00:00",
+        ),
+        (
+            "03/04/2026",
+            BOTH,
+            None,
+            "formats of the rule timestamps.formats read it as 2026-03-04 00:00:00 or as 2026-04-03 00:00:00",
+        ),
+        ("31.02.2026 10:00", BOTH, None, NO_TIME),
+        ("27.11.2026 25:00", BOTH, "Europe/Berlin", NO_TIME),
+        ("13/32/2026", BOTH, None, NO_TIME),
+        ("2026-02-30 12:00:00Z", (), None, NO_TIME),
+        ("2026-02-30", (), "Europe/Berlin", NO_TIME),
+        ("31 Feb 2026 12:00:00 GMT", (), None, NO_TIME),
+        ("2026-11-19T12:00:00+01:00[America/New_York]", (), None, "its zone and its offset contradict each other"),
+        ("2026-11-19 13:00:00 +0100 EST", BOTH, "UTC", "its zone and its offset contradict each other"),
+        ("2026-11-19 13:00:00 +0100 UTC", (), None, "its zone and its offset contradict each other"),
+        ("Mon, 19 Nov 2026 12:00:00 GMT", (), None, "its weekday is not the one of its date"),
+        ("27-11-2026", (), None, "not epoch seconds, RFC 3339 or yyyy-MM-dd (rule timestamps.formats)"),
+        (
+            "27-11-2026",
+            BOTH,
+            None,
+            "not epoch seconds, RFC 3339, yyyy-MM-dd or in a format of the rule timestamps.formats",
+        ),
+        ("1.76E+09", BOTH, None, "a spreadsheet may have rounded this timestamp"),
+        ("20261119", BOTH, None, "looks like the date 2026-11-19 without separators"),
+    ],
+)
+def test_a_person_is_told_the_cause_for_which_a_time_waits(
+    text: str, formats: tuple[str, ...], zone: str | None, sentence: str
+) -> None:
+    """Told to write a rule that is there, nobody finds out what else to do, and the record is never billed."""
+    assert pl.select(timestamps.doubt(pl.lit(text), WINDOW, formats, zone)).item() == sentence
 
 
 def test_a_format_is_in_the_zone_of_the_rule() -> None:

@@ -25,18 +25,22 @@ from workers.remedies import Rules, parse_rules, plan_file, repair_frame
 from workers.remedies.plan import PlanOptions
 
 METERS = Catalog(meters=(Meter("api_calls"), Meter("tokens", value_column="payload_tokens", dimensions=())))
+SUCCEEDED = Catalog(meters=(*(METERS.meters or ()), Meter("old_calls", active=False)))
 TIME = str(EPOCH_NOW - 3600)
 
 
 def planned(
-    rows: Sequence[Mapping[str, str | None]], rules: Rules | None = None, part_bytes: int = 1 << 20
+    rows: Sequence[Mapping[str, str | None]],
+    rules: Rules | None = None,
+    part_bytes: int = 1 << 20,
+    catalog: Catalog = METERS,
 ) -> dict[str, dict[str, str]]:
     """Return what `repair` would send of a file with these rows, by identifier."""
     with TemporaryDirectory() as folder:
         path, out = Path(folder) / "usage.jsonl", Path(folder) / "out"
         path.write_text("\n".join(map(_line, rows)) + "\n", encoding="utf-8")
         options = PlanOptions(part_bytes=part_bytes)
-        plan_file(path, catalog=METERS, rules=rules or Rules(), now=NOW, out=out, options=options)
+        plan_file(path, catalog=catalog, rules=rules or Rules(), now=NOW, out=out, options=options)
         corrected = out / "corrected.csv"
         if not corrected.exists():
             return {}
@@ -171,6 +175,47 @@ def test_a_record_keeps_the_evidence_of_the_name_that_its_file_gives_it() -> Non
     rules = parse_rules('[event_names]\naliases = { calls = "api_calls" }')
     rows = [good(event_name="calls", payload_value="12,5"), good(event_name="calls", payload_value="1.234")]
     assert [row[OUTCOME] for row in in_one_file(rows, rules)] == [Outcome.QUARANTINED] * 2
+
+
+ALIAS = '[event_names]\naliases = { calls = "api_calls" }'
+SUCCESSOR = '[[archived_meters]]\nmeter = "old_calls"\nsuccessor = "api_calls"'
+
+
+@pytest.mark.parametrize(
+    ("shows", "asks", "rule"),
+    [
+        ("API_CALLS", "api_calls", ""),
+        ("API_CALLS", "Api-Calls", ""),
+        ("api_calls", "API CALLS", ""),
+        (" api_calls", "api_calls ", ""),
+        ('"api_calls"', "\u00a0api_calls", ""),
+        ("calls", "api_calls", ALIAS),
+        ("api_calls", "calls", ALIAS),
+        (" calls ", "API_CALLS", ALIAS),
+        ("old_calls", "api_calls", SUCCESSOR),
+        ("Old calls", "old_calls", f'{ALIAS[:-2]}, "Old calls" = "old_calls" }}\n{SUCCESSOR}'),
+    ],
+)
+@pytest.mark.parametrize("part_bytes", [200, 1 << 20])
+def test_a_file_that_spells_its_meter_in_several_ways_is_not_billed_a_thousandth(
+    shows: str, asks: str, rule: str, part_bytes: int
+) -> None:
+    """All of them are repaired to one meter, so that they are written by one hand."""
+    rows = [
+        good(identifier="shows", event_name=shows, payload_value="1.234,50"),
+        good(identifier="asks", event_name=asks, payload_value="1.234"),
+        good(identifier="whole", event_name=asks, payload_value="7"),
+        good(identifier="other", event_name="tokens", payload_tokens="1.234"),
+    ]
+    sent = planned(rows, parse_rules(rule), part_bytes, SUCCEEDED)
+    assert {name: row["event_name"] for name, row in sent.items()} == {
+        "shows": "api_calls", "whole": "api_calls", "other": "tokens"
+    }  # fmt: skip
+
+
+def test_a_row_that_names_no_meter_holds_up_none() -> None:
+    rows = [good(event_name=name, payload_value="12,5") for name in ("", "  ", None)]
+    assert in_one_file([*rows, good(payload_value="1.234")])[-1][OUTCOME] == Outcome.VALID
 
 
 def test_a_quantity_that_a_rule_takes_from_another_column_is_judged_by_that_column() -> None:
