@@ -14,7 +14,8 @@ import polars as pl
 from workers.kernel.clock import from_epoch
 from workers.pipeline.catalogs import meters_of
 from workers.pipeline.context import Context
-from workers.records.catalog import CUSTOMER_ID, Catalog, Meter
+from workers.records.catalog import CUSTOMER_ID, Catalog, Meter, folded, folded_text
+from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
 
 WINDOW: Final = "@window"
@@ -41,17 +42,26 @@ class Windows:
         return {meter.event_name: meter for meter in self.catalog.windowed}
 
     def concern(self) -> pl.Expr:
-        """Tell whether a record's meter is pre-aggregated."""
-        return pl.col(EVENT_NAME).is_in(list(self.meters))
+        """Tell whether a record's meter is pre-aggregated, also where its name is spelt otherwise."""
+        return self._meter().is_not_null()
+
+    def _meter(self) -> pl.Expr:
+        """Return the event name of a record's meter; null where it is none of these."""
+        by_spelling = {folded_text(name): name for name in self.meters}
+        name = pl.col(EVENT_NAME)
+        other = folded(name).replace_strict(by_spelling, default=None, return_dtype=pl.String)
+        return pl.when(name.is_in(list(self.meters))).then(name).otherwise(other)
 
     def keyed(self, records: pl.DataFrame, seconds: pl.Expr) -> pl.DataFrame:
         """Add `KEYS`, `WINDOW_END`, `SECONDS` and what the meter reads to records that concern it.
 
-        `seconds` reads their time.
+        `seconds` reads their time. A name or a customer with blanks around it, say, is refused today and mended
+        tomorrow, so it names the same window.
         """
         lengths = {name: meter.window_seconds for name, meter in self.meters.items()}
         length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)
-        timed = self.catalog.resolve(records).with_columns(seconds.alias(SECONDS))
+        named = self.catalog.resolve(records.with_columns(self._meter().alias(EVENT_NAME)))
+        timed = named.with_columns(bare_text(pl.col(CUSTOMER_ID)).alias(CUSTOMER_ID), seconds.alias(SECONDS))
         begins = pl.col(SECONDS) - pl.col(SECONDS) % length
         return timed.with_columns(begins.alias(WINDOW), (begins + length).alias(WINDOW_END))
 

@@ -46,6 +46,11 @@ def folded(name: pl.Expr) -> pl.Expr:
     return bare_text(name).str.to_lowercase().str.replace_all(r"[-_\s]+", "_")
 
 
+def folded_text(name: str) -> str:
+    """Do what `folded` does to one name."""
+    return str(pl.select(folded(pl.lit(name))).item())
+
+
 @dataclass(frozen=True)
 class Meter:
     """A Stripe billing meter, as far as records are judged by it. The columns are those of the canonical frame."""

@@ -11,7 +11,7 @@ import polars as pl
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import FileUnusable
 from workers.records import timestamps
-from workers.records.catalog import folded
+from workers.records.catalog import folded, folded_text
 from workers.records.content import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
@@ -120,11 +120,15 @@ class NoUsageSources:
 
 
 def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:
-    """Tell whether a row is one that `rows` yields. Epoch seconds of today have ten digits, and sort as text."""
+    """Tell whether a row is one that `rows` yields, however its event name is spelt.
+
+    Epoch seconds of today have ten digits, and sort as text.
+    """
     time = pl.col(TIMESTAMP)
     first, after = (pl.lit(str(int(moment.timestamp()))) for moment in (start, end))
     within = time.is_between(first, after, closed="left")
-    return pl.col(EVENT_NAME).is_in(list(event_names)) & (~time.str.contains("^[0-9]{10}$") | within)
+    named = folded(pl.col(EVENT_NAME)).is_in([folded_text(name) for name in event_names])
+    return named & (~time.str.contains("^[0-9]{10}$") | within)
 
 
 def wanted(identifiers: Collection[str] | pl.Series) -> pl.Series:

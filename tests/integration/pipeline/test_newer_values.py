@@ -59,6 +59,35 @@ def test_a_newer_value_in_the_senders_files_goes_before_a_person_by_name(loop: L
 @pytest.mark.parametrize(
     "row",
     [
+        "Gauge,cus_1,10",
+        " gauge,cus_1,10",
+        "GAUGE ,cus_1,10",
+        "gauge, cus_1,10",
+        '" gauge ","cus_1 ",10',
+        "gauge,'cus_1,10",
+    ],
+)
+def test_a_newer_value_is_seen_however_its_meter_and_customer_are_spelt(loop: Loop, hour: int, row: str) -> None:
+    """Stripe refuses it today, we mend it tomorrow, and the older one was billed meanwhile."""
+    keep(loop, "later.csv", f"x-2,{hour + 2000},{row}")
+    refuse(loop, hour)
+    assert reasons(loop) == ["would_overwrite"]
+
+
+@pytest.mark.parametrize("row", [" gauge,cus_1,n/a", "Gauge, cus_1,ten"])
+def test_a_newer_value_that_waits_under_another_spelling_is_not_passed_over(
+    loop: Loop, hour: int, row: str
+) -> None:
+    """One file, two values of one hour: the older would go out while the newer waits for a person."""
+    loop.upload(
+        "refused.csv", usage(f"a-1,{rfc3339(hour + 1800)},gauge,cus_1,99", f"a-2,{rfc3339(hour + 2000)},{row}")
+    )
+    assert loop.balance[Bucket.SUBMITTED].records == 0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
         pytest.param("x-1,{later},gauge,cus_2,10", id="another customer"),
         pytest.param("x-1,{next},gauge,cus_1,10", id="another window"),
         pytest.param("x-1,{later},api_requests,cus_1,10", id="another meter"),
