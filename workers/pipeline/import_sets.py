@@ -149,5 +149,6 @@ def _opened(
     )
     files = sorted(imported.folder.iterdir())
     evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
-    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence)
+    oddities = imported.report.oddities
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
     return Taken((take_in_seen(context, seen),))
