@@ -1,6 +1,7 @@
 """Time as the product sees it: aware UTC datetimes, and RFC 3339 text where time is stored or shown."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,8 @@ CLOCKS_DIFFER: Final = timedelta(hours=1)
 """How far two machines' clocks may differ; what lies further ahead was written by one that was wrong."""
 STORE_AHEAD: Final = timedelta(minutes=1)
 """How far the clock by which a store dates its files may be ahead of another one."""
+_YEARS: Final = range(1970, 9999)
+"""The years of a time that somebody else names: some days before or after any of them there is still a time."""
 
 
 def utc_now() -> datetime:
@@ -40,3 +43,14 @@ def from_text(text: str) -> datetime:
     """
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def named_moment(value: object) -> datetime | None:
+    """Return the time that RFC 3339 text or epoch seconds name; None where there is none to reckon with."""
+    moment = None
+    with suppress(ValueError, OverflowError, OSError):
+        if isinstance(value, str):
+            moment = from_text(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            moment = from_epoch(value)
+    return moment if moment is not None and moment.year in _YEARS else None

@@ -5,10 +5,9 @@ Source: Stripe docs, "Event destinations" (snapshot and thin payloads) and "Reco
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from workers.kernel.clock import from_epoch, from_text
+from workers.kernel.clock import named_moment
 from workers.kernel.codes import EventType
 from workers.kernel.errors import MalformedBody
 from workers.kernel.ledger.events import Receipt
@@ -50,7 +49,7 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
         raw=body,
         account=_word(event.get("account")) or _last_account(_word(event.get("context"))),
         object_id=_object_id(event),
-        created_at=_moment(event.get("created")),
+        created_at=named_moment(event.get("created")),
         ignored=_why_ignored(kind, event_type, live, livemode),
         large=_is_large(event),
     )
@@ -108,13 +107,3 @@ def _object_id(event: Mapping[str, Any]) -> str | None:
     data = event.get("data")
     subject = event.get("related_object") or (data.get("object") if isinstance(data, dict) else None)
     return _word(subject.get("id")) if isinstance(subject, dict) else None
-
-
-def _moment(created: object) -> datetime | None:
-    """Read epoch seconds (snapshot) or RFC 3339 (thin); None when it is neither."""
-    try:
-        if isinstance(created, str):
-            return from_text(created)
-        return from_epoch(created) if isinstance(created, int | float) else None
-    except (ValueError, OverflowError, OSError):
-        return None

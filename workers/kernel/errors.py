@@ -4,7 +4,7 @@ MetermendError
 ├── InputUnusable            a file, an argument or a rule cannot be used: what, where, how to mend   (exit 2)
 │   ├── SettingsUnusable     a setting is missing or contradicts another
 │   └── FileUnusable         a usage or failed-records file cannot be read as one
-│       └── FileForeign      the file is of something else: none of its columns is a usage record's
+│       └── FileForeign      the file is a table of something else: none of its columns is a usage record's
 ├── Refused                  a request to the web is turned away; `slug` is answer, metric and log key
 │   ├── SignatureRefused     400
 │   ├── MalformedBody        400
@@ -44,7 +44,7 @@ class FileUnusable(InputUnusable):
 
 
 class FileForeign(FileUnusable):
-    """A file of something else than usage: none of its columns is a usage record's."""
+    """A table of something else than usage: none of its columns is a usage record's."""
 
 
 class Refused(MetermendError):

@@ -1,7 +1,8 @@
 """Events about imported files: a file that was refused whole, rows that were refused, or a verdict on our own file.
 
 Other products of Stripe import files under the same event types, and the event names no template, so a foreign
-import is told by its columns: a file without a single column of a usage record is not ours.
+import is told by its columns, which takes a table without a single column of a usage record. A page or an error in
+its place shows nothing, and a file that lies among its sender's usage is usage.
 """
 
 import json
@@ -20,7 +21,14 @@ from workers.pipeline.context import Context
 from workers.pipeline.counted import Unlocated
 from workers.pipeline.failures import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.held import PERHAPS_IMPORTED
-from workers.pipeline.imported_files import Import, content_digest, copies_of_refused, failed_rows, original_file
+from workers.pipeline.imported_files import (
+    Import,
+    content_digest,
+    copies_of_refused,
+    failed_rows,
+    is_foreign,
+    original_file,
+)
 from workers.pipeline.older_files import OlderFiles
 from workers.pipeline.seen import Seen, take_in_seen
 from workers.pipeline.spool import Spool, spool
@@ -83,9 +91,9 @@ def _take_in_rows(imported: Import, rows: Spool) -> Taken:
     try:
         if report.error_file_id:
             rows.put_down(failed_rows(imported))
-    except FileForeign:
-        return Taken(ignored=FOREIGN)
     except FileUnusable as error:
+        if isinstance(error, FileForeign) and is_foreign(imported):
+            return Taken(ignored=FOREIGN)
         advice = str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
@@ -104,9 +112,9 @@ def _take_in_file(imported: Import, rows: Spool) -> Taken:
         found = original_file(imported)
         if found:
             rows.put_down(found.frames())
-    except FileForeign:
-        return Taken(ignored=FOREIGN)
     except FileUnusable as error:
+        if isinstance(error, FileForeign) and is_foreign(imported):
+            return Taken(ignored=FOREIGN)
         found, advice = None, str(error)
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
@@ -149,5 +157,6 @@ def _opened(
     )
     files = sorted(imported.folder.iterdir())
     evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
-    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence)
+    oddities = imported.report.oddities
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
     return Taken((take_in_seen(context, seen),))

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,9 @@ from workers.pipeline.context import Context
 from workers.pipeline.told_rows import NUMBERED
 from workers.records.content import is_nameless
 from workers.records.evidence import Evidence, evidence_in, with_evidence
+from workers.records.headers import are_titles
 from workers.records.identifiers import with_identifiers
-from workers.records.layout import Layout, ReadOptions
+from workers.records.layout import Format, Layout, ReadOptions
 from workers.records.reader import open_file
 from workers.records.schema import (
     CODE,
@@ -47,6 +49,8 @@ from workers.sources import UsageSources
 PUT_BACK: Final = "put back what was uploaded, then retry the event"
 MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 """The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
+_NO_LIST: Final = "download the error report from the import set in the Dashboard; write off what is no usage"
+_NO_USAGE: Final = "mend its header, or write off what is no usage"
 _ORIGINAL: Final = "original"
 _FAILED_RECORDS: Final = "failed-records"
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
@@ -123,20 +127,23 @@ def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
     """Yield the rows of the failed-records file with Stripe's code and message, and `NUMBERED`.
 
     Where it does not repeat the records they are taken from the original by their row numbers. Raises FileUnusable,
-    and FileForeign when the import was not of usage.
+    and FileForeign when it looks as if the import was not of usage.
     """
     report, settings = imported.report, imported.context.settings
     assert report.error_file_id is not None
     path = imported.download(report.error_file_id, _FAILED_RECORDS, settings.failed_records_max_bytes)
     options = _options(settings)
-    file = open_file(path, options)
+    try:
+        file = open_file(path, options)
+    except FileForeign as error:  # it tells of no failure either, so it is no list of them
+        raise FileUnusable(error.what, where=error.where, mend=_NO_LIST) from error
     columns = failure_columns(file.layout, options)
     if not repeats_records(file.layout):
         if columns is None or columns.row is None:
-            raise _foreign_or_unusable(file.layout)
+            raise _no_list(file)
         yield from _rows_of_original(imported, file, columns)
         return
-    name = report.source_names[0] if report.source_names else file.layout.name
+    name = imported.names[0] if imported.names else file.layout.name
     for part in file.parts():
         frame = file.read(part).with_columns(pl.lit(name).alias(SOURCE))
         yield _numbered(frame, columns or FailureColumns())
@@ -163,7 +170,7 @@ def original_file(imported: Import) -> OriginalFile | None:
         return None
     file = open_file(path, _options(imported.context.settings))
     if not _has_usage_columns(file.layout):
-        raise FileForeign("no column is a usage record's", where=path.name)
+        raise _no_usage(file, mend=_NO_USAGE)
     named_only = imported.report.source_file_id is None
     records = imported.report.rows_processed or None if named_only else None
     return OriginalFile(path, imported.names[0] if imported.names else path.name, file, records)
@@ -190,7 +197,7 @@ def _frames(file: UsageFile, name: str, digest: str) -> Iterator[pl.DataFrame]:
 
 def _rows_of_original(imported: Import, failures: UsageFile, columns: FailureColumns) -> Iterator[pl.DataFrame]:
     """Yield the rows of the original that a failed-records file names by their numbers."""
-    original = original_file(replace(imported, names=imported.report.source_names))
+    original = original_file(imported)
     if original is None:
         raise FileUnusable(
             "it names rows of a file that was not found",
@@ -246,11 +253,38 @@ def _has_usage_columns(layout: Layout) -> bool:
     return bool(names & {EVENT_NAME, TIMESTAMP}) or any(map(is_payload, names))
 
 
-def _foreign_or_unusable(layout: Layout) -> FileUnusable:
-    if _has_usage_columns(layout):
+def _no_list(file: UsageFile) -> FileUnusable:
+    """Return what is wrong with a failed-records file that neither repeats the records nor numbers them."""
+    if _has_usage_columns(file.layout):
         return FileUnusable(
             "no column tells which row of the original was refused",
-            where=layout.name,
+            where=file.layout.name,
             mend="name it in FAILED_RECORDS_ROW_COLUMN",
         )
-    return FileForeign("no column is a usage record's", where=layout.name)
+    return _no_usage(file, mend=_NO_LIST)
+
+
+def _no_usage(file: UsageFile, mend: str) -> FileUnusable:
+    """Return that a file has no column of usage: FileForeign where it looks like a table of something else.
+
+    An object of JSON that stands alone may be an answer of somebody's that has taken the file's place.
+    """
+    rows = sum(part.rows for part in islice(file.parts(), 1))
+    least = 1 if file.layout.format is Format.CSV else 2
+    error = FileForeign if rows >= least and are_titles(file.layout.columns) else FileUnusable
+    return error("no column is a usage record's", where=file.layout.name, mend=mend)
+
+
+def is_foreign(imported: Import) -> bool:
+    """Tell whether an import that looks foreign is: its file neither lies among its sender's usage nor is usage."""
+    try:
+        lies_there = any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names)
+    except (FileUnusable, Permanent):  # it lies there, though it was written since, or several do
+        return False
+    return not lies_there and not _original_is_usage(imported)
+
+
+def _original_is_usage(imported: Import) -> bool:
+    with suppress(FileUnusable, Permanent):
+        return original_file(imported) is not None
+    return False

@@ -1,14 +1,14 @@
 """Writing down what Stripe refused: the records that were found, and the count of those that nobody has shown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.movements import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.book import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
 from workers.pipeline.context import Context
@@ -24,7 +24,7 @@ class Seen:
     """What an event shows of a failure: its records, as far as they were found, and the count of the others.
 
     Records that come with a `REASON` are to be put before a person at once. `evidence` names the archived files
-    that show the refusal.
+    that show the refusal, `oddities` says what in the event is not as documented.
     """
 
     failure: Failure
@@ -33,6 +33,13 @@ class Seen:
     event_id: str
     unlocated: Unlocated
     evidence: Sequence[RecordSetRef] = ()
+    oddities: Sequence[str] = ()
+
+    def told(self, moves: Iterable[Movement]) -> list[Movement]:
+        """Let the entries about what was seen say what was odd about it."""
+        odd = {"oddities": list(self.oddities)} if self.oddities else {}
+        seen = EntryKind.SEEN
+        return [replace(move, detail={**move.detail, **odd}) if move.kind is seen else move for move in moves]
 
 
 def take_in_seen(context: Context, seen: Seen) -> str:
@@ -52,15 +59,17 @@ def take_in_seen(context: Context, seen: Seen) -> str:
         if held.case.balance.failed.records:
             raise Conflict(f"{case.id} was taken in by another worker meanwhile")
         with held.transaction() as transaction:
-            if rows is not None:
-                route = (None, Bucket.PENDING)
-                transaction.move(movement(context, EntryKind.SEEN, route, rows, event_id=seen.event_id))
-            transaction.move(
-                *held_moves(context, case.id, rows), *counted_moves(seen.failure, seen.unlocated, seen.event_id)
-            )
+            transaction.move(*seen.told(_first_moves(context, seen, rows)))
             transaction.show(seen.evidence)
             transaction.wake(context.clock())
     return case.id
+
+
+def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Iterator[Movement]:
+    if rows is not None:
+        yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), rows, event_id=seen.event_id)
+    yield from held_moves(context, seen.failure.case_id, rows)
+    yield from counted_moves(seen.failure, seen.unlocated, seen.event_id)
 
 
 def _take_in_again(context: Context, seen: Seen) -> None:
@@ -85,7 +94,7 @@ def _take_in_again(context: Context, seen: Seen) -> None:
         if not moves:
             return
         with held.transaction() as transaction:
-            transaction.move(*moves)
+            transaction.move(*seen.told(moves))
             transaction.show(seen.evidence)
             transaction.describe(kind=failure.kind, summary=failure.summary)
             transaction.wake(context.clock())

@@ -50,7 +50,7 @@ _AMBIGUOUS: Final = (
     "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."
 )
 _SHOWN: Final = 3
-"""Rows that are shown to a person who asks why none of them is the refused record."""
+"""Rows, and oddities of a report, that are shown to a person who asks why nothing was found."""
 _NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_SOURCES, then retry the event."
 
 
@@ -108,7 +108,7 @@ class _Told:
     @property
     def unnamed(self) -> int:
         """How many refused records are counted but not named."""
-        return max(0, (self.errors.error_count or 0) - self.samples.height)
+        return self.errors.told - self.samples.height
 
 
 _Ours = list[tuple[Submission, pl.DataFrame]]
@@ -215,9 +215,10 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
         NOT_IN_SOURCES: len(found.missing),
         AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
     }
+    oddities = told.report.oddities
     suggestions = {
         PERHAPS_OURS: _PERHAPS_OURS,
-        NOT_SAMPLED: _NOT_SAMPLED,
+        NOT_SAMPLED: " ".join([*(f"The report is odd: {oddity}." for oddity in oddities[:_SHOWN]), _NOT_SAMPLED]),
         NOT_IN_SOURCES: _not_found(event.account, places, others),
         AMBIGUOUS_IN_SOURCES: _AMBIGUOUS,
     }
@@ -228,7 +229,7 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
         {reason: suggestions[reason] for reason in counted},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
-    return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated))
+    return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated, oddities=oddities))
 
 
 def _not_found(account: str | None, places: Found, others: pl.DataFrame) -> str:

@@ -33,6 +33,8 @@ PAYLOAD_PATH: Final = re.compile(r"payload(?:\.([^.\[\]]+)|\[([^.\[\]]+)\])")
 CAMEL_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 FAILURE_WORD: Final = re.compile(r"(?i)(?:error|reason|message|failure|code|row|line)")
 """Words in the columns of a failed-records file, whose names Stripe does not document."""
+TITLE: Final = re.compile(r"(?=[^\W_])[\w .()/#%&$\u20ac*+-]{0,63}[\w)%#$\u20ac*]")
+"""What a column of a table is called; no line of a page, of an answer in JSON or of a sentence is."""
 NOT_A_NAME: Final = re.compile(r"\s*(?:[-+]?\d[\d.,:TZ+-]*|(?:cus|acct)_\w+)?\s*")
 
 
@@ -123,8 +125,16 @@ def require_few_columns(headers: Sequence[str], name: str) -> None:
         )
 
 
-def require_header(headers: Sequence[str], name: str) -> None:
-    """Raise FileUnusable where the first line is a record, or where no column of it has a meaning here."""
+def are_titles(headers: Sequence[str]) -> bool:
+    """Tell whether these are the columns of a table, of whatever it may be."""
+    return len(headers) > 1 and all(TITLE.fullmatch(header.strip()) for header in headers)
+
+
+def require_header(headers: Sequence[str], name: str, *, has_rows: bool) -> None:
+    """Raise FileUnusable where the first line is a record, or where no column of it has a meaning here.
+
+    It is FileForeign for a table of something else only: a page or an error in a file's place shows nothing of it.
+    """
     if any(_reading(header) or header.startswith(PAYLOAD_PREFIX) for header in headers):
         return
     mend = "add the header line of Stripe's template: " + ",".join(TEMPLATE_COLUMNS)
@@ -132,7 +142,8 @@ def require_header(headers: Sequence[str], name: str) -> None:
         raise FileUnusable("its first line is a record, not a header", where=name, mend=mend)
     if not any(FAILURE_WORD.search(header) for header in headers):
         shown = ", ".join(repr(header[:30]) for header in headers[:4])
-        raise FileForeign(f"none of its columns ({shown}) is one of Stripe's", where=name, mend=mend)
+        error = FileForeign if has_rows and are_titles(headers) else FileUnusable
+        raise error(f"none of its columns ({shown}) is one of Stripe's", where=name, mend=mend)
 
 
 def known(headers: Sequence[str]) -> int:

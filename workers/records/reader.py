@@ -129,7 +129,7 @@ def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> Usag
     sample = sniffing.csv_sample(head[found.length :], found.delimiter, columns)
     nesting = nesting_of(sample, options.headers, text.name)
     if not nesting.findings and not any(header in found.headers for header in options.headers):
-        require_header(found.headers, text.name)
+        require_header(found.headers, text.name, has_rows=bool(sample))
     inside = [column for column in sampled(nesting, sample) if column not in columns]
     findings += repeated + missing_columns([*columns, *inside]) + [*nesting.findings]
     if found.separator_line:

@@ -7,7 +7,7 @@ rest. Source: Stripe docs, "Record usage in bulk" (handle meter event errors), a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from workers.kernel.codes import Code
 from workers.kernel.errors import Permanent
 from workers.reports.fields import Fields
 
+UNKNOWN = "unknown"
+"""Our word for the code of records that a report counts under none."""
 _NAME_IN_MESSAGE = re.compile(r"matching event_name (?P<name>.+)\.\s*$", re.DOTALL)
 """As in Stripe's own example of `v1.billing.meter.no_meter_found`; the payload names the event nowhere else."""
 
@@ -41,13 +43,19 @@ class CodeErrors:
         """The sampled identifiers, each once, in the order of the event."""
         return tuple(dict.fromkeys(sample.identifier for sample in self.samples if sample.identifier))
 
+    @property
+    def told(self) -> int:
+        """How many records it tells of: the larger of its number and its samples, one where it tells neither."""
+        sampled = len(self.identifiers) + sum(sample.identifier is None for sample in self.samples)
+        return max(1 if self.error_count is None else self.error_count, sampled)
+
 
 @dataclass(frozen=True)
 class ErrorReport:
     """One report. Times are aware UTC; `meter_id` and `event_name` are None where no meter was found.
 
-    `error_count` is the total over all codes. `oddities` are sentences for a person: with one of them in a report
-    the counts may not be trusted to be all there is.
+    `error_count` is the total over all codes; what it counts beyond them is counted in `errors` too. `oddities` are
+    sentences for a person: with one of them in a report the counts may not be trusted to be all there is.
     """
 
     event_id: str | None
@@ -77,6 +85,7 @@ def read(event: Mapping[str, Any], meter: Mapping[str, Any] | None = None) -> Er
     errors = _errors(fields, reason.get("error_types"))
     if data and not errors:
         fields.note("the event names no code")
+    total = _total(fields, reason.get("error_count"), errors)
     known_meter = fields.mapping(meter, "meter")
     return ErrorReport(
         event_id=fields.text(event.get("id"), "id"),
@@ -85,8 +94,8 @@ def read(event: Mapping[str, Any], meter: Mapping[str, Any] | None = None) -> Er
         window_start=fields.moment(data.get("validation_start"), "data.validation_start"),
         window_end=fields.moment(data.get("validation_end"), "data.validation_end"),
         summary=fields.text(data.get("developer_message_summary"), "data.developer_message_summary"),
-        error_count=_total(fields, reason.get("error_count"), errors),
-        errors=errors,
+        error_count=total,
+        errors=_with_surplus(errors, total or 0),
         oddities=tuple(fields.oddities),
     )
 
@@ -118,10 +127,13 @@ def _code_errors(fields: Fields, item: object, where: str) -> CodeErrors:
     code = fields.text(error_type.get("code"), f"{where}.code")
     if code is None:
         fields.note(f"{where} has no code")
+    count = fields.count(error_type.get("error_count"), f"{where}.error_count")
+    if count is None:
+        fields.note(f"{code or UNKNOWN} has no error_count")
     samples = fields.items(error_type.get("sample_errors"), f"{where}.sample_errors")
     return CodeErrors(
-        code=code or "unknown",
-        error_count=fields.count(error_type.get("error_count"), f"{where}.error_count"),
+        code=code or UNKNOWN,
+        error_count=count,
         samples=tuple(_sample(fields, sample, code, f"{where}.sample_errors") for sample in samples),
     )
 
@@ -141,15 +153,11 @@ def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sampl
 
 
 def _merged(one: CodeErrors, other: CodeErrors) -> CodeErrors:
-    counts = (one.error_count, other.error_count)
-    count = sum(filter(None, counts)) if None not in counts else None
-    return CodeErrors(one.code, count, one.samples + other.samples)
+    return CodeErrors(one.code, one.told + other.told, one.samples + other.samples)
 
 
 def _check_samples(fields: Fields, errors: CodeErrors) -> None:
-    if errors.error_count is None:
-        fields.note(f"{errors.code} has no error_count")
-    elif len(errors.identifiers) > errors.error_count:
+    if errors.error_count is not None and len(errors.identifiers) > errors.error_count:
         fields.note(f"{errors.code} counts {errors.error_count} records, but samples {len(errors.identifiers)}")
     if any(sample.identifier is None for sample in errors.samples):
         fields.note(f"{errors.code} has a sample without an identifier")
@@ -163,3 +171,16 @@ def _total(fields: Fields, value: object, errors: tuple[CodeErrors, ...]) -> int
     if stated is not None and known is not None and stated != known:
         fields.note(f"the report counts {stated} records, its codes {known}")
     return known if stated is None and errors else stated
+
+
+def _with_surplus(errors: tuple[CodeErrors, ...], total: int) -> tuple[CodeErrors, ...]:
+    """Count what the report counts beyond its codes: under the code that it must be of, else under none of them."""
+    surplus = total - sum(found.told for found in errors)
+    if surplus <= 0:
+        return errors
+    by_code = {found.code: found for found in errors}
+    meant = [found.code for found in errors if found.error_count is None] or list(by_code)
+    code = meant[0] if len(meant) == 1 else UNKNOWN
+    found = by_code.get(code, CodeErrors(code, 0, ()))
+    by_code[code] = replace(found, error_count=found.told + surplus)
+    return tuple(by_code.values())

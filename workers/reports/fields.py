@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from workers.kernel.clock import from_epoch, from_text
+from workers.kernel.clock import named_moment
 
 _MAX_COUNT = 2**63 - 1
+_LONGEST = 300
+"""Characters of a sentence: what it repeats of an event may be of any length."""
 
 
 class Fields:
@@ -20,8 +22,8 @@ class Fields:
 
     def note(self, sentence: str) -> None:
         """Keep a sentence for the person who looks, once."""
-        if sentence not in self.oddities:
-            self.oddities.append(sentence)
+        if sentence[:_LONGEST] not in self.oddities:
+            self.oddities.append(sentence[:_LONGEST])
 
     def mapping(self, value: object, where: str) -> Mapping[str, Any]:
         """Return an object's fields; empty when there are none. An empty list counts as an empty object."""
@@ -62,16 +64,10 @@ class Fields:
 
     def moment(self, value: object, where: str) -> datetime | None:
         """Return the time that RFC 3339 text or epoch seconds name; None when there is none."""
-        try:
-            if isinstance(value, str):
-                return from_text(value)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return from_epoch(value)
-        except (ValueError, OverflowError, OSError):
-            pass
-        if value is not None:
+        moment = named_moment(value)
+        if value is not None and moment is None:
             self.note(f"{where} is no time")
-        return None
+        return moment
 
     def identity(self, value: object, where: str) -> str | None:
         """Return an id that stands alone or as the `id` of an expanded object."""

@@ -21,8 +21,11 @@ SOON = utc_now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
 _numbers = itertools.count()
 
 
-def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 0) -> str:
-    """Deliver a validation report on the account's first meter, of a window `hour` hours ahead; return its id."""
+def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 0, **odd: Any) -> str:
+    """Deliver a validation report on the account's first meter, of a window `hour` hours ahead; return its id.
+
+    `odd` takes the place of the fields of its data that have those names.
+    """
     window_start = SOON + timedelta(hours=hour)
     window_end = window_start + timedelta(seconds=10)
     world = loop.twin.world
@@ -39,7 +42,7 @@ def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 
     reason = {"error_count": sum(count for count, _ in codes.values()), "error_types": _error_types(codes)}
     window = {"validation_start": to_text(window_start), "validation_end": to_text(window_end)}
     world.account(account).events[str(event["id"])] = Event(
-        {**event, "data": {"reason": reason, **window}}, world.now()
+        {**event, "data": {"reason": reason, **window, **odd}}, world.now()
     )
     loop.receive(event)
     loop.work()

@@ -177,7 +177,9 @@ def test_usage_that_another_case_has_resubmitted_waits_for_a_person(loop: Loop) 
 
 def test_a_foreign_import_is_left_alone(loop: Loop) -> None:
     """Product catalogues are imported under the same event types."""
-    loop.upload("catalog.csv", "id,title,price\nsku-1,Shirt,10\n")
+    loop.bucket.mkdir(exist_ok=True)
+    (loop.bucket / "catalog.csv").write_text("id,title,price\nsku-1,Shirt,10\n")
+    loop.stripe_works()
     assert loop.cases() == []
     assert set(loop.ledger.queries.event_counts()) == {EventState.IGNORED}
 

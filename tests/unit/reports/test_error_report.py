@@ -154,6 +154,64 @@ def test_a_missing_total_is_the_sum_of_its_codes() -> None:
     assert read(event()).error_count is None
 
 
+A, B, NAMELESS = ({"request": {"identifier": name}} for name in ("a", "b", None))
+
+
+@pytest.mark.parametrize(
+    ("error_types", "total", "told"),
+    [
+        ([error_type("x", 2)], 50, {"x": 50}),
+        ([error_type("x", 2)], 1, {"x": 2}),
+        ([error_type("x", 1, [A, B])], None, {"x": 2}),
+        ([error_type("x", 0, [A])], 0, {"x": 1}),
+        ([error_type("x", 0)], 0, {"x": 0}),
+        ([error_type("x", None)], None, {"x": 1}),
+        ([error_type("x", None, [NAMELESS, NAMELESS])], None, {"x": 2}),
+        ([error_type("x", None, [A, A, NAMELESS, None])], None, {"x": 3}),
+        ([error_type("x", None, [A])], 9, {"x": 9}),
+        ([error_type("x", "many")], 3, {"x": 3}),
+        ([error_type("x", 2), error_type("y", 3)], 9, {"x": 2, "y": 3, "unknown": 4}),
+        ([error_type("x", 2), error_type("y", None, [A])], 9, {"x": 2, "y": 7}),
+        ([error_type("x", None), error_type("y", None, [A])], 9, {"x": 1, "y": 1, "unknown": 7}),
+        ([error_type("x", 3), error_type("x", None, [A])], None, {"x": 4}),
+        ([error_type("x", 2), {"error_count": 3}], 9, {"x": 2, "unknown": 7}),
+        ([None], 2, {"unknown": 2}),
+        ([None, "x", []], None, {"unknown": 3}),
+        ([], 2, {"unknown": 2}),
+        ([], None, {}),
+        ([], 0, {}),
+    ],
+)
+def test_no_refusal_that_is_told_in_any_place_goes_uncounted(
+    error_types: list[Any], total: int | None, told: dict[str, int]
+) -> None:
+    """Nobody would look for usage that was refused and stands in no book: it is never invoiced."""
+    assert {errors.code: errors.told for errors in read(event(*error_types, total=total)).errors} == told
+
+
+@given(with_something_odd(EVENT))
+def test_at_least_what_is_told_is_counted_whatever_is_odd(changed: Any) -> None:
+    report = read(changed, METER)
+    assert sum(errors.told for errors in report.errors) >= (report.error_count or 0)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59Z",
+        -62_135_596_800,
+        253_402_300_799,
+        10**30,
+    ],
+)
+def test_a_time_that_cannot_be_reckoned_with_is_none(moment: Any) -> None:
+    """A day before the first of all times is none: the whole report would be tried again and given up."""
+    report = read(EVENT | {"data": EVENT["data"] | {"validation_start": moment}})
+    assert (report.window_start, report.oddities) == (None, ("data.validation_start is no time",))
+
+
 @pytest.mark.parametrize("event", [None, [], "x", 1])
 def test_what_is_no_event_is_permanent(event: Any) -> None:
     with pytest.raises(Permanent):
