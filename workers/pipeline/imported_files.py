@@ -130,7 +130,7 @@ def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
     path = imported.download(report.error_file_id, _FAILED_RECORDS, settings.failed_records_max_bytes)
     options = _options(settings)
     file = open_file(path, options)
-    columns = failure_columns(file.layout, options)
+    columns = failure_columns(file, options)
     if not repeats_records(file.layout):
         if columns is None or columns.row is None:
             raise _foreign_or_unusable(file.layout)

@@ -20,7 +20,7 @@ from workers.records.usage_file import TARGET_BYTES, UsageFile
 from workers.remedies.differences import Differences, find_differences
 from workers.remedies.failed_rows import FailedFile, FailedRows, failed_rows
 from workers.remedies.windows import Windows
-from workers.reports.failed_records import FailureColumns, failure_columns, recognise
+from workers.reports.failed_records import FailureColumns, failure_columns, named_columns, recognise
 
 Kind = Literal["usage", "failed-records"]
 
@@ -31,8 +31,8 @@ _WINDOW: Final = "window"
 class Survey:
     """A file that is ready to be planned part by part.
 
-    `failure` are the columns of a failed-records file, null for a usage file. `own_reason` is a column of a usage
-    file that has the name of one for refusals, and tells none. `repeated_rows` are rows whose
+    `failure` are the columns of a failed-records file, null for a usage file. `own` are columns of a usage
+    file that have the names of such, and tell no refusal. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
     are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
     """
@@ -45,7 +45,17 @@ class Survey:
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
-    own_reason: str | None = None
+    own: FailureColumns
+
+    @property
+    def own_reason(self) -> str | None:
+        """The sender's own column that has the name of one for refusals, and tells none."""
+        return self.own.message or self.own.code
+
+    @property
+    def own_option(self) -> Sequence[str]:
+        """What declares that column as Stripe's: a code declared as a text would tell no refusal for data."""
+        return ("--code-column" if self.own.message is None else "--error-column", self.own_reason or "")
 
     @property
     def name(self) -> str:
@@ -123,15 +133,15 @@ def _survey(
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
     findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
-    own = (failure_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
-    return Survey(path, file, facts, failure, rows, repeated, different, findings, own.message or own.code)
+    own = (named_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
+    return Survey(path, file, facts, failure, rows, repeated, different, findings, own)
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
     if kind == "usage":
         return None
     if kind == "failed-records":
-        return failure_columns(file.layout, reading) or FailureColumns()
+        return failure_columns(file, reading) or FailureColumns()
     return recognise(file, reading)
 
 

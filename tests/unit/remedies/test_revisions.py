@@ -68,6 +68,17 @@ def test_what_was_refused_for_its_data_gets_the_next_identifier(
         assert (change["before"], change["after"], change["remedy"]) == (given, following, "next_revision")
 
 
+@pytest.mark.parametrize("header", ["code", "why", "error_type", "status"])
+@pytest.mark.parametrize("kind", [None, "failed-records"])
+def test_usage_is_not_lost_as_a_duplicate_whatever_the_column_of_codes_is_called(
+    tmp_path: Path, header: str, kind: str | None
+) -> None:
+    failed = write_failed(tmp_path / "failed.csv", [("a", Code.NO_METER), ("b", Code.INVALID_VALUE)])
+    failed.write_text(failed.read_text().replace("error_code,error_message", f"{header},note"))
+    repair(failed, tmp_path / "out", kind=kind)
+    assert identifiers(tmp_path / "out") == ["a~r2", "b~r2"]
+
+
 @pytest.mark.parametrize(
     ("refused_for", "expected"),
     [("data", ["a~r2", "b~r2"]), ("form", ["a", "b"]), (None, ["a", "b~r2"])],
