@@ -208,7 +208,15 @@ def plan_file(
 
 def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
     """Survey the files as the options say."""
-    return survey(paths, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
+    revising = options.new_identifiers or options.refused_for == "data"
+    return survey(
+        paths,
+        catalog,
+        kind=options.kind,
+        reading=options.reading,
+        part_bytes=options.part_bytes,
+        revising=revising,
+    )
 
 
 def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
@@ -267,7 +275,7 @@ def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: 
 
     decided = with_columns_of(treat_suspects(suspects, context, hold), output.columns)
     if not output.new_identifiers:
-        decided = revised(decided, output.refused_for)
+        decided = revised(decided, output.refused_for, surveyed.taken)
     treated = decided.with_columns(_identifier(surveyed, output), all_faults().alias(ALL_FAULTS))
     return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
 
@@ -377,7 +385,8 @@ def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
     facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
     if facts.missing_identifiers or facts.unreadable:
         identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
-    return next_revisions(identifier).alias(IDENTIFIER) if output.new_identifiers else identifier
+    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
+    return following if output.new_identifiers else identifier
 
 
 def _row_of_origin(surveyed: Survey) -> pl.Expr | None:

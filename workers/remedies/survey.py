@@ -12,13 +12,14 @@ import polars as pl
 from workers.kernel.checksum import sha256_of
 from workers.records.catalog import Catalog
 from workers.records.facts import FileFacts, find_facts
-from workers.records.identifiers import origins
+from workers.records.identifiers import lines
 from workers.records.layout import Finding, ReadOptions
 from workers.records.reader import open_file
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.usage_file import TARGET_BYTES, UsageFile
 from workers.remedies.differences import Differences, find_differences
 from workers.remedies.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.remedies.revisions import TakenRevisions, taken_revisions
 from workers.remedies.windows import Windows
 from workers.reports.failed_records import FailureColumns, failure_columns, named_columns, recognise
 
@@ -42,6 +43,7 @@ class Survey:
     facts: FileFacts
     failure: FailureColumns | None
     rows: FailedRows
+    taken: TakenRevisions
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
@@ -90,16 +92,23 @@ def survey(
     kind: Kind | None = None,
     reading: ReadOptions | None = None,
     part_bytes: int = TARGET_BYTES,
+    revising: bool = False,
 ) -> list[Survey]:
-    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable."""
+    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable.
+
+    `revising` says that records may go out under the next revision's identifier though no file tells a refusal.
+    """
     files = [open_file(path, reading) for path in paths]
     failures = [_failure_columns(file, kind, reading) for file in files]
     windows = Windows.of(catalog)
-    keys = _keys(windows, refused=any(failures))
+    keys = _keys(windows, revising=revising or any(failures))
     facts = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    taken = taken_revisions(files, facts)
     known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
     differences = find_differences(files, facts)
-    return [_survey(*one, _repeated(paths[: n + 1], facts[n]), differences[n]) for n, one in enumerate(known)]
+    return [
+        _survey(*one, taken[n], _repeated(paths[: n + 1], facts[n]), differences[n]) for n, one in enumerate(known)
+    ]
 
 
 def _rows(
@@ -128,13 +137,14 @@ def _survey(
     facts: FileFacts,
     failure: FailureColumns | None,
     rows: FailedRows,
+    taken: TakenRevisions,
     repeated: pl.Series,
     different: Differences,
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
     findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
     own = (named_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
-    return Survey(path, file, facts, failure, rows, repeated, different, findings, own)
+    return Survey(path, file, facts, failure, rows, taken, repeated, different, findings, own)
 
 
 def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
@@ -145,13 +155,13 @@ def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | 
     return recognise(file, reading)
 
 
-def _keys(windows: Windows, *, refused: bool) -> dict[str, pl.Expr]:
+def _keys(windows: Windows, *, revising: bool) -> dict[str, pl.Expr]:
     """Return the keys whose repeats matter: the identifier, and the window where only the last value counts.
 
-    Refused records go out under the next revision's identifier, so there all revisions of a record are one.
+    Where records go out under the next revision's identifier all revisions of a record are one.
     """
     given = pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(IDENTIFIER)
-    identifier = origins(given) if refused else given
+    identifier = lines(given) if revising else given
     return {IDENTIFIER: identifier} | ({_WINDOW: windows.key()} if windows else {})
 
 
