@@ -13,7 +13,7 @@ in which some rows were refused and others perhaps counted is neither, and is tu
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,17 +91,19 @@ class FailureColumns:
     row: str | None = None
 
 
-def recognise(file: UsageFile, options: ReadOptions | None = None) -> FailureColumns | None:
+def recognise(
+    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     """Return the failure columns of a file that repeats the refused records, or null when it is a usage file.
 
-    Declared columns win. Any others must tell a refusal on every row: in a column whose name leaves no doubt, or in
-    Stripe's words, or beside a record that stands inside the row. Raises FileUnusable when a declared column is
-    missing, when the file names failures but does not repeat the records, or when it tells a refusal of some of its
-    rows only.
+    Declared columns win; the `ignored` are none of Stripe's. Any others must tell a refusal on every row: in a
+    column whose name leaves no doubt, or in Stripe's words, or beside a record that stands inside the row. Raises
+    FileUnusable when a declared column is missing, when the file names failures but does not repeat the records, or
+    when it tells a refusal of some of its rows only.
     """
     options = options or ReadOptions()
-    proof = _proof(file, options)
-    found = _failure_columns(file.layout, options, proof)
+    proof = _proof(file, options, ignored)
+    found = _failure_columns(file.layout, options, proof, ignored)
     if found is None or not (_is_declared(options) or _tells_refusals(file, found, proof)):
         return None
     if not repeats_records(file.layout):
@@ -170,13 +172,15 @@ def repeats_records(layout: Layout) -> bool:
     return EVENT_NAME in _columns(layout)
 
 
-def failure_columns(file: UsageFile, options: ReadOptions | None = None) -> FailureColumns | None:
+def failure_columns(
+    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     """Return the failure columns of a file, whether or not it repeats the records; null where it has none.
 
     Raises FileUnusable when a declared column is missing.
     """
     options = options or ReadOptions()
-    return _failure_columns(file.layout, options, _proof(file, options))
+    return _failure_columns(file.layout, options, _proof(file, options, ignored), ignored)
 
 
 def named_columns(layout: Layout) -> FailureColumns | None:
@@ -184,7 +188,9 @@ def named_columns(layout: Layout) -> FailureColumns | None:
     return _failure_columns(layout, ReadOptions(), _Proof())
 
 
-def _failure_columns(layout: Layout, options: ReadOptions, proof: _Proof) -> FailureColumns | None:
+def _failure_columns(
+    layout: Layout, options: ReadOptions, proof: _Proof, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     columns = _columns(layout)
     declared = (options.code_column, options.error_column, options.row_column)
     for name in filter(None, declared):
@@ -192,17 +198,17 @@ def _failure_columns(layout: Layout, options: ReadOptions, proof: _Proof) -> Fai
             raise FileUnusable(
                 f"there is no column {name!r}", where=layout.name, mend=f"it has {', '.join(columns)}"
             )
-    found = _found(columns, options, proof)
+    found = _found([name for name in columns if name not in ignored], options, proof)
     return None if found.code is None and found.message is None else found
 
 
-def _proof(file: UsageFile, options: ReadOptions) -> _Proof:
+def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str] = ()) -> _Proof:
     """Find the columns in which every filled cell is a code, one of them known, or a text of Stripe's.
 
     The file is read as long as a column may be one: of usage with columns of the sender's own, a part.
     """
     undeclared = [options.code_column, options.error_column].count(None)
-    left = set(_free(_columns(file.layout))) if undeclared else set()
+    left = set(_free(_columns(file.layout))) - set(ignored) if undeclared else set()
     codes, messages, known, filled = set(left), set(left), set[str](), set[str]()
     for part in file.parts():
         if not left:
