@@ -1,4 +1,4 @@
-"""The folder that a plan is written to: corrected, deferred and quarantined records, changes, and plan.json.
+"""The folder that a plan is written to: corrected, deferred, quarantined, unreadable records, changes.
 
 It appears whole or not at all: everything is written into a folder beside it, which then takes its place. A folder
 that is there already is replaced only if an earlier plan wrote it, or if it is empty.
