@@ -8,13 +8,13 @@ from workers.kernel.ledger.movements import Bucket
 NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
     CaseState.PLANNED: (
-        "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set and that no rule asks "
-        "for an approval."
+        "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set: run `metermend doctor`."
     ),
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
         "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
-        "to read them with their reasons, then write a rule, correct the bill or write them off."
+        "to read them with their reasons, mend the cause or write a rule, then `metermend retry {id}`. What may be "
+        "billed already stays, unless you add `--include-uncertain --approve NAME`."
     ),
     CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
     CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",

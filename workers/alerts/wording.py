@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from workers.alerts.notice import CodeCount, Notice, ReasonCount, Trouble
-from workers.kernel.ledger.movements import Tally
+from workers.kernel.ledger.movements import NOT_KNOWN, Tally
 from workers.kernel.terminal import visible
 
 MAX_CODES: Final = 12
@@ -106,7 +106,7 @@ def _stages(count: CodeCount) -> Iterator[str]:
 
 
 def _tally(tally: Tally) -> str:
-    return f"{tally.records:,} (quantity {tally.shown})"
+    return f"{tally.records:,} ({'' if tally.shown == NOT_KNOWN else 'readable '}quantity {tally.shown})"
 
 
 def _sum(counts: Sequence[CodeCount]) -> CodeCount:

@@ -1,6 +1,9 @@
 """`metermend cases`: the cases as a plain list, for a terminal and for scripts."""
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +29,9 @@ def cases(states: tuple[str, ...], limit: int, *, as_json: bool) -> None:
     found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit)
     counts = ledger.queries.case_counts()
     ledger.close()
-    click.echo(json.dumps([_as_json(case) for case in found], indent=2) if as_json else "\n".join(_lines(found)))
+    click.echo(
+        json.dumps([_as_json(case) for case in found], indent=2) if as_json else "\n".join(_lines(found, _width()))
+    )
     there = sum(counts.get(state, 0) for state in states or counts)
     if there > len(found):
         click.echo(f"{there - len(found):,} more: --limit {there}", err=True)
@@ -46,16 +51,27 @@ def _as_json(case: Case) -> dict[str, Any]:
     }
 
 
-def _lines(found: Sequence[Case]) -> Iterator[str]:
+def _width() -> int | None:
+    """Return the columns of the terminal; null where a program reads, which wants one line for each case."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _lines(found: Sequence[Case], width: int | None = None) -> Iterator[str]:
+    """Yield a line for each case; where they are wider than `width`, each summary stands below its case."""
     if not found:
         yield "no cases"
         return
     rows = [COLUMNS, *(_row(case) for case in found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
+    longest = sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows)
     for row in rows:
         names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         counts = [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:], strict=True)]
-        yield "  ".join([*names, *counts, row[-1]])
+        if width is None or longest <= width:
+            yield "  ".join([*names, *counts, row[-1]])
+            continue
+        yield "  ".join([*names, *counts]).rstrip()
+        yield from textwrap.wrap(row[-1], width, initial_indent="  ", subsequent_indent="  ")
 
 
 def _row(case: Case) -> tuple[str, ...]:

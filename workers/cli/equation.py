@@ -14,6 +14,8 @@ TERMS: Final = {
     "written off": (Bucket.WRITTEN_OFF,),
 }
 """The right side, in its order."""
+READABLE: Final = "readable quantity"
+"""What sums are: a record whose quantity cannot be read adds nothing to them."""
 
 
 def terms(balance: Balance) -> Iterator[tuple[str, Tally]]:
@@ -26,7 +28,7 @@ def lines(balance: Balance) -> Iterator[str]:
     """Yield the equation as a block for a narrow terminal."""
     right = [(f"{'+' if number else '='} {name}", tally) for number, (name, tally) in enumerate(terms(balance))]
     rows = [("failed", balance.failed), *right]
-    width = max(8, *(len(tally.shown) for _, tally in rows))
-    yield f"  {'':<13} {'records':>12}  {'quantity':>{width}}"
+    width = max(len(READABLE), *(len(tally.shown) for _, tally in rows))
+    yield f"  {'':<13} {'records':>12}  {READABLE:>{width}}"
     for name, tally in rows:
         yield f"  {name:<13} {tally.records:>12,}  {tally.shown:>{width}}"

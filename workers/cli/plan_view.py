@@ -53,8 +53,8 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
         if surveyed.own_reason:
-            option = shlex.join(["--error-column", surveyed.own_reason])
-            said = f"{surveyed.own_reason!r} is taken for your own column. If it holds Stripe's words: `{option}`."
+            column, option = surveyed.own_reason, shlex.join(surveyed.own_option)
+            said = f"{column!r} is taken for your own column. If it holds Stripe's words: `{option}`."
             console.print(said, style="dim", markup=False)
 
 

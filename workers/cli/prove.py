@@ -13,7 +13,7 @@ from workers.cli.equation import lines, terms
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.movements import Balance
-from workers.pipeline.anchor import read, take
+from workers.pipeline.anchor import Anchor, read, take
 from workers.pipeline.proving import CaseProof
 from workers.pipeline.proving import prove as prove_cases
 from workers.records.quantities import to_text as plain
@@ -43,6 +43,31 @@ class Proved:
         return not self.breached and self.balance.holds()
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """A kept anchor that the ledger was compared with, and how much of the ledger it covers."""
+
+    path: str
+    anchor: Anchor
+    proved: Proved
+
+    @property
+    def entries(self) -> int:
+        return sum(head.number for head in self.anchor.cases.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"file": self.path, "at": to_text(self.anchor.at), "cases": len(self.anchor.cases),
+                "entries": self.entries, "events_until": to_text(self.anchor.events_until)}  # fmt: skip
+
+    def as_text(self) -> Iterator[str]:
+        proved, at = self.proved, to_text(self.anchor.at)
+        yield f"compared with {self.path} of {at}:"
+        events = sum(day.count for day in self.anchor.events.values())
+        cases = f"{len(self.anchor.cases):,} of {proved.cases:,} cases"
+        yield f"  covers {cases}, {self.entries:,} of {proved.entries:,} entries, {events:,} events;"
+        yield "  what was written later it cannot show"
+
+
 @click.command()
 @click.argument("case", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -64,14 +89,16 @@ def prove(case: str | None, *, as_json: bool, anchors: bool, against: Path | Non
     for proof in prove_cases(ledger, archive, case, against=kept):
         proved.add(proof)
     ledger.close()
-    click.echo(json.dumps(_as_json(proved), indent=2) if as_json else "\n".join(_as_text(proved)), err=anchors)
+    compared = _Compared(str(against), kept, proved) if against and kept else None
+    told = json.dumps(_as_json(proved, compared), indent=2) if as_json else "\n".join(_as_text(proved, compared))
+    click.echo(told, err=anchors)
     if anchor:
         click.echo(anchor.model_dump_json(indent=2))
     if not proved.holds:
         raise click.exceptions.Exit(1)
 
 
-def _as_json(proved: Proved) -> dict[str, Any]:
+def _as_json(proved: Proved, compared: _Compared | None) -> dict[str, Any]:
     sides = {"failed": proved.balance.failed} | {name.replace(" ", "_"): t for name, t in terms(proved.balance)}
     return {
         "holds": proved.holds,
@@ -81,6 +108,7 @@ def _as_json(proved: Proved) -> dict[str, Any]:
         "equation": {name: {"records": t.records, "quantity": plain(t.quantity)} for name, t in sides.items()},
         "breaches": [_breach(proof) for proof in proved.breached],
         "removed": [{"case": p.case_id, "at": to_text(p.removed_at)} for p in proved.removed if p.removed_at],
+        **({"compared": compared.as_json()} if compared else {}),
     }
 
 
@@ -89,7 +117,7 @@ def _breach(proof: CaseProof) -> dict[str, Any]:
     return {"case": proof.case_id, "entry": proof.breach.entry, "what": proof.breach.what}
 
 
-def _as_text(proved: Proved) -> Iterator[str]:
+def _as_text(proved: Proved, compared: _Compared | None) -> Iterator[str]:
     yield from lines(proved.balance)
     yield ""
     for proof in proved.removed:
@@ -99,4 +127,6 @@ def _as_text(proved: Proved) -> Iterator[str]:
         at = f" entry {proof.breach.entry}:" if proof.breach.entry else ""
         yield f"{proof.case_id or 'ledger'}:{at} {proof.breach.what}"
     counted = f"{proved.cases:,} cases, {proved.entries:,} entries, {proved.record_sets:,} record sets"
+    if compared:
+        yield from compared.as_text()
     yield f"holds: {counted}" if proved.holds else f"DOES NOT HOLD, {len(proved.breached):,} times: {counted}"

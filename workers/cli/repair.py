@@ -50,8 +50,9 @@ def repair(
 ) -> None:
     """Repair what leaves no doubt, and put the rest aside with what is known of it.
 
-    Writes corrected, quarantine.csv, deferred.csv, changes.csv and plan.json into a folder, which appears whole or
-    not at all; a file without records is not written. With --strict, exits with 1 when anything is quarantined.
+    Writes corrected, quarantine.csv, deferred.csv, changes.csv, unreadable.csv and plan.json into a folder, which
+    appears whole or not at all; a file without records is not written. With --strict, exits with 1 when anything is
+    quarantined.
     """
     folder = out or _folder_of(files[0])
     known = knowledge(given)

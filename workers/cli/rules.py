@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.measure import Measurement
 from rich.table import Table
 
 from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
@@ -16,6 +17,7 @@ from workers.kernel.errors import InputUnusable
 from workers.records import quantities
 from workers.remedies import Rules, load_rules
 from workers.remedies.explain import Explained, RuleChange, explain
+from workers.remedies.rules import TimestampRules
 
 _SHOWN: Final = 20
 
@@ -49,11 +51,18 @@ def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **give
 
 
 def _inventory(loaded: Rules) -> str:
+    times, horizon = loaded.timestamps, TimestampRules().horizon_hours
     counts = {
         "customer alias": loaded.customer_aliases.height,
+        "customer metadata key": int(loaded.customers.metadata_key is not None),
         "event name alias": loaded.event_aliases.height,
         "missing-customer rule": len(loaded.customers.missing),
         "value rule": len(loaded.values),
+        "time zone": int(times.naive_zone is not None),
+        "time format": len(times.formats),
+        "time shift": int(times.shift_seconds != 0),
+        "time horizon": int(times.horizon_hours != horizon),
+        "too-old rule": int(times.clamp_too_old or times.redate_too_old_to is not None),
         "archived-meter rule": len(loaded.archived_meters),
         "dimension rule": len(loaded.dimensions),
     }
@@ -81,25 +90,33 @@ def _document(explained: Explained) -> dict[str, Any]:
 
 def _show(explained: Explained, unchecked: Sequence[str]) -> None:
     console = terminal.console(highlight=False, emoji=False)
+    if explained.changes:
+        changes = _changes(explained, ".")
+        fits = Measurement.get(console, console.options, changes).maximum < console.width
+        console.print(changes if fits else _changes(explained, ".\n"))
+    if len(explained.changes) > _SHOWN:
+        console.print(f"and {len(explained.changes) - _SHOWN:,} more (--json lists all)")
+    console.print(_outcomes(explained))
+    show_unchecked(console, unchecked)
+
+
+def _changes(explained: Explained, joint: str) -> Table:
+    """Return the table of changes; `joint` stands between a rule's code and its name: neither is broken."""
     changes = Table(box=None, pad_edge=False)
-    for text in ("rule", "before", "after"):
-        changes.add_column(text, overflow="fold")
-    changes.add_column("records", justify="right")
-    changes.add_column("quantity", justify="right")
+    changes.add_column("rule", no_wrap=True)
+    for text in ("before", "after"):
+        changes.add_column(text, overflow="fold", min_width=len(text))
+    changes.add_column("records", justify="right", no_wrap=True)
+    changes.add_column("quantity", justify="right", no_wrap=True)
     for change in explained.changes[:_SHOWN]:
         changes.add_row(
-            change.remedy,
+            change.remedy.replace(".", joint),
             _quoted(change.before),
             _quoted(change.after),
             f"{change.records:,}",
             _amount(change),
         )
-    if explained.changes:
-        console.print(changes)
-    if len(explained.changes) > _SHOWN:
-        console.print(f"and {len(explained.changes) - _SHOWN:,} more (--json lists all)")
-    console.print(_outcomes(explained))
-    show_unchecked(console, unchecked)
+    return changes
 
 
 def _amount(change: RuleChange) -> str:

@@ -137,7 +137,7 @@ def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
         file = open_file(path, options)
     except FileForeign as error:  # it tells of no failure either, so it is no list of them
         raise FileUnusable(error.what, where=error.where, mend=_NO_LIST) from error
-    columns = failure_columns(file.layout, options)
+    columns = failure_columns(file, options)
     if not repeats_records(file.layout):
         if columns is None or columns.row is None:
             raise _no_list(file)

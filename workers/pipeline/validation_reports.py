@@ -43,8 +43,9 @@ _NOT_SAMPLED: Final = (
     "Stripe names samples only: `metermend check` on the files of that time shows the same faults."
 )
 _PERHAPS_OURS: Final = (
-    "They are of ours that wait as perhaps_refused, or of your own: write them off once Stripe's summaries show "
-    "that they are ours."
+    "They are of ours that wait as perhaps_refused, or of your own: Stripe's summaries show which. Read ours with "
+    "`metermend quarantine CASE`; where they were not billed, `metermend retry CASE --include-uncertain --approve "
+    "NAME` sends them. For your own run `metermend check` on the files of that time."
 )
 _AMBIGUOUS: Final = (
     "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."

@@ -6,7 +6,8 @@ most 100 characters. Revision 1 of a record has the sender's identifier; revisio
 
 import hashlib
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,6 +17,8 @@ MARK: Final = "~r"
 _NUMBER: Final = "~r([2-9]|[1-9][0-9]{1,3})"
 REVISED: Final = re.compile(f"(?s)(.+){_NUMBER}")
 LONGEST_ORIGIN: Final = MAX_IDENTIFIER_LENGTH - len("~r9999")
+_IDENTIFIER: Final = "identifier"
+_LATEST: Final = "latest"
 
 
 def source_digest(source: str) -> str:
@@ -43,9 +46,18 @@ def origin_of(identifier: str) -> tuple[str, int]:
     return (revised[1], int(revised[2])) if revised else (identifier, 1)
 
 
-def origins(identifier: pl.Expr) -> pl.Expr:
-    """Return the origin's identifier of each, as `origin_of` does."""
-    return identifier.str.replace(f"(?s)^(.+){_NUMBER}$", "$1")
+def lines(identifier: pl.Expr) -> pl.Expr:
+    """Return what all revisions of one record share: its origin's identifier, or what stands in for a long one."""
+    origin = identifier.str.replace(f"(?s)^(.+){_NUMBER}$", "$1")
+    too_long = origin.str.len_chars() > LONGEST_ORIGIN
+    digest = pl.when(too_long).then(origin).map_elements(_stand_in, return_dtype=pl.String)
+    return pl.when(too_long).then(digest).otherwise(origin)
+
+
+def revisions(identifier: pl.Expr) -> pl.Expr:
+    """Return the revision that each identifier stands for, as `origin_of` does; null for null."""
+    number = identifier.str.extract(f"(?s)^.+{_NUMBER}$", 1).cast(pl.Int64)
+    return pl.when(identifier.is_not_null()).then(number.fill_null(1))
 
 
 def revision_identifier(identifier: str, revision: int) -> str:
@@ -57,20 +69,32 @@ def revision_identifier(identifier: str, revision: int) -> str:
     if revision == 1:
         return origin
     if len(origin) > LONGEST_ORIGIN:
-        origin = "mm-" + hashlib.sha256(origin.encode()).hexdigest()
+        origin = _stand_in(origin)
     return f"{origin}{MARK}{revision}"
 
 
-def next_revisions(identifier: pl.Expr) -> pl.Expr:
+def _stand_in(origin: str) -> str:
+    return "mm-" + hashlib.sha256(origin.encode()).hexdigest()
+
+
+def next_revisions(identifier: pl.Expr, latest: pl.Expr | None = None) -> pl.Expr:
     """Return the identifier of the revision after the one that each identifier stands for.
 
-    Only identifiers that are revisions already or too long for a mark go through Python.
+    `latest` is a later revision of the record that is known to be taken; null where none is. Only identifiers that
+    are revisions already, have such, or are too long for a mark go through Python.
     """
-    odd = identifier.str.contains(MARK, literal=True) | (identifier.str.len_chars() > LONGEST_ORIGIN)
-    by_hand = pl.when(odd).then(identifier).map_elements(_next_revision, return_dtype=pl.String)
+    latest = pl.lit(None, pl.Int64) if latest is None else latest
+    odd = (
+        identifier.str.contains(MARK, literal=True)
+        | (identifier.str.len_chars() > LONGEST_ORIGIN)
+        | (latest.is_not_null() & identifier.is_not_null())
+    )
+    known = pl.struct(identifier.alias(_IDENTIFIER), latest.alias(_LATEST))
+    by_hand = pl.when(odd).then(known).map_elements(_next_revision, return_dtype=pl.String)
     return pl.when(odd).then(by_hand).otherwise(pl.concat_str(identifier, pl.lit(f"{MARK}2")))
 
 
-def _next_revision(identifier: str) -> str:
+def _next_revision(known: Mapping[str, Any]) -> str:
+    identifier: str = known[_IDENTIFIER]
     _, revision = origin_of(identifier)
-    return revision_identifier(identifier, revision + 1)
+    return revision_identifier(identifier, max(revision, known[_LATEST] or 1) + 1)

@@ -119,6 +119,8 @@ def _opened(text: _Text, options: ReadOptions, streams: ExitStack) -> UsageFile:
         lines, mark = streams.enter_context(json_bodies.one_record_a_line(lines, mark, text.name)), 0
         body = Finding("body", "holds bodies of calls; each record in their lists is read as one")
         text = replace(text, findings=(*text.findings, body))
+        if b"\n" not in head.strip() and not text.name.lower().endswith(sniffing.SUFFIXES[Format.JSONL]):
+            file_format = Format.JSON  # one document, though all of it stands on one line
     return _open_json(text, lines, file_format, mark, options)
 
 
@@ -147,12 +149,13 @@ def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> Usag
 
 def _open_json(text: _Text, lines: IO[bytes], file_format: Format, mark: int, options: ReadOptions) -> UsageFile:
     lines.seek(mark)
-    sample = sniffing.json_sample(lines.read(sniffing.HEAD_BYTES))
+    head = lines.read(sniffing.HEAD_BYTES)
+    sample = sniffing.json_sample(head)
     found = nesting_of(sample, options.headers, text.name)
     nesting = replace(found, payload=found.payload or PAYLOAD)
     columns = sampled(nesting, sample)
     renames, findings = renames_for(columns, options.headers)
     named = [renames.get(column, column) for column in columns]
-    findings += [*missing_columns(named), *nesting.findings]
+    findings += [*(missing_columns(named) if head.strip() else []), *nesting.findings]
     layout = text.layout(file_format, tuple(columns), {**nesting.renames, **renames}, findings)
     return UsageFile(layout, lines, mark, JsonReader(renames, nesting))

@@ -63,6 +63,8 @@ QUANTITY: Final = "@quantity"
 """Plain decimal text of the record's quantity after repair, or of its one unambiguous reading; else null."""
 VALUE_READ: Final = "@value_read"
 """`yes` where metermend has put a plain decimal in place of the quantity that its sender wrote in his way."""
+MENDED_BY_HAND: Final = "@mended_by_hand"
+"""`yes` where somebody has changed a record in the file that metermend put it aside in, since Stripe refused it."""
 CHANGES: Final = "@changes"
 """JSON `[{"column", "before", "after", "remedy"}]`; null when nothing changed."""
 

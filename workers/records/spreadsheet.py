@@ -18,6 +18,11 @@ def is_formula(column: pl.Expr) -> pl.Expr:
     return column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
 
 
+def has_our_apostrophe(column: pl.Expr) -> pl.Expr:
+    """Tell of each text whether it begins as `for_spreadsheet` writes a formula; null for null."""
+    return column.str.starts_with("'") & is_formula(column.str.slice(1))
+
+
 def for_spreadsheet(column: pl.Expr) -> pl.Expr:
     """Return each text as a spreadsheet shows it and never runs it: a formula gets a leading apostrophe."""
     return pl.when(is_formula(column)).then(column.str.replace("^", "'")).otherwise(column)

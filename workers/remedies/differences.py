@@ -1,6 +1,7 @@
 """Records that repeat an earlier one's identifier: equal ones are told twice, different ones contradict each other.
 
-Stripe counts the first and skips the others. Whether that is right, only the sender can say.
+Stripe counts the first and skips the others. Whether that is right, only the sender can say. Identifiers themselves
+are not compared: where revisions of one record share a key, they differ as they should.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,8 @@ def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Seque
     schema = {ROW: pl.Int64, _CONTENT: pl.UInt64}
 
     def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
+        alike = records.with_columns(pl.lit("").alias(IDENTIFIER))
+        return alike.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
 
     told = pl.concat([pl.DataFrame(schema=schema), *read_rows(portions, groups[ROW].sort(), columns, take)])
     pairs = groups.select(ROW, FIRST).join(told, on=ROW)
@@ -100,7 +102,7 @@ def _texts(
 
 
 def _difference(first: Mapping[str, Any], here: Mapping[str, Any]) -> Difference:
-    names = [name for name in original_columns(list(here)) if first[name] != here[name]]
+    names = [name for name in original_columns(list(here)) if name != IDENTIFIER and first[name] != here[name]]
     return Difference(
         identifier=here[IDENTIFIER],
         row=here[_OWN_ROW],

@@ -13,7 +13,7 @@ def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
         return decided
     joined = decided.join(held, on=ROW, how="left", suffix=" held", maintain_order="left")
     reason, advice = pl.col(f"{REASON} held"), pl.col(f"{SUGGESTION} held")
-    return _quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
+    return quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
 
 
 def hold_windows(decided: pl.DataFrame, waiting: WaitingWindows) -> pl.DataFrame:
@@ -22,10 +22,10 @@ def hold_windows(decided: pl.DataFrame, waiting: WaitingWindows) -> pl.DataFrame
         return decided
     to_be_sent = pl.col(OUTCOME).is_in([Outcome.VALID, Outcome.REPAIRED])
     stopped = to_be_sent & waiting.holds().fill_null(value=False)
-    return _quarantined(decided, stopped, pl.lit(WOULD_OVERWRITE), pl.lit(ADVICE))
+    return quarantined(decided, stopped, pl.lit(WOULD_OVERWRITE), pl.lit(ADVICE))
 
 
-def _quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
+def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
     """Quarantine what is stopped; a record without a fault is counted under the reason."""
     return decided.with_columns(
         pl.when(stopped).then(pl.lit(str(Outcome.QUARANTINED))).otherwise(OUTCOME).alias(OUTCOME),

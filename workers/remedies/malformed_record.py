@@ -25,7 +25,8 @@ _ADVICE: Final = {
     "event_name_missing": "name the meter's event_name",
     "event_name_too_long": "Stripe takes 100 characters in event_name",
     "identifier_too_long": "Stripe takes 100 characters in identifier",
-    IDENTIFIER_REPEATED: "Stripe skips it, as an earlier record has this identifier: give it its own if it counts",
+    IDENTIFIER_REPEATED: "an earlier record has this identifier, or is another revision of it, and Stripe counts "
+    "one of them: give this one its own if it counts as well",
     PAYLOAD_NOT_AN_OBJECT: 'its payload is a text that is no JSON object: write {"stripe_customer_id": …} there',
     "timestamp_missing": "say when the usage happened: Stripe would take the time of the upload",
 }

@@ -17,7 +17,7 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.records.diagnosis import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
-from workers.records.schema import CODE, CODES, FAULT, OUTCOME, REASON, SUGGESTION, VALID_FROM
+from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, REASON, SUGGESTION, VALID_FROM
 from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Defer
 from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, stated
@@ -121,7 +121,10 @@ def _is_known() -> pl.Expr:
 
 
 def _is_answered(context: Context) -> pl.Expr:
-    """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured."""
+    """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured.
+
+    What somebody has mended by hand is answered, whatever he changed: he knows.
+    """
     mended = pl.col(MENDED)
     answers = {str(code): mended.str.contains(f"{aspect} ") for code, aspect in ASPECT_OF_CODE.items()}
     answers[MALFORMED_RECORD] = mended != ""
@@ -129,7 +132,8 @@ def _is_answered(context: Context) -> pl.Expr:
     if context.catalog.live:
         answers |= {code: pl.lit(value=True) for code in curable}
     answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
-    return pl.col(CODE).is_null() | (_is_known() & pl.all_horizontal(*answered).fill_null(value=False))
+    answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
+    return pl.col(CODE).is_null() | (_is_known() & answers_all)
 
 
 def _can_check(context: Context) -> pl.Expr:

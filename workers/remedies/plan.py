@@ -30,6 +30,7 @@ from workers.records.writer import WrittenFile
 from workers.remedies.holds import hold_rows, hold_windows
 from workers.remedies.outcome_counts import OutcomeCounts
 from workers.remedies.outcomes import ALL_FAULTS, all_faults
+from workers.remedies.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
 from workers.remedies.plan_folder import PlanFolder, replaced_folder, write_plan
 from workers.remedies.remedy import Context
 from workers.remedies.repair import circumstances, sift, treat_suspects
@@ -208,16 +209,31 @@ def plan_file(
 
 def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
     """Survey the files as the options say."""
-    return survey(paths, catalog, kind=options.kind, reading=options.reading, part_bytes=options.part_bytes)
+    revising = options.new_identifiers or options.refused_for == "data"
+    return survey(
+        paths,
+        catalog,
+        kind=options.kind,
+        reading=options.reading,
+        part_bytes=options.part_bytes,
+        revising=revising,
+    )
 
 
 def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
     columns, evidence = surveyed.facts.columns, surveyed.facts.evidence
+    if surveyed.own is not None and surveyed.own.told:
+        told = surveyed.own.annotate(surveyed.file.read(part, [*columns, *surveyed.own.told]), columns)
+        records = sift(with_evidence(told.lazy(), evidence), context, first_place=part.first_row)
+        free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
+        return _sifted(Reading(free), surveyed, output)
     if surveyed.failure is not None:
         rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
-        refused = with_evidence(surveyed.rows.records_of(rows, surveyed.failure).lazy(), evidence)
-        records = sift(refused, context, resubmit_valid=False, first_place=part.first_row)
+        told = surveyed.rows.records_of(rows, surveyed.failure)
+        records = sift(
+            with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=part.first_row
+        )
         return _sifted(Reading(records), surveyed, output)
 
     def work(reading: Reading) -> Sifted:
@@ -263,12 +279,14 @@ def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: 
     suspects = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
 
     def hold(decided: pl.DataFrame) -> pl.DataFrame:
-        return hold_windows(hold_rows(decided, surveyed.rows.held), output.waiting)
+        return hold_windows(hold_unmended(hold_rows(decided, surveyed.rows.held)), output.waiting)
 
     decided = with_columns_of(treat_suspects(suspects, context, hold), output.columns)
     if not output.new_identifiers:
-        decided = revised(decided, output.refused_for)
-    treated = decided.with_columns(_identifier(surveyed, output), all_faults().alias(ALL_FAULTS))
+        decided = revised(decided, output.refused_for, surveyed.taken)
+    faults = pl.coalesce(still_faulty(decided), all_faults()).alias(ALL_FAULTS)
+    named = decided.with_columns(_identifier(surveyed, output), faults)
+    treated = named.with_columns(as_it_came(output.columns))
     return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
 
 
@@ -341,7 +359,7 @@ def _waiting_in_run(surveyed: Survey, context: Context, windows: Windows, run: S
     suspects = read.filter(windows.may_concern())
 
     def hold(decided: pl.DataFrame) -> pl.DataFrame:
-        return with_window(hold_rows(decided, surveyed.rows.held), windows)
+        return with_window(hold_unmended(hold_rows(decided, surveyed.rows.held)), windows)
 
     return waiting_in(treat_suspects(suspects, context, hold), surveyed.differences.rows)
 
@@ -377,7 +395,8 @@ def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
     facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
     if facts.missing_identifiers or facts.unreadable:
         identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
-    return next_revisions(identifier).alias(IDENTIFIER) if output.new_identifiers else identifier
+    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
+    return following if output.new_identifiers else identifier
 
 
 def _row_of_origin(surveyed: Survey) -> pl.Expr | None:

@@ -1,4 +1,4 @@
-"""The folder that a plan is written to: corrected, deferred and quarantined records, changes, and plan.json.
+"""The folder that a plan is written to: corrected, deferred, quarantined, unreadable records, changes.
 
 It appears whole or not at all: everything is written into a folder beside it, which then takes its place. A folder
 that is there already is replaced only if an earlier plan wrote it, or if it is empty.
@@ -19,33 +19,20 @@ from workers.kernel.errors import InputUnusable
 from workers.records.gapped_text import RecordText
 from workers.records.schema import (
     CHANGES,
-    FAULT,
     IDENTIFIER,
     OUTCOME,
     QUANTITY,
     RAW,
-    REASON,
     ROW,
     SOURCE,
-    SUGGESTION,
     UNREADABLE,
     VALID_FROM,
 )
 from workers.records.template import TEMPLATES, template_columns
 from workers.records.writer import CsvWriter, TemplateWriter, WrittenFile
-from workers.remedies.outcomes import ALL_FAULTS
+from workers.remedies.own_files import VERDICT, verdict_headers
 
 PLAN: Final = "plan.json"
-_VERDICT: Final = {
-    FAULT: "code",
-    ALL_FAULTS: "faults",
-    REASON: "reason",
-    SUGGESTION: "suggestion",
-    VALID_FROM: "valid_from",
-    SOURCE: "source",
-    ROW: "row",
-}
-"""What follows the sender's columns of a record that waits: why it waits, and where it stands."""
 _PLAIN: Final = {SOURCE: "source", ROW: "row", UNREADABLE: "reason", RAW: "raw"}
 _WRITER: Final = "metermend repair"
 _CHANGE: Final = ("column", "before", "after", "remedy")
@@ -56,8 +43,8 @@ class PlanFolder:
     """The writers of a plan. A file without records is not written."""
 
     def __init__(self, folder: Path, columns: Sequence[str], headers: Mapping[str, str], output: str) -> None:
-        verdict = _verdict_headers(columns, headers)
-        deferred = [*columns, *_VERDICT]
+        verdict = verdict_headers({headers.get(column, column) for column in columns})
+        deferred = [*columns, *VERDICT]
         quarantine = [name for name in deferred if name != VALID_FROM]
         self.template = TEMPLATES[output]
         self._columns = template_columns(columns)
@@ -158,9 +145,3 @@ def changes_of(treated: pl.DataFrame) -> pl.DataFrame:
     changed = treated.filter(pl.col(CHANGES).is_not_null()).select(SOURCE, ROW, IDENTIFIER, QUANTITY, CHANGES)
     listed = changed.with_columns(pl.col(CHANGES).str.json_decode(_CHANGE_TYPE)).explode(CHANGES)
     return listed.unnest(CHANGES)
-
-
-def _verdict_headers(columns: Sequence[str], headers: Mapping[str, str]) -> dict[str, str]:
-    """Name our columns so that none is taken for one of the sender's."""
-    taken = {headers.get(column, column) for column in columns}
-    return {column: f"metermend_{name}" if name in taken else name for column, name in _VERDICT.items()}

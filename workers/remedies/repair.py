@@ -28,6 +28,7 @@ from workers.records.schema import (
     CODE,
     CODES,
     FAILURE_COLUMNS,
+    MENDED_BY_HAND,
     OUTCOME,
     PLAN_COLUMNS,
     QUANTITY,
@@ -46,7 +47,7 @@ from workers.remedies.treatment import FAULTS, HOWS, MENDED, PLACE, treat
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
-_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, COMMA_SHOWN, POINT_SHOWN, MENDED, HOWS, PLACE, CODES)
+_WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, COMMA_SHOWN, POINT_SHOWN, MENDED, HOWS, PLACE, CODES, MENDED_BY_HAND)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ def sift(
 
     `first_place` is the place of the first record, where records are treated together.
     """
-    placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS, CODES)).with_row_index(PLACE, first_place)
+    placed = with_columns_of(records, (*READER_COLUMNS, *FAILURE_COLUMNS, CODES, MENDED_BY_HAND)).with_row_index(
+        PLACE, first_place
+    )
     if not resubmit_valid:
         placed = placed.with_columns(pl.col(CODE).fill_null(MALFORMED_RECORD))
     return mark_sound(placed, context.standard).with_columns(

@@ -2,7 +2,7 @@
 
 import filecmp
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -12,15 +12,17 @@ import polars as pl
 from workers.kernel.checksum import sha256_of
 from workers.records.catalog import Catalog
 from workers.records.facts import FileFacts, find_facts
-from workers.records.identifiers import origins
+from workers.records.identifiers import lines
 from workers.records.layout import Finding, ReadOptions
 from workers.records.reader import open_file
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.records.usage_file import TARGET_BYTES, UsageFile
 from workers.remedies.differences import Differences, find_differences
 from workers.remedies.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.remedies.own_files import OwnColumns, own_columns, own_findings
+from workers.remedies.revisions import TakenRevisions, taken_revisions
 from workers.remedies.windows import Windows
-from workers.reports.failed_records import FailureColumns, failure_columns, recognise
+from workers.reports.failed_records import FailureColumns, failure_columns, named_columns, recognise
 
 Kind = Literal["usage", "failed-records"]
 
@@ -31,8 +33,9 @@ _WINDOW: Final = "window"
 class Survey:
     """A file that is ready to be planned part by part.
 
-    `failure` are the columns of a failed-records file, null for a usage file. `own_reason` is a column of a usage
-    file that has the name of one for refusals, and tells none. `repeated_rows` are rows whose
+    `failure` are the columns of a failed-records file, null for a usage file. `own` are metermend's columns in a
+    file that it wrote, of which each record tells whether it was refused. `unproven` are columns of a usage
+    file that have the names of such, and tell no refusal. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
     are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
     """
@@ -42,10 +45,22 @@ class Survey:
     facts: FileFacts
     failure: FailureColumns | None
     rows: FailedRows
+    taken: TakenRevisions
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
-    own_reason: str | None = None
+    unproven: FailureColumns
+    own: OwnColumns | None
+
+    @property
+    def own_reason(self) -> str | None:
+        """The sender's own column that has the name of one for refusals, and tells none."""
+        return self.unproven.message or self.unproven.code
+
+    @property
+    def own_option(self) -> Sequence[str]:
+        """What declares that column as Stripe's: a code declared as a text would tell no refusal for data."""
+        return ("--code-column" if self.unproven.message is None else "--error-column", self.own_reason or "")
 
     @property
     def name(self) -> str:
@@ -80,16 +95,27 @@ def survey(
     kind: Kind | None = None,
     reading: ReadOptions | None = None,
     part_bytes: int = TARGET_BYTES,
+    revising: bool = False,
 ) -> list[Survey]:
-    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable."""
+    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable.
+
+    `revising` says that records may go out under the next revision's identifier though no file tells a refusal.
+    """
     files = [open_file(path, reading) for path in paths]
-    failures = [_failure_columns(file, kind, reading) for file in files]
+    declared = reading is not None and bool(reading.code_column or reading.error_column)
+    own = [None if declared else own_columns(file.layout, heeded=kind != "usage") for file in files]
+    failures = [_failure_columns(file, kind, reading, ours) for file, ours in zip(files, own, strict=True)]
     windows = Windows.of(catalog)
-    keys = _keys(windows, refused=any(failures))
-    facts = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
+    found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
+    taken = taken_revisions(files, facts)
     known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
     differences = find_differences(files, facts)
-    return [_survey(*one, _repeated(paths[: n + 1], facts[n]), differences[n]) for n, one in enumerate(known)]
+    return [
+        _survey(*one, taken[n], _repeated(paths[: n + 1], facts[n]), differences[n], own[n])
+        for n, one in enumerate(known)
+    ]
 
 
 def _rows(
@@ -118,30 +144,45 @@ def _survey(
     facts: FileFacts,
     failure: FailureColumns | None,
     rows: FailedRows,
+    taken: TakenRevisions,
     repeated: pl.Series,
     different: Differences,
+    ours: OwnColumns | None,
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
     findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
-    own = (failure_columns(file.layout) or FailureColumns()) if failure is None else FailureColumns()
-    return Survey(path, file, facts, failure, rows, repeated, different, findings, own.message or own.code)
+    if ours is not None:
+        findings = (*own_findings(file, ours, facts.columns), *findings)
+    unproven = named_columns(file.layout) if failure is None and ours is None else None
+    named = unproven or FailureColumns()
+    return Survey(path, file, facts, failure, rows, taken, repeated, different, findings, named, ours)
 
 
-def _failure_columns(file: UsageFile, kind: Kind | None, reading: ReadOptions | None) -> FailureColumns | None:
-    if kind == "usage":
+def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
+    """Return the facts with the sender's columns only."""
+    if ours is None:
+        return facts
+    return replace(facts, columns=tuple(name for name in facts.columns if name not in ours.names))
+
+
+def _failure_columns(
+    file: UsageFile, kind: Kind | None, reading: ReadOptions | None, ours: OwnColumns | None
+) -> FailureColumns | None:
+    if kind == "usage" or (ours is not None and ours.told):
         return None
+    ignored = () if ours is None else ours.names
     if kind == "failed-records":
-        return failure_columns(file.layout, reading) or FailureColumns()
-    return recognise(file, reading)
+        return failure_columns(file, reading, ignored) or FailureColumns()
+    return recognise(file, reading, ignored)
 
 
-def _keys(windows: Windows, *, refused: bool) -> dict[str, pl.Expr]:
+def _keys(windows: Windows, *, revising: bool) -> dict[str, pl.Expr]:
     """Return the keys whose repeats matter: the identifier, and the window where only the last value counts.
 
-    Refused records go out under the next revision's identifier, so there all revisions of a record are one.
+    Where records go out under the next revision's identifier all revisions of a record are one.
     """
     given = pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(IDENTIFIER)
-    identifier = origins(given) if refused else given
+    identifier = lines(given) if revising else given
     return {IDENTIFIER: identifier} | ({_WINDOW: windows.key()} if windows else {})
 
 

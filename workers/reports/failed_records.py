@@ -7,12 +7,13 @@ the text. Any other message is a refusal for form, `malformed_record`.
 
 Where Stripe has named the file, names of columns are enough (`failure_columns`). A file that somebody gives to a
 command may as well be usage with a `reason` of the sender's own: there the texts must speak of a refusal
-(`recognise`). Taken for usage, a failed-records file is judged by its records alone, which is no harm; only a file
+(`recognise`). A column that holds Stripe's codes, or Stripe's texts, in every filled cell is the one, whatever its
+name: taken for usage, what was refused for its data would go out under an identifier that Stripe may hold. A file
 in which some rows were refused and others perhaps counted is neither, and is turned away.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,9 @@ _TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boole
 ALREADY_EXISTS: Final = "event_already_exists"
 """Our word for a row whose identifier Stripe has already taken in: held, so never to be sent again."""
 
+_STRIPES: Final = tuple(code.value for code in Code)
+_CODES: Final = (*_STRIPES, MALFORMED_RECORD)
+
 _CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)[ _-]?(code|type)$")
 _CODE_HEADER_BESIDE_MESSAGE: Final = re.compile(r"(?i)^code$")
 _MESSAGE_HEADER: Final = re.compile(r"(?i)error|reason|message|failure")
@@ -53,6 +57,8 @@ _REFUSAL: Final = (
     r"(?i)\b(invalid|malformed|missing|required|must|unknown|unsupported|rejected|refused|exceeds|not found|"
     r"(could|can|is|does) ?not|too (long|many|far|large)|already exists)\b"
 )
+_LIKE_A_CODE: Final = r"^[a-z][a-z0-9]*(?:_[a-z0-9]+)+$"
+"""A cell that may be a code which Stripe has and nobody here knows yet."""
 _FIELD: Final = r"(?i)timestamp|event.?name|identifier|\bvalue|payload|customer|meter|dimension|column|\bfield"
 """What a refusal says, and of what: a text with both, on every row of a file, is no reason of the sender's own."""
 
@@ -66,6 +72,17 @@ _MESSAGES: Final = {
 
 
 @dataclass(frozen=True)
+class _Proof:
+    """Columns that what stands in them proves to be Stripe's: of codes, and of messages."""
+
+    codes: Sequence[str] = ()
+    messages: Sequence[str] = ()
+
+    def __contains__(self, column: str | None) -> bool:
+        return column in self.codes or column in self.messages
+
+
+@dataclass(frozen=True)
 class FailureColumns:
     """The columns of a failed-records file that are Stripe's: code, message, and row in the original."""
 
@@ -74,17 +91,20 @@ class FailureColumns:
     row: str | None = None
 
 
-def recognise(file: UsageFile, options: ReadOptions | None = None) -> FailureColumns | None:
+def recognise(
+    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     """Return the failure columns of a file that repeats the refused records, or null when it is a usage file.
 
-    Declared columns win. Any others must tell a refusal on every row: in a column whose name leaves no doubt, or in
-    Stripe's words, or beside a record that stands inside the row. Raises FileUnusable when a declared column is
-    missing, when the file names failures but does not repeat the records, or when it tells a refusal of some of its
-    rows only.
+    Declared columns win; the `ignored` are none of Stripe's. Any others must tell a refusal on every row: in a
+    column whose name leaves no doubt, or in Stripe's words, or beside a record that stands inside the row. Raises
+    FileUnusable when a declared column is missing, when the file names failures but does not repeat the records, or
+    when it tells a refusal of some of its rows only.
     """
     options = options or ReadOptions()
-    found = failure_columns(file.layout, options)
-    if found is None or not (_is_declared(options) or _tells_refusals(file, found)):
+    proof = _proof(file, options, ignored)
+    found = _failure_columns(file.layout, options, proof, ignored)
+    if found is None or not (_is_declared(options) or _tells_refusals(file, found, proof)):
         return None
     if not repeats_records(file.layout):
         raise FileUnusable(
@@ -99,14 +119,14 @@ def _is_declared(options: ReadOptions) -> bool:
     return bool(options.code_column or options.error_column)
 
 
-def _tells_refusals(file: UsageFile, columns: FailureColumns) -> bool:
+def _tells_refusals(file: UsageFile, columns: FailureColumns, proof: _Proof) -> bool:
     """Tell whether every row says that it was refused. Raises FileUnusable where only some of them do."""
     if _has_no_usage(file.layout):
         return True
     wanted = [name for name in (columns.code, columns.message) if name]
     parts = (_told(file.read(part, wanted), columns) for part in file.parts())
     told = pl.concat([pl.DataFrame(schema=_TOLD), *parts])
-    plain = _is_plain(file.layout, columns)
+    plain = columns.code in proof or columns.message in proof or _is_plain(file.layout, columns)
     refused = told["filled"] if plain else told["refused"]
     if not told.height or refused.all():
         return bool(told.height)
@@ -152,12 +172,25 @@ def repeats_records(layout: Layout) -> bool:
     return EVENT_NAME in _columns(layout)
 
 
-def failure_columns(layout: Layout, options: ReadOptions | None = None) -> FailureColumns | None:
+def failure_columns(
+    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     """Return the failure columns of a file, whether or not it repeats the records; null where it has none.
 
     Raises FileUnusable when a declared column is missing.
     """
     options = options or ReadOptions()
+    return _failure_columns(file.layout, options, _proof(file, options, ignored), ignored)
+
+
+def named_columns(layout: Layout) -> FailureColumns | None:
+    """Return the columns that have the names of failure columns, whatever stands in them; null without any."""
+    return _failure_columns(layout, ReadOptions(), _Proof())
+
+
+def _failure_columns(
+    layout: Layout, options: ReadOptions, proof: _Proof, ignored: Collection[str] = ()
+) -> FailureColumns | None:
     columns = _columns(layout)
     declared = (options.code_column, options.error_column, options.row_column)
     for name in filter(None, declared):
@@ -165,8 +198,44 @@ def failure_columns(layout: Layout, options: ReadOptions | None = None) -> Failu
             raise FileUnusable(
                 f"there is no column {name!r}", where=layout.name, mend=f"it has {', '.join(columns)}"
             )
-    found = _found(columns, options)
+    found = _found([name for name in columns if name not in ignored], options, proof)
     return None if found.code is None and found.message is None else found
+
+
+def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str] = ()) -> _Proof:
+    """Find the columns in which every filled cell is a code, one of them known, or a text of Stripe's.
+
+    The file is read as long as a column may be one: of usage with columns of the sender's own, a part.
+    """
+    undeclared = [options.code_column, options.error_column].count(None)
+    left = set(_free(_columns(file.layout))) - set(ignored) if undeclared else set()
+    codes, messages, known, filled = set(left), set(left), set[str](), set[str]()
+    for part in file.parts():
+        if not left:
+            break
+        frame = file.read(part, sorted(left)).filter(pl.col(UNREADABLE).is_null())
+        for name in sorted(left):
+            told = frame.select(_cells(name)).to_series().drop_nulls().unique().to_frame(name)
+            judged = told.select(
+                known=_as_code(pl.col(name), _STRIPES).is_not_null(),
+                like=pl.col(name).str.contains(_LIKE_A_CODE),
+                told=_code_of_message(pl.col(name)).is_not_null(),
+            )
+            filled |= {name} if judged.height else set()
+            known |= {name} if judged["known"].any() else set()
+            codes -= set() if judged["like"].all() else {name}
+            messages -= set() if judged["told"].all() else {name}
+        left = codes | messages
+    in_order = _free(_columns(file.layout))
+    of_codes = [name for name in in_order if name in codes & known]
+    of_messages = [name for name in in_order if name in messages & filled and name not in of_codes]
+    return _Proof(of_codes, of_messages)
+
+
+def _cells(column: str) -> pl.Expr:
+    """Return what a column says of a refusal; null where that is nothing."""
+    text = pl.col(column).str.strip_chars()
+    return pl.when(~text.str.to_lowercase().is_in(_SAYS_NOTHING)).then(text)
 
 
 def _columns(layout: Layout) -> list[str]:
@@ -194,13 +263,24 @@ def original_row(columns: FailureColumns) -> pl.Expr:
     return pl.col(columns.row).str.strip_chars().str.extract(_ROW_NUMBER)
 
 
-def _found(columns: Sequence[str], options: ReadOptions) -> FailureColumns:
-    free = [name for name in columns if name not in REQUIRED_COLUMNS and not is_payload(name)]
-    code = options.code_column or next(filter(_CODE_HEADER.search, free), None)
-    others = [name for name in free if name != code]
-    message = options.error_column or next(filter(_MESSAGE_HEADER.search, others), None)
+def _free(columns: Sequence[str]) -> list[str]:
+    """Return the columns that Stripe does not bill by."""
+    return [name for name in columns if name not in REQUIRED_COLUMNS and not is_payload(name)]
+
+
+def _found(columns: Sequence[str], options: ReadOptions, proof: _Proof) -> FailureColumns:
+    """Return the columns that were declared, else are proven to be Stripe's, else have the name."""
+    free = _free(columns)
+    named = list(filter(_CODE_HEADER.search, free))
+    proven = [*(name for name in named if name in proof.codes), *proof.codes]
+    code = options.code_column or next(iter([*proven, *named]), None)
+    others = [name for name in free if name != code and name not in proof.codes]
+    worded = list(filter(_MESSAGE_HEADER.search, others))
+    message = options.error_column or next(
+        iter([name for name in worded if name in proof.messages] or worded or proof.messages), None
+    )
     if code is None and message is not None:
-        code = next(filter(_CODE_HEADER_BESIDE_MESSAGE.search, others), None)
+        code = next((name for name in others if _CODE_HEADER_BESIDE_MESSAGE.search(name) and name != message), None)
     return FailureColumns(
         code=code,
         message=message,
@@ -215,8 +295,8 @@ def _text(frame: pl.DataFrame, column: str | None) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _as_code(text: pl.Expr) -> pl.Expr:
-    return pl.when(text.is_in([*(code.value for code in Code), MALFORMED_RECORD])).then(text)
+def _as_code(text: pl.Expr, codes: Sequence[str] = _CODES) -> pl.Expr:
+    return pl.when(text.is_in(codes)).then(text)
 
 
 def _code_of_message(message: pl.Expr) -> pl.Expr:

@@ -75,7 +75,7 @@ def test_a_notice_goes_out_as_blocks_with_a_text_for_the_phone(alerts: SlackAler
     assert [block["type"] for block in post["blocks"]] == [
         "header", "context", "section", "section", "section", "section", "section", "context",
     ]  # fmt: skip
-    assert "1,200 (quantity 53210.5) refused" in json.dumps(post["blocks"])
+    assert "1,200 (readable quantity 53210.5) refused" in json.dumps(post["blocks"])
 
 
 @pytest.mark.parametrize(

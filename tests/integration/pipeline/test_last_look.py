@@ -312,7 +312,7 @@ def test_an_hour_in_the_queue_of_a_folder_is_told_and_shown(loop: Loop) -> None:
     )
     other = loop.bucket / "metermend-case_0000-1.csv"
     for minutes in range(0, 100, 10):
-        other.write_text("x")
+        other.write_text("name,price\napple,2\n")
         os.utime(other, (loop.clock().timestamp(),) * 2)
         if minutes == 0:
             loop.sources.mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ from tests.builders import a_failure, a_movement
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import PASSWORD, MakeClient, an_event, signed
 from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.movements import EntryKind
 
 PAGES = ["/console/", "/console/cases", "/console/cases/case_1", "/console/events/evt_1"]
@@ -177,6 +178,20 @@ def test_an_event_shows_what_stripe_sent(operator: FlaskClient, clock: FrozenClo
     page = operator.get("/console/events/evt_1").text
     assert "data_management.import_set.failed" in page
     assert "&lt;i&gt;größe&lt;/i&gt;" in page
+
+
+@pytest.mark.parametrize("state", EventState)
+def test_usage_behind_a_failed_event_is_not_forgotten_for_want_of_a_next_step(
+    operator: FlaskClient, clock: FrozenClock, sqlite_ledger: Ledger, state: EventState
+) -> None:
+    body = an_event()
+    operator.post("/webhooks", data=body, headers=signed(body, clock))
+    if state is not EventState.RECEIVED:
+        sqlite_ledger.events.claim("evt_1", "one", timedelta(minutes=5))
+    if state not in {EventState.RECEIVED, EventState.PROCESSING}:
+        sqlite_ledger.events.finish("evt_1", "one", state, "the bucket refused our key")
+    page = operator.get("/console/events/evt_1").text
+    assert ("<code>metermend retry evt_1</code>" in page) == (state is EventState.FAILED)
 
 
 @pytest.mark.parametrize("path", ["/console/cases/case_none", "/console/events/evt_none", "/console/nowhere"])

@@ -52,9 +52,10 @@ def test_a_notice_says_all_that_the_engineer_on_call_needs() -> None:
     text = shown(NOTICE)
     for part in (
         "1,312 rows of usage.csv were refused", "case_3f2a · acct_1 · LIVE",
-        "1,312 (quantity 53210.5) refused",
-        "`meter_event_customer_not_found` 1,200 (quantity 53210.5) refused: 1,100 (quantity 50000.5) repaired",
-        "900 (quantity 40000) of them confirmed, 100 (quantity 3210) for you",
+        "1,312 (readable quantity 53210.5) refused",
+        "`meter_event_customer_not_found` 1,200 (readable quantity 53210.5) refused: ",
+        "1,100 (readable quantity 50000.5) repaired",
+        "900 (readable quantity 40000) of them confirmed, 100 (readable quantity 3210) for you",
         "112 (quantity not known) deferred",
         "100: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9",
         "Oldest open usage: Tue 20 Oct 2026 09:00 UTC", "until Tue 24 Nov 2026 09:00 UTC",
@@ -123,7 +124,7 @@ def test_what_does_not_fit_is_counted() -> None:
     codes = [CodeCount(f"code_{number}", Tally(10, Decimal(1))) for number in range(40)]
     reasons = [ReasonCount("c", f"reason_{number}", 7) for number in range(30)]
     text = shown(replace(NOTICE, codes=codes, reasons=reasons, files={f"part {n}": "x" for n in range(30)}))
-    assert "400 (quantity 40) refused" in text
+    assert "400 (readable quantity 40) refused" in text
     assert f"`{40 - MAX_CODES} more codes` {10 * (40 - MAX_CODES)} " in text
     assert f"{7 * (30 - MAX_REASONS)} for {30 - MAX_REASONS} more reasons" in text
     assert "24 more files" in text

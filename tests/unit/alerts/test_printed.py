@@ -20,7 +20,7 @@ def test_a_printed_notice_says_the_same_as_slack() -> None:
     text = _printed(NOTICE)
     for part in (
         "1,312 rows of usage.csv were refused", "case_3f2a · acct_1 · LIVE",
-        "900 (quantity 40000) of them confirmed",
+        "900 (readable quantity 40000) of them confirmed",
         "112 (quantity not known) deferred", "Nearest known id: cus_9", "Tue 24 Nov 2026 09:00 UTC",
         "metermend retry case_3f2a", "s3://archive/quarantined.parquet",
     ):  # fmt: skip

@@ -77,6 +77,42 @@ def test_cases_are_listed_by_state_for_people_and_for_scripts(book: Book) -> Non
     assert told["in_flight"] == 4
 
 
+LONG = "12,345 records of 2026-11-usage-of-the-whole-company.csv were refused: meter_event_customer_not_found"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("summary", ["short", LONG, "x" * 300])
+def test_nothing_of_a_case_is_lost_at_the_edge_of_a_terminal(
+    book: Book, monkeypatch: pytest.MonkeyPatch, width: int, summary: str
+) -> None:
+    """A program gets one line for each case; a person reads the summary below it."""
+    Book(book.context, key="another", summary=summary)
+    piped = run("cases").stdout
+    assert len(piped.splitlines()) == 3
+    monkeypatch.setattr("workers.cli.cases._width", lambda: width)
+    shown = run("cases").stdout
+    assert summary.replace(" ", "") in "".join(shown.split())
+    if summary != "short":
+        assert max(map(len, shown.splitlines())) <= max(width, 76)
+    assert run("cases", "--json").stdout.startswith("[")
+
+
+def test_a_comparison_with_an_anchor_says_what_it_covers(book: Book, folder: Path) -> None:
+    """Or an anchor of last year, or of an empty ledger, passes for proof of all."""
+    kept = folder / "a.json"
+    kept.write_text(run("prove", "--anchor").stdout)
+    Book(book.context, key="another")
+    result = run("prove", "--against", kept)
+    assert (result.exit_code, result.stdout.splitlines()[-1].startswith("holds: 2 cases")) == (0, True)
+    at = json.loads(kept.read_text())["at"][:10]
+    assert f"compared with {kept} of {at}" in result.stdout
+    assert "covers 1 of 2 cases, 2 of 3 entries, 0 events;" in result.stdout
+    document = json.loads(run("prove", "--against", kept, "--json").stdout)
+    assert (document["compared"]["cases"], document["compared"]["entries"]) == (1, 2)
+    assert "compared" not in run("prove").stdout
+    assert "readable quantity" in result.stdout
+
+
 def test_more_cases_than_are_shown_are_counted(book: Book) -> None:
     Book(book.context, key="another")
     assert run("cases", "--limit", "1").stderr == "1 more: --limit 2\n"

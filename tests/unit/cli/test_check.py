@@ -216,3 +216,36 @@ def test_what_stripe_would_take_for_another_quantity_is_not_called_refused(tmp_p
     rows = [f'a{place},1795162300,api_calls,cus_1,"{value}"' for place, value in enumerate(("1.234,50", "1.234"))]
     usage = company(tmp_path, "\n".join([USAGE.splitlines()[0], *rows]) + "\n")
     assert "Of 2 records Stripe would refuse 1 and perhaps misread 1." in run("check", usage, "--now", NOW).stdout
+
+
+BODY = {"events": [{"identifier": "e1", "timestamp": 1795262300, "event_name": "api_calls",
+        "payload": {"stripe_customer_id": "cus_1", "value": 5}}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "findings"),
+    [
+        ("usage.json", "[]", {"no_records"}),
+        ("usage.json", "[ \n ]", {"no_records"}),
+        ("usage.json", "[{}]", {"header_missing"}),
+        ("body.json", json.dumps(BODY), {"body"}),
+        ("body.json", json.dumps(BODY) + "\n", {"body"}),
+        ("body.json", json.dumps(BODY, indent=1), {"body"}),
+        ("body.jsonl", json.dumps(BODY), {"body"}),
+        (
+            "body.json",
+            f"{json.dumps(BODY)}\n{json.dumps(BODY)}\n",
+            {"body", "wrong_extension", "repeated_identifiers"},
+        ),
+        ("body.txt", json.dumps(BODY), {"body", "wrong_extension"}),
+    ],
+)
+def test_nobody_looks_for_a_column_or_a_name_that_is_not_wrong(
+    tmp_path: Path, name: str, text: str, findings: set[str]
+) -> None:
+    usage = tmp_path / name
+    usage.write_text(text)
+    (file,) = json.loads(run("check", usage, "--json", "--now", NOW).stdout)["files"].values()
+    assert {finding["slug"] for finding in file["findings"]} - {"missing_identifiers"} == findings
+    shown = run("check", usage, "--now", NOW).stdout
+    assert ("--column" in shown) == ("header_missing" in findings)

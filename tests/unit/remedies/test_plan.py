@@ -202,7 +202,7 @@ def test_every_output_format_reads_back_as_the_same_records(tmp_path: Path, outp
 def test_quarantine_has_the_senders_columns_then_the_verdict(tmp_path: Path) -> None:
     plan(write_usage(tmp_path / "usage.csv", ["quarantined"]), tmp_path / "out")
     (row,) = rows_of(tmp_path / "out" / "quarantine.csv")
-    assert list(row) == [*HEADER, "code", "faults", "reason", "suggestion", "source", "row"]
+    assert list(row) == [*HEADER, "code", "faults", "reason", "suggestion", "source", "row", "refused_as", "digest"]
     assert row["payload_value"] == "1,234"
     assert row["suggestion"] == "1,234 could be 1234 or 1.234"
 
@@ -210,7 +210,18 @@ def test_quarantine_has_the_senders_columns_then_the_verdict(tmp_path: Path) -> 
 def test_deferred_says_from_when(tmp_path: Path) -> None:
     plan(write_usage(tmp_path / "usage.csv", ["deferred"]), tmp_path / "out")
     (row,) = rows_of(tmp_path / "out" / "deferred.csv")
-    assert list(row) == [*HEADER, "code", "faults", "reason", "suggestion", "valid_from", "source", "row"]
+    assert list(row) == [
+        *HEADER,
+        "code",
+        "faults",
+        "reason",
+        "suggestion",
+        "valid_from",
+        "source",
+        "row",
+        "refused_as",
+        "digest",
+    ]
     assert row["valid_from"] == "2026-11-21T12:55:00Z"
 
 

@@ -14,6 +14,7 @@ from workers.reports.failed_records import (
     ALREADY_EXISTS,
     FailureColumns,
     annotate,
+    failure_columns,
     given_row,
     recognise,
 )
@@ -102,12 +103,60 @@ def test_a_file_that_tells_a_refusal_on_every_row_is_one(
     assert told(tmp_path, header, *texts) is not None
 
 
+CODES_OF_STRIPE = ("meter_event_customer_not_found", "no_meter")
+
+
+@pytest.mark.parametrize(
+    ("header", "texts", "columns"),
+    [
+        ("code", CODES_OF_STRIPE, FailureColumns(code="code")),
+        ("Code", CODES_OF_STRIPE, FailureColumns(code="Code")),
+        ("why", CODES_OF_STRIPE, FailureColumns(code="why")),
+        ("status", (" no_meter ", "archived_meter"), FailureColumns(code="status")),
+        ("note,code", ("mine,no_meter", "mine too,no_meter"), FailureColumns(code="code")),
+        ("stripe,row", ("no_meter,7", "no_meter,9"), FailureColumns(code="stripe", row="row")),
+        ("stripe,error_message", ("no_meter,x", "no_meter,y"), FailureColumns("stripe", "error_message")),
+        ("error_type,stripe", ("data,no_meter", "data,no_meter"), FailureColumns("stripe", "error_type")),
+        ("stripe,error_code", ("no_meter,no_meter", "no_meter,no_meter"), FailureColumns(code="error_code")),
+        ("code", ("no_meter", "a_code_of_tomorrow"), FailureColumns(code="code")),
+        ("detail", ("No meter was found matching event_name a.",) * 2, FailureColumns(message="detail")),
+        ("detail", ("no_meter: nothing is called a", "archived_meter: b"), FailureColumns(message="detail")),
+    ],
+)
+@pytest.mark.parametrize("declared", [False, True])
+def test_usage_in_a_list_with_stripes_codes_is_not_lost_under_identifiers_that_stripe_holds(
+    tmp_path: Path, header: str, texts: tuple[str, ...], columns: FailureColumns, *, declared: bool
+) -> None:
+    """Whatever the column is called: sent as usage, each record would be skipped as a duplicate of itself."""
+    assert told(tmp_path, header, *texts) == columns
+    with open_file(tmp_path / "file.csv") as file:
+        assert failure_columns(file, ReadOptions(row_column="row") if declared and columns.row else None) == columns
+
+
+@pytest.mark.parametrize(
+    ("header", "texts"),
+    [
+        ("code", ("a_code_of_mine", "another_one")),
+        ("plan", ("no_meter", "Gold")),
+        ("code", ("", "")),
+        ("payload_code", ("no_meter", "no_meter")),
+        ("note", ("see no_meter", "mine")),
+    ],
+)
+def test_usage_with_a_column_that_is_not_all_codes_is_not_held(
+    tmp_path: Path, header: str, texts: tuple[str, ...]
+) -> None:
+    assert told(tmp_path, header, *texts) is None
+
+
 @pytest.mark.parametrize(
     ("header", "texts"),
     [
         ("error_message", ("must be seconds", "")),
         ("reason", ("no_meter", "base")),
         ("error_code", ("no_meter", "0")),
+        ("code", ("no_meter", "")),
+        ("why", ("-", "no_meter")),
     ],
 )
 def test_a_file_in_which_only_some_rows_were_refused_is_one_clear_error(

@@ -41,7 +41,7 @@ def report(
 
 def _print_codes(console: Console, codes: ByCode) -> None:
     """Print a block for each code: its records, and below them their quantity."""
-    console.print("[bold]What became of the refused records, and of their quantity[/]\n")
+    console.print("[bold]What became of the refused records, and of their readable quantity[/]\n")
     _print_columns(console, HEADINGS, style="dim")
     for code, buckets in sorted(codes.items()):
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from workers.kernel.errors import Corrupt
 
@@ -121,6 +121,9 @@ class Movement:
             raise Corrupt(f"{self.kind} cannot move {self.records} records")
 
 
+NOT_KNOWN: Final = "not known"
+
+
 @dataclass(frozen=True)
 class Tally:
     """A count of records with the quantity that they carry."""
@@ -130,9 +133,12 @@ class Tally:
 
     @property
     def shown(self) -> str:
-        """The quantity for a person: decimal text, or `not known` where none of the records has a readable one."""
+        """The quantity for a person: decimal text, or `not known` where it is 0 though there are records.
+
+        The book sums the quantities that can be read, and cannot tell how many cannot: say "readable" beside it.
+        """
         if self.records and not self.quantity:
-            return "not known"
+            return NOT_KNOWN
         text = format(self.quantity, "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
 
