@@ -63,8 +63,7 @@ def total(loop: Loop) -> list[str]:
     return [line["total"] for line in loop.twin.billed() if line["customer"] == "cus_1"]
 
 
-@pytest.mark.parametrize("hours", [1, 22, 23.5, 26, 24 * 10])
-@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize(("hours", "said"), [(1, True), (22, True), (23.5, False), (26, True), (24 * 10, False)])
 def test_what_was_sent_after_the_backup_is_not_sent_again(
     api_loop: Loop, tmp_path: Path, hours: float, *, said: bool
 ) -> None:

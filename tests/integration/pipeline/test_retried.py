@@ -28,11 +28,7 @@ def anew(loop: Loop) -> Context:
     [
         "i1,{t},api_requests,cus_1,+5",
         "i1,{t},api_requests,cus_1, 5 ",
-        "i1,{t},api_requests,cus_1,5 ",
-        "i1,{t},api_requests,cus_1,+5.0",
         "i1,{t},api_requests,cus_1,5e0",
-        "i1,{t}000,api_requests,cus_1,5",
-        "i1,{t},api_requests, cus_1,5",
         "i1,{t},api_requests,cus_1 ,5",
         "i1,{t}000,api_requests, cus_1 ,+5",
         "i" * 100 + ",{t},api_requests,cus_1,+5",

@@ -107,7 +107,8 @@ def test_a_queue_that_is_away_says_so(observed: Observed) -> None:
         observed.queue.enqueue_case("case_1", 1)
 
 
-def test_the_message_is_a_path_and_an_id_in_json(redis_url: str) -> None:
+def test_the_message_is_a_path_and_an_id_in_json(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "workers.jobs", raising=False)
     RqJobQueue(redis_url, job_timeout=60).enqueue_event("evt_1", 0)
     with redis.Redis.from_url(redis_url) as client:
         job = Job.fetch("evt_1-0", connection=client, serializer=JSONSerializer)

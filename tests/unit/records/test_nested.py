@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.records.reading import read_all, unreadable
@@ -73,7 +73,6 @@ KEYS = st.text("abcdefgh_", min_size=1, max_size=8)
 VALUES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=8)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(KEYS, VALUES, min_size=1), min_size=1, max_size=5), st.booleans(), st.integers(1, 99)
 )
