@@ -17,8 +17,8 @@ from typing import Final
 
 import polars as pl
 
+from workers.records.files.stripe_formats import csv_header, csv_rows, json_elements, json_rows
 from workers.records.schema import CUSTOMER, EVENT_NAME, IDENTIFIER, TIMESTAMP, VALUE
-from workers.records.template import csv_header, csv_rows, json_elements, json_rows
 
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ALIASES: Final = 100_000

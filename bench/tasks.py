@@ -16,13 +16,13 @@ import polars as pl
 from polars._typing import PolarsDataType
 
 from bench.generate import NOW, World
+from workers.offline.ordered_map import in_order
+from workers.offline.repair_files import PlanOptions, plan_file
+from workers.offline.scan import find_facts
 from workers.records.catalog import Catalog, load_customers, load_meters
-from workers.records.facts import find_facts
-from workers.records.reader import open_file
+from workers.records.files.open import open_file
+from workers.records.files.write import TemplateWriter
 from workers.records.schema import REQUIRED_COLUMNS
-from workers.records.streaming import in_order
-from workers.records.writer import TemplateWriter
-from workers.remedies.plan import PlanOptions, plan_file
 from workers.remedies.rules import load_rules
 
 JSON_SCHEMA: Final[dict[str, PolarsDataType]] = {

@@ -124,7 +124,7 @@ def _send(twin: Twin, folder: Path, kind: str, meter: str) -> None:
     from workers import jobs
     from workers.bootstrap import context
     from workers.kernel.jobqueue import RecordingJobQueue
-    from workers.kernel.ledger.movements import Bucket
+    from workers.kernel.ledger.journal import Bucket
     from workers.kernel.settings import load
 
     text = FILES[kind].format(id=f"{kind}-{meter}", at=int(time.time()) - 3600, meter=meter)

@@ -13,12 +13,12 @@ from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.movements import ROUTES, Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Intent
-from workers.kernel.objects import open_store
 from workers.kernel.settings import load
-from workers.pipeline.book import DATA, RECORD, REVISION, keep, movement, numbered
+from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
+from workers.pipeline.record_sets import DATA, RECORD, REVISION, keep, movement, numbered
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.movements import ROUTES, EntryKind, Movement
+from workers.kernel.ledger.journal import ROUTES, EntryKind, Movement
 
 
 def a_failure(key: str = "import_set:impset_1", **changes: Any) -> Failure:

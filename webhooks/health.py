@@ -21,8 +21,8 @@ from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
-from workers.kernel.problems import problems
 from workers.kernel.settings import Settings
+from workers.kernel.settings_check import problems
 
 log = get_logger(__name__)
 blueprint = Blueprint("health", __name__)

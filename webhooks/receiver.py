@@ -14,8 +14,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from webhooks.signature import verify
 from workers.kernel import metrics
 from workers.kernel.clock import Clock
-from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transient
+from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import JobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import Receipt

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from werkzeug.security import generate_password_hash
 
 from workers.kernel.errors import SettingsUnusable
-from workers.kernel.problems import problems
 from workers.kernel.settings import Settings
+from workers.kernel.settings_check import problems
 
 _HASH = re.compile(r"(scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
 

@@ -12,11 +12,11 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.objects import open_store
 from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings, load
+from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
-from workers.pipeline.telling import trouble
+from workers.pipeline.notify import trouble
 from workers.remedies import Rules, RulesFile, load_rules
 from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi

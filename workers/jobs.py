@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 from workers.bootstrap import context
 from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.logs import get_logger
-from workers.pipeline.events import carry_on, carry_on_part, process
+from workers.pipeline.run import carry_on, carry_on_part, process
 
 log = get_logger(__name__)
 

@@ -23,8 +23,8 @@ from workers.kernel.contract import EVENTS, FILES
 from workers.kernel.errors import MetermendError
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
-from workers.pipeline.reconciling import reconcile, start_from_now
-from workers.pipeline.retaining import retain
+from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
+from workers.pipeline.upkeep.retention import retain
 from workers.sweeper import sweep
 
 log = get_logger(__name__)

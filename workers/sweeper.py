@@ -13,10 +13,10 @@ from typing import Final
 
 from workers.alerts import NextStep
 from workers.kernel.clock import from_text, to_text
-from workers.kernel.envelope import LIVEMODE_MISMATCH
+from workers.kernel.event_envelope import LIVEMODE_MISMATCH
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
-from workers.pipeline.telling import trouble
+from workers.pipeline.notify import trouble
 
 log = get_logger(__name__)
 

@@ -13,11 +13,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from workers.kernel.errors import Transient
-from workers.pipeline import guards, import_sets, seen, validation_reports
 from workers.pipeline.context import Context
-from workers.pipeline.submitting import LedgerProgress
+from workers.pipeline.intake import error_report, import_set, open_case
+from workers.pipeline.submit import guards
+from workers.pipeline.submit.send import LedgerProgress
 from workers.records.schema import IDENTIFIER
-from workers.stripe_api import calls
+from workers.stripe_api import call
 from workers.targets import Rows
 from workers.targets.meter_events import MeterEventsTarget
 
@@ -48,18 +49,18 @@ def new_identifier_on_timeout() -> None:
                 continue
         return None
 
-    _replace(calls, "ATTEMPTS", 1)
+    _replace(call, "ATTEMPTS", 1)
     _replace(MeterEventsTarget, "_send_record", send_until_answered)
 
 
 def overlooked_row() -> None:
     """Let a record fall between Stripe's refusal and the book."""
-    take_in_seen = seen.take_in_seen
+    take_in_seen = open_case.take_in_seen
 
-    def take_in_most(context: Context, shown: seen.Seen) -> str:
+    def take_in_most(context: Context, shown: open_case.Seen) -> str:
         return take_in_seen(context, replace(shown, frames=[frame.head(-1) for frame in shown.frames]))
 
-    for module in (import_sets, validation_reports):
+    for module in (import_set, error_report):
         _replace(module, "take_in_seen", take_in_most)
 
 

@@ -38,9 +38,9 @@ def _shift_clock(seconds: float) -> None:
 
 def _cut_parts(records: str, role: str) -> None:
     if records and role == "worker":
-        from workers.pipeline import parts
+        from workers.pipeline.plan import slices
 
-        parts.PART_RECORDS = int(records)  # type: ignore[misc]
+        slices.PART_RECORDS = int(records)  # type: ignore[attr-defined]
 
 
 def _run_web(bind: str) -> None:

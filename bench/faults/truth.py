@@ -13,9 +13,9 @@ from bench.faults.usage import Meant, Sender
 from workers.bootstrap import build
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import IN_FLIGHT, Bucket
+from workers.kernel.ledger.journal import IN_FLIGHT, Bucket
 from workers.kernel.settings import load
-from workers.pipeline.book import ORIGIN, records_in, unlocated
+from workers.pipeline.record_sets import ORIGIN, records_in, unlocated
 
 REVISION: Final = re.compile(r"(~r[0-9]+)+$")
 """What metermend appends to the identifier of a record that it sends again."""

@@ -7,7 +7,7 @@ import pytest
 import stripe.events
 
 from workers.kernel.codes import Code, EventType
-from workers.remedies.registry import REMEDIES
+from workers.remedies.codes import REMEDIES
 
 DOCUMENTED = {
     "meter_event_customer_not_found",

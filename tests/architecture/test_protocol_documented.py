@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.faults.crash_points import CRASH_POINTS
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import ROUTES, EntryKind
-from workers.pipeline.reopening import UNCERTAIN
+from workers.kernel.ledger.journal import ROUTES, EntryKind
+from workers.kernel.reasons import UNCERTAIN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "PROTOCOL.md").read_text("utf-8")
 ARROW = re.compile(r"^ {4}(\S+) --> (\S+): (.+)$", re.MULTILINE)

@@ -16,13 +16,13 @@ from workers.alerts import RecordingAlerts
 from workers.jobs import advance_case
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.journal import Bucket
 from workers.kernel.settings import Settings, load
-from workers.pipeline.book import DATA, records_in
 from workers.pipeline.context import Context
-from workers.pipeline.counted import Unlocated
-from workers.pipeline.reopening import retry_case
-from workers.pipeline.seen import Seen, take_in_seen
+from workers.pipeline.intake.open_case import Seen, take_in_seen
+from workers.pipeline.intake.unlocated import Unlocated
+from workers.pipeline.record_sets import DATA, records_in
+from workers.pipeline.upkeep.retry import retry_case
 from workers.stripe_api import RecordingStripeApi
 
 CODE = "meter_event_customer_not_found"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workers.kernel.ledger.case import Case, CaseState
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.journal import Bucket
 
 NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import Balance, Bucket, Tally
 
 TERMS: Mapping[str, Callable[[Balance], Tally]] = {
     "confirmed": lambda balance: balance[Bucket.CONFIRMED],

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from workers.alerts import wording
-from workers.alerts.notice import Notice, Trouble
+from workers.alerts import phrases
+from workers.alerts.messages import Notice, Trouble
 from workers.kernel import terminal
 
 
@@ -27,8 +27,8 @@ class PrintedAlerts:
         self._console = console or terminal.console()
 
     def post(self, notice: Notice | Trouble) -> None:
-        body = Text.assemble((wording.cut(notice.headline), "bold"), "\n", "\n".join(_lines(notice)))
-        self._console.print(Panel(body, title=Text(wording.origin(notice)), title_align="left"))
+        body = Text.assemble((phrases.cut(notice.headline), "bold"), "\n", "\n".join(_lines(notice)))
+        self._console.print(Panel(body, title=Text(phrases.origin(notice)), title_align="left"))
 
 
 @dataclass
@@ -45,18 +45,18 @@ def _lines(alert: Notice | Trouble) -> Iterator[str]:
     if isinstance(alert, Notice):
         yield from _notice_lines(alert)
     else:
-        yield wording.cut(alert.detail, wording.LONGEST_DETAIL)
+        yield phrases.cut(alert.detail, phrases.LONGEST_DETAIL)
     if alert.next_step:
         step = alert.next_step
-        yield f"Next: {' - '.join(wording.cut(part) for part in (step.sentence, step.command, step.link) if part)}"
+        yield f"Next: {' - '.join(phrases.cut(part) for part in (step.sentence, step.command, step.link) if part)}"
 
 
 def _notice_lines(notice: Notice) -> Iterator[str]:
     if len(notice.codes) > 1:
-        yield wording.totals(notice)
-    yield from (f"  {code}: {counts}" for code, counts in wording.codes(notice))
-    if wording.urgency(notice):
-        yield wording.urgency(notice)
-    waiting = [f"  {reason}" for reason in wording.reasons(notice)]
+        yield phrases.totals(notice)
+    yield from (f"  {code}: {counts}" for code, counts in phrases.codes(notice))
+    if phrases.urgency(notice):
+        yield phrases.urgency(notice)
+    waiting = [f"  {reason}" for reason in phrases.reasons(notice)]
     yield from ["Waiting for you:", *waiting] if waiting else []
-    yield from (f"{label}: {place}" for label, place in wording.files(notice))
+    yield from (f"{label}: {place}" for label, place in phrases.files(notice))

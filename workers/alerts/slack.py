@@ -6,8 +6,8 @@ from typing import Final
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, ServerErrorRetryHandler
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from workers.alerts.blocks import message
-from workers.alerts.notice import Notice, Trouble
+from workers.alerts.messages import Notice, Trouble
+from workers.alerts.slack_blocks import message
 from workers.kernel.errors import MetermendError, Permanent, Transient
 
 TIMEOUT: Final = 10

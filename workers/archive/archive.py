@@ -6,9 +6,9 @@ from typing import Final
 
 from workers.kernel.checksum import sha256_of
 from workers.kernel.errors import Corrupt, Permanent
-from workers.kernel.ledger.movements import RecordSetRef
-from workers.kernel.objects import Store
-from workers.kernel.objects.cache import FileCache
+from workers.kernel.ledger.journal import RecordSetRef
+from workers.kernel.storage import Store
+from workers.kernel.storage.cache import FileCache
 
 CACHE_BYTES: Final = 8 * 1024**3
 """Bound of the local copies of a remote archive."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from workers.cli.books import open_books
+from workers.cli.open_ledger import open_books
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.case import Case, CaseState
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.journal import Bucket
 
 COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
 

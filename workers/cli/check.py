@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import click
 
-from workers.cli.engine_options import engine_options, knowledge, plan_options
 from workers.cli.fault_view import FaultGroup, fault_groups
+from workers.cli.options import engine_options, knowledge, plan_options
 from workers.cli.plan_view import counted, progress, show_faults, show_files, show_unchecked
 from workers.kernel import terminal
-from workers.remedies import PlanSummary, plan_file
-from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.outcomes import NO_FAULT_FOUND
+from workers.kernel.reasons import NO_FAULT_FOUND
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.summary import OutcomeCounts
 
 _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
 

@@ -10,7 +10,7 @@ import structlog
 from rich.console import Console
 from rich.text import Text
 
-from workers.cli.checks import Check, checks
+from workers.cli.doctor_checks import Check, checks
 from workers.kernel import terminal
 from workers.kernel.settings import read
 

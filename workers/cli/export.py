@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from workers.cli.books import open_books
-from workers.pipeline.exporting import export as export_case
+from workers.cli.open_ledger import open_books
+from workers.pipeline.audit.export import export as export_case
 
 
 @click.command()

@@ -7,12 +7,12 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Code
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
+from workers.offline.summary import OutcomeCounts
+from workers.offline.survey import Survey
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Catalog
-from workers.records.diagnosis import VALUE_OF_OTHER_NOTATION
-from workers.records.json_record import PAYLOAD
+from workers.records.files.json_record import PAYLOAD
 from workers.records.schema import EVENT_NAME, IDENTIFIER, RAW, TIMESTAMP
-from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.survey import Survey
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from rich.text import Text
 from workers.cli.fault_view import FaultGroup
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
+from workers.offline.differences import Difference
+from workers.offline.repair_files import OnPart
+from workers.offline.summary import OutcomeCounts
+from workers.offline.survey import Survey
 from workers.records import quantities
-from workers.remedies.differences import Difference
-from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.plan import OnPart
-from workers.remedies.survey import Survey
 
 RANGES_SHOWN: Final = 6
 EXAMPLE_LENGTH: Final = 60

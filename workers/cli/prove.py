@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from workers.cli.books import open_books
-from workers.cli.equation import lines, terms
+from workers.cli.balance_text import lines, terms
+from workers.cli.open_ledger import open_books
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger.movements import Balance
-from workers.pipeline.anchor import Anchor, read, take
-from workers.pipeline.proving import CaseProof
-from workers.pipeline.proving import prove as prove_cases
+from workers.kernel.ledger.journal import Balance
+from workers.pipeline.audit.anchor import Anchor, read, take
+from workers.pipeline.audit.prove import CaseProof
+from workers.pipeline.audit.prove import prove as prove_cases
 from workers.records.quantities import to_text as plain
 
 

@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from workers.cli.books import open_books
+from workers.cli.open_ledger import open_books
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import unlocated
-from workers.pipeline.case_csv import write_csv
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Books
+from workers.pipeline.record_sets import unlocated
 
 
 @click.command()

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 import click
 
-from workers.cli.books import open_context
+from workers.cli.open_ledger import open_context
 from workers.kernel.clock import from_text
 from workers.kernel.errors import InputUnusable
-from workers.pipeline.reconciling import Look
-from workers.pipeline.reconciling import reconcile as reconcile_lists
+from workers.pipeline.upkeep.reconcile import Look
+from workers.pipeline.upkeep.reconcile import reconcile as reconcile_lists
 
 
 @click.command()

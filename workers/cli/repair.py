@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from workers.cli.engine_options import engine_options, knowledge, plan_options
+from workers.cli.options import engine_options, knowledge, plan_options
 from workers.cli.plan_view import (
     counted,
     outcomes_table,
@@ -18,9 +18,9 @@ from workers.cli.plan_view import (
     show_unknown_quantities,
 )
 from workers.kernel import terminal
-from workers.records.template import TEMPLATES
-from workers.remedies import PlanSummary, plan_file
-from workers.remedies.revisions import RefusedFor
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.revisions import RefusedFor
+from workers.records.files.stripe_formats import TEMPLATES
 
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".zst", ".xlsx", ".xlsm")
 

@@ -2,10 +2,10 @@
 
 import click
 
-from workers.cli.books import open_context
+from workers.cli.open_ledger import open_context
 from workers.cli.reconcile import show
-from workers.pipeline.reconciling import OVERLAP, reconcile
-from workers.pipeline.restoring import lost_since, note_restore
+from workers.pipeline.restores import note_restore
+from workers.pipeline.upkeep.reconcile import OVERLAP, lost_since, reconcile
 
 
 @click.command()

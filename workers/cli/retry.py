@@ -2,10 +2,10 @@
 
 import click
 
-from workers.cli.books import open_context
+from workers.cli.open_ledger import open_context
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.case import Case, CaseState
-from workers.pipeline.reopening import Retried, retry_case, retry_event
+from workers.pipeline.upkeep.retry import Retried, retry_case, retry_event
 
 
 @click.command()

@@ -9,14 +9,14 @@ import click
 from rich.measure import Measurement
 from rich.table import Table
 
-from workers.cli.engine_options import PATH, engine_options, knowledge, plan_options
+from workers.cli.options import PATH, engine_options, knowledge, plan_options
 from workers.cli.plan_view import amount_text, counted, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
+from workers.offline.explain_rules import Explained, RuleChange, explain
 from workers.records import quantities
 from workers.remedies import Rules, load_rules
-from workers.remedies.explain import Explained, RuleChange, explain
 from workers.remedies.rules import TimestampRules
 
 _SHOWN: Final = 20

@@ -21,8 +21,8 @@ from workers.cli.processes import (
 from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.schema import upgrade
-from workers.kernel.problems import problems
 from workers.kernel.settings import Settings, load
+from workers.kernel.settings_check import problems
 
 _DEFAULT_REDIS = Settings.model_fields["redis_url"].default
 

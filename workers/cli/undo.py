@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import click
 
-from workers.cli.books import open_context
+from workers.cli.open_ledger import open_context
 from workers.kernel.errors import InputUnusable
 from workers.pipeline.context import Context
-from workers.pipeline.counter_entries import counter_enter
-from workers.pipeline.undoing import Undoable, Undone, undoable
-from workers.pipeline.undoing import undo as undo_submission
+from workers.pipeline.undo.cancel import Undoable, Undone, undoable
+from workers.pipeline.undo.cancel import undo as undo_submission
+from workers.pipeline.undo.reverse import counter_enter
 from workers.records.quantities import to_text as plain
 
 

@@ -8,7 +8,7 @@ work of a dead worker is taken up.
 import click
 from redis import Redis
 
-from workers.cli.books import require_ledger
+from workers.cli.open_ledger import require_ledger
 from workers.cli.queue_worker import reachable, work
 from workers.kernel import logs
 from workers.kernel.contract import EVENTS, FILES

@@ -1,7 +1,7 @@
-"""The loop: fetch, find, plan, submit, confirm, tell.
+"""The loop: find what Stripe refused, decide, submit, confirm, tell. One folder for each phase, in that order.
 
-`intake` turns an event into cases with their refused records; `advance` carries a case on from wherever its book
-says it stands, so that a crash at any point is taken up by calling it again. The steps are `planning`,
-`submitting`, `confirming` and `telling`; `book` finds the records that stand in a bucket. Start reading at
-`advance`.
+`run` works on one event or case and ends every failure where it can be seen; `advance` carries a case on from
+wherever its journal says it stands, so that a crash at any point is taken up by calling it again. Phases import
+downwards only: run > advance > intake, plan, undo > submit, upkeep, audit, notify > record_sets > context, reasons.
+Start reading at `advance`.
 """

@@ -18,22 +18,22 @@ from typing import Final
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
-from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.submissions import SubmissionState
-from workers.pipeline.confirming import begin_window_anew, confirm, due_for_confirmation
 from workers.pipeline.context import Context
-from workers.pipeline.counter_entries import finish_counter_entry
-from workers.pipeline.deferring import next_deferred, reopen_due, some_deferred_is_due
 from workers.pipeline.heartbeat import heartbeat
-from workers.pipeline.mode import require_own_mode
-from workers.pipeline.parts import hint_at_open_parts, is_waiting_for_parts
-from workers.pipeline.planning import plan
-from workers.pipeline.rechecking import LastLook, intend_what_may_go
-from workers.pipeline.submitting import open_submission, submit
-from workers.pipeline.taking_back import left_open
-from workers.pipeline.telling import tell
-from workers.pipeline.undoing import finish_undo
+from workers.pipeline.livemode import require_own_mode
+from workers.pipeline.notify import tell
+from workers.pipeline.plan.defer import next_deferred, reopen_due, some_deferred_is_due
+from workers.pipeline.plan.plan import plan
+from workers.pipeline.plan.slices import hint_at_open_parts, is_waiting_for_parts
+from workers.pipeline.submit.confirm import begin_window_anew, confirm, due_for_confirmation
+from workers.pipeline.submit.preflight import LastLook, intend_what_may_go
+from workers.pipeline.submit.send import open_submission, submit
+from workers.pipeline.undo.approvals import left_open
+from workers.pipeline.undo.cancel import finish_undo
+from workers.pipeline.undo.reverse import finish_counter_entry
 
 Step = Callable[[Context, HeldCase], None]
 

@@ -7,11 +7,18 @@ import polars as pl
 
 from workers.kernel.clock import is_within
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
-from workers.pipeline.book import RECORD, Standing, remaining
 from workers.pipeline.context import Context
+from workers.pipeline.record_sets import RECORD, Standing, remaining
+
+OVERWRITE: Final = "overwrite"
+"""Says, in the detail of an approval, that its records may overwrite what their windows hold."""
+BY_FILE: Final = "by_file"
+"""Says, in the detail of an approval, that its records may go by file although the connector reads it later."""
+SEND_AGAIN: Final = "send_again"
+"""Says, in the detail of an approval, that its records may go whatever Stripe has counted."""
 
 APPROVAL_HOLDS: Final = timedelta(hours=1)
 """How long somebody's word lasts: he has decided on what was there then."""

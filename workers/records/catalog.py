@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
 from workers.records.named_file import read_named
 from workers.records.quantities import bare_text
-from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE, payload_column
+from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE, payload_column, with_columns_of
 
 METER_STATUS: Final = "@meter_status"
 CUSTOMER_COLUMN: Final = "@customer_column"
@@ -30,7 +30,6 @@ VALUE_TEXT: Final = "@value"
 """Columns that `Catalog.resolve` adds: the meter's status, which columns it reads, and what stands in them."""
 RESOLVED: Final = (METER_STATUS, CUSTOMER_COLUMN, VALUE_COLUMN, CUSTOMER_ID, VALUE_TEXT)
 
-Records = TypeVar("Records", pl.DataFrame, pl.LazyFrame)
 
 WINDOW_SECONDS: Final = {"hour": 3_600, "day": 86_400}
 """How long the windows of pre-aggregated meters are, by `event_time_window`."""
@@ -231,13 +230,6 @@ def load_customers(path: Path) -> pl.Series:
     if not ids:
         raise InputUnusable("it holds no customer id", where=str(path), mend=mend)
     return pl.Series(CUSTOMER_ID, ids, dtype=pl.String)
-
-
-def with_columns_of(records: Records, columns: Iterable[str]) -> Records:
-    """Add the columns that the records lack, as null text."""
-    present = set(records.collect_schema().names())
-    missing = [name for name in dict.fromkeys(columns) if name not in present]
-    return records.with_columns(pl.lit(None, pl.String).alias(name) for name in missing) if missing else records
 
 
 def is_among(text: pl.Expr, hashes: pl.Series) -> pl.Expr:

@@ -18,7 +18,7 @@ A text that is not plain is *read* only where nobody could read it otherwise (pr
 one number (`1\u0662`) have no reading.
 
 A reading takes the point or the comma for the decimal mark (`Reading.mark`). Where the sender uses that mark
-otherwise, as his other quantities show (`records.evidence`) or a rule says, even a plain decimal may mean another.
+otherwise, as his other quantities show (`records.notation`) or a rule says, even a plain decimal may mean another.
 """
 
 import re

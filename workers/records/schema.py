@@ -10,8 +10,9 @@ stripe-python's `billing.MeterEvent` (lengths); significant digits: Stripe chang
 validation" (2026-04-22).
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -41,7 +42,7 @@ RAW: Final = "@raw"
 READ_FROM: Final = "@read_from"
 """Where the payload was read from, if it stood as JSON text in one column: an entry of `CHANGES`; else null."""
 EVIDENCE: Final = "@evidence"
-"""What its whole file tells about how a record is to be read (`records.evidence`); null or absent: nothing."""
+"""What its whole file tells about how a record is to be read (`records.notation`); null or absent: nothing."""
 CODE: Final = "@code"
 """The code that Stripe gave; null when unknown or when the file is no failed-records file."""
 CODES: Final = "@codes"
@@ -146,3 +147,13 @@ def original_columns(columns: list[str]) -> list[str]:
 
 def _is_marked(carried: str) -> bool:
     return carried.startswith("@") and carried[1:].startswith(_MARKS)
+
+
+Records = TypeVar("Records", pl.DataFrame, pl.LazyFrame)
+
+
+def with_columns_of(records: Records, columns: Iterable[str]) -> Records:
+    """Add the columns that the records lack, as null text."""
+    present = set(records.collect_schema().names())
+    missing = [name for name in dict.fromkeys(columns) if name not in present]
+    return records.with_columns(pl.lit(None, pl.String).alias(name) for name in missing) if missing else records

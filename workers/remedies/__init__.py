@@ -1,24 +1,20 @@
-"""How refused records are repaired: one file per code, and the engine that applies them and plans a file.
+"""How refused records are repaired: one file per code in `codes`, and the engine that applies them.
 
-It imports `workers.reports`, `workers.records` and `workers.kernel`, and reads nothing but the files it is given.
-Start with `no_meter` (the plainest remedy), then `repair.repair_frame` (records -> outcomes) and `plan.plan_file`
-(files -> corrected, deferred, quarantined). Adding a code: copy `archived_meter.py`, edit it, register it in
-`registry.REMEDIES`, and name its aspect in `records.diagnosis`. A code without a remedy is quarantined.
+It imports `workers.reports`, `workers.records` and `workers.kernel`, and reads nothing but the rules it is given.
+Start with `codes.no_meter` (the plainest remedy), then `engine.repair_frame` (records -> outcomes). A code without
+a remedy is put before a person.
 """
 
+from workers.remedies.codes import REMEDIES
+from workers.remedies.engine import repair_frame
 from workers.remedies.lookups import customers_to_look_up, metadata_queries
-from workers.remedies.plan import PlanOptions, PlanSummary, plan_file
-from workers.remedies.registry import REMEDIES
 from workers.remedies.remedy import Context, Remedy
-from workers.remedies.repair import repair_frame
 from workers.remedies.rules import Rules, load_rules, parse_rules
 from workers.remedies.rules_file import RulesFile
 
 __all__ = [
     "REMEDIES",
     "Context",
-    "PlanOptions",
-    "PlanSummary",
     "Remedy",
     "Rules",
     "RulesFile",
@@ -26,6 +22,5 @@ __all__ = [
     "load_rules",
     "metadata_queries",
     "parse_rules",
-    "plan_file",
     "repair_frame",
 ]

@@ -8,10 +8,10 @@ import polars as pl
 
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
-from workers.remedies.meter_event_no_customer_defined import candidate_ids, ruled_customers
+from workers.remedies.apply import MAX_ROUNDS
+from workers.remedies.codes.meter_event_no_customer_defined import candidate_ids, ruled_customers
 from workers.remedies.remedy import translate
 from workers.remedies.rules import ALIAS, Rules
-from workers.remedies.treatment import MAX_ROUNDS
 
 _STRIPE_ID = r"^(cus|acct)_[A-Za-z0-9_]+$"
 _LONGEST_ID = 255

@@ -8,10 +8,10 @@ from typing import Final
 import polars as pl
 
 from workers.records.catalog import CUSTOMER_ID, Catalog, only_asked
-from workers.records.diagnosis import Standard
 from workers.records.timestamps import Window
-from workers.remedies.nearest import IdIndex
+from workers.records.validation import Standard
 from workers.remedies.rules import ALIAS, TARGET, Rules
+from workers.remedies.suggestions import IdIndex
 
 HOW: Final = "@how"
 """In which way a remedy changed a record, as a slug; one that ends in `_rule` did it on the operator's word."""

@@ -21,8 +21,10 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import FileUnusable
-from workers.records.layout import Layout, ReadOptions
-from workers.records.nested import RECORD_NESTED
+from workers.kernel.reasons import ALREADY_EXISTS
+from workers.records.files.layout import Layout, ReadOptions
+from workers.records.files.nested import RECORD_NESTED
+from workers.records.files.usage_file import UsageFile
 from workers.records.schema import (
     CODE,
     EVENT_NAME,
@@ -32,11 +34,8 @@ from workers.records.schema import (
     UNREADABLE,
     is_payload,
 )
-from workers.records.usage_file import UsageFile
 
 _TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boolean}
-ALREADY_EXISTS: Final = "event_already_exists"
-"""Our word for a row whose identifier Stripe has already taken in: held, so never to be sent again."""
 
 _STRIPES: Final = tuple(code.value for code in Code)
 _CODES: Final = (*_STRIPES, MALFORMED_RECORD)

@@ -2,13 +2,13 @@
 
 Stripe names only samples of what it refused, without their content; the content is in the files that the sender
 wrote. Owns listing them, converting each once into a local, bounded cache, looking identifiers up, and yielding the
-rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Start with `usage_sources.UsageSources`;
-`stored` is the real one.
+rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Start with `protocol.UsageSources`;
+`search` is the real one.
 """
 
+from workers.sources.protocol import Found, NoUsageSources, UsageSources, same_usage, settle, wanted
 from workers.sources.recording import RecordingUsageSources
-from workers.sources.stored import StoredUsageSources
-from workers.sources.usage_sources import Found, NoUsageSources, UsageSources, same_usage, settle, wanted
+from workers.sources.search import StoredUsageSources
 
 __all__ = [
     "Found",

@@ -9,7 +9,7 @@ import polars as pl
 
 from workers.kernel.clock import from_epoch
 from workers.records.schema import IDENTIFIER, WRITTEN, empty_frame
-from workers.sources.usage_sources import ROW_AT, Found, carriers, concerned, same_usage, wanted, written_later
+from workers.sources.protocol import ROW_AT, Found, carriers, concerned, same_usage, wanted, written_later
 
 
 @dataclass

@@ -2,12 +2,20 @@
 
 It alone knows the SDK; what leaves it is plain dicts and frozen dataclasses, errors are Transient or Permanent, and
 every call has a timeout, a bounded number of tries and a pace. It imports `workers.kernel` only. Start at
-`api.StripeApi`, then `calls` (one call: pace, tries, translation) and `live`.
+`protocol.StripeApi`, then `call` (one call: pace, tries, translation) and `client`.
 """
 
-from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeApi, StripeFile, Summary
-from workers.stripe_api.live import LiveStripeApi
+from workers.stripe_api.client import LiveStripeApi
 from workers.stripe_api.pace import Limits
+from workers.stripe_api.protocol import (
+    Downloaded,
+    Grouping,
+    Json,
+    MeterEventReceipt,
+    StripeApi,
+    StripeFile,
+    Summary,
+)
 from workers.stripe_api.recording import RecordingStripeApi
 
 __all__ = [

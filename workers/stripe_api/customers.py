@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
-from workers.stripe_api.api import Json
-from workers.stripe_api.calls import CONCURRENCY, Calls
+from workers.stripe_api.call import CONCURRENCY, Calls
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pages import PAGE, v1_pages
+from workers.stripe_api.protocol import Json
 
 WORTH_LISTING: Final = 500
 """Customers from which on the list is read first: a page shows a hundred for the price of one."""

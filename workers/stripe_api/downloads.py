@@ -17,9 +17,9 @@ from urllib.parse import quote
 import requests
 
 from workers.kernel.errors import Permanent, Transient
-from workers.stripe_api.api import Downloaded
-from workers.stripe_api.calls import Calls
+from workers.stripe_api.call import Calls
 from workers.stripe_api.errors import first_line, judge
+from workers.stripe_api.protocol import Downloaded
 
 CHUNK: Final = 1 << 20
 LONGEST_DOWNLOAD: Final = 1800.0

@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from workers.kernel.errors import Permanent
-from workers.stripe_api.api import Json
-from workers.stripe_api.calls import Calls
+from workers.stripe_api.call import Calls
+from workers.stripe_api.protocol import Json
 
 PAGE: Final = 100
 """Objects on a page; Stripe gives no more."""

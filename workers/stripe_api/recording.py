@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from workers.kernel.clock import from_text
 from workers.kernel.errors import Permanent
-from workers.stripe_api.api import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
 from workers.stripe_api.errors import NotFound
+from workers.stripe_api.protocol import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
 
 
 class Call(NamedTuple):
@@ -23,7 +23,7 @@ class Call(NamedTuple):
 
 @dataclass
 class RecordingStripeApi:
-    """Canned answers; `calls` lists what was asked.
+    """Canned answers; `call` lists what was asked.
 
     `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
     Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead. `own_id` is the

@@ -17,11 +17,11 @@ import polars as pl
 from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import STORE_AHEAD, Clock, utc_now
 from workers.kernel.errors import Corrupt, InputUnusable, Paced, Permanent, Transient
-from workers.kernel.objects import open_store
-from workers.kernel.objects.directory import disk_error
-from workers.kernel.submission_files import PREFIX, file_name
+from workers.kernel.file_names import PREFIX, file_name
+from workers.kernel.storage import open_store
+from workers.kernel.storage.directory import disk_error
+from workers.records.files.write import TemplateWriter, WrittenFile
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
-from workers.records.writer import TemplateWriter, WrittenFile
 from workers.targets.target import Chunk, Outgoing, Progress, Rows, Sent, Withheld
 
 PACE_SECONDS: Final = 10.0

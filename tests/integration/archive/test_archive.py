@@ -6,12 +6,12 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.integration.objects.moto_s3 import BUCKET, moto_s3
+from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from workers.archive import Archive
 from workers.kernel.errors import Corrupt, Permanent
-from workers.kernel.ledger.movements import RecordSetRef
-from workers.kernel.objects import Store, open_store
-from workers.kernel.objects.cache import FileCache
+from workers.kernel.ledger.journal import RecordSetRef
+from workers.kernel.storage import Store, open_store
+from workers.kernel.storage.cache import FileCache
 
 CASE = "case_0011223344556677"
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from tests.builders import a_failure, a_movement
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict, Corrupt, Overtaken
-from workers.kernel.ledger import Ledger, chain
+from workers.kernel.ledger import Ledger, hash_chain
 from workers.kernel.ledger.case import Case, CaseState
-from workers.kernel.ledger.movements import Bucket, EntryKind, RecordSetRef, Tally
+from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Intent, SubmissionState
 from workers.kernel.ledger.tables import cases, entries
 
@@ -24,7 +24,7 @@ def what_breaks(ledger: Ledger, case_id: str) -> str | None:
     """What is wrong with the first entry that does not hold."""
     case = ledger.cases.get(case_id)
     assert case is not None
-    found = chain.first_break(case.failure.key, case.head, ledger.queries.chained_entries(case_id))
+    found = hash_chain.first_break(case.failure.key, case.head, ledger.queries.chained_entries(case_id))
     return found[1] if found else None
 
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.builders import a_failure
 from workers.kernel.errors import Corrupt
-from workers.kernel.ledger import Ledger, chain
+from workers.kernel.ledger import Ledger, hash_chain
 from workers.kernel.ledger.case import state_of
-from workers.kernel.ledger.movements import ROUTES, Balance, EntryKind, Movement, Route, Tally
+from workers.kernel.ledger.journal import ROUTES, Balance, EntryKind, Movement, Route, Tally
 
 kinds_and_routes = st.sampled_from([(kind, route) for kind, routes in ROUTES.items() for route in routes])
 quantities = st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**40), max_value=10**40)
@@ -72,7 +72,7 @@ def test_the_stored_book_tells_the_same_as_the_movements_made(
         replayed = replayed.after(movement)
     assert stored.balance == replayed + Balance()
     assert stored.state is state_of(replayed) if made else True
-    assert chain.first_break(key, stored.head, sqlite_ledger.queries.chained_entries(case.id)) is None
+    assert hash_chain.first_break(key, stored.head, sqlite_ledger.queries.chained_entries(case.id)) is None
 
 
 def test_every_kind_of_entry_has_a_route() -> None:

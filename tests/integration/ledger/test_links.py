@@ -12,8 +12,8 @@ from workers.kernel.errors import Corrupt
 from workers.kernel.ledger import Ledger, links
 from workers.kernel.ledger.cases import CASE, EVENT_DIGEST, EVIDENCE, SUBMISSIONS
 from workers.kernel.ledger.events import Receipt
+from workers.kernel.ledger.journal import EntryKind, RecordSetRef
 from workers.kernel.ledger.links import genesis, lane_of, link_hash
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import cases
 
 LEASE = timedelta(minutes=5)

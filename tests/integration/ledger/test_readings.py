@@ -11,7 +11,7 @@ from tests.integration.ledger.test_events import a_receipt
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Origin
-from workers.kernel.ledger.movements import EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Intent, StoredChunk
 
 LEASE = timedelta(minutes=5)

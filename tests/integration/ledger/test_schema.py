@@ -18,11 +18,11 @@ from tests.conftest import FrozenClock
 from tests.servers import PostgresServer
 from workers.kernel.clock import to_text
 from workers.kernel.errors import LedgerUnavailable
-from workers.kernel.ledger import Ledger, chain, connect, schema
+from workers.kernel.ledger import Ledger, connect, hash_chain, schema
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.links import lane_of
-from workers.kernel.ledger.movements import Tally
 from workers.kernel.ledger.tables import metadata
 
 UPGRADE = """
@@ -91,12 +91,12 @@ def test_a_ledger_of_a_later_release_is_not_taken_for_current(empty_url: str) ->
 def test_what_the_first_release_wrote_is_read_by_this_one(empty_url: str, clock: FrozenClock) -> None:
     ledger = connect(empty_url, clock)
     key = "import_set:impset_1"
-    entry: dict[str, Any] = dict.fromkeys(chain.COVERED) | {
+    entry: dict[str, Any] = dict.fromkeys(hash_chain.COVERED) | {
         "case_id": "case_1", "number": 1, "kind": "seen", "to_bucket": "pending", "records": 2,
         "quantity": Decimal("0.10"), "revision": 0, "actor": "metermend", "detail": {}, "at": clock.now,
-        "previous": chain.genesis(key),
+        "previous": hash_chain.genesis(key),
     }  # fmt: skip
-    entry["hash"] = chain.entry_hash(entry)
+    entry["hash"] = hash_chain.entry_hash(entry)
     with ledger.database.write() as connection:
         _upgrade_to(connection, "0001")
         for table, row in FIRST_RELEASE.items():
@@ -109,7 +109,7 @@ def test_what_the_first_release_wrote_is_read_by_this_one(empty_url: str, clock:
     assert case is not None
     assert (event.raw, event.state, event.deaths) == (b"{}", EventState.RECEIVED, 0)
     assert case.balance.failed == Tally(2, Decimal("0.1"))
-    assert chain.first_break(key, case.head, ledger.queries.chained_entries("case_1")) is None
+    assert hash_chain.first_break(key, case.head, ledger.queries.chained_entries("case_1")) is None
     (link,) = ledger.links.of_lane(lane_of("case_1"))
     assert (link.case_id, link.version, link.entry_hash) == ("case_1", 1, case.head)
     assert ledger.events.claim("evt_1", "one", timedelta(minutes=5)).attempts == 1

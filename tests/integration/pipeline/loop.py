@@ -18,17 +18,17 @@ from fixtures.twin import Twin
 from workers.alerts import RecordingAlerts
 from workers.archive import Archive
 from workers.kernel.clock import utc_now
-from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import Conflict
+from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import Balance
-from workers.kernel.objects import open_store
+from workers.kernel.ledger.journal import Balance
 from workers.kernel.settings import Settings
+from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
-from workers.pipeline.events import carry_on, process
-from workers.pipeline.parts import decide_part
+from workers.pipeline.plan.slices import decide_part
+from workers.pipeline.run import carry_on, process
 from workers.remedies import Rules
 from workers.sources import StoredUsageSources
 from workers.stripe_api import LiveStripeApi

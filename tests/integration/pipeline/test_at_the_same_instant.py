@@ -20,8 +20,8 @@ from tests.integration.pipeline.test_attacks_planning import (
     rfc3339,
 )
 from workers.kernel.ledger import connect
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.events import carry_on
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.run import carry_on
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -131,7 +131,7 @@ def test_a_case_that_is_always_overtaken_waits_where_it_can_be_seen(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would keep a worker busy for as long as the others' flood lasts, and nobody would know why."""
-    monkeypatch.setattr("workers.pipeline.rechecking.MOST_OVERTAKEN", 2)
+    monkeypatch.setattr("workers.pipeline.submit.preflight.MOST_OVERTAKEN", 2)
     hour = rfc3339(an_hour_that_has_passed())
     slow, *quick = planned(loop, **{f"file{n}": f"use-{n},{hour},gauge,cus_{n},10" for n in (1, 2, 3)})
     submit_by_api_too(loop)

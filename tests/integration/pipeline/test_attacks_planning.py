@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from tests.integration.pipeline.loop import Loop, submit_by_api_too, usage
 from workers.kernel.errors import Conflict, Permanent, Transient
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import records_in
-from workers.pipeline.events import carry_on, carry_on_part
-from workers.pipeline.proving import prove
-from workers.pipeline.reopening import retry_case
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.record_sets import records_in
+from workers.pipeline.run import carry_on, carry_on_part
+from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import REASON
 from workers.targets import Outgoing, Progress, Sent
 
@@ -58,7 +58,7 @@ def fail_parts(loop: Loop, rounds: int) -> None:
 
 
 def file_in_parts(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 2)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 2)
     loop.upload("day.csv", usage(*(f"use-{n},{an_hour_ago()},api_requests,cus_1,1" for n in range(5))))
 
 

@@ -12,16 +12,16 @@ from tests.books import a_context
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_leases import Outage
 from workers.alerts import RecordingAlerts, Trouble
-from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import Conflict, LedgerUnavailable
+from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.leases import MAX_DEATHS
-from workers.pipeline import events
+from workers.pipeline import run
 from workers.pipeline.context import Context
-from workers.pipeline.events import process
-from workers.pipeline.taken import Taken
+from workers.pipeline.intake.open_case import Taken
+from workers.pipeline.run import process
 from workers.sweeper import sweep
 
 LEASE_MINUTES = 6.0
@@ -39,7 +39,7 @@ def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Contex
 @pytest.fixture
 def take_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
     """Let something else happen where an event is taken in."""
-    return lambda instead: monkeypatch.setattr(events, "take_in", instead)
+    return lambda instead: monkeypatch.setattr(run, "take_in", instead)
 
 
 def next_worker(context: Context) -> Context:

@@ -8,7 +8,7 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_which_record import keep, waiting
 from workers.kernel.ledger.events import EventState
-from workers.pipeline.import_sets import FOREIGN
+from workers.pipeline.intake.import_set import FOREIGN
 
 NO_TABLES = {
     "a page": "<!doctype html><html><body>Sign in</body></html>",

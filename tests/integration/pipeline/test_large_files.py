@@ -9,9 +9,9 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from workers.kernel.errors import FileUnusable
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline import import_sets
-from workers.pipeline.imported_files import failed_rows
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.intake import import_set
+from workers.pipeline.intake.import_files import failed_rows
 
 Rows = Callable[..., Iterator[pl.DataFrame]]
 ROWS = 5
@@ -19,7 +19,7 @@ ROWS = 5
 
 def test_refused_rows_are_taken_in_part_by_part(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
-    monkeypatch.setattr(import_sets, "failed_rows", one_by_one(failed_rows, held))
+    monkeypatch.setattr(import_set, "failed_rows", one_by_one(failed_rows, held))
     upload_refused_rows(loop)
     assert loop.balance.failed.records == ROWS
     assert held == [0] * ROWS
@@ -27,7 +27,7 @@ def test_refused_rows_are_taken_in_part_by_part(loop: Loop, monkeypatch: pytest.
 
 def test_of_a_file_that_breaks_off_no_row_is_taken_in(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read of a file that is not as Stripe wrote it may be cut: a person sees it first."""
-    monkeypatch.setattr(import_sets, "failed_rows", broken_off(failed_rows))
+    monkeypatch.setattr(import_set, "failed_rows", broken_off(failed_rows))
     upload_refused_rows(loop)
     assert loop.balance.failed.records == ROWS
     assert loop.balance[Bucket.QUARANTINED].records == ROWS

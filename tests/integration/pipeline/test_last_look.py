@@ -18,8 +18,8 @@ from tests.integration.pipeline.test_attacks_planning import (
     rfc3339,
 )
 from workers.kernel.errors import Transient
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.reopening import retry_case
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.upkeep.retry import retry_case
 from workers.sweeper import sweep
 from workers.targets.files import FileTarget
 from workers.targets.meter_events import MeterEventsTarget

@@ -16,8 +16,8 @@ from workers.kernel.errors import Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.events import carry_on, process
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.run import carry_on, process
 from workers.sources import Found, UsageSources
 from workers.targets import Outgoing, Progress, Sent
 

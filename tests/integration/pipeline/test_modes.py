@@ -14,12 +14,12 @@ from fixtures.twin import Twin
 from tests.integration.pipeline.loop import KEY, Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved
 from workers.alerts import RecordingAlerts
-from workers.kernel.envelope import LIVEMODE_MISMATCH, read_envelope
 from workers.kernel.errors import InputUnusable
+from workers.kernel.event_envelope import LIVEMODE_MISMATCH, read_envelope
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.reopening import retry_case, retry_event
-from workers.pipeline.undoing import submissions_of, undo
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.undo.cancel import submissions_of, undo
+from workers.pipeline.upkeep.retry import retry_case, retry_event
 from workers.stripe_api import LiveStripeApi
 from workers.targets.files import FileTarget
 

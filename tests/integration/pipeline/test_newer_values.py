@@ -12,9 +12,9 @@ from tests.integration.pipeline.test_attacks_planning import (
     reasons,
     rfc3339,
 )
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import records_in
-from workers.pipeline.reopening import retry_case
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.record_sets import records_in
+from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
 from workers.remedies.rules import parse_rules
 from workers.targets import Outgoing, Progress, Sent
@@ -223,7 +223,7 @@ def test_a_window_that_was_not_asked_for_is_no_window_that_is_taken(
     loop: Loop, hour: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody would have to answer by name for thousands of values that nothing speaks against, and unguarded."""
-    monkeypatch.setattr("workers.pipeline.overwriting.MAX_WINDOWS", 1)
+    monkeypatch.setattr("workers.pipeline.submit.window_guards.MAX_WINDOWS", 1)
     rows = (f"a-{n},{rfc3339(hour - n * HOUR)},gauge,cus_1,{n}0" for n in (1, 2))
     loop.upload("refused.csv", usage(*rows))
     assert reasons(loop) == ["window_not_asked"]

@@ -9,7 +9,7 @@ from tests.integration.pipeline.stripe_says import report
 from tests.integration.pipeline.test_which_record import NOT_FOUND, advice, keep, waiting
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
-from workers.pipeline.proving import prove
+from workers.pipeline.audit.prove import prove
 
 FIRST_OF_ALL, LAST_OF_ALL = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.journal import Bucket
 from workers.stripe_api import LiveStripeApi
 from workers.targets.meter_events import MeterEventsTarget
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.integration.pipeline.loop import Loop, usage
-from workers.kernel.ledger.movements import Bucket
+from workers.kernel.ledger.journal import Bucket
 from workers.targets.files import FileTarget
 
 

@@ -9,12 +9,13 @@ from tests.integration.pipeline.loop import Loop, usage
 from workers.alerts import Notice
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.events import carry_on_part
-from workers.pipeline.parts import KILLED_WORKERS, decide_part
-from workers.pipeline.proving import prove
-from workers.pipeline.reopening import retry_case
+from workers.kernel.reasons import KILLED_WORKERS
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.plan.slices import decide_part
+from workers.pipeline.run import carry_on_part
+from workers.pipeline.upkeep.retry import retry_case
 
 RECORDS = 60
 SOUND = {f"use-{number}": str(number) for number in range(RECORDS) if number % 3 and number % 7}
@@ -44,7 +45,7 @@ def test_parts_of_any_size_in_any_order_give_the_plan_of_one_worker(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """A plan that hangs on the number of workers is a plan that nobody can prove."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", size)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", size)
     loop.upload("day.csv", faulty_file())
     assert loop.decide_parts(random.Random(size)) > RECORDS / size
     assert_planned_as_one(loop)
@@ -59,7 +60,7 @@ def test_a_case_of_one_part_is_planned_at_once(loop: Loop) -> None:
 
 def test_a_part_whose_job_was_lost_is_hinted_at_again(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis forgot the jobs: the case must not wait for ever."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 10)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 10)
     loop.upload("day.csv", faulty_file())
     loop.forget_jobs()
     loop.clock.turn(minutes=3)
@@ -82,7 +83,7 @@ def test_a_part_that_kills_three_workers_is_put_before_a_person_and_the_others_g
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One record in a million that crashes the engine would take every worker down, again and again."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 20)
     loop.upload("day.csv", faulty_file())
     deadly = next(part for part in loop.queue.parts if part[2] == 1)
     with ExitStack() as stack:
@@ -103,7 +104,7 @@ def test_a_part_that_kills_three_workers_is_put_before_a_person_and_the_others_g
 
 def test_what_killed_workers_can_be_planned_anew(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cause is mended, such as too little memory: its revenue must not be lost."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 20)
     loop.upload("day.csv", faulty_file())
     with ExitStack() as stack:
         for _ in range(MAX_DEATHS):
@@ -120,7 +121,7 @@ def test_a_part_over_which_workers_die_even_then_leaves_its_case_to_a_person(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who mends the cause has to get the usage going again."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 20)
     loop.upload("day.csv", faulty_file())
     deadly = loop.queue.parts[0]
     with ExitStack() as stack:
@@ -137,7 +138,7 @@ def test_a_part_over_which_workers_die_even_then_leaves_its_case_to_a_person(
 
 def test_a_part_is_decided_by_one_worker_at_a_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second hint at a part in work costs nothing, and is no death."""
-    monkeypatch.setattr("workers.pipeline.parts.PART_RECORDS", 20)
+    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 20)
     loop.upload("day.csv", faulty_file())
     case_id, version, number = loop.queue.parts[0]
     parts = loop.ledger.plan_parts

@@ -12,11 +12,11 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved, reasons
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.lost_ledger import PERHAPS_SENT_BEFORE
-from workers.pipeline.reconciling import OVERLAP, reconcile, start_from_now
-from workers.pipeline.reopening import retry_case
-from workers.pipeline.restoring import last_restore, note_restore
+from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import PERHAPS_SENT_BEFORE
+from workers.pipeline.restores import last_restore, note_restore
+from workers.pipeline.upkeep.reconcile import OVERLAP, reconcile, start_from_now
+from workers.pipeline.upkeep.retry import retry_case
 from workers.remedies.rules import parse_rules
 from workers.targets.meter_events import MeterEventsTarget
 

@@ -7,14 +7,14 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved, reasons
-from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import InputUnusable
+from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Bucket, EntryKind
+from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context
-from workers.pipeline.reopening import retry_case, retry_event
-from workers.pipeline.undoing import submissions_of, undo
+from workers.pipeline.undo.cancel import submissions_of, undo
+from workers.pipeline.upkeep.retry import retry_case, retry_event
 from workers.remedies.rules import parse_rules
 from workers.targets.meter_events import MeterEventsTarget
 

@@ -21,14 +21,14 @@ from workers.archive import Archive
 from workers.kernel.clock import from_epoch, to_text
 from workers.kernel.ledger import Ledger, connect, tables
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.chain import COVERED, entry_hash, genesis
 from workers.kernel.ledger.events import RECEIPT
+from workers.kernel.ledger.hash_chain import COVERED, entry_hash, genesis
+from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.links import extend
-from workers.kernel.ledger.movements import Bucket
 from workers.kernel.ledger.tables import UtcTime, metadata
-from workers.kernel.objects import open_store
-from workers.pipeline.anchor import Anchor, take
-from workers.pipeline.proving import CaseProof, prove
+from workers.kernel.storage import open_store
+from workers.pipeline.audit.anchor import Anchor, take
+from workers.pipeline.audit.prove import CaseProof, prove
 
 COVERED_COLUMNS = {
     "cases": [*Failure.__dataclass_fields__, "id", "state", "version", "head", "balance", "opened_at"],

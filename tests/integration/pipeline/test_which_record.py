@@ -13,10 +13,10 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import SOON, error_file, report, three_sent, verdict
 from tests.integration.pipeline.test_attacks_planning import an_hour_that_has_passed, rfc3339
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import records_in
-from workers.pipeline.proving import prove
-from workers.pipeline.reopening import retry_case
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.record_sets import records_in
+from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
 from workers.sources import StoredUsageSources
 from workers.targets.meter_events import MeterEventsTarget

@@ -1,11 +1,11 @@
 """The operator's duties against the twin. Each test says what would be lost without it."""
 
 from tests.integration.pipeline.loop import Loop, usage
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.counter_entries import counter_enter
-from workers.pipeline.proving import prove
-from workers.pipeline.reconciling import reconcile
-from workers.pipeline.undoing import undo, undoable
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.undo.cancel import undo, undoable
+from workers.pipeline.undo.reverse import counter_enter
+from workers.pipeline.upkeep.reconcile import reconcile
 
 ROWS = ("use-1,{t},api_requests, cus_1,40", "use-2,{t},api_requests,cus_1 ,2")
 """Two rows whose customer has one reading."""

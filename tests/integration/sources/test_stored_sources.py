@@ -268,7 +268,7 @@ def test_rows_are_yielded_from_a_cache_that_was_damaged(
 
 def test_rows_come_part_by_part(folder: Path, sources: StoredUsageSources, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of a gigabyte would be held in memory whole."""
-    monkeypatch.setattr("workers.sources.converted._PART_BYTES", 1 << 12)
+    monkeypatch.setattr("workers.sources.index._PART_BYTES", 1 << 12)
     row = measured("a").partition(b"\n")[2]
     (folder / "one.csv").write_bytes(HEADER.encode() + row * 1000)
     now = utc_now()

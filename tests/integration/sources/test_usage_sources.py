@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.integration.objects.moto_s3 import BUCKET, moto_s3
+from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from workers.kernel.clock import utc_now
-from workers.kernel.objects import open_store
-from workers.records.reader import open_file
+from workers.kernel.storage import open_store
+from workers.records.files.open import open_file
 from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE, WRITTEN, dtype_of
 from workers.sources import RecordingUsageSources, StoredUsageSources, UsageSources
 

@@ -17,7 +17,7 @@ from fixtures.twin.files import add_file, finish_file
 from workers.kernel.errors import Permanent, SettingsUnusable, Transient
 from workers.kernel.settings import Settings, load
 from workers.stripe_api import Limits, LiveStripeApi
-from workers.stripe_api.calls import ATTEMPTS, LONGEST_WAIT
+from workers.stripe_api.call import ATTEMPTS, LONGEST_WAIT
 from workers.stripe_api.customers import WORTH_LISTING
 from workers.targets.meter_events import idempotency_key
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from workers.kernel.ledger import connect
 from workers.kernel.settings import load
-from workers.pipeline.submitting import LedgerProgress
+from workers.pipeline.submit.send import LedgerProgress
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Outgoing, Sent
 from workers.targets.meter_events import MeterEventsTarget

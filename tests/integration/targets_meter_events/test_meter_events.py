@@ -19,7 +19,7 @@ from fixtures.twin import Twin
 from tests.builders import a_failure
 from tests.integration.targets_meter_events.sender import send
 from workers.kernel.ledger import connect
-from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.submissions import Intent
 
 RECORDS = 450

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from fixtures.twin import Twin
-from tests.integration.objects.moto_s3 import BUCKET, moto_s3
+from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from tests.integration.twin.usage import as_json, csv, line
 
 LINES = (line("a", "5"), line("b", "0.25"), line("c", at="yesterday"))

@@ -13,7 +13,7 @@ from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import PASSWORD, MakeClient, an_event, signed
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.journal import EntryKind
 
 PAGES = ["/console/", "/console/cases", "/console/cases/case_1", "/console/events/evt_1"]
 

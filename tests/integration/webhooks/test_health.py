@@ -10,7 +10,7 @@ from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import MakeClient, an_event, signed
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect, schema
-from workers.kernel.ledger.movements import EntryKind
+from workers.kernel.ledger.journal import EntryKind
 
 
 def test_the_process_is_alive_whatever_else_is_down(make_client: MakeClient, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tests.unit.alerts.test_blocks import NOTICE
+from tests.unit.alerts.test_slack_blocks import NOTICE
 from workers.alerts import NextStep, Notice, PrintedAlerts, ReasonCount, RecordingAlerts, Trouble
 
 

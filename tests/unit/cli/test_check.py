@@ -9,7 +9,7 @@ from tests.unit.cli.usage import DOCUMENT, FAILED_RECORDS, NOW, USAGE, company, 
 from workers.cli.fault_view import MEANINGS
 from workers.cli.plan_view import row_ranges
 from workers.kernel.codes import Code
-from workers.records.layout import Unreadable
+from workers.records.files.layout import Unreadable
 
 
 def test_every_fault_is_shown_with_its_rows(tmp_path: Path) -> None:

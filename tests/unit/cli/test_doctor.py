@@ -6,7 +6,7 @@ import pytest
 from click.testing import Result
 
 from tests.unit.cli.usage import run
-from workers.cli.checks import misspelt
+from workers.cli.doctor_checks import misspelt
 from workers.kernel.settings import Settings
 
 
@@ -97,7 +97,7 @@ def test_a_database_that_is_away_is_told_apart_from_one_without_a_ledger(
 
 
 def test_a_stripe_that_is_away_is_told_without_a_line_of_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.stripe_api.calls.FIRST_BACKOFF", 0.0)
+    monkeypatch.setattr("workers.stripe_api.call.FIRST_BACKOFF", 0.0)
     result = asked(monkeypatch, STRIPE_API_KEY="sk_test_hidden1", STRIPE_API_BASE="http://127.0.0.1:1")
     assert "could not be reached" in line(result, "MEND Stripe")
     assert "STRIPE_API_BASE (http://127.0.0.1:1)" in result.stdout

@@ -18,9 +18,9 @@ from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, Receipt
 from workers.kernel.settings import Settings
+from workers.pipeline.audit.prove import prove
 from workers.pipeline.context import Context
-from workers.pipeline.proving import prove
-from workers.pipeline.restoring import last_restore
+from workers.pipeline.restores import last_restore
 from workers.stripe_api import RecordingStripeApi
 
 TYPE = "v1.billing.meter.error_report_triggered"
@@ -51,7 +51,7 @@ def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypat
 
     Logs go where they go in the service: not among what is printed.
     """
-    monkeypatch.setattr("workers.pipeline.reconciling.log", Mock())
+    monkeypatch.setattr("workers.pipeline.upkeep.reconcile.log", Mock())
     made = a_context(sqlite_ledger, tmp_path, clock, stripe=AwayFor())
     Book(made)
     stripe_of(made).events += [a_report(number, clock() + timedelta(hours=number)) for number in (1, 2)]

@@ -7,8 +7,10 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.unit.protocol.world import World
-from workers.pipeline import advance, guards, verdicts
-from workers.pipeline.reopening import retry_case
+from workers.pipeline import advance
+from workers.pipeline.intake import verdicts
+from workers.pipeline.submit import guards
+from workers.pipeline.upkeep.retry import retry_case
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.records.schema import IDENTIFIER
 from workers.targets import Chunk, Outgoing, Progress, Rows, Sent, Target, Withheld

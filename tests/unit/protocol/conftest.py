@@ -8,7 +8,8 @@ import pytest
 
 from tests.servers import PostgresServer
 from tests.unit.protocol.world import World
-from workers.pipeline import parts, undoing
+from workers.pipeline.plan import slices
+from workers.pipeline.undo import cancel
 from workers.targets import meter_events
 
 NewLedger = Callable[[Path], str]
@@ -17,10 +18,10 @@ NewLedger = Callable[[Path], str]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three records be a large case: planned, sent and taken back in pieces, one call at a time."""
-    monkeypatch.setattr(parts, "PART_RECORDS", 2)
+    monkeypatch.setattr(slices, "PART_RECORDS", 2)
     monkeypatch.setattr(meter_events, "CHUNK", 2)
     monkeypatch.setattr(meter_events, "THREADS", 1)
-    monkeypatch.setattr(undoing, "CHUNK", 2)
+    monkeypatch.setattr(cancel, "CHUNK", 2)
 
 
 @pytest.fixture

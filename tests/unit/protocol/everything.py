@@ -10,8 +10,8 @@ from tests.unit.protocol.company import Malformed
 from tests.unit.protocol.machine import KNOWN, STEPS, Protocol
 from tests.unit.protocol.stripe_truth import OLD_CALLS
 from tests.unit.protocol.world import ALIAS_AND_WAIT, API, FILES, NO_RULES, WAIT
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.reopening import UNCERTAIN
+from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import UNCERTAIN
 
 ROWS = st.lists(st.sampled_from(Malformed), min_size=1, max_size=4)
 VERDICTS = st.builds(

@@ -10,12 +10,11 @@ from tests.unit.protocol.stripe_truth import OLD_CALLS
 from tests.unit.protocol.world import World
 from workers.kernel.clock import from_text
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.movements import Bucket
-from workers.pipeline.book import ORIGIN, records_in
-from workers.pipeline.proving import prove
-from workers.pipeline.reopening import UNCERTAIN
-from workers.records.catalog import with_columns_of
-from workers.records.schema import REASON, VALID_FROM
+from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import UNCERTAIN
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.record_sets import ORIGIN, records_in
+from workers.records.schema import REASON, VALID_FROM, with_columns_of
 
 _SHOWN = {ORIGIN: pl.String, REASON: pl.String, VALID_FROM: pl.String}
 

@@ -13,8 +13,8 @@ from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
 from workers.records.identifiers import origin_of
 from workers.stripe_api import MeterEventReceipt, RecordingStripeApi
-from workers.stripe_api.api import StripeFile
 from workers.stripe_api.errors import NotFound
+from workers.stripe_api.protocol import StripeFile
 
 MEMORY = timedelta(hours=24)
 API_CALLS, OLD_CALLS = "mtr_1", "mtr_2"

@@ -17,17 +17,17 @@ from tests.unit.protocol.company import Company
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from tests.unit.protocol.published import as_delivered
 from tests.unit.protocol.stripe_truth import API_CALLS, OLD_CALLS, StripeTruth, a_meter
-from workers.kernel.envelope import read_envelope
 from workers.kernel.errors import Conflict, InputUnusable, Transient
+from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import RecordingJobQueue
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.ledger import Ledger
-from workers.kernel.ledger.movements import RecordSetRef
-from workers.pipeline.book import scan
 from workers.pipeline.context import Context
-from workers.pipeline.events import carry_on, carry_on_part, process
-from workers.pipeline.reconciling import reconcile
-from workers.pipeline.reopening import retry_case, retry_event
-from workers.pipeline.undoing import undo, undoable
+from workers.pipeline.record_sets import scan
+from workers.pipeline.run import carry_on, carry_on_part, process
+from workers.pipeline.undo.cancel import undo, undoable
+from workers.pipeline.upkeep.reconcile import reconcile
+from workers.pipeline.upkeep.retry import retry_case, retry_event
 from workers.records.schema import IDENTIFIER
 from workers.remedies import Rules
 from workers.remedies.rules import parse_rules

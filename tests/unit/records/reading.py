@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from workers.records.facts import find_facts
-from workers.records.layout import ReadOptions
-from workers.records.reader import open_file
+from workers.offline.scan import find_facts
+from workers.records.files.layout import ReadOptions
+from workers.records.files.open import open_file
 from workers.records.schema import RAW, ROW, UNREADABLE, empty_frame, original_columns
 
 HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, records
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
+from workers.offline.summary import OutcomeCounts
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT, Catalog, Meter
-from workers.records.diagnosis import first_fault
+from workers.records.quick_check import SOUND, mark_sound
 from workers.records.schema import CHANGES, CODE, FAULT, OUTCOME, QUANTITY, ROW
-from workers.records.soundness import SOUND, mark_sound
+from workers.records.validation import first_fault
 from workers.remedies import parse_rules, repair_frame
-from workers.remedies.outcome_counts import OutcomeCounts
-from workers.remedies.repair import Examined, circumstances, examine
+from workers.remedies.engine import Examined, circumstances, examine
 
 ODD_VALUES = st.sampled_from(
     ["5", "-2", "0.10", "1,234", "1,234,567", " 7 ", "1e3", "NaN", "12 GB", "1.50000000000000000", "٣", "", None]

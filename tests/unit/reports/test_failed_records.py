@@ -8,16 +8,10 @@ import pytest
 
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import FileUnusable
-from workers.records.layout import ReadOptions
-from workers.records.reader import open_file
-from workers.reports.failed_records import (
-    ALREADY_EXISTS,
-    FailureColumns,
-    annotate,
-    failure_columns,
-    given_row,
-    recognise,
-)
+from workers.kernel.reasons import ALREADY_EXISTS
+from workers.records.files.layout import ReadOptions
+from workers.records.files.open import open_file
+from workers.reports.failed_records import FailureColumns, annotate, failure_columns, given_row, recognise
 
 RECORD = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, dtype_of
-from workers.sources.usage_sources import carriers, settle, wanted
+from workers.sources.protocol import carriers, settle, wanted
 
 Row = dict[str, str | int | None]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from webhooks.console import advice
 from webhooks.console.figures import duration, equation, grouped, moment, pretty_json
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import Balance, Bucket, Tally
 
 NARROW = "\u202f"
 

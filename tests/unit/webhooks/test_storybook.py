@@ -18,7 +18,7 @@ from webhooks.console.advice import next_step
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
-from workers.kernel.ledger.movements import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.settings import Settings

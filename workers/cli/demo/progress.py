@@ -14,7 +14,7 @@ from workers.cli.processes import Processes
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Balance, Bucket
+from workers.kernel.ledger.journal import Balance, Bucket
 
 STILL_SECONDS: Final = 2.0
 """How long nothing may happen before the day counts as over: longer than a poll, a window and its lag."""

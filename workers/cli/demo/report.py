@@ -9,13 +9,13 @@ from typing import Any, Final
 from rich.console import Console
 
 from workers.archive import Archive
+from workers.cli.balance_text import lines
 from workers.cli.demo.stage import Stage
-from workers.cli.equation import lines
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.breakdown import ByCode, by_code, decided, merged
-from workers.kernel.ledger.movements import Balance, Bucket, Tally
-from workers.kernel.objects import open_store
-from workers.pipeline.case_csv import write_csv
+from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
+from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.storage import open_store
+from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Books
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")

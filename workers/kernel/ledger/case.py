@@ -6,8 +6,8 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from workers.kernel.ledger.chain import plain
-from workers.kernel.ledger.movements import Balance, Bucket
+from workers.kernel.ledger.hash_chain import plain
+from workers.kernel.ledger.journal import Balance, Bucket
 
 _COLUMNS: Final = (
     "id", "due_at", "attempts", "deaths", "trouble", "alerted", "opened_at", "version", "head", "changed_at",

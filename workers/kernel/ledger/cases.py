@@ -17,12 +17,12 @@ from sqlalchemy.exc import IntegrityError
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Corrupt
 from workers.kernel.ledger.case import Case, CaseState, Failure, case_of, facts_of, row_of, state_of
-from workers.kernel.ledger.chain import entry_hash, genesis
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import receipt_digests
+from workers.kernel.ledger.hash_chain import entry_hash, genesis
+from workers.kernel.ledger.journal import Balance, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
-from workers.kernel.ledger.movements import Balance, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import CaseSubmissions
 from workers.kernel.ledger.tables import cases, entries
 

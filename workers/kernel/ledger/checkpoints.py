@@ -1,12 +1,15 @@
 """Named places where periodic work stopped, so that it goes on from there."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import checkpoints
+
+BODIES_REMOVED: Final = "retention:bodies"
+"""Checkpoint: bodies of events that were received before this time may be gone."""
 
 
 class Checkpoints:

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
-from workers.kernel.ledger.chain import digest
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.hash_chain import digest
 from workers.kernel.ledger.leases import Lease, Leases, is_over
 from workers.kernel.ledger.tables import cases, entries, events
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from workers.kernel.ledger.chain import digest
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.hash_chain import digest
 from workers.kernel.ledger.tables import cases, entries, links
 
 LANES: Final = 16

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, insert, select, 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.leases import Lease, Leases, is_over
-from workers.kernel.ledger.movements import RecordSetRef
 from workers.kernel.ledger.tables import plan_parts
 
 

@@ -11,7 +11,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.movements import Balance, EntryKind, RecordSetRef, total
+from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef, total
 from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
 
@@ -94,7 +94,7 @@ class Queries:
             return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
 
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return a case's whole entry rows in order, for `chain.first_break`."""
+        """Return a case's whole entry rows in order, for `hash_chain.first_break`."""
         query = select(entries).where(entries.c.case_id == case_id).order_by(entries.c.number)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

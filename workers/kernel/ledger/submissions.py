@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Overtaken
-from workers.kernel.ledger.chain import plain
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.movements import RecordSetRef
+from workers.kernel.ledger.hash_chain import plain
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
 
 

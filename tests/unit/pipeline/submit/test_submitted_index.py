@@ -1,0 +1,144 @@
+"""If these fail, usage that we have sent is not known again: it is sent by another case, and billed twice."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.books import Book, a_context
+from tests.conftest import FrozenClock
+from workers.kernel.errors import Permanent
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.journal import EntryKind, Movement
+from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.context import Context
+from workers.pipeline.record_sets import ORIGIN, scan
+from workers.pipeline.submit import submitted_index as module
+from workers.pipeline.submit.submitted_index import SUBMISSION, all_submissions, carried, recent_submissions
+from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.records.schema import IDENTIFIER, REASON
+
+HELD = 4
+"""Hashes that are kept: those of two of the submissions."""
+
+
+@pytest.fixture
+def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.setattr(module, "_kept", {})
+    monkeypatch.setattr(module, "_MOST_KEPT", HELD)
+    return a_context(sqlite_ledger, tmp_path, clock)
+
+
+def sent(context: Context, number: int) -> str:
+    """Send two records of a case of its own, `{number}-0` and `{number}-1`."""
+    book = Book(context, 2, key=f"failure-{number}")
+    origins = [f"{number}-{record}" for record in range(2)]
+    book.frame = book.frame.with_columns(pl.Series(ORIGIN, origins), pl.Series(IDENTIFIER, origins))
+    return book.send([0, 1])
+
+
+def carriers(context: Context, submissions: Sequence[Submission], origin: str) -> list[str]:
+    return carried(context, list(submissions), ORIGIN, pl.Series([origin]))[SUBMISSION].to_list()
+
+
+def test_more_submissions_than_are_kept_are_known_again(context: Context) -> None:
+    ids = [sent(context, number) for number in range(5)]
+    submissions = recent_submissions(context, None)
+    for _ in range(2):
+        found = [carriers(context, submissions, f"{number}-1") for number in range(5)]
+        assert found == [[submission_id] for submission_id in ids]
+    assert carriers(context, submissions, "5-0") == []
+
+
+def test_submissions_that_are_recent_no_more_make_room(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept for ever, they would leave no room for others, and each of these would be read for every plan."""
+    for number in range(4):
+        sent(context, number)
+    submissions = recent_submissions(context, None)
+    carriers(context, submissions[:2], "0-0")
+    carriers(context, submissions[2:], "0-0")
+    monkeypatch.setattr(module, "scan", None)
+    assert carriers(context, submissions[2:], "0-0") == []
+
+
+def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one has read would be known as kept, and be kept no more."""
+    ids = [sent(context, number) for number in range(2)]
+    submissions = recent_submissions(context, None)
+    both = threading.Barrier(2)
+
+    def scan_together(*asked: Any) -> pl.LazyFrame:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return scan(*asked)
+
+    monkeypatch.setattr(module, "scan", scan_together)
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(lambda one: carriers(context, [one], "nobody"), submissions))
+    assert [carriers(context, submissions, f"{number}-0") for number in range(2)] == [[one] for one in ids]
+
+
+@pytest.mark.parametrize("days", [0, 1, 35, 36, 37, 38, 100, 399, 1000, 3650])
+def test_usage_is_known_again_however_long_ago_it_was_sent(context: Context, clock: FrozenClock, days: int) -> None:
+    """A rule that dates old usage anew would have it billed a second time."""
+    submission_id = sent(context, 1)
+    clock.turn(days=days)
+    assert carriers(context, all_submissions(context, None), "1-0") == [submission_id]
+
+
+@pytest.mark.parametrize("small", [0, 20_000])
+def test_what_retention_has_removed_keeps_no_plan_from_being_made(
+    context: Context, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    """Every case of the account would be stuck once the first record set is gone."""
+    monkeypatch.setattr(module, "_SMALL", small)
+    gone, kept = sent(context, 1), sent(context, 2)
+    case_id = gone.rpartition("-")[0]
+    removed = Movement(EntryKind.REMOVED, None, None, 0, Decimal(0))
+    with context.ledger.cases.hold(case_id, "test", context.lease) as held, held.transaction() as transaction:
+        transaction.move(removed)
+    for name in context.archive.names(case_id):
+        context.archive.delete(name)
+    submissions = all_submissions(context, None)
+    assert carriers(context, submissions, "1-0") == []
+    assert carriers(context, submissions, "2-0") == [kept]
+
+
+def test_a_record_set_that_is_lost_stops_the_plan(context: Context) -> None:
+    """Nobody could say any more what was sent: it would be sent again."""
+    case_id = sent(context, 1).rpartition("-")[0]
+    for name in context.archive.names(case_id):
+        context.archive.delete(name)
+    with pytest.raises(Permanent):
+        carriers(context, all_submissions(context, None), "1-0")
+
+
+def one(context: Context, submission_id: str) -> Submission:
+    found = context.ledger.submissions.get(submission_id)
+    assert found is not None
+    return found
+
+
+def test_an_identifier_that_we_have_sent_is_never_said_to_be_a_strangers(context: Context) -> None:
+    """Approved as a stranger's it would be sent under the next identifier, and billed twice."""
+    first, other = one(context, sent(context, 1)), one(context, sent(context, 2))
+    names = pl.Series(["1-0", "2-0", "3-0"])
+    told = held_reasons(context, None, other, names, tried=["2-0"])
+    assert dict(told.select(IDENTIFIER, REASON).iter_rows()) == {
+        "1-0": "arrival_unknown",
+        "2-0": "arrival_unknown",
+        "3-0": "identifier_taken",
+    }
+    assert dict(held_reasons(context, None, first, names).select(IDENTIFIER, REASON).iter_rows()) == {
+        "1-0": "identifier_taken",
+        "2-0": "arrival_unknown",
+        "3-0": "identifier_taken",
+    }

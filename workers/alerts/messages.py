@@ -1,0 +1,76 @@
+"""What an alert says: a notice about a case, or about trouble that stops the service."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from workers.kernel.ledger.journal import Tally
+
+NONE = Tally()
+
+
+@dataclass(frozen=True)
+class CodeCount:
+    """What became of the records that Stripe refused for one code.
+
+    refused = repaired + deferred + quarantined; `confirmed` are those of the repaired that are proven to count.
+    """
+
+    code: str
+    refused: Tally
+    repaired: Tally = NONE
+    confirmed: Tally = NONE
+    deferred: Tally = NONE
+    quarantined: Tally = NONE
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """Why records wait for a person: the remedy's reason, how many, and the best suggestion there is."""
+
+    code: str
+    reason: str
+    records: int
+    suggestion: str | None = None
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What the reader should do now: a sentence, and the exact command or the console's address, if any."""
+
+    sentence: str
+    command: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One case, as the billing engineer on call needs it.
+
+    `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline` is when it becomes too
+    old to bill (35 days: Stripe docs, "Record usage for billing"). `files` is label -> place: where the corrected
+    and the quarantined sets lie.
+    """
+
+    case_id: str
+    headline: str
+    livemode: bool
+    account: str | None = None
+    codes: Sequence[CodeCount] = ()
+    reasons: Sequence[ReasonCount] = ()
+    oldest_usage: datetime | None = None
+    deadline: datetime | None = None
+    next_step: NextStep | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode."""
+
+    subject: str
+    headline: str
+    detail: str
+    livemode: bool | None = None
+    account: str | None = None
+    next_step: NextStep | None = None

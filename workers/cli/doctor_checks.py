@@ -1,0 +1,184 @@
+"""What `metermend doctor` asks, each question by itself: one that fails keeps no other from being asked."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from workers.cli.open_ledger import require_ledger
+from workers.cli.processes import INSTALL_REDIS, redis_server
+from workers.kernel import dotenv_file
+from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
+from workers.kernel.jobqueue import RqJobQueue, shown_address
+from workers.kernel.places import METER_EVENTS, Places
+from workers.kernel.settings import DOTENV, Settings
+from workers.kernel.settings_check import problems
+from workers.kernel.storage import open_store
+from workers.kernel.storage.directory import DirectoryStore
+from workers.remedies import load_rules
+from workers.stripe_api import LiveStripeApi
+from workers.stripe_api.errors import permission
+
+Grade = Literal["ok", "note", "mend"]
+
+MEANT: Final = {"STRIPE_SECRET_KEY": "STRIPE_API_KEY", "STRIPE_KEY": "STRIPE_API_KEY"}
+"""Names that other tools use for what is a setting here."""
+ALIKE: Final = 0.85
+"""How much a name resembles a setting's, of 1, for it to be a slip."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question. `mend` says what to do when it is not well."""
+
+    name: str
+    found: str
+    mend: str = ""
+    grade: Grade = "ok"
+
+
+class Noted(Exception):
+    """What is asked for is not there, and need not be."""
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        self.mend = mend
+        super().__init__(what)
+
+
+def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
+    """Ask everything; `faults` are the settings that could not be read and stand at their defaults."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    old = sys.version_info < (3, 11)
+    yield Check("Python", version, "use Python 3.11 or newer" if old else "", "mend" if old else "ok")
+    yield from (Check(fault.where, fault.what, fault.mend, "mend") for fault in faults)
+    yield from misspelt({*os.environ, *dotenv_file.names(DOTENV)})
+    wrong = {fault.where.removesuffix("_FILE") for fault in faults}
+    for problem in problems(settings):
+        if problem.setting not in wrong:
+            yield Check(problem.setting, problem.what, problem.mend, "mend" if problem.fatal else "note")
+    yield from _machine(settings)
+    yield from _places(settings)
+    if settings.stripe_api_key:
+        away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
+        stripe = LiveStripeApi(settings)
+        yield _asked("Stripe", lambda: _meters(settings, stripe), "see STRIPE_API_KEY", away=away)
+        yield _asked("Stripe account", lambda: _own_account(stripe), "see STRIPE_API_KEY", away=away)
+
+
+def misspelt(names: Iterable[str]) -> Iterator[Check]:
+    """Yield a note for each name that nothing reads and that resembles a setting which is not set."""
+    settings = {field.upper() for field in Settings.model_fields}
+    readable = settings | {f"{name}_FILE" for name in settings}
+    given = {name.upper() for name in names}
+    unset = [name for name in readable if not {name, name.removesuffix("_FILE")} & given]
+    for name in sorted(given - readable):
+        close = get_close_matches(name, unset, n=1, cutoff=ALIKE)
+        meant = MEANT.get(name) if MEANT.get(name) in unset else next(iter(close), None)
+        if meant:
+            yield Check(name, "is set, but nothing reads it", f"did you mean {meant}?", "note")
+
+
+def _machine(settings: Settings) -> Iterator[Check]:
+    program = redis_server()
+    install = "" if program else f"{INSTALL_REDIS}, or set REDIS_URL"
+    yield Check("Redis server here", program or "none", install, "ok" if program else "note")
+    start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
+    yield _asked("Redis", lambda: _pinged(settings), start)
+    yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
+
+
+def _places(settings: Settings) -> Iterator[Check]:
+    yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
+    for account, source in _named(settings.source_places):
+        yield _asked(_of(account, "USAGE_SOURCES"), partial(_there, source), "see USAGE_SOURCES")
+    for account, folder in _named(settings.target_places):
+        if folder != METER_EVENTS:
+            mend = "s3://bucket/folder, file:///folder or meter-events"
+            yield _asked(_of(account, "SUBMIT_TO"), partial(_written, folder), mend)
+    rules = settings.rules_file
+    if rules:
+        yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+
+
+def _named(places: Places) -> Iterator[tuple[str | None, str]]:
+    return ((account, place) for account, named in places.items() for place in named)
+
+
+def _of(account: str | None, setting: str) -> str:
+    return f"{setting} of {account}" if account else setting
+
+
+def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:
+    """Ask; an error's own advice comes first, then `away` for a far side that does not answer, then `mend`."""
+    try:
+        return Check(name, question())
+    except Noted as note:
+        mend = note.mend or f"nothing to do if that is the place you mean; else see {name}"
+        return Check(name, str(note), mend, "note")
+    except InputUnusable as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        return Check(name, what, error.mend or mend, "mend")
+    except MetermendError as error:
+        what, _, advice = str(error).partition(" - ")
+        return Check(name, what, advice or (away if isinstance(error, Transient) else "") or mend, "mend")
+
+
+def _pinged(settings: Settings) -> str:
+    RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout).ping()
+    return shown_address(settings.redis_url)
+
+
+def _there(url: str) -> str:
+    """Look into a place that must be there already; nobody else will make it."""
+    store = open_store(url)
+    if isinstance(store, DirectoryStore) and not _directory(store).is_dir():
+        raise SettingsUnusable(f"{url} does not exist, or is no directory", mend="name a directory that is there")
+    return url if next(iter(store.list()), None) else f"{url} (nothing lies in it)"
+
+
+def _written(url: str) -> str:
+    """Look into a place that is written to; a directory that is missing is made at the first need."""
+    store = open_store(url)
+    if isinstance(store, DirectoryStore):
+        _require_writable(_directory(store), url)
+    next(iter(store.list()), None)
+    return url
+
+
+def _require_writable(directory: Path, url: str) -> None:
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsUnusable(
+            f"{url}: {there} is no directory that we may write to", mend="let us, or name another"
+        )
+    if there != directory:
+        raise Noted(f"{url} does not exist yet; it is made when first written to")
+
+
+def _directory(store: DirectoryStore) -> Path:
+    return Path(store.url)
+
+
+def _readable_rules(path: Path) -> str:
+    load_rules(path)
+    return str(path)
+
+
+def _own_account(stripe: LiveStripeApi) -> str:
+    own = stripe.own_account()
+    if own is None:
+        raise Noted(
+            "the key may not read its own account, so an event that names it is taken for a connected account's",
+            f"allow it: {permission('/v1/account')}",
+        )
+    return own
+
+
+def _meters(settings: Settings, stripe: LiveStripeApi) -> str:
+    meters = stripe.list_meters(None)
+    active = sum(meter.get("status") == "active" for meter in meters)
+    return f"{'live' if settings.livemode else 'test'} mode, {active} active meters of {len(meters)}"

@@ -1,0 +1,186 @@
+"""Why a record waits for a person: every reason, what it means, and what to do next.
+
+A record may carry advice of its own (`suggestion`) that names rows and values; this is what is always so. Stripe's
+own codes are reasons, too, where no rule and no remedy applies: `workers.remedies.codes` tells of those.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What a reason means, in a sentence, and the next step of whoever reads it."""
+
+    sentence: str
+    step: str
+
+
+ALREADY_EXISTS: Final = "event_already_exists"
+ALREADY_RESUBMITTED: Final = "already_resubmitted"
+AMBIGUOUS_IN_SOURCES: Final = "ambiguous_in_sources"
+ARRIVAL_UNKNOWN: Final = "arrival_unknown"
+COUNTER_ENTERED: Final = "counter_entered"
+FILE_NOT_FOUND: Final = "file_not_found"
+IDENTIFIER_REPEATED: Final = "identifier_repeated"
+IDENTIFIER_TAKEN: Final = "identifier_taken"
+IN_OLDER_FILE: Final = "in_older_file"
+KILLED_WORKERS: Final = "killed_workers"
+NO_FAULT_FOUND: Final = "no_fault_found"
+NOT_IN_SOURCES: Final = "not_in_sources"
+NOT_SAMPLED: Final = "not_sampled"
+PERHAPS_IMPORTED: Final = "perhaps_imported"
+PERHAPS_OURS: Final = "perhaps_ours"
+PERHAPS_REFUSED: Final = "perhaps_refused"
+PERHAPS_SENT_BEFORE: Final = "perhaps_sent_before"
+PERHAPS_UNDONE: Final = "perhaps_undone"
+PLANNED_LONG_AGO: Final = "planned_long_ago"
+REFUSED_AGAIN: Final = "refused_again"
+ROW_CONTRADICTED: Final = "row_contradicted"
+ROW_COUNT_DIFFERS: Final = "row_count_differs"
+ROWS_NOT_LISTED: Final = "rows_not_listed"
+TOLD_TWICE: Final = "told_twice"
+UNDONE: Final = "undone"
+UNKNOWN_CODE: Final = "unknown_code"
+VALUE_OF_OTHER_NOTATION: Final = "value_of_other_notation"
+WINDOW_BY_FILE: Final = "window_by_file"
+WINDOW_NOT_ASKED: Final = "window_not_asked"
+WINDOW_OPEN: Final = "window_open"
+WOULD_OVERWRITE: Final = "would_overwrite"
+
+HELD_AT_SIGHT: Final = (PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED)
+"""Reasons of records that wait from the moment they are seen: what Stripe says of them does not agree."""
+SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
+UNCERTAIN: Final = (
+    *SENT_BEFORE, PERHAPS_SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, WINDOW_BY_FILE, PLANNED_LONG_AGO,
+    IDENTIFIER_REPEATED, *HELD_AT_SIGHT,
+)  # fmt: skip
+"""Reasons of records that may be billed already, or that would bill something else than was meant."""
+
+REASONS: Final[Mapping[str, Reason]] = {
+    ALREADY_EXISTS: Reason(
+        "Stripe refused it since it holds the identifier: it is probably billed.",
+        "Look in Stripe whose usage stands under the identifier.",
+    ),
+    ALREADY_RESUBMITTED: Reason(
+        "The same usage has been resubmitted before, by another case or as another row.",
+        "Compare the two; send it again only if both are meant.",
+    ),
+    AMBIGUOUS_IN_SOURCES: Reason(
+        "Several different rows of the sources have its identifier.",
+        "Say which is meant: correct the others, then retry.",
+    ),
+    ARRIVAL_UNKNOWN: Reason(
+        "We sent it, and whether Stripe counted it is not known.",
+        "Compare with the meter's totals in Stripe before it is sent again.",
+    ),
+    COUNTER_ENTERED: Reason(
+        "It was taken back by a counter-entry, which may not have counted yet.",
+        "Send it again only once the counter-entry stands in Stripe's totals.",
+    ),
+    FILE_NOT_FOUND: Reason(
+        "The file that Stripe refused was not found, so its records are only counted.",
+        "Name the place that it lies in under USAGE_SOURCES, then retry the event.",
+    ),
+    IDENTIFIER_REPEATED: Reason(
+        "An earlier record has its identifier: Stripe counts one of them only.",
+        "Drop the repetition, or give the record an identifier of its own.",
+    ),
+    IDENTIFIER_TAKEN: Reason(
+        "Stripe holds its identifier, and no submission of ours carried it.",
+        "Look in Stripe whose usage that is; send it again only if it is another's.",
+    ),
+    IN_OLDER_FILE: Reason(
+        "The same usage stands in a file that was written before the one that Stripe refused.",
+        "Where the older file was billed, this is: compare before it is sent.",
+    ),
+    KILLED_WORKERS: Reason(
+        "Workers died while it was planned.",
+        "Look at their logs and memory, then have it planned anew.",
+    ),
+    NO_FAULT_FOUND: Reason(
+        "Stripe refused it, and nothing is wrong with it as far as can be seen today.",
+        "See in Stripe whether it has been counted since.",
+    ),
+    NOT_IN_SOURCES: Reason(
+        "Stripe names it, and no row of the sources can be meant.",
+        "Name the place of its file under USAGE_SOURCES, then retry the event.",
+    ),
+    NOT_SAMPLED: Reason(
+        "Stripe counts it and does not name it.",
+        "Find it among the sender's usage of the time that the report names.",
+    ),
+    PERHAPS_IMPORTED: Reason(
+        "Its file failed after Stripe had taken some of it in.",
+        "Compare with the meter's totals in Stripe before it is sent again.",
+    ),
+    PERHAPS_OURS: Reason(
+        "Stripe counts it and does not name it, and it may be a record of ours that waits.",
+        "Compare with the records of ours that wait for the same refusal.",
+    ),
+    PERHAPS_REFUSED: Reason(
+        "Stripe refused some records of its submission, and does not say which.",
+        "Compare with the meter's totals in Stripe before it is sent again.",
+    ),
+    PERHAPS_SENT_BEFORE: Reason(
+        "A ledger that was lost may have sent it.",
+        "Compare with the meter's totals in Stripe before it is sent again.",
+    ),
+    PERHAPS_UNDONE: Reason(
+        "It was taken back by a call that Stripe did not answer.",
+        "Look in Stripe whether it still counts.",
+    ),
+    PLANNED_LONG_AGO: Reason(
+        "Its plan is a day old: somebody may have mended the usage by hand meanwhile.",
+        "If nobody has, retry with --include-uncertain: it is planned anew.",
+    ),
+    REFUSED_AGAIN: Reason(
+        "Stripe refused every revision of it that we may send.",
+        "Read Stripe's last message, and correct the record or the rule.",
+    ),
+    ROW_CONTRADICTED: Reason(
+        "Rows of the failed-records file tell one record in different ways.",
+        "See in the original which is right.",
+    ),
+    ROW_COUNT_DIFFERS: Reason(
+        "The failed-records file tells more records than Stripe counts.",
+        "See in the Dashboard which of them were refused.",
+    ),
+    ROWS_NOT_LISTED: Reason(
+        "Stripe counts it and does not list it.",
+        "Open the import set in the Dashboard and download its error report.",
+    ),
+    TOLD_TWICE: Reason(
+        "Equal rows may be one record told twice, or two records.",
+        "See in the original how many there are.",
+    ),
+    UNDONE: Reason(
+        "It was taken back from Stripe.",
+        "Correct it or the rule, then retry.",
+    ),
+    UNKNOWN_CODE: Reason(
+        "Stripe's code for it has no remedy.",
+        "Read Stripe's message, correct the record and bill it by hand.",
+    ),
+    VALUE_OF_OTHER_NOTATION: Reason(
+        "Its file writes numbers in a way in which this one has another reading.",
+        "Say by a rule how the file is written (values.decimal_comma, values.thousands).",
+    ),
+    WINDOW_BY_FILE: Reason(
+        "Its meter keeps one value per window, and by file a newer one could be overwritten unseen.",
+        "If it is still the newest value of its window, retry with --include-uncertain.",
+    ),
+    WINDOW_NOT_ASKED: Reason(
+        "Its window is one of many that Stripe has not been asked for yet.",
+        "Retry the case: the next windows are asked for.",
+    ),
+    WINDOW_OPEN: Reason(
+        "It would go by file into a window that is not over.",
+        "Nothing: it is taken up when the window has ended.",
+    ),
+    WOULD_OVERWRITE: Reason(
+        "Its meter keeps one value per window, and another is there, newer or on its way.",
+        "Decide which value is right; retry with --include-uncertain sends this one.",
+    ),
+}

@@ -1,0 +1,112 @@
+"""Records that repeat an earlier one's identifier: equal ones are told twice, different ones contradict each other.
+
+Stripe counts the first and skips the others. Whether that is right, only the sender can say. Identifiers themselves
+are not compared: where revisions of one record share a key, they differ as they should.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final
+
+import polars as pl
+
+from workers.offline.duplicates import FIRST, Portion, read_rows
+from workers.offline.failed_rows import content
+from workers.offline.scan import FileFacts
+from workers.records.files.usage_file import UsageFile
+from workers.records.schema import IDENTIFIER, ROW, SOURCE, original_columns, original_name
+
+SHOWN: Final = 10
+"""Differing records that are shown of a file; the count is exact beyond."""
+
+_CONTENT: Final = "@content"
+_OWN_ROW: Final = "@own_row"
+_SEED: Final = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A record that differs from the first one with its identifier; by column, the first's text and its own."""
+
+    identifier: str
+    row: int
+    first_file: str
+    first_row: int
+    columns: Mapping[str, tuple[str | None, str | None]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the documents of `check` and `repair` have it."""
+        return {
+            "identifier": self.identifier,
+            "row": self.row,
+            "first": {"file": self.first_file, "row": self.first_row},
+            "columns": {name: {"first": first, "here": here} for name, (first, here) in self.columns.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Rows (Int64) of a file that differ from the first record with their identifier, and some of them in full."""
+
+    rows: pl.Series
+    shown: tuple[Difference, ...]
+
+
+def find_differences(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> list[Differences]:
+    """Compare the records that share an identifier. Only parts that hold such records are read again."""
+    columns = list(dict.fromkeys(name for of_file in facts for name in of_file.columns))
+    portions = [
+        portion for file, of_file in zip(files, facts, strict=True) for portion in of_file.portions_of(file)
+    ]
+    groups = [of_file.repeats[IDENTIFIER].with_columns(pl.col(ROW) + of_file.before) for of_file in facts]
+    differing = _differing(portions, pl.concat(groups), columns)
+    own = [of_file.within(differing) for of_file in facts]
+    pairs = [
+        (first, row + of_file.before)
+        for rows, of_file in zip(own, facts, strict=True)
+        for row, first in rows.head(SHOWN).iter_rows()
+    ]
+    texts = _texts(portions, pairs, columns)
+    shown = [_difference(texts[first], texts[row]) for first, row in pairs]
+    ends = list(accumulate((min(rows.height, SHOWN) for rows in own), initial=0))
+    return [Differences(rows[ROW], tuple(shown[a:b])) for rows, a, b in zip(own, ends[:-1], ends[1:], strict=True)]
+
+
+def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Return `@row` and `@first` of records that differ from the first one with their identifier."""
+    schema = {ROW: pl.Int64, _CONTENT: pl.UInt64}
+
+    def take(records: pl.DataFrame) -> pl.DataFrame:
+        alike = records.with_columns(pl.lit("").alias(IDENTIFIER))
+        return alike.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
+
+    told = pl.concat([pl.DataFrame(schema=schema), *read_rows(portions, groups[ROW].sort(), columns, take)])
+    pairs = groups.select(ROW, FIRST).join(told, on=ROW)
+    both = pairs.join(told.rename({ROW: FIRST}), on=FIRST, suffix=" first")
+    return both.filter(pl.col(_CONTENT) != pl.col(f"{_CONTENT} first")).select(ROW, FIRST).sort(ROW)
+
+
+def _texts(
+    portions: Sequence[Portion], pairs: Sequence[tuple[int, int]], columns: Sequence[str]
+) -> dict[int, dict[str, Any]]:
+    """Return the records of these numbers, each with its file's name and its row there."""
+    rows = pl.Series(ROW, sorted({row for pair in pairs for row in pair}), dtype=pl.Int64)
+
+    def take(records: pl.DataFrame) -> pl.DataFrame:
+        return records.select(ROW, pl.col(ROW).alias(_OWN_ROW), SOURCE, *columns)
+
+    return {
+        record[ROW]: record for table in read_rows(portions, rows, columns, take) for record in table.to_dicts()
+    }
+
+
+def _difference(first: Mapping[str, Any], here: Mapping[str, Any]) -> Difference:
+    names = [name for name in original_columns(list(here)) if name != IDENTIFIER and first[name] != here[name]]
+    return Difference(
+        identifier=here[IDENTIFIER],
+        row=here[_OWN_ROW],
+        first_file=first[SOURCE],
+        first_row=first[_OWN_ROW],
+        columns={original_name(name): (first[name], here[name]) for name in names},
+    )

@@ -1,0 +1,89 @@
+"""Identifiers of records that Stripe refused for their data: offline, as the service gives them.
+
+Stripe keeps an identifier unique for at least 24 hours (stripe-python, `billing.MeterEvent`, `identifier`), and may
+remember that of a record which it took in and refused for its data later: under it, the repaired record would be
+skipped as a duplicate. What it refused for its form it never took in; its identifier is free.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import polars as pl
+
+from workers.kernel.codes import Code, Outcome
+from workers.offline.duplicates import FIRST, read_rows
+from workers.offline.scan import FileFacts
+from workers.records.content import is_nameless
+from workers.records.files.usage_file import UsageFile
+from workers.records.identifiers import next_revisions, revisions
+from workers.records.schema import CHANGES, CODE, IDENTIFIER, OUTCOME, ROW
+from workers.remedies.apply import stated
+
+RefusedFor = Literal["form", "data"]
+
+NEXT_REVISION: Final = "next_revision"
+"""What stands as the remedy of a changed identifier."""
+_REVISION: Final = "@revision"
+_SHOWN: Final = {ROW: pl.Int64, _REVISION: pl.Int64}
+
+
+@dataclass(frozen=True, eq=False)
+class TakenRevisions:
+    """By row of a file, the latest revision of its record that any row of the files shows, from the second on.
+
+    Who holds a later revision than the record's own has to be passed by: Stripe may hold that one as well.
+    """
+
+    rows: pl.DataFrame
+
+    def of_row(self) -> pl.Expr:
+        """Return the latest revision of each record by its `ROW`; null where no row shows one."""
+        if self.rows.is_empty():
+            return pl.lit(None, pl.Int64)
+        found = self.rows.select(ROW, _REVISION)
+        return pl.col(ROW).replace_strict(found[ROW], found[_REVISION], default=None, return_dtype=pl.Int64)
+
+
+def taken_revisions(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> list[TakenRevisions]:
+    """Find the latest revision of each record that several rows show. Only parts that hold such rows are read."""
+    portions = [
+        portion for file, of_file in zip(files, facts, strict=True) for portion in of_file.portions_of(file)
+    ]
+    groups = pl.concat(
+        [of_file.repeats[IDENTIFIER].with_columns(pl.col(ROW) + of_file.before) for of_file in facts]
+    ).select(ROW, FIRST)
+
+    def take(records: pl.DataFrame) -> pl.DataFrame:
+        return records.select(ROW, revisions(pl.col(IDENTIFIER)).alias(_REVISION))
+
+    shown = [pl.DataFrame(schema=_SHOWN), *read_rows(portions, groups[ROW].sort(), [IDENTIFIER], take)]
+    latest = groups.join(pl.concat(shown), on=ROW).with_columns(pl.col(_REVISION).max().over(FIRST))
+    taken = latest.filter(pl.col(_REVISION) > 1).select(ROW, _REVISION)
+    return [TakenRevisions(of_file.within(taken)) for of_file in facts]
+
+
+def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: TakenRevisions) -> pl.DataFrame:
+    """Give records that were refused for their data, and are to be sent, the next revision's identifier.
+
+    `refused_for` null: where Stripe gave a code, it was for the data. What has no identifier stays without one.
+    """
+    to_be_sent = pl.col(OUTCOME).is_in([Outcome.REPAIRED, Outcome.DEFERRED])
+    changed = treated.select(to_be_sent & ~is_nameless() & _for_data(refused_for)).to_series()
+    if not changed.any():
+        return treated
+    identifier = pl.when(changed).then(next_revisions(pl.col(IDENTIFIER), taken.of_row())).otherwise(IDENTIFIER)
+    change = pl.struct(
+        column=pl.lit(IDENTIFIER), before=IDENTIFIER, after=identifier, remedy=pl.lit(NEXT_REVISION)
+    ).struct.json_encode()
+    listed = pl.format("[{}]", pl.concat_str(pl.col(CHANGES).str.slice(1).str.head(-1), change, separator=",",
+                                             ignore_nulls=True))  # fmt: skip
+    return treated.with_columns(
+        identifier.alias(IDENTIFIER), pl.when(changed).then(listed).otherwise(CHANGES).alias(CHANGES)
+    )
+
+
+def _for_data(refused_for: RefusedFor | None) -> pl.Expr:
+    if refused_for is not None:
+        return pl.lit(refused_for == "data")
+    return pl.col(CODE).is_not_null() & pl.any_horizontal(stated(code) for code in Code)

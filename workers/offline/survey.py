@@ -1,0 +1,219 @@
+"""What must be known of whole files before their parts are planned: kind, repeats, columns, findings."""
+
+import filecmp
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+
+from workers.kernel.checksum import sha256_of
+from workers.offline.differences import Differences, find_differences
+from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.offline.own_files import OwnColumns, own_columns, own_findings
+from workers.offline.revisions import TakenRevisions, taken_revisions
+from workers.offline.scan import FileFacts, find_facts
+from workers.offline.windows import Windows
+from workers.records.catalog import Catalog
+from workers.records.files.layout import Finding, ReadOptions
+from workers.records.files.open import open_file
+from workers.records.files.usage_file import TARGET_BYTES, UsageFile
+from workers.records.identifiers import lines
+from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
+from workers.reports.failed_records import FailureColumns, failure_columns, named_columns, recognise
+
+Kind = Literal["usage", "failed-records"]
+
+_WINDOW: Final = "window"
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A file that is ready to be planned part by part.
+
+    `failure` are the columns of a failed-records file, null for a usage file. `own` are metermend's columns in a
+    file that it wrote, of which each record tells whether it was refused. `unproven` are columns of a usage
+    file that have the names of such, and tell no refusal. `repeated_rows` are rows whose
+    identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
+    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
+    """
+
+    path: Path
+    file: UsageFile
+    facts: FileFacts
+    failure: FailureColumns | None
+    rows: FailedRows
+    taken: TakenRevisions
+    repeated_rows: pl.Series
+    differences: Differences
+    findings: tuple[Finding, ...]
+    unproven: FailureColumns
+    own: OwnColumns | None
+
+    @property
+    def own_reason(self) -> str | None:
+        """The sender's own column that has the name of one for refusals, and tells none."""
+        return self.unproven.message or self.unproven.code
+
+    @property
+    def own_option(self) -> Sequence[str]:
+        """What declares that column as Stripe's: a code declared as a text would tell no refusal for data."""
+        return ("--code-column" if self.unproven.message is None else "--error-column", self.own_reason or "")
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.file.layout.name
+
+    @property
+    def records(self) -> int:
+        """How many records the file's rows tell."""
+        return self.facts.records - self.rows.again.len()
+
+    @property
+    def has_identifiers(self) -> bool:
+        """Whether the sender gave any record an identifier."""
+        return self.facts.records > self.facts.missing_identifiers
+
+    @cached_property
+    def identity(self) -> str:
+        """What names the file's content, for the identifiers of records that have none: its sha256."""
+        return sha256_of(self.path)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The sender's own header of each column that was renamed."""
+        return {column: header for header, column in self.file.layout.renames.items()}
+
+
+def survey(
+    paths: Sequence[Path],
+    catalog: Catalog,
+    *,
+    kind: Kind | None = None,
+    reading: ReadOptions | None = None,
+    part_bytes: int = TARGET_BYTES,
+    revising: bool = False,
+) -> list[Survey]:
+    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable.
+
+    `revising` says that records may go out under the next revision's identifier though no file tells a refusal.
+    """
+    files = [open_file(path, reading) for path in paths]
+    declared = reading is not None and bool(reading.code_column or reading.error_column)
+    own = [None if declared else own_columns(file.layout, heeded=kind != "usage") for file in files]
+    failures = [_failure_columns(file, kind, reading, ours) for file, ours in zip(files, own, strict=True)]
+    windows = Windows.of(catalog)
+    keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
+    found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
+    taken = taken_revisions(files, facts)
+    known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
+    differences = find_differences(files, facts)
+    return [
+        _survey(*one, taken[n], _repeated(paths[: n + 1], facts[n]), differences[n], own[n])
+        for n, one in enumerate(known)
+    ]
+
+
+def _rows(
+    files: Sequence[UsageFile], facts: Sequence[FileFacts], failures: Sequence[FailureColumns | None]
+) -> list[FailedRows]:
+    """Return what the rows of each failed-records file are to each other; of usage files each is a record."""
+    given = zip(files, facts, failures, strict=True)
+    failed = [FailedFile(file, of_file, failure) for file, of_file, failure in given if failure is not None]
+    found = iter(failed_rows(failed))
+    return [FailedRows() if failure is None else next(found) for failure in failures]
+
+
+def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
+    """Return the rows of the last of the files whose identifier stands before: all of them in a copy of a file.
+
+    What has no identifier in a copy would get the one that it gets in the other.
+    """
+    if facts.missing_identifiers and any(filecmp.cmp(paths[-1], path, shallow=False) for path in paths[:-1]):
+        return pl.int_range(1, facts.records + 1, dtype=pl.Int64, eager=True)
+    return facts.repeated_rows(IDENTIFIER)
+
+
+def _survey(
+    path: Path,
+    file: UsageFile,
+    facts: FileFacts,
+    failure: FailureColumns | None,
+    rows: FailedRows,
+    taken: TakenRevisions,
+    repeated: pl.Series,
+    different: Differences,
+    ours: OwnColumns | None,
+) -> Survey:
+    repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
+    findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
+    if ours is not None:
+        findings = (*own_findings(file, ours, facts.columns), *findings)
+    unproven = named_columns(file.layout) if failure is None and ours is None else None
+    named = unproven or FailureColumns()
+    return Survey(path, file, facts, failure, rows, taken, repeated, different, findings, named, ours)
+
+
+def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
+    """Return the facts with the sender's columns only."""
+    if ours is None:
+        return facts
+    return replace(facts, columns=tuple(name for name in facts.columns if name not in ours.names))
+
+
+def _failure_columns(
+    file: UsageFile, kind: Kind | None, reading: ReadOptions | None, ours: OwnColumns | None
+) -> FailureColumns | None:
+    if kind == "usage" or (ours is not None and ours.told):
+        return None
+    ignored = () if ours is None else ours.names
+    if kind == "failed-records":
+        return failure_columns(file, reading, ignored) or FailureColumns()
+    return recognise(file, reading, ignored)
+
+
+def _keys(windows: Windows, *, revising: bool) -> dict[str, pl.Expr]:
+    """Return the keys whose repeats matter: the identifier, and the window where only the last value counts.
+
+    Where records go out under the next revision's identifier all revisions of a record are one.
+    """
+    given = pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(IDENTIFIER)
+    identifier = lines(given) if revising else given
+    return {IDENTIFIER: identifier} | ({_WINDOW: windows.key()} if windows else {})
+
+
+def _findings(facts: FileFacts, failure: FailureColumns | None, rows: FailedRows) -> Iterator[Finding]:
+    if failure:
+        column = failure.message or failure.code
+        why = f"column {column!r}" if column else "as declared"
+        yield Finding("failed_records", f"read as a failed-records file ({why}): every row was refused")
+    if rows.again.len():
+        yield Finding(
+            "told_again", f"rows that tell an earlier row's record again, with another error: {rows.again.len():,}"
+        )
+    if not facts.records:
+        yield Finding("no_records", "holds no record")
+    if facts.records > MAX_FILE_RECORDS:
+        yield Finding(
+            "too_many_records", f"records: {facts.records:,}; Stripe takes {MAX_FILE_RECORDS:,} in a file"
+        )
+    missing = facts.missing_identifiers - rows.unidentified
+    if missing:
+        yield Finding("missing_identifiers", f"records without an identifier: {missing:,}")
+
+
+def _repeats(facts: FileFacts, repeated: pl.Series, different: Differences) -> Iterator[Finding]:
+    if repeated.len():
+        text = f"records that repeat an earlier one's identifier: {repeated.len():,}"
+        differing = different.rows.filter(different.rows.is_in(repeated.implode())).len()
+        yield Finding("repeated_identifiers", text + (f"; different from it: {differing:,}" if differing else ""))
+    windows = facts.repeats.get(_WINDOW)
+    if windows is not None and windows.height:
+        yield Finding(
+            "shared_windows",
+            f"records that share customer and window, of a meter that keeps the last one only: {windows.height:,}",
+        )

@@ -1,0 +1,85 @@
+"""The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.context import Books
+from workers.pipeline.record_sets import COUNTED_AS, records_in
+from workers.records.files.formulas import for_spreadsheet
+from workers.records.schema import (
+    RAW,
+    REASON,
+    ROW,
+    SOURCE,
+    SUGGESTION,
+    TEMPLATE_COLUMNS,
+    VALID_FROM,
+    original_columns,
+    original_name,
+    template_order,
+)
+
+WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
+"""The buckets that a person reads."""
+_OURS: Final = {
+    COUNTED_AS: "code",
+    REASON: "reason",
+    SUGGESTION: "suggestion",
+    VALID_FROM: "valid_from",
+    SOURCE: "source",
+    ROW: "row",
+    RAW: "raw",
+}
+_ALWAYS: Final = (*TEMPLATE_COLUMNS, COUNTED_AS, REASON, SUGGESTION)
+
+
+def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
+    """Write the located records that stand in `bucket`; return False, and write nothing, when there are none.
+
+    The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
+    file and row that a record was read from, and the text of an unreadable row. A column in which nothing stands
+    may be left out; where the sender has a column of the name, ours starts with `metermend_`. What a spreadsheet
+    would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
+    does.
+    """
+    records = records_in(books, case_id, bucket)
+    if records is None:
+        return False
+    headers = _headers(_filled(records))
+    records.select(_shown(name).alias(header) for name, header in headers.items()).sink_csv(path)
+    return True
+
+
+def _shown(name: str) -> pl.Expr:
+    return pl.col(name) if name == ROW else for_spreadsheet(pl.col(name))
+
+
+def _headers(names: list[str]) -> dict[str, str]:
+    """Return what each column is called in the file."""
+    columns = template_order(original_columns(names))
+    originals = pl.Series(map(original_name, columns), dtype=pl.String)
+    headers: dict[str, str] = {}
+    for name, header in zip(columns, pl.select(for_spreadsheet(pl.lit(originals))).to_series(), strict=True):
+        headers[name] = _free(header, "'", headers)
+    for name, header in _OURS.items():
+        if name in names:
+            headers[name] = _free(header, "metermend_", headers)
+    return headers
+
+
+def _free(header: str, prefix: str, headers: Mapping[str, str]) -> str:
+    """Return the header with as many prefixes as it takes to be no other column's."""
+    while header in headers.values():
+        header = prefix + header
+    return header
+
+
+def _filled(records: pl.LazyFrame) -> list[str]:
+    """Return the columns that a reader expects, and those in which something stands."""
+    names = records.collect_schema().names()
+    filled = records.select(pl.col(names).is_not_null().any()).collect(engine="streaming").row(0, named=True)
+    return [name for name in names if filled[name] or name in _ALWAYS]

@@ -1,0 +1,246 @@
+"""Asking the guards just before planned records are sent, and intending what they leave.
+
+A plan may be old: no target was set, or it was away. Meanwhile another case may have sent the same usage, and a
+record may have become too old. Whether a window of a pre-aggregated meter is free is asked only here.
+
+What the guards say holds until the account has another submission. So the intent is written in the turn that was
+the account's next before they were asked; where another worker has taken it, they look at his submissions, and the
+intent is tried again. Between the intent and the sending there may be an outage or a crash: what time can have
+changed is asked once more directly before each chunk (`LastLook`).
+
+Usage of pre-aggregated meters goes in submissions of its own, and to a target that has it at once, if there is one.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import is_within
+from workers.kernel.codes import Outcome
+from workers.kernel.errors import Overtaken, Transient
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.submissions import Submission
+from workers.kernel.reasons import SENT_BEFORE, WINDOW_OPEN
+from workers.pipeline.approvals import APPROVAL_HOLDS
+from workers.pipeline.context import Context
+from workers.pipeline.hold import STOPPED_SCHEMA, first_stopped, quarantined
+from workers.pipeline.record_sets import (
+    ORIGIN,
+    PART_RECORDS,
+    RECORD,
+    as_before_plan,
+    keep,
+    keep_records_in,
+    movement,
+    reasons_of,
+    scan,
+)
+from workers.pipeline.submit.guards import planned_long_ago, resubmitted, too_old
+from workers.pipeline.submit.lost_ledger import perhaps_sent
+from workers.pipeline.submit.meter_windows import WINDOW_END, Windows, windows_of
+from workers.pipeline.submit.send import intend
+from workers.pipeline.submit.submitted_index import all_submissions, recent_submissions
+from workers.pipeline.submit.window_guards import (
+    overwrites_sent,
+    waiting_for_window,
+    would_overwrite,
+)
+from workers.records.schema import IDENTIFIER, OUTCOME, REASON, SUGGESTION, TIMESTAMP, VALID_FROM
+from workers.records.timestamps import rfc3339
+from workers.targets import Rows, Target, Withheld
+
+MOST_OVERTAKEN: Final = 20
+"""How often an intent may lose its turn at a stretch; then the case waits for a quieter moment."""
+_QUIETER_SECONDS: Final = 5.0
+_WHY: Final = "@why"
+_ADVICE: Final = "@advice"
+_BEFORE: Final = "@before"
+
+
+def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
+    """Put planned records before a person that must not be sent any more, and commit the intent to send others.
+
+    Return the submission that is to be sent, None when nothing is left to send. What goes to another target is left
+    as planned. Raises Transient when other submissions of the account went first `MOST_OVERTAKEN` times.
+    """
+    account, submissions = held.case.failure.account, context.ledger.submissions
+    turn = submissions.last_turn(account)
+    windows = windows_of(context, account)
+    _put_back_resent(context, held)
+    if _has_planned(held):
+        _ask_all(context, held, windows)
+    for _ in range(MOST_OVERTAKEN):
+        if not _has_planned(held):
+            return None
+        try:
+            return intend(context, held, *_next_part(context, held, windows), turn)
+        except Overtaken:
+            seen, turn = turn, submissions.last_turn(account)
+            planned, newer = _planned(context, held), submissions.after_turn(account, seen)
+            _set_aside(context, held, planned, _stopped_by(context, held.case, windows, planned, newer))
+    raise Transient("other submissions of the account keep going first", retry_after=_QUIETER_SECONDS)
+
+
+def _ask_all(context: Context, held: HeldCase, windows: Windows) -> None:
+    """Ask every guard, and let usage wait that would go by file while its window is open."""
+    planned = _planned(context, held)
+    waiting, by_file = _waiting_for_window(context, held.case, windows, planned)
+    going = planned.join(waiting.lazy(), on=RECORD, how="anti", maintain_order="left")
+    stopped = first_stopped(_stopped(context, held.case, windows, going), by_file)
+    _defer(context, held, planned, waiting)
+    _set_aside(context, held, planned, stopped)
+
+
+def _has_planned(held: HeldCase) -> bool:
+    return held.case.balance[Bucket.PLANNED].records > 0
+
+
+def _all_planned(context: Context, held: HeldCase) -> RecordSetRef:
+    ref = keep_records_in(context, held.case.id, Bucket.PLANNED, "planned")
+    assert ref is not None, "the book holds planned records without a record set"
+    return ref
+
+
+def _planned(context: Context, held: HeldCase) -> pl.LazyFrame:
+    """Return the planned records without those that somebody has approved by name, knowing why they waited."""
+    return scan(context, _all_planned(context, held)).filter(~_was_sent_before())
+
+
+def _was_sent_before() -> pl.Expr:
+    return pl.col(REASON).fill_null("").is_in(SENT_BEFORE)
+
+
+def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Target, RecordSetRef]:
+    """Return what is to be sent next, and where to: usage of pre-aggregated meters first, and by itself."""
+    account = held.case.failure.account
+    target, window_target = context.target_of(account), context.window_target_of(account)
+    assert target is not None
+    assert window_target is not None
+    planned = _all_planned(context, held)
+    if not windows:
+        return target, planned
+    windowed = scan(context, planned).filter(windows.concern())
+    count = windowed.select(pl.len()).collect().item()
+    if count in (0, held.case.balance[Bucket.PLANNED].records):
+        return (window_target if count else target), planned
+    return window_target, keep(context, held.case.id, "planned", windowed)
+
+
+def _waiting_for_window(
+    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    target = context.window_target_of(case.failure.account)
+    at_once = target is None or target.at_once
+    return waiting_for_window(context, case, windows, planned.clear() if at_once else planned)
+
+
+def _put_back_resent(context: Context, held: HeldCase) -> None:
+    """Put approved records back as they are where nobody could send them for a day: the word is as old as that."""
+    planned = scan(context, _all_planned(context, held)).filter(_was_sent_before())
+    old = planned_long_ago(context, held.case, planned.select(RECORD).collect())
+    if not old.is_empty():
+        back = planned.join(old.lazy(), on=RECORD, how="semi")
+        _quarantine(context, held, back.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME)))
+
+
+def _set_aside(context: Context, held: HeldCase, planned: pl.LazyFrame, stopped: pl.DataFrame) -> None:
+    """Put stopped records before a person, as they were before the plan."""
+    if not stopped.is_empty():
+        before = as_before_plan(context, held.case.id, planned.join(stopped.lazy(), on=RECORD, how="semi"))
+        _quarantine(context, held, quarantined(before, stopped))
+
+
+def _quarantine(context: Context, held: HeldCase, records: pl.LazyFrame) -> None:
+    aside = keep(context, held.case.id, "stopped", records)
+    route, detail = (Bucket.PLANNED, Bucket.QUARANTINED), {"reasons": reasons_of(scan(context, aside))}
+    with held.transaction() as transaction:
+        transaction.move(movement(context, EntryKind.QUARANTINED, route, aside, detail=detail))
+
+
+def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.DataFrame) -> None:
+    """Let records wait until their windows are over."""
+    if waiting.is_empty():
+        return
+    ends = rfc3339(pl.col(WINDOW_END)).alias(VALID_FROM)
+    marked = planned.drop(VALID_FROM, strict=False).join(
+        waiting.lazy().select(RECORD, ends), on=RECORD, how="inner", maintain_order="left"
+    )
+    deferred = marked.with_columns(pl.lit(Outcome.DEFERRED.value).alias(OUTCOME), pl.lit(WINDOW_OPEN).alias(REASON))
+    ref = keep(context, held.case.id, Outcome.DEFERRED, deferred)
+    route, detail = (Bucket.PLANNED, Bucket.DEFERRED), {"reasons": {WINDOW_OPEN: waiting.height}}
+    with held.transaction() as transaction:
+        transaction.move(movement(context, EntryKind.DEFERRED, route, ref, detail=detail))
+
+
+def _stopped(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+    """Ask every guard."""
+    account, now = case.failure.account, context.clock()
+    ever, recent = all_submissions(context, account), recent_submissions(context, account)
+    stopped = [
+        first_stopped(
+            resubmitted(context, case, part, ever), too_old(part, now), planned_long_ago(context, case, part)
+        )
+        for part in _parts(planned)
+    ]
+    lost = perhaps_sent(context, case, windows, planned)
+    return first_stopped(*stopped, lost, would_overwrite(context, case, windows, planned, recent))
+
+
+def _stopped_by(
+    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame, newer: list[Submission]
+) -> pl.DataFrame:
+    """Ask only whether submissions that have come since carry the same usage, or fill the same windows."""
+    twice = [resubmitted(context, case, part, newer) for part in _parts(planned)]
+    return first_stopped(*twice, overwrites_sent(context, case, windows, planned, newer))
+
+
+def _parts(planned: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    return planned.select(RECORD, ORIGIN, TIMESTAMP).collect_batches(chunk_size=PART_RECORDS)
+
+
+class LastLook:
+    """What of a submission must not go any more, asked directly before each of its chunks.
+
+    Its plan may be a day old, and a window may hold another value by now. The other guards' word does not change:
+    whoever came later has seen this submission.
+    """
+
+    def __init__(self, context: Context, case: Case, submission: Submission) -> None:
+        self._context, self._case, self._submission = context, case, submission
+
+    def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
+        """Return what must not go of these rows of the submission's record set."""
+        submission = self._submission
+        records = scan(self._context, submission.ref)
+        chosen = records.slice(rows.first, rows.records)
+        old = planned_long_ago(self._context, self._case, chosen.select(RECORD).collect())
+        stopped = first_stopped(old, self._overwriting(chosen))
+        if stopped.is_empty():
+            return ()
+        words = stopped.lazy().rename({REASON: _WHY, SUGGESTION: _ADVICE})
+        told = chosen.select(RECORD, IDENTIFIER, _was_sent_before().alias(_BEFORE)).join(words, on=RECORD)
+        return tuple(
+            Withheld(row[IDENTIFIER], row[_WHY], row[_ADVICE], tried_before=row[_BEFORE])
+            for row in told.collect().iter_rows(named=True)
+        )
+
+    def _overwriting(self, chosen: pl.LazyFrame) -> pl.DataFrame:
+        """Ask whether windows are free, but for what somebody has lately approved knowing why it waited."""
+        if not self._windowed:
+            return pl.DataFrame(schema=STOPPED_SCHEMA)
+        fresh = is_within(self._submission.intended_at, APPROVAL_HOLDS, self._context.clock())
+        asked = chosen.filter(~_was_sent_before()) if fresh else chosen
+        sent = recent_submissions(self._context, self._case.failure.account)
+        return would_overwrite(self._context, self._case, self._windows, asked, sent, self._submission)
+
+    @property
+    def _windowed(self) -> bool:
+        return not set(self._windows.meters).isdisjoint(self._submission.event_names)
+
+    @cached_property
+    def _windows(self) -> Windows:
+        return windows_of(self._context, self._case.failure.account)

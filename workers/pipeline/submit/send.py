@@ -1,0 +1,206 @@
+"""Sending planned records: the intent is committed first, the target is called, its answer is committed after.
+
+A crash before the answer leaves a submission `intended`; calling `submit` again sends the same submission under the
+same id, and the target resumes instead of repeating.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any, Final
+
+import polars as pl
+
+from workers.kernel.errors import Permanent
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, SubmissionState
+from workers.kernel.reasons import ARRIVAL_UNKNOWN
+from workers.pipeline.context import Context
+from workers.pipeline.hold import quarantined
+from workers.pipeline.record_sets import DATA, RECORD, as_before_plan, keep, movement, reasons_of, records_in, scan
+from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
+from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.records.schema import EVENT_NAME, IDENTIFIER
+from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
+
+MayNotGo = Callable[[Rows], tuple[Withheld, ...]]
+
+
+def submit(context: Context, held: HeldCase, submission: Submission, may_not_go: MayNotGo) -> None:
+    """Send what was intended, or go on with what a crash left open; `may_not_go` is asked before each chunk.
+
+    Raises Transient when the target takes no more for now, Permanent when a person has to look.
+    """
+    progress = LedgerProgress(context.ledger, submission.id, held.renew, may_not_go)
+    sent = _target_of(context, held.case.failure.account, submission).send(
+        _outgoing(context, held, submission), progress
+    )
+    _note_answer(context, held, submission, sent)
+
+
+def _target_of(context: Context, account: str | None, submission: Submission) -> Target:
+    """Return the target that has begun the submission: only that one can tell how far it came.
+
+    Raises Permanent where SUBMIT_TO does not lead there any more.
+    """
+    target = context.target_named(submission.target, account)
+    if target is None:
+        usual = context.target_of(account)
+        leads = usual.name if usual else "nowhere"
+        raise Permanent(
+            f"{submission.id} was begun with {submission.target} and SUBMIT_TO leads to {leads} now: "
+            "set SUBMIT_TO back until it has been sent"
+        )
+    return target
+
+
+class LedgerProgress:
+    """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
+
+    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None], may_not_go: MayNotGo) -> None:
+        self._ledger = ledger
+        self._submission_id = submission_id
+        self._renew = renew
+        self.may_not_go = may_not_go
+
+    def chunks(self) -> Mapping[int, Chunk]:
+        """Return every chunk that was ever intended."""
+        known = self._ledger.submissions.chunks(self._submission_id)
+        return {number: _chunk(stored) for number, stored in known.items()}
+
+    def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
+        """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
+        self._renew()
+        words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
+        self._ledger.submissions.intend_chunk(self._submission_id, number, rows.first, rows.records, words)
+
+    def finish(self, number: int, result: Any) -> None:
+        """Commit what became of a chunk."""
+        self._ledger.submissions.finish_chunk(self._submission_id, number, result)
+
+
+def _chunk(stored: StoredChunk) -> Chunk:
+    withheld = tuple(Withheld(identifier, *words) for identifier, words in (stored.withheld or {}).items())
+    return Chunk(stored.intended_at, stored.result, withheld, stored.verdict is not None)
+
+
+def open_submission(context: Context, held: HeldCase) -> Submission | None:
+    """Return the case's submission that is intended and not yet answered, if there is one."""
+    submissions = context.ledger.submissions.of_case(held.case.id)
+    return next((s for s in submissions if s.state is SubmissionState.INTENDED), None)
+
+
+def intend(
+    context: Context, held: HeldCase, target: Target, record_set: RecordSetRef, last_turn: int
+) -> Submission:
+    """Commit that these planned records are about to be sent, and return the submission.
+
+    Raises Overtaken when the account has had another submission since `last_turn`.
+    """
+    ordinal = len(context.ledger.submissions.of_case(held.case.id)) + 1
+    submission_id = f"{held.case.id}-{ordinal}"
+    intended = movement(
+        context,
+        EntryKind.INTENDED,
+        (Bucket.PLANNED, Bucket.SUBMITTED),
+        record_set,
+        revision=ordinal,
+        submission_id=submission_id,
+    )
+    names = scan(context, record_set).select(pl.col(EVENT_NAME).unique().sort()).collect().to_series()
+    intent = Intent(
+        submission_id, ordinal, target.name, intended.records, intended.quantity, tuple(names), record_set
+    )
+    with held.transaction() as transaction:
+        transaction.submissions.intend(intent, last_turn)
+        transaction.move(intended)
+    submission = context.ledger.submissions.get(submission_id)
+    assert submission is not None
+    return submission
+
+
+def _outgoing(context: Context, held: HeldCase, submission: Submission) -> Outgoing:
+    path = context.archive.fetch(submission.ref)
+    return Outgoing(submission.id, held.case.failure.account, path, submission.records)
+
+
+def _note_answer(context: Context, held: HeldCase, submission: Submission, sent: Sent) -> None:
+    """Write the answer down: the whole of it in one commit."""
+    key = f"answer:{submission.id}"
+    refused = pl.DataFrame([astuple(record) for record in sent.refused], schema=REFUSAL_SCHEMA, orient="row")
+    uncertain = pl.DataFrame(_uncertain(sent), schema=REASON_SCHEMA, orient="row")
+    taken = pl.Series([record.identifier for record in sent.held], dtype=pl.String)
+    tried = {record.identifier for record in sent.held if record.tried_before}
+    exists = held_reasons(context, held.case.failure.account, submission, taken, tried=tried)
+    moves = [
+        *refuse(context, held, submission, refused, refused_as=DATA, failure_key=key),
+        *set_aside(context, held, submission, pl.concat([uncertain, exists]), failure_key=key),
+        *_never_sent(context, held, submission, [one for one in sent.withheld if not one.tried_before]),
+    ]
+    with held.transaction() as transaction:
+        transaction.move(_sent_entry(submission, sent))
+        transaction.submissions.sent(submission.id, sent.location, context.clock() + context.confirmation_window)
+        transaction.move(*moves)
+
+
+def _never_sent(
+    context: Context, held: HeldCase, submission: Submission, withheld: Sequence[Withheld]
+) -> Iterator[Movement]:
+    """Yield the entry for what a guard stopped at the last look: before a person, as it was before the plan."""
+    there = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
+    if not withheld or there is None:
+        return
+    words = pl.DataFrame(
+        [(one.identifier, one.reason, one.advice) for one in withheld], schema=REASON_SCHEMA, orient="row"
+    )
+    stopped = there.select(RECORD, IDENTIFIER).join(words.lazy(), on=IDENTIFIER).drop(IDENTIFIER).collect()
+    before = as_before_plan(context, held.case.id, there.join(stopped.lazy(), on=RECORD, how="semi"))
+    yield movement(
+        context,
+        EntryKind.QUARANTINED,
+        (Bucket.SUBMITTED, Bucket.QUARANTINED),
+        keep(context, held.case.id, "stopped", quarantined(before, stopped)),
+        revision=submission.revision,
+        submission_id=submission.id,
+        detail={"reasons": reasons_of(stopped)},
+    )
+
+
+def _uncertain(sent: Sent) -> list[tuple[str, str, str]]:
+    """Return records of which nobody can say whether they arrived: held, and not sent again."""
+    return [
+        *((identifier, ARRIVAL_UNKNOWN, _UNKNOWN) for identifier in sent.unresolved),
+        *(
+            (one.identifier, ARRIVAL_UNKNOWN, f"{_PERHAPS_SENT} {one.advice}")
+            for one in sent.withheld
+            if one.tried_before
+        ),
+    ]
+
+
+_PERHAPS_SENT: Final = "It was tried before, may have arrived, and was not tried again:"
+_UNKNOWN: Final = (
+    "The call went unanswered over a day ago: look the event up in Stripe's summaries before sending it."
+)
+
+
+def _sent_entry(submission: Submission, sent: Sent) -> Movement:
+    detail = {
+        "location": sent.location,
+        "accepted": sent.accepted,
+        "refused": len(sent.refused),
+        "held": len(sent.held),
+        "unresolved": len(sent.unresolved),
+        "withheld": len(sent.withheld),
+    }
+    return Movement(
+        EntryKind.SENT,
+        None,
+        None,
+        submission.records,
+        submission.quantity,
+        revision=submission.revision,
+        submission_id=submission.id,
+        detail=detail,
+    )

@@ -1,0 +1,97 @@
+"""What an undo and a counter-entry share: what counts at Stripe, who approved, and how it comes before a person."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from workers.kernel.codes import Outcome
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.context import Context
+from workers.pipeline.record_sets import DATA, RECORD, REFUSED_AS, keep, movement
+from workers.pipeline.submit.billed import billed_by_bucket
+from workers.records.schema import OUTCOME, REASON, SUGGESTION
+
+UNDO: Final = "undo"
+"""Names, in the detail of an approval, the submission that is to be cancelled."""
+COUNTER: Final = "counter_entry"
+"""Names, in the detail of an approval, the submission that is to be countered."""
+
+
+def left_open(entries: Sequence[EntryRow]) -> Sequence[EntryRow]:
+    """Return the approvals whose work was begun and not finished: no later entry names it as done."""
+    done = {entry.detail.get("undo_id") for entry in entries}
+    return [entry for entry in entries if (undo_id := _approved(entry)) and undo_id not in done]
+
+
+def open_approval(entries: Sequence[EntryRow], detail_key: str, submission_id: str) -> EntryRow | None:
+    """Return the approval of one sort for one submission whose work was begun and not finished."""
+    return next((entry for entry in left_open(entries) if entry.detail.get(detail_key) == submission_id), None)
+
+
+def _approved(entry: EntryRow) -> str | None:
+    """Return the name of the undo that an entry approves; None for any other entry."""
+    subject = entry.detail.get(UNDO) or entry.detail.get(COUNTER)
+    return undo_id_of(subject, entry.number) if entry.kind == EntryKind.APPROVED and subject else None
+
+
+def undo_id_of(submission_id: str, number: int) -> str:
+    """Return the name of the undo that the entry of this number approved."""
+    return f"{submission_id}-undo-{number}"
+
+
+def approve(
+    context: Context, held: HeldCase, chosen: pl.LazyFrame, detail: dict[str, Any], approved_by: str
+) -> None:
+    """Write down, before anything is done, which records are about to be taken back and on whose word.
+
+    From then on the case is due, so that the sweeper takes up what a crash leaves open.
+    """
+    ref = keep(context, held.case.id, "approved", chosen.sort(RECORD))
+    word = movement(context, EntryKind.APPROVED, (None, None), ref, detail=detail)
+    with held.transaction() as transaction:
+        transaction.move(replace(word, actor=approved_by))
+        transaction.wake(context.clock())
+
+
+def taken_back(
+    context: Context, submission: Submission, reasons: pl.LazyFrame, detail: dict[str, Any]
+) -> list[Movement]:
+    """Return the entries that put records before a person; `reasons` has RECORD, REASON and SUGGESTION of each.
+
+    What took nothing back has its line in the book too: without it, it would stay open.
+    """
+    moves = [*_moved(context, submission, reasons, detail)]
+    nothing = Movement(
+        EntryKind.UNDONE,
+        Bucket.CONFIRMED,
+        Bucket.QUARANTINED,
+        0,
+        Decimal(0),
+        submission_id=submission.id,
+        detail=detail,
+    )
+    return moves or [nothing]
+
+
+def _moved(
+    context: Context, submission: Submission, reasons: pl.LazyFrame, detail: dict[str, Any]
+) -> Iterator[Movement]:
+    for bucket, records in billed_by_bucket(context, submission):
+        marked = records.drop(REASON, SUGGESTION, strict=False).join(reasons, on=RECORD, maintain_order="left")
+        gone = marked.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.lit(DATA).alias(REFUSED_AS))
+        ref = keep(context, submission.case_id, "undone", gone)
+        yield movement(
+            context,
+            EntryKind.UNDONE,
+            (bucket, Bucket.QUARANTINED),
+            ref,
+            revision=submission.revision,
+            submission_id=submission.id,
+            detail=detail,
+        )

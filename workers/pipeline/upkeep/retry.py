@@ -1,0 +1,207 @@
+"""Taking work up again on an operator's word: an event that has ended, or a case whose cause was mended.
+
+Quarantined records go back to pending and are planned anew, so everything that guards a first plan guards this one.
+Records that may stand at Stripe already stay where they are, unless somebody approves by name: then those that were
+sent before are sent again as they are, under the same identifier, where Stripe has not turned that identifier away,
+and those that would overwrite another value or that a lost ledger may have sent are planned anew and may go, once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.codes import EventType, Outcome
+from workers.kernel.errors import InputUnusable, Transient
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.logs import get_logger
+from workers.kernel.reasons import (
+    COUNTER_ENTERED,
+    IDENTIFIER_TAKEN,
+    PERHAPS_SENT_BEFORE,
+    PERHAPS_UNDONE,
+    SENT_BEFORE,
+    UNCERTAIN,
+    UNDONE,
+    WINDOW_BY_FILE,
+    WOULD_OVERWRITE,
+)
+from workers.pipeline import record_sets
+from workers.pipeline.approvals import BY_FILE, OVERWRITE, SEND_AGAIN
+from workers.pipeline.context import Context
+from workers.pipeline.livemode import mode_of, require_own_mode
+from workers.pipeline.record_sets import (
+    DATA,
+    REFUSED_AS,
+    as_refused,
+    keep,
+    movement,
+    reasons_of,
+    records_in,
+    with_next_identifiers,
+)
+from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
+
+log = get_logger(__name__)
+
+_UNKNOWN: Final = "there is no such event or case"
+_IDS: Final = "`metermend cases`, the alerts and the console name the ids"
+
+
+@dataclass(frozen=True)
+class Retried:
+    """What a retry of a case did: `kept_back` counts the records that it left alone, by reason.
+
+    Where no worker was `hinted` at it, the clock's next sweep takes it up.
+    """
+
+    case_id: str
+    reopened: int = 0
+    resent: int = 0
+    kept_back: Mapping[str, int] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+    hinted: bool = True
+
+
+def retry_event(context: Context, event_id: str) -> bool:
+    """Take an event up again now; what the book has of it already is not counted twice.
+
+    Returns whether a worker was hinted at it; without a hint the clock's next sweep finds it due. Raises
+    InputUnusable when there is no such event, none of ours is to be done for it, or a worker has it.
+    """
+    event = context.ledger.events.get(event_id)
+    if event is None:
+        raise InputUnusable(_UNKNOWN, where=event_id, mend=_IDS)
+    if event.type not in set(EventType):
+        raise InputUnusable(
+            f"{event.type} says nothing of refused usage", where=event_id, mend="nothing is to be done"
+        )
+    require_own_mode(context, event_id, livemode=mode_of(context, event))
+    if not context.ledger.events.retry(event_id):
+        raise InputUnusable("a worker has it just now", where=event_id, mend="wait until it has ended")
+    return _hinted(partial(context.queue.enqueue_event, event_id, 0, large=event.large))
+
+
+def _hinted(hint: Callable[[], None]) -> bool:
+    """Give a hint and return whether it was taken: what it is about is due in the ledger already."""
+    try:
+        hint()
+    except Transient as error:
+        log.warning("enqueue_failed", error=str(error))
+        return False
+    return True
+
+
+def retry_case(context: Context, case_id: str, *, approved_by: str | None = None) -> Retried:
+    """Reopen a case's quarantined records, look again for those that were only counted, and make the case due.
+
+    With `approved_by`, records that may be billed already are taken up too, and the book says on whose word. Raises
+    Conflict while a worker holds the case, InputUnusable when there is none of that id or it is of the other mode.
+    """
+    case = context.ledger.cases.get(case_id)
+    if case is None:
+        raise InputUnusable(_UNKNOWN, where=case_id, mend=_IDS)
+    require_own_mode(context, case_id, livemode=case.failure.livemode)
+    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        retried, moves = _plan(context, held, approved_by)
+        context.ledger.plan_parts.forget_deaths(case_id)
+        with held.transaction() as transaction:
+            transaction.move(*moves)
+            transaction.wake(context.clock())
+    found = map(context.ledger.events.get, retried.events)
+    events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
+    hinted = _hinted(partial(_hint_at, context, events, held.case))
+    return replace(retried, events=tuple(event.id for event in events), hinted=hinted)
+
+
+def _hint_at(context: Context, events: Sequence[StoredEvent], case: Case) -> None:
+    for event in events:
+        context.queue.enqueue_event(event.id, 0, large=event.large)
+    context.queue.enqueue_case(case.id, case.version)
+
+
+def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Retried, list[Movement]]:
+    case_id = held.case.id
+    events = tuple(dict.fromkeys(_events_to_look_at(context, case_id)))
+    quarantined = records_in(context, case_id, Bucket.QUARANTINED)
+    if quarantined is None:
+        return Retried(case_id, events=events), []
+    reason = pl.col(REASON).fill_null("")
+    resent = quarantined.filter(reason.is_in(SENT_BEFORE)) if approved_by else quarantined.clear()
+    closed = SENT_BEFORE if approved_by else UNCERTAIN
+    again = _as_judged(context, case_id, quarantined.filter(~reason.is_in(closed)))
+    kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
+    moves = [
+        *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
+        *_let_go(context, case_id, again.filter(reason == WINDOW_BY_FILE), BY_FILE, approved_by),
+        *_let_go(context, case_id, again.filter(reason == PERHAPS_SENT_BEFORE), SEND_AGAIN, approved_by),
+        *_reopen(context, case_id, again),
+        *_resend(context, held, resent, approved_by),
+    ]
+    counts = [sum(m.records for m in moves if m.kind is kind) for kind in (EntryKind.REOPENED, EntryKind.PLANNED)]
+    return Retried(case_id, counts[0] - counts[1], counts[1], dict(kept.iter_rows()), events), moves
+
+
+def _events_to_look_at(context: Context, case_id: str) -> Iterator[str]:
+    """Yield the events behind records that were only counted: their rows may be found by now."""
+    entries = context.ledger.queries.entries(case_id)
+    if not record_sets.unlocated(entries):
+        return
+    for entry in entries:
+        event = context.ledger.events.get(entry.event_id) if entry.event_id and entry.record_set is None else None
+        if event is not None and event.state not in (EventState.RECEIVED, EventState.PROCESSING):
+            yield event.id
+
+
+def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[Movement]:
+    if records.select(pl.len()).collect().item() == 0:
+        return
+    stale = [name for name in PLAN_COLUMNS if name != QUANTITY]
+    ref = keep(context, case_id, "reopened", records.drop(stale, strict=False))
+    yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
+
+
+def _as_judged(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return records as they are to be planned: what was sent and taken back, as Stripe refused it."""
+    undone = records.filter(pl.col(REASON) == UNDONE)
+    if undone.select(pl.len()).collect().item() == 0:
+        return records
+    others = records.filter(pl.col(REASON).ne_missing(UNDONE))
+    return pl.concat([others, as_refused(context, case_id, undone)], how="diagonal")
+
+
+def _let_go(
+    context: Context, case_id: str, records: pl.LazyFrame, word: str, approved_by: str | None
+) -> Iterator[Movement]:
+    """Yield the entry that lets records past the guard that has stopped them, on somebody's word."""
+    if approved_by is None or records.select(pl.len()).collect().item() == 0:
+        return
+    ref = keep(context, case_id, "approved", records)
+    entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
+    yield replace(entry, actor=approved_by)
+
+
+def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:
+    """Yield the entries that plan records again as they were sent, on somebody's word."""
+    chosen = records.collect()
+    if chosen.is_empty() or approved_by is None:
+        return
+    reasons = reasons_of(chosen)
+    planned = chosen.with_columns(pl.lit(Outcome.REPAIRED.value).alias(OUTCOME))
+    taken = pl.col(REASON).is_in([IDENTIFIER_TAKEN, COUNTER_ENTERED, PERHAPS_UNDONE])
+    new = with_next_identifiers(planned.filter(taken).with_columns(pl.lit(DATA).alias(REFUSED_AS)))
+    ref = keep(context, held.case.id, "resent", pl.concat([planned.filter(~taken), new]))
+    detail = {"reasons": reasons, "approved": "resend what may be billed already"}
+    word = Movement(EntryKind.APPROVED, None, None, chosen.height, Decimal(0), actor=approved_by, detail=detail)
+    yield word
+    for kind, source, to in (
+        (EntryKind.REOPENED, Bucket.QUARANTINED, Bucket.PENDING),
+        (EntryKind.PLANNED, Bucket.PENDING, Bucket.PLANNED),
+    ):
+        yield movement(context, kind, (source, to), ref, detail={"reasons": reasons})

@@ -1,0 +1,80 @@
+"""The cheap pass before the diagnosis: which records are sound beyond doubt, so that nobody looks at them again.
+
+Sound is narrower than clean: seconds of ten digits, a value of at most 15 characters, and so on. What is sound is
+clean (a test holds the two together); what is not sound is judged in full.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from workers.records import quantities
+from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT
+from workers.records.notation import may_speak_against_points
+from workers.records.quantities import is_blank
+from workers.records.schema import (
+    EVENT_NAME,
+    EVIDENCE,
+    IDENTIFIER,
+    MAX_EVENT_NAME_LENGTH,
+    MAX_IDENTIFIER_LENGTH,
+    MAX_SIGNIFICANT_DIGITS,
+    TIMESTAMP,
+    UNREADABLE,
+    with_columns_of,
+)
+from workers.records.validation import Standard
+
+SOUND: Final = "@sound"
+SOUND_VALUE: Final = pl.Decimal(38, 14)
+"""What a sound value fits in, and the sum of more of them than a file can hold."""
+
+_SECONDS_LENGTH: Final = 10
+"""Digits of epoch seconds from 2001 to 2286."""
+_FIRST_OF_TEN: Final = 10**9
+
+
+def mark_sound(records: pl.LazyFrame, standard: Standard) -> pl.LazyFrame:
+    """Add `SOUND` and `catalog.VALUE_TEXT` to the records."""
+    needed = {UNREADABLE, *standard.dimension_columns(), *standard.catalog.key_columns}
+    present = records.collect_schema().names()
+    absent = sorted(needed.difference(present))
+    checks = (
+        _has_sound_form(standard),
+        _has_sound_meter(standard),
+        _has_sound_time(standard),
+        _has_sound_value(standard, has_evidence=EVIDENCE in present),
+        standard.fault("dimension").is_null(),
+        standard.seems_known(),
+    )
+    keyed = with_columns_of(records, absent).with_columns(standard.catalog.keyed())
+    marked = keyed.with_columns(pl.all_horizontal(*checks).fill_null(value=False).alias(SOUND))
+    return marked.drop(*absent, CUSTOMER_ID)
+
+
+def _has_sound_form(standard: Standard) -> pl.Expr:
+    lengths = (EVENT_NAME, MAX_EVENT_NAME_LENGTH), (IDENTIFIER, MAX_IDENTIFIER_LENGTH)
+    short = [pl.col(name).fill_null("").str.len_bytes() <= length for name, length in lengths]
+    return pl.all_horizontal(*short, pl.col(UNREADABLE).is_null(), ~standard.is_repeated())
+
+
+def _has_sound_meter(standard: Standard) -> pl.Expr:
+    name = pl.col(EVENT_NAME)
+    if standard.catalog.meters is not None:
+        return name.is_in([meter.event_name for meter in standard.catalog.active])
+    return ~is_blank(name) & ~name.is_in(standard.event_aliases.implode())
+
+
+def _has_sound_time(standard: Standard) -> pl.Expr:
+    """Ten characters that are a number of ten digits leave no room for a sign or a blank."""
+    text, window = pl.col(TIMESTAMP), standard.window
+    ten = (text.str.len_bytes() == _SECONDS_LENGTH) & pl.lit(window.oldest >= _FIRST_OF_TEN)
+    return ten & window.holds(text.cast(pl.Int64, strict=False))
+
+
+def _has_sound_value(standard: Standard, *, has_evidence: bool) -> pl.Expr:
+    text = pl.col(VALUE_TEXT)
+    sound = quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)
+    if "," in standard.decimal_marks.values():
+        return sound & ~quantities.has_point(text)
+    return sound & ~(quantities.has_point(text) & may_speak_against_points()) if has_evidence else sound

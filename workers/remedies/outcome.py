@@ -1,0 +1,159 @@
+"""From treated records to outcomes: repaired, deferred or quarantined, each with its reason and a suggestion.
+
+A record is repaired only when the same diagnosis that found its faults finds none any more, *and*, where Stripe
+refused it, the aspect that Stripe's code names was changed. A refused record in which nothing was found or changed
+would be refused again, or has been counted: it goes to a person (`no_fault_found`). Of several codes each has to be
+answered.
+
+One exception: the cause of some refusals lies outside the record (the customer has been created since, the meter
+reactivated, the time has come). With a catalog that was fetched live the engine can see that such a cause has gone,
+and the record may be sent as it is (`cured`). An offline catalog may be older than the refusal and proves nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
+from workers.kernel.reasons import ALREADY_EXISTS, NO_FAULT_FOUND, UNKNOWN_CODE
+from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, REASON, SUGGESTION, VALID_FROM
+from workers.records.validation import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
+from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, stated
+from workers.remedies.codes import REMEDIES
+from workers.remedies.remedy import Context, Defer
+
+CURED: Final = "cured"
+OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_METER, Code.TIMESTAMP_IN_FUTURE)
+
+ALL_FAULTS: Final = "@all_faults"
+"""All that is wrong with a record, for a person: Stripe's codes, then the faults that were found, each once."""
+
+_STUCK: Final = "@stuck"
+_WAITING: Final = "@waiting"
+_ANSWERED: Final = "@answered"
+_ADVISER: Final = "@adviser"
+_TELLS_NOTHING: Final = "nothing is wrong with it now; see in Stripe whether it has been counted since"
+_HELD: Final = "Stripe has a record with this identifier: see whether it is this one before you bill it again"
+_CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
+
+
+def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
+    waiting = treated.with_columns(
+        pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
+        pl.coalesce(*(_stuck(name, context) for name in FAULT_COLUMNS)).alias(_STUCK),
+    )
+    answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
+    decided = answered.with_columns(
+        *_outcome_and_reason(context),
+        pl.coalesce(CODE, code_of(pl.col(FAULTS).str.split(",").list.first())).alias(FAULT),
+    )
+    timed = decided.with_columns(
+        pl.when(pl.col(OUTCOME) == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM)
+    )
+    return _advised(timed, context).drop(_WAITING, _STUCK, _ANSWERED)
+
+
+def all_faults() -> pl.Expr:
+    """Return `ALL_FAULTS` of decided records; null where nothing is known but that Stripe refused the form."""
+    told = pl.coalesce(CODES, CODE)
+    slugs = pl.concat_str(told, FAULTS, *FAULT_COLUMNS, separator=",", ignore_nulls=True).str.split(",")
+    telling = pl.element().filter(~pl.element().is_in([MALFORMED_RECORD, ""]))
+    listed = slugs.list.unique(maintain_order=True).list.eval(telling).list.join(", ")
+    return pl.when(listed != "").then(listed)
+
+
+def _waiting(column: str, context: Context) -> pl.Expr:
+    return pl.when(_may_wait(column, context)).then(column)
+
+
+def _stuck(column: str, context: Context) -> pl.Expr:
+    return pl.when(~_may_wait(column, context)).then(column)
+
+
+def _may_wait(column: str, context: Context) -> pl.Expr:
+    """Tell whether the record's fault in that aspect is one that may be waited for."""
+    waits = [
+        (pl.col(column) == code) & defer(context)[0] for code, of, defer in _deferrals() if of == column
+    ]  # fmt: skip
+    return pl.col(column).is_not_null() & pl.any_horizontal(pl.lit(value=False), *waits).fill_null(value=False)
+
+
+def _valid_from(context: Context) -> pl.Expr:
+    return pl.coalesce(
+        *(pl.when(pl.col(column) == code).then(defer(context)[1]) for code, column, defer in _deferrals())
+    )
+
+
+def _deferrals() -> Iterator[tuple[str, str, Defer]]:
+    """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
+    for code, remedy in REMEDIES.items():
+        if remedy.defer is not None:
+            yield code, fault_column(ASPECT_OF_CODE[Code(code)]), remedy.defer
+
+
+def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
+    code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
+    cases = (
+        (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
+        (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
+        (~pl.col(_ANSWERED) & ~_can_check(context), Outcome.QUARANTINED, code),
+        (~pl.col(_ANSWERED), Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
+        (waiting.is_not_null(), Outcome.DEFERRED, waiting),
+        (pl.col(MENDED) != "", Outcome.REPAIRED, pl.col(HOWS)),
+        (code.is_not_null(), Outcome.REPAIRED, pl.lit(CURED)),
+    )
+    outcome, reason = pl.lit(str(Outcome.VALID)), pl.lit(None, pl.String)
+    for condition, decision, why in reversed(cases):
+        outcome = pl.when(condition).then(pl.lit(str(decision))).otherwise(outcome)
+        reason = pl.when(condition).then(why).otherwise(reason)
+    return outcome.alias(OUTCOME), reason.alias(REASON)
+
+
+def _is_known() -> pl.Expr:
+    """Tell whether a remedy knows the record's code, and each of them where it has several."""
+    known = [str(code) for code in REMEDIES]
+    one = f"(?:{'|'.join(known)})"
+    return pl.col(CODE).is_in(known) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(value=True)
+
+
+def _is_answered(context: Context) -> pl.Expr:
+    """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured.
+
+    What somebody has mended by hand is answered, whatever he changed: he knows.
+    """
+    mended = pl.col(MENDED)
+    answers = {str(code): mended.str.contains(f"{aspect} ") for code, aspect in ASPECT_OF_CODE.items()}
+    answers[MALFORMED_RECORD] = mended != ""
+    curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
+    if context.catalog.live:
+        answers |= {code: pl.lit(value=True) for code in curable}
+    answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
+    answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
+    return pl.col(CODE).is_null() | (_is_known() & answers_all)
+
+
+def _can_check(context: Context) -> pl.Expr:
+    return pl.col(CODE).is_in([str(code) for code in REMEDIES if context.standard.can_check(code)])
+
+
+def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Add `SUGGESTION`: the advice of the remedy of the code that keeps a record in quarantine."""
+    reason = pl.col(REASON)
+    adviser = pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
+    stopped = decided.filter(pl.col(OUTCOME) == Outcome.QUARANTINED).with_columns(adviser.alias(_ADVISER))
+    advised = [
+        rows.select(PLACE, _advice(str(name), rows, context).alias(SUGGESTION))
+        for (name,), rows in stopped.partition_by(_ADVISER, as_dict=True, maintain_order=True).items()
+    ]
+    table = pl.concat([pl.DataFrame(schema={PLACE: decided.schema[PLACE], SUGGESTION: pl.String}), *advised])
+    return decided.drop(SUGGESTION, strict=False).join(table, on=PLACE, how="left", maintain_order="left")
+
+
+def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
+    if adviser == UNKNOWN_CODE:
+        return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
+    if adviser == NO_FAULT_FOUND:
+        return pl.lit(_TELLS_NOTHING)
+    return REMEDIES[adviser].advise(rows, context)

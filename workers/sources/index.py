@@ -1,0 +1,195 @@
+"""Local copies of usage files that can be searched: Parquet parts, and an index of identifier hashes per file.
+
+A file is downloaded and converted once per version. Its index stands for it; parts that the cache has given up are
+made again when they are wanted. Several processes may convert the same file at once: the last rename wins, and both
+wrote the same.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.logs import get_logger
+from workers.kernel.storage.cache import FileCache
+from workers.kernel.storage.directory import disk_error
+from workers.records.content import content, is_nameless
+from workers.records.files.open import open_file
+from workers.records.notation import Evidence, evidence_in
+from workers.records.schema import EVIDENCE, IDENTIFIER, RAW, UNREADABLE
+from workers.sources.files import SourceFile
+
+HASH: Final = "hash"
+PART: Final = "part"
+
+MAX_SOURCE_BYTES: Final = 8 * 1024**3
+"""Largest source file that is taken; the connector's own limit is an eighth of it."""
+_PART_BYTES: Final = 64 << 20
+_ROWS_PER_GROUP: Final = 32_768
+"""Rows that a hit makes polars decode at least."""
+_SPARE_SECONDS: Final = 3600.0
+_ATTEMPTS: Final = 3
+_LAYOUT: Final = "4"
+"""Raised whenever what stands in the cache changes its form."""
+
+
+_log = get_logger(__name__)
+
+
+def hashed(texts: pl.Expr) -> pl.Expr:
+    """Return 64-bit hashes, the same within one release of polars on one kind of machine."""
+    return texts.hash(seed=0).alias(HASH)
+
+
+class ConvertedFiles:
+    """The converted files in bounded caches below `directory`: `max_bytes` of records, and their indexes.
+
+    An index has some 10 bytes a record, and stays for an hour after its use whatever the bound is.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        self._parts = FileCache(directory / "records", max_bytes)
+        self._indexes = FileCache(directory / "indexes", max_bytes, _SPARE_SECONDS)
+
+    def cached_index(self, file: SourceFile) -> Path | None:
+        """Return the file's index where it has been converted already."""
+        return self._indexes.find(self._name(file, "index"))
+
+    def index(self, file: SourceFile) -> Path:
+        """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per record.
+
+        The hash is of the identifier or, where there is none, of the content. Each part has one more row, without a
+        hash, so that an empty one stands there too. `EVIDENCE` is that of the whole file, in each row.
+
+        Raises FileUnusable when it is no usage file (remembered, so that it is read once only), Permanent when it
+        is gone or too large, and Transient.
+        """
+        return self.cached_index(file) or self._convert(file)
+
+    def parts(self, file: SourceFile) -> list[int]:
+        """Return the numbers of the file's parts. Raises as `index` does."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return pl.read_parquet(self.index(file), columns=[PART])[PART].unique().sort().to_list()
+            except FileNotFoundError:
+                continue  # another process has just made room
+            except pl.exceptions.PolarsError as error:
+                _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
+                self.forget_index(file)
+        raise _short_lived(file)
+
+    def rows(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
+        """Return the wanted rows of one part, with the file's evidence; a part that is gone is made again.
+
+        Raises as `index` does.
+        """
+        name = self._name(file, str(number))
+        for _ in range(_ATTEMPTS):
+            if self._parts.find(name) is None:
+                self._convert(file)
+            part = pl.scan_parquet(self._parts.directory / name)
+            try:
+                return part.filter(wanted).with_columns(self._evidence(file).alias(EVIDENCE)).collect()
+            except FileNotFoundError:
+                continue  # another process has just made room
+            except pl.exceptions.PolarsError as error:
+                _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
+                (self._parts.directory / name).unlink(missing_ok=True)
+                self.forget_index(file)
+        raise _short_lived(file)
+
+    def _evidence(self, file: SourceFile) -> pl.Expr:
+        known = pl.read_parquet(self.index(file), columns=[EVIDENCE], n_rows=1)
+        return pl.lit(known[EVIDENCE][0], pl.String)
+
+    def forget_index(self, file: SourceFile) -> None:
+        """Give up a file's index, because it turned out to be damaged."""
+        (self._indexes.directory / self._name(file, "index")).unlink(missing_ok=True)
+
+    def _convert(self, file: SourceFile) -> Path:
+        """Write the file's parts, then the index that stands for them all."""
+        self._raise_if_known_unusable(file)
+        try:
+            index = self._write_parts(file)
+        except FileUnusable as error:
+            if isinstance(error.__cause__, OSError):
+                raise disk_error(error.__cause__, file.location) from error
+            if not isinstance(error.__cause__, ImportError):  # what is not installed now may be later
+                with self._indexes.make(self._name(file, "unusable")) as path:
+                    path.write_text(str(error), encoding="utf-8")
+            raise
+        name = self._name(file, "index")
+        with self._indexes.make(name) as path:
+            _write(index, path)
+        self._indexes.shrink(keep={name})
+        return self._indexes.directory / name
+
+    def _write_parts(self, file: SourceFile) -> pl.DataFrame:
+        indexes = [pl.DataFrame(schema={HASH: pl.UInt64, PART: pl.UInt16})]
+        written = set()
+        evidence = Evidence()
+        with _original(file, self._parts.directory) as original, open_file(original) as usage:
+            for number, part in enumerate(usage.parts(_PART_BYTES)):
+                records = usage.read(part).filter(pl.col(UNREADABLE).is_null()).drop(UNREADABLE, RAW)
+                evidence += evidence_in(records)
+                written.add(name := self._name(file, str(number)))
+                with self._parts.make(name) as path:
+                    _write(records, path)
+                indexes.append(_index_of(records, number))
+        self._parts.shrink(keep=written)
+        return pl.concat(indexes).with_columns(pl.lit(evidence.text, pl.String).alias(EVIDENCE))
+
+    def _raise_if_known_unusable(self, file: SourceFile) -> None:
+        known = self._indexes.find(self._name(file, "unusable"))
+        if known is not None:
+            raise FileUnusable(known.read_text(encoding="utf-8"))
+
+    def _name(self, file: SourceFile, kind: str) -> str:
+        return f"{self._fingerprint}-{file.version}.{kind}"
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Tells caches apart whose hashes would not match: polars promises stable hashes within a release only."""
+        canary = pl.select(hashed(pl.lit("metermend"))).item()
+        return f"{_LAYOUT}-{canary:016x}"
+
+
+def _short_lived(file: SourceFile) -> Transient:
+    return Transient(f"what is cached of {file.location} does not last long enough to be read", retry_after=30)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    """Write Parquet by way of memory: polars itself does not tell a full disk from damaged data."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    path.write_bytes(buffer.getbuffer())
+
+
+def _index_of(records: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Return a row per record, and one without a hash that stands for the part itself."""
+    text = pl.when(is_nameless()).then(content(records.columns)).otherwise(pl.col(IDENTIFIER))
+    known = records.lazy().select(hashed(text))
+    part = pl.LazyFrame({HASH: [None]}, schema={HASH: pl.UInt64})
+    return pl.concat([part, known]).with_columns(pl.lit(number, pl.UInt16).alias(PART)).collect()
+
+
+@contextmanager
+def _original(file: SourceFile, scratch: Path) -> Iterator[Path]:
+    """Give the file itself where it lies on this machine, else a copy for the time being."""
+    local = file.store.local_path(file.stored.key)
+    if file.stored.size > MAX_SOURCE_BYTES:
+        raise Permanent(f"{file.location} has more than {MAX_SOURCE_BYTES} bytes")
+    if local is not None:
+        yield local
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch, prefix=".download-") as folder:
+        path = Path(folder) / file.stored.name
+        file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
+        yield path

@@ -1,0 +1,64 @@
+"""Stripe's own lists of events, for taking in what was never delivered: every page, oldest first.
+
+Stripe lists newest first. The time since the last look is cut into days, and each day is put in order, so that a
+month of events never lies in memory and whoever stops in the middle has missed nothing before that point.
+"""
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from workers.kernel.clock import Clock
+from workers.kernel.errors import Permanent
+from workers.stripe_api.call import Calls
+from workers.stripe_api.pages import PAGE, v1_pages, v2_pages
+from workers.stripe_api.protocol import Json
+
+RETENTION: Final = timedelta(days=30)
+"""How long Stripe lists events (Stripe docs, "Event destinations")."""
+MAX_TYPES: Final = 20
+_SLICE: Final = timedelta(days=1)
+
+
+def snapshot_events(
+    calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
+) -> Iterator[Json]:
+    """Yield snapshot events (Stripe docs, "List all events")."""
+    for start, end in _slices(since, min(clock(), calls.told_time or clock())):
+        created = {"gte": int(start.timestamp())} | ({"lt": int(end.timestamp())} if end else {})
+        params = {"types": _checked(types), "created": created, "limit": PAGE}
+        yield from _in_order(v1_pages(calls, "/v1/events", params, account))
+
+
+def thin_events(
+    calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
+) -> Iterator[Json]:
+    """Yield thin events with their data (Stripe docs, "List all Events", v2)."""
+    for start, end in _slices(since, min(clock(), calls.told_time or clock())):
+        created = {"gte": _rfc3339(start)} | ({"lt": _rfc3339(end)} if end else {})
+        params = {"types": _checked(types), "created": created, "limit": PAGE}
+        yield from _in_order(v2_pages(calls, "/v2/core/events", params, account))
+
+
+def _slices(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
+    """Yield (start, end) of whole seconds; the last has no end, so that a clock that is behind hides nothing."""
+    start = max(since, now - RETENTION).astimezone(UTC).replace(microsecond=0)
+    while start + _SLICE < now:
+        yield start, start + _SLICE
+        start += _SLICE
+    yield start, None
+
+
+def _in_order(events: Iterator[Json]) -> list[Json]:
+    oldest_first = list(events)[::-1]
+    return sorted(oldest_first, key=lambda event: event["created"])
+
+
+def _checked(types: Collection[str]) -> list[str]:
+    if not 0 < len(types) <= MAX_TYPES:
+        raise Permanent(f"Stripe lists events of 1 to {MAX_TYPES} types at a time, not of {len(types)}")
+    return sorted(types)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
