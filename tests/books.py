@@ -17,8 +17,8 @@ from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, RecordSetRe
 from workers.kernel.ledger.submissions import Intent
 from workers.kernel.settings import load
 from workers.kernel.storage import open_store
-from workers.pipeline.context import Context
-from workers.pipeline.record_sets import DATA, RECORD, REVISION, keep, movement, numbered
+from workers.pipeline.context import Books, Context
+from workers.pipeline.record_sets import DATA, RECORD, REVISION, keep, movement, numbered, records_in
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
@@ -150,3 +150,8 @@ class Book:
         case = self.context.ledger.cases.get(self.case_id)
         assert case is not None
         return case.balance[bucket].records
+
+
+def records_of(books: Books, case_id: str, bucket: Bucket) -> pl.LazyFrame | None:
+    """Return the records of a case that stand in a bucket, by its journal as it is now."""
+    return records_in(books, books.ledger.queries.entries(case_id), bucket)

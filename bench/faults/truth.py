@@ -130,7 +130,7 @@ def _held(house: House) -> tuple[set[str], int]:
     for case in house.ledger.queries.cases(limit=ALL):
         only_counted += unlocated(house.ledger.queries.entries(case.id)).total()
         for bucket in (bucket for bucket in (*HELD, *IN_FLIGHT) if case.balance[bucket].records):
-            records = records_in(context, case.id, bucket)
+            records = records_in(context, context.ledger.queries.entries(case.id), bucket)
             if records is not None:
                 held.update(REVISION.sub("", origin) for origin in records.select(ORIGIN).collect()[ORIGIN])
     return held, only_counted

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.books import a_context, some_usage
+from tests.books import a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from workers import bootstrap
@@ -21,7 +21,7 @@ from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
 from workers.pipeline.intake.open_case import Seen, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
-from workers.pipeline.record_sets import DATA, records_in
+from workers.pipeline.record_sets import DATA
 from workers.pipeline.upkeep.retry import retry_case
 from workers.stripe_api import RecordingStripeApi
 
@@ -86,7 +86,7 @@ def case_of_two(context: Context, key: str, first: int = 0) -> str:
 
 
 def planned(context: Context, case_id: str) -> list[str]:
-    found = records_in(context, case_id, Bucket.PLANNED)
+    found = records_of(context, case_id, Bucket.PLANNED)
     return [] if found is None else found.select("payload_stripe_customer_id").collect().to_series().to_list()
 
 

@@ -60,6 +60,10 @@ class Archive:
             raise Permanent(f"{self._store.location(ref.name)} does not exist") from None
         return path
 
+    def local_path(self, ref: RecordSetRef) -> Path | None:
+        """Return where a file that was just kept lies on this machine; None where the store is elsewhere."""
+        return self._store.local_path(ref.name)
+
     def fetch_named(self, name: str) -> Path:
         """Return a local path of a kept file of which only the name is known; that holds a part of its digest.
 

@@ -75,14 +75,14 @@ def advance(context: Context, case_id: str) -> Case:
 
 def _next_step(context: Context, held: HeldCase) -> Step | None:
     balance = held.case.balance
-    if left_open(context.ledger.queries.entries(held.case.id)):
+    if left_open(held.journal):
         return _take_back
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
     if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
         return plan
     target = context.target_of(held.case.failure.account)
-    if target is not None and (balance[Bucket.PLANNED].records or open_submission(context, held)):
+    if target is not None and (balance[Bucket.PLANNED].records or open_submission(held)):
         return _submit
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
@@ -90,15 +90,15 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
 
 
 def _take_back(context: Context, held: HeldCase) -> None:
-    for submission in context.ledger.submissions.of_case(held.case.id):
+    for submission in held.submissions:
         finish_undo(context, held, submission)
         finish_counter_entry(context, held, submission)
 
 
 def _submit(context: Context, held: HeldCase) -> None:
-    submission = open_submission(context, held) or intend_what_may_go(context, held)
+    submission = open_submission(held) or intend_what_may_go(context, held)
     if submission is not None:
-        submit(context, held, submission, LastLook(context, held.case, submission))
+        submit(context, held, submission, LastLook(context, held, submission))
 
 
 def _wake_at(context: Context, held: HeldCase) -> datetime | None:
@@ -106,10 +106,9 @@ def _wake_at(context: Context, held: HeldCase) -> datetime | None:
 
     What is to be sent is looked at again as well: SUBMIT_TO may be set by then.
     """
-    submissions = context.ledger.submissions.of_case(held.case.id)
-    times = [s.confirm_at for s in submissions if s.state is SubmissionState.SENT and s.confirm_at]
+    times = [s.confirm_at for s in held.submissions if s.state is SubmissionState.SENT and s.confirm_at]
     deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
     parts = context.clock() + _PARTS_OVERDUE if held.case.balance[Bucket.PENDING].records else None
-    open_ = held.case.balance[Bucket.PLANNED].records or open_submission(context, held)
+    open_ = held.case.balance[Bucket.PLANNED].records or open_submission(held)
     unsent = context.clock() + _NO_TARGET_YET if open_ else None
     return min([*times, *filter(None, (deferred, parts, unsent))], default=None)

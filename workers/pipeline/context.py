@@ -11,6 +11,7 @@ from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings
 from workers.remedies import Rules
@@ -25,10 +26,14 @@ def _new_owner() -> str:
 
 @dataclass(frozen=True)
 class Books:
-    """What reading a case needs: the ledger, and the archive of its record sets."""
+    """What reading a case needs: the ledger, and the archive of its record sets.
+
+    `verified` has the local paths of record sets whose digest was found right in this piece of work.
+    """
 
     ledger: Ledger
     archive: Archive
+    verified: dict[RecordSetRef, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

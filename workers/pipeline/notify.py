@@ -14,6 +14,7 @@ from workers.kernel.ledger.by_code import by_code, decided
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, Tally
+from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import COUNTED_AS, records_in, standing, unlocated
@@ -33,7 +34,7 @@ def tell(context: Context, held: HeldCase) -> None:
     if meaning == held.case.alerted:
         return
     try:
-        context.alerts.post(notice_of(context, held.case))
+        context.alerts.post(notice_of(context, held))
     except Permanent as error:
         log.error("alert_refused", case_id=held.case.id, error=str(error))
     with held.transaction() as transaction:
@@ -65,20 +66,21 @@ def _meaning(case: Case) -> str:
     return digest(repr([tally.records for tally in counts]))
 
 
-def notice_of(context: Context, case: Case) -> Notice:
+def notice_of(context: Context, held: HeldCase) -> Notice:
     """Return all that is worth saying of a case."""
-    oldest = _oldest_unsettled(context, case)
+    case, journal = held.case, held.journal
+    oldest = _oldest_unsettled(context, journal)
     return Notice(
         case_id=case.id,
         headline=headline_of(case),
         livemode=case.failure.livemode,
         account=case.failure.account,
-        codes=list(_codes(context, case)),
-        reasons=_reasons(context, case),
+        codes=list(_codes(journal)),
+        reasons=_reasons(context, held),
         oldest_usage=oldest,
         deadline=oldest + MAX_AGE if oldest else None,
         next_step=_next_step(context, case),
-        files=_files(context, case),
+        files=_files(context, held),
     )
 
 
@@ -100,8 +102,8 @@ def headline_of(case: Case) -> str:
     return f"{case.failure.summary}: {failed:,} refused, {', '.join(parts) or 'nothing decided yet'}"
 
 
-def _codes(context: Context, case: Case) -> Iterator[CodeCount]:
-    breakdown = by_code(context.ledger.queries.entries(case.id))
+def _codes(journal: Sequence[EntryRow]) -> Iterator[CodeCount]:
+    breakdown = by_code(journal)
     for code, buckets in sorted(breakdown.items()):
         yield CodeCount(
             code,
@@ -113,10 +115,10 @@ def _codes(context: Context, case: Case) -> Iterator[CodeCount]:
         )
 
 
-def _reasons(context: Context, case: Case) -> Sequence[ReasonCount]:
-    quarantined = records_in(context, case.id, Bucket.QUARANTINED)
+def _reasons(context: Context, held: HeldCase) -> Sequence[ReasonCount]:
+    quarantined = records_in(context, held.journal, Bucket.QUARANTINED)
     found = [] if quarantined is None else _grouped(quarantined)
-    unlocated = _unlocated(context, case)
+    unlocated = _unlocated(held.case, held.journal)
     return [*found, *unlocated][: TOP_REASONS + len(unlocated)]
 
 
@@ -133,9 +135,8 @@ def _grouped(quarantined: pl.LazyFrame) -> list[ReasonCount]:
     ]
 
 
-def _unlocated(context: Context, case: Case) -> list[ReasonCount]:
+def _unlocated(case: Case, entries: Sequence[EntryRow]) -> list[ReasonCount]:
     """Return the records that Stripe counts but that nobody has shown us."""
-    entries = context.ledger.queries.entries(case.id)
     advice = {reason: text for entry in entries for reason, text in entry.detail.get("suggestions", {}).items()}
     return [
         ReasonCount(case.failure.code or "", reason, count, advice[reason])
@@ -143,10 +144,10 @@ def _unlocated(context: Context, case: Case) -> list[ReasonCount]:
     ]
 
 
-def _oldest_unsettled(context: Context, case: Case) -> datetime | None:
+def _oldest_unsettled(context: Context, journal: Sequence[EntryRow]) -> datetime | None:
     times = []
     for bucket in (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED):
-        records = records_in(context, case.id, bucket)
+        records = records_in(context, journal, bucket)
         if records is not None:
             times.append(records.select(pl.col(TIMESTAMP).cast(pl.Int64, strict=False).min()).collect().item())
     plausible = [time for time in times if time is not None and 0 < time <= context.clock().timestamp()]
@@ -171,9 +172,9 @@ def _next_step(context: Context, case: Case) -> NextStep | None:
     return None
 
 
-def _files(context: Context, case: Case) -> dict[str, str]:
-    sent = {f"corrected {s.id}": s.location for s in context.ledger.submissions.of_case(case.id) if s.location}
-    there = standing(context.ledger.queries.entries(case.id), Bucket.QUARANTINED)
+def _files(context: Context, held: HeldCase) -> dict[str, str]:
+    sent = {f"corrected {s.id}": s.location for s in held.submissions if s.location}
+    there = standing(held.journal, Bucket.QUARANTINED)
     kept = {
         "quarantined" if n == 1 else f"quarantined {n}": context.archive.location(one.records)
         for n, one in enumerate(there, 1)

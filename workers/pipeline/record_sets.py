@@ -22,6 +22,7 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.kernel.ledger.by_code import BY_CODE, detail_of
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Books, Context
@@ -90,10 +91,10 @@ def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
 
 
 def records_in(
-    books: Books, case_id: str, bucket: Bucket, *, submission_id: str | None = None
+    books: Books, journal: Sequence[EntryRow], bucket: Bucket, *, submission_id: str | None = None
 ) -> pl.LazyFrame | None:
     """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
-    there = _standing_of(books, case_id, bucket, submission_id)
+    there = _standing_of(journal, bucket, submission_id)
     frames = [remaining(books, one) for one in there]
     return pl.concat(frames, how="diagonal") if frames else None
 
@@ -107,36 +108,35 @@ def remaining(books: Books, there: Standing) -> pl.LazyFrame:
 
 
 def keep_records_in(
-    context: Context, case_id: str, bucket: Bucket, label: str, *, submission_id: str | None = None
+    context: Context, held: HeldCase, bucket: Bucket, label: str, *, submission_id: str | None = None
 ) -> RecordSetRef | None:
     """Return a record set of what stands in `bucket`: one that exists already, or one written now."""
-    there = _standing_of(context, case_id, bucket, submission_id)
+    there = _standing_of(held.journal, bucket, submission_id)
     if len(there) == 1 and not there[0].left:
         return there[0].records
-    records = records_in(context, case_id, bucket, submission_id=submission_id)
-    return None if records is None else keep(context, case_id, label, records)
+    records = records_in(context, held.journal, bucket, submission_id=submission_id)
+    return None if records is None else keep(context, held.case.id, label, records)
 
 
-def _standing_of(books: Books, case_id: str, bucket: Bucket, submission_id: str | None) -> Sequence[Standing]:
-    entries = books.ledger.queries.entries(case_id)
-    return standing([e for e in entries if submission_id in (None, e.submission_id)], bucket)
+def _standing_of(journal: Sequence[EntryRow], bucket: Bucket, submission_id: str | None) -> Sequence[Standing]:
+    return standing([e for e in journal if submission_id in (None, e.submission_id)], bucket)
 
 
-def as_before_plan(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+def as_before_plan(context: Context, journal: Sequence[EntryRow], records: pl.LazyFrame) -> pl.LazyFrame:
     """Return records as they were when they were last pending, but for what the book has counted since.
 
     So they can be planned anew: what Stripe refused is there to be found and mended again.
     """
-    entries = [e for e in context.ledger.queries.entries(case_id) if e.to_bucket == Bucket.PENDING]
+    entries = [e for e in journal if e.to_bucket == Bucket.PENDING]
     return _as_in(context, entries, records, (QUANTITY, COUNTED_AS))
 
 
-def as_refused(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+def as_refused(context: Context, journal: Sequence[EntryRow], records: pl.LazyFrame) -> pl.LazyFrame:
     """Return records that were sent as they were when Stripe last refused them, under the identifiers of now.
 
     So they can be judged anew, as the sender gave them: what was sent of them has no fault to be found any more.
     """
-    entries = [e for e in context.ledger.queries.entries(case_id) if e.kind in (*FINDING, EntryKind.REFUSED)]
+    entries = [e for e in journal if e.kind in (*FINDING, EntryKind.REFUSED)]
     return _as_in(context, entries, records, (QUANTITY, COUNTED_AS, IDENTIFIER, REVISION, REFUSED_AS))
 
 
@@ -160,7 +160,17 @@ def _as_in(
 
 def scan(books: Books, ref: RecordSetRef) -> pl.LazyFrame:
     """Open a record set of the archive. Raises Corrupt when its bytes are not those that were kept."""
-    return pl.scan_parquet(books.archive.fetch(ref))
+    return pl.scan_parquet(path_of(books, ref))
+
+
+def path_of(books: Books, ref: RecordSetRef) -> Path:
+    """Return the local path of a record set, to be read only. Raises as `Archive.fetch` does.
+
+    Its digest is computed once in a piece of work: no other file may take its place under that name.
+    """
+    if ref not in books.verified:
+        books.verified[ref] = books.archive.fetch(ref)
+    return books.verified[ref]
 
 
 def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.DataFrame) -> RecordSetRef:
@@ -168,7 +178,11 @@ def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.
     with workspace(context) as folder:
         path = folder / f"{label}.parquet"
         records.lazy().sink_parquet(path, compression="zstd", statistics=False, maintain_order=True)
-        return context.archive.keep(case_id, label, path)
+        ref = context.archive.keep(case_id, label, path)
+    kept = context.archive.local_path(ref)
+    if kept is not None:
+        context.verified[ref] = kept
+    return ref
 
 
 def keep_file(context: Context, case_id: str, label: str, path: Path) -> RecordSetRef:

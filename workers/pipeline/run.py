@@ -160,7 +160,7 @@ def _queue_up(context: Context, case_id: str, error: Paced) -> float:
     waiting = context.ledger.queries.case_counts().get(CaseState.AWAITING, 0)
     wait = (error.retry_after or 0.0) * (1 + random.uniform(0, max(1, waiting)))
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
-        submission = open_submission(context, held)
+        submission = open_submission(held)
         since = submission.intended_at if submission else context.clock()
         long = context.clock() - since > LONG_WAIT
         why = f"waiting for its turn since {since:%Y-%m-%d %H:%M} UTC: {error}" if long else None

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.books import records_of
 from tests.integration.pipeline.loop import Loop, submit_by_api_too, usage
 from workers.kernel.errors import Conflict, Permanent, Transient
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.audit.prove import prove
-from workers.pipeline.record_sets import records_in
 from workers.pipeline.run import carry_on, carry_on_part
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import REASON
@@ -147,7 +147,7 @@ def test_a_row_that_stands_twice_is_not_billed_twice_by_a_retry(loop: Loop) -> N
 
 def reasons(loop: Loop) -> list[str]:
     """Why the records that stand in quarantine are there, by the books of all cases."""
-    found = (records_in(loop.context, case.id, Bucket.QUARANTINED) for case in loop.cases())
+    found = (records_of(loop.context, case.id, Bucket.QUARANTINED) for case in loop.cases())
     return [reason for records in found if records is not None for reason in records.collect()[REASON]]
 
 
@@ -194,7 +194,7 @@ def test_a_plan_whose_usage_became_too_old_waits_for_a_person_as_it_came(loop: L
     loop.context = able
     carry_on(loop.context, case.id)
     assert reasons(loop) == ["timestamp_too_far_in_past"]
-    kept = records_in(loop.context, case.id, Bucket.QUARANTINED)
+    kept = records_of(loop.context, case.id, Bucket.QUARANTINED)
     assert kept is not None
     assert kept.collect()["payload_stripe_customer_id"].to_list() == [" cus_1 "]
     assert kept.collect()["@revision"].to_list() == [0]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.books import records_of
 from tests.integration.pipeline.loop import Loop, name_no_sources, submit_by_api_too, usage
 from tests.integration.pipeline.test_attacks_planning import (
     HOUR,
@@ -13,7 +14,6 @@ from tests.integration.pipeline.test_attacks_planning import (
     rfc3339,
 )
 from workers.kernel.ledger.journal import Bucket
-from workers.pipeline.record_sets import records_in
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
 from workers.remedies.rules import parse_rules
@@ -42,7 +42,7 @@ def refuse(loop: Loop, hour: int, value: str = "99") -> None:
 
 
 def suggestions(loop: Loop) -> list[str]:
-    found = (records_in(loop.context, case.id, Bucket.QUARANTINED) for case in loop.cases())
+    found = (records_of(loop.context, case.id, Bucket.QUARANTINED) for case in loop.cases())
     return [text for records in found if records is not None for text in records.collect()[SUGGESTION]]
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.books import records_of
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import SOON, error_file, report, three_sent, verdict
 from tests.integration.pipeline.test_attacks_planning import an_hour_that_has_passed, rfc3339
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.audit.prove import prove
-from workers.pipeline.record_sets import records_in
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
 from workers.sources import StoredUsageSources
@@ -229,7 +229,7 @@ def test_a_row_that_waits_says_what_to_do_however_it_was_refused(loop: Loop, whe
     moment = an_hour_that_has_passed()
     written = rfc3339(moment) if when == "as text" else str(moment)
     loop.upload("a.csv", usage(f'i1,{written},api_requests,cus_1,"1,234"'))
-    waiting = records_in(loop.context, loop.cases()[0].id, Bucket.QUARANTINED)
+    waiting = records_of(loop.context, loop.cases()[0].id, Bucket.QUARANTINED)
     assert waiting is not None
     assert waiting.collect()[SUGGESTION].to_list() == ["1,234 could be 1234 or 1.234"]
 
@@ -239,7 +239,7 @@ def refused_by_number(loop: Loop, number: str) -> set[str]:
     keep(loop, "day.csv", *(f"use-{n},2026-11-20T10:00:00Z,api_requests,cus_1,1" for n in range(1, 5)))
     errors = {"row_count": 1, "file": error_file(loop, f"row,error_message\n{number},timestamp is malformed\n")}
     verdict(loop, "day.csv", status="succeeded_with_errors", result={"rows_processed": 4, "errors": errors})
-    sets = [records_in(loop.context, case.id, bucket) for case in loop.cases() for bucket in Bucket]
+    sets = [records_of(loop.context, case.id, bucket) for case in loop.cases() for bucket in Bucket]
     return {name for records in sets if records is not None for name in records.collect()["identifier"].to_list()}
 
 

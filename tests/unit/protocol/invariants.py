@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tests.books import records_of
 from tests.unit.protocol.stripe_truth import OLD_CALLS
 from tests.unit.protocol.world import World
 from workers.kernel.clock import from_text
@@ -13,7 +14,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.audit.prove import prove
-from workers.pipeline.record_sets import ORIGIN, records_in
+from workers.pipeline.record_sets import ORIGIN
 from workers.records.schema import REASON, VALID_FROM, with_columns_of
 
 _SHOWN = {ORIGIN: pl.String, REASON: pl.String, VALID_FROM: pl.String}
@@ -84,7 +85,7 @@ class Invariants:
 
     def _standing(self, case: Case) -> Iterator[Stand]:
         for bucket in Bucket:
-            records = records_in(self.world.context, case.id, bucket) if case.balance[bucket].records else None
+            records = records_of(self.world.context, case.id, bucket) if case.balance[bucket].records else None
             if records is not None:
                 for row in with_columns_of(records.collect(), _SHOWN).select(list(_SHOWN)).iter_rows():
                     yield Stand(case.failure.key, case.id, row[0], bucket, row[1], row[2])

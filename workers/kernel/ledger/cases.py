@@ -23,7 +23,8 @@ from workers.kernel.ledger.hash_chain import entry_hash, genesis
 from workers.kernel.ledger.journal import Balance, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
-from workers.kernel.ledger.submissions import CaseSubmissions
+from workers.kernel.ledger.queries import EntryRow, Queries, as_stored, entry_of
+from workers.kernel.ledger.submissions import CaseSubmissions, Submission, Submissions
 from workers.kernel.ledger.tables import cases, entries
 
 
@@ -109,7 +110,10 @@ class Cases:
 
 
 class HeldCase:
-    """A case under lease. `case` is always as of the last write."""
+    """A case under lease. `case`, `journal` and `submissions` are always as of the last write.
+
+    The journal and the submissions are read once, when they are first asked for: nobody else writes to a held case.
+    """
 
     def __init__(self, database: Database, clock: Clock, case: Case, owner: str, lease: timedelta) -> None:
         self._database = database
@@ -117,6 +121,22 @@ class HeldCase:
         self._owner = owner
         self._lease = lease
         self.case = case
+        self._journal: list[EntryRow] | None = None
+        self._submissions: Sequence[Submission] | None = None
+
+    @property
+    def journal(self) -> Sequence[EntryRow]:
+        """The case's entries, oldest first."""
+        if self._journal is None:
+            self._journal = list(Queries(self._database, self._clock).entries(self.case.id))
+        return self._journal
+
+    @property
+    def submissions(self) -> Sequence[Submission]:
+        """The case's submissions, oldest first."""
+        if self._submissions is None:
+            self._submissions = Submissions(self._database, self._clock).of_case(self.case.id)
+        return self._submissions
 
     @contextmanager
     def transaction(self) -> Iterator["CaseTransaction"]:
@@ -131,6 +151,10 @@ class HeldCase:
             self._update(connection, draft.changes() | {"lease_until": self._clock() + self._lease})
             _append(connection, rows)
         self.case = case_of(draft.row())
+        if self._journal is not None:
+            self._journal += [entry_of({**row, "detail": as_stored(row["detail"])}) for row in rows]
+        if draft.submissions.told:
+            self._submissions = None
 
     def renew(self) -> None:
         """Extend the lease during long work, from any thread. Raises Conflict when it was lost."""

@@ -1,5 +1,6 @@
 """What the console, the command line and the metrics read: typed rows, nothing that can be written back."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,6 +41,11 @@ class EntryRow:
         if self.record_set is None or self.record_set_sha256 is None:
             return None
         return RecordSetRef(self.record_set, self.record_set_sha256)
+
+
+def as_stored(detail: Mapping[str, Any]) -> Any:
+    """Return an entry's detail as it is read back."""
+    return json.loads(json.dumps(detail))
 
 
 def entry_of(row: Mapping[str, Any]) -> EntryRow:

@@ -46,7 +46,7 @@ def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
     would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
     does.
     """
-    records = records_in(books, case_id, bucket)
+    records = records_in(books, books.ledger.queries.entries(case_id), bucket)
     if records is None:
         return False
     headers = _headers(_filled(records))

@@ -24,7 +24,7 @@ def some_deferred_is_due(context: Context, held: HeldCase) -> bool:
 
 def next_deferred(context: Context, held: HeldCase) -> datetime | None:
     """Return when the first deferred record of the case is due; None when none is deferred."""
-    deferred = records_in(context, held.case.id, Bucket.DEFERRED)
+    deferred = records_in(context, held.journal, Bucket.DEFERRED)
     if deferred is None:
         return None
     found = deferred.select(pl.col(VALID_FROM).min(), pl.col(VALID_FROM).null_count().alias("waiting")).collect()
@@ -40,14 +40,14 @@ def reopen_due(context: Context, held: HeldCase) -> None:
     They come back as they were before they were deferred: one that was mended too would look sound, as if there had
     been nothing to refuse.
     """
-    deferred = records_in(context, held.case.id, Bucket.DEFERRED)
+    deferred = records_in(context, held.journal, Bucket.DEFERRED)
     assert deferred is not None
     now = context.clock().isoformat()
     is_due = pl.col(VALID_FROM).is_null() | (
         pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
         <= pl.lit(now).str.to_datetime(time_zone="UTC")
     )
-    due = as_before_plan(context, held.case.id, deferred.filter(is_due))
+    due = as_before_plan(context, held.journal, deferred.filter(is_due))
     ref = keep(context, held.case.id, "reopened", due)
     with held.transaction() as transaction:
         transaction.move(movement(context, EntryKind.REOPENED, (Bucket.DEFERRED, Bucket.PENDING), ref))

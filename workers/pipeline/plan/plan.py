@@ -34,7 +34,7 @@ def plan(context: Context, held: HeldCase) -> None:
 
     For a large case the first call drafts the parts, and the call after the last part has been decided finishes.
     """
-    pending = records_in(context, held.case.id, Bucket.PENDING)
+    pending = records_in(context, held.journal, Bucket.PENDING)
     assert pending is not None, "the book holds pending records without a record set"
     decided = decided_frames(context, held)
     records = held.case.balance[Bucket.PENDING].records
@@ -65,7 +65,7 @@ def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFr
     reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
     if not reasons:
         return None
-    revision = len(context.ledger.submissions.of_case(held.case.id)) + 1
+    revision = len(held.submissions) + 1
     rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
     ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
     detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}

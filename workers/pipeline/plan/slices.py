@@ -77,7 +77,7 @@ def decide_part(context: Context, case_id: str, version: int, number: int) -> No
         return
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     part = context.ledger.plan_parts.of(case_id, version)[number]
-    pending = records_in(context, case_id, Bucket.PENDING)
+    pending = records_in(context, context.ledger.queries.entries(case_id), Bucket.PENDING)
     if part.decided is not None or pending is None:
         return
     parts, owner, lease = context.ledger.plan_parts, context.owner, context.lease

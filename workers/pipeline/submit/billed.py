@@ -16,8 +16,9 @@ BILLED: Final = (Bucket.SUBMITTED, Bucket.CONFIRMED)
 
 def billed_by_bucket(context: Context, submission: Submission) -> Iterator[tuple[Bucket, pl.LazyFrame]]:
     """Yield the records of a submission that count at Stripe or may, by the bucket that they stand in."""
+    journal = context.ledger.queries.entries(submission.case_id)
     for bucket in BILLED:
-        records = records_in(context, submission.case_id, bucket, submission_id=submission.id)
+        records = records_in(context, journal, bucket, submission_id=submission.id)
         if records is not None:
             yield bucket, records
 

@@ -66,27 +66,27 @@ def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, fil
 def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:
     """Return the case's sent submissions whose window has passed."""
     now = context.clock()
-    return [s for s in _sent(context, held) if s.confirm_at is not None and s.confirm_at <= now]
+    return [s for s in _sent(held) if s.confirm_at is not None and s.confirm_at <= now]
 
 
 def begin_window_anew(context: Context, held: HeldCase) -> None:
     """Let windows begin now that end later than any can: a clock that was ahead has set them."""
     latest = context.clock() + context.confirmation_window
-    late = [s for s in _sent(context, held) if s.confirm_at is not None and s.confirm_at > latest + LONGEST_WAIT]
+    late = [s for s in _sent(held) if s.confirm_at is not None and s.confirm_at > latest + LONGEST_WAIT]
     if late:
         with held.transaction() as transaction:
             for submission in late:
                 transaction.submissions.wait_until(submission.id, latest)
 
 
-def _sent(context: Context, held: HeldCase) -> list[Submission]:
-    return [s for s in context.ledger.submissions.of_case(held.case.id) if s.state is SubmissionState.SENT]
+def _sent(held: HeldCase) -> list[Submission]:
+    return [s for s in held.submissions if s.state is SubmissionState.SENT]
 
 
 def _confirmed(
     context: Context, held: HeldCase, submission: Submission, proof: str | Mapping[str, Any]
 ) -> Movement | None:
-    record_set = keep_records_in(context, held.case.id, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
+    record_set = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
     if record_set is None:
         return None
     confirmed = movement(

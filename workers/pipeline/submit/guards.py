@@ -15,6 +15,7 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.codes import Code
 from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, REFUSED_AGAIN
@@ -74,16 +75,16 @@ def too_old(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return stop(frame.filter(late), Code.TIMESTAMP_TOO_FAR_IN_PAST, _TOO_LATE)
 
 
-def planned_long_ago(context: Context, case: Case, records: pl.DataFrame) -> pl.DataFrame:
+def planned_long_ago(context: Context, held: HeldCase, records: pl.DataFrame) -> pl.DataFrame:
     """Stop records whose plan is older than `PLANS_HOLD`: somebody may have mended the usage by hand meanwhile.
 
     Of a plan that lies ahead, by a clock that was wrong, nobody knows how old it is: it is stopped as well.
     A counter-entry is sent however old: it takes back what we have billed, on somebody's word.
     """
-    plans = [e for e in context.ledger.queries.entries(case.id) if e.kind == EntryKind.PLANNED]
+    plans = [e for e in held.journal if e.kind == EntryKind.PLANNED]
     old = [plan for plan in plans if not is_within(plan.at, PLANS_HOLD, context.clock())]
     left, stopped = records.select(RECORD), [pl.DataFrame(schema=STOPPED_SCHEMA)]
-    if case.failure.kind == COUNTER_ENTRY or not old:
+    if held.case.failure.kind == COUNTER_ENTRY or not old:
         return stopped[0]
     for plan in reversed(plans):
         assert plan.ref is not None, "a plan has a record set"

@@ -20,6 +20,7 @@ import polars as pl
 
 from workers.kernel.clock import from_epoch, is_within
 from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import PERHAPS_SENT_BEFORE, WINDOW_NOT_ASKED
@@ -54,17 +55,17 @@ _NOT_ASKED: Final = (
 )
 
 
-def perhaps_sent(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def perhaps_sent(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Stop planned records that another ledger may have sent, as `guards` does.
 
     Pre-aggregated meters are left out: whether their windows hold a value is asked of all their records.
     """
-    doubtful = _in_doubt(context, case)
+    doubtful = _in_doubt(context, held)
     if doubtful.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     concerned = planned.filter(~windows.concern()) if windows else planned
     asked = with_columns_of(concerned, [CHANGES]).join(doubtful.lazy(), on=RECORD, how="semi").collect()
-    asked = asked.join(approved(context, case, SEND_AGAIN), on=RECORD, how="anti")
+    asked = asked.join(approved(context, held, SEND_AGAIN), on=RECORD, how="anti")
     meters = {meter.event_name: meter for meter in windows.catalog.active}
     keyed = _keyed(windows, meters, asked)
     told = keyed.drop_nulls(_KEYS)
@@ -72,13 +73,13 @@ def perhaps_sent(context: Context, case: Case, windows: Windows, planned: pl.Laz
     return first_stopped(
         stop(keyed.join(told, on=RECORD, how="anti"), PERHAPS_SENT_BEFORE, _UNTOLD),
         stop(told.join(minutes.slice(MAX_WINDOWS), on=_KEYS), WINDOW_NOT_ASKED, _NOT_ASKED),
-        *_counted(context, case, meters, told, minutes.head(MAX_WINDOWS)),
+        *_counted(context, held.case, meters, told, minutes.head(MAX_WINDOWS)),
     )
 
 
-def _in_doubt(context: Context, case: Case) -> pl.DataFrame:
+def _in_doubt(context: Context, held: HeldCase) -> pl.DataFrame:
     """Return the numbers of records whose last refusal is in doubt."""
-    told = [e for e in context.ledger.queries.entries(case.id) if e.kind in (*FINDING, EntryKind.REFUSED) and e.ref]
+    told = [e for e in held.journal if e.kind in (*FINDING, EntryKind.REFUSED) and e.ref]
     restored = last_restore(context)
     doubts = [_is_in_doubt(context, entry, restored) for entry in told]
     found = pl.DataFrame(schema={RECORD: pl.Int64})

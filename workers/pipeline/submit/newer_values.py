@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import WOULD_OVERWRITE
 from workers.pipeline.context import Context
@@ -41,7 +41,7 @@ _ADVICE: Final = (
 )
 
 
-def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does.
 
     The advice names the row that has it.
@@ -49,11 +49,11 @@ def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyF
     chosen = planned.collect()
     if chosen.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
-    left = _sought(context, case, windows, chosen)
+    left = _sought(context, held, windows, chosen)
     read = timestamps.read(pl.col(TIMESTAMP), timestamps.Window(context.clock()))
     advice = pl.format(_ADVICE, ROW, pl.col(SOURCE).fill_null("its file"))
     stopped = [pl.DataFrame(schema=STOPPED_SCHEMA)]
-    for usage in _elsewhere(context, case, windows, left):
+    for usage in _elsewhere(context, held, windows, left):
         stopped.append(stop(_newer(left, windows.keyed(usage, read)), WOULD_OVERWRITE, advice))
         left = left.join(stopped[-1], on=RECORD, how="anti", maintain_order="left")
         if left.is_empty():
@@ -61,26 +61,25 @@ def superseded(context: Context, case: Case, windows: Windows, planned: pl.LazyF
     return pl.concat(stopped)
 
 
-def _sought(context: Context, case: Case, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
+def _sought(context: Context, held: HeldCase, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
     """Return the planned records with their value as the sender wrote it, before any repair."""
     keyed = windows.keyed(planned, pl.col(TIMESTAMP).cast(pl.Int64))
     mine = keyed.select(RECORD, *KEYS, SECONDS, strip_idle_zeros(pl.col(QUANTITY)))
-    entries = context.ledger.queries.entries(case.id)
-    found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
+    found = [scan(context, entry.ref) for entry in held.journal if entry.kind in FINDING and entry.ref]
     names = mine.select(RECORD, EVENT_NAME).lazy()
     written = pl.concat(found, how="diagonal").drop(EVENT_NAME).join(names, on=RECORD).collect()
     values = windows.catalog.resolve(written).select(RECORD, pl.col(VALUE_TEXT).alias(_WRITTEN))
     return mine.join(values, on=RECORD, how="left", maintain_order="left")
 
 
-def _elsewhere(context: Context, case: Case, windows: Windows, sought: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _elsewhere(context: Context, held: HeldCase, windows: Windows, sought: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield the usage among which a newer value may stand."""
     for bucket in _NOT_TO_BE_SENT:
-        records = records_in(context, case.id, bucket)
+        records = records_in(context, held.journal, bucket)
         if records is not None:
             yield from records.filter(windows.concern()).collect_batches(chunk_size=BATCH)
     starts, ends = zip(*map(windows.span, sought.iter_rows(named=True)), strict=True)
-    yield from context.sources_of(case.failure.account).rows(set(sought[EVENT_NAME]), min(starts), max(ends))
+    yield from context.sources_of(held.case.failure.account).rows(set(sought[EVENT_NAME]), min(starts), max(ends))
 
 
 def _newer(sought: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:

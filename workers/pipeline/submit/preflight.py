@@ -20,7 +20,6 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import Overtaken, Transient
-from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
@@ -81,16 +80,16 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
             planned, newer = _planned(context, held), submissions.after_turn(account, seen)
-            _set_aside(context, held, planned, _stopped_by(context, held.case, windows, planned, newer))
+            _set_aside(context, held, planned, _stopped_by(context, held, windows, planned, newer))
     raise Transient("other submissions of the account keep going first", retry_after=_QUIETER_SECONDS)
 
 
 def _ask_all(context: Context, held: HeldCase, windows: Windows) -> None:
     """Ask every guard, and let usage wait that would go by file while its window is open."""
     planned = _planned(context, held)
-    waiting, by_file = _waiting_for_window(context, held.case, windows, planned)
+    waiting, by_file = _waiting_for_window(context, held, windows, planned)
     going = planned.join(waiting.lazy(), on=RECORD, how="anti", maintain_order="left")
-    stopped = first_stopped(_stopped(context, held.case, windows, going), by_file)
+    stopped = first_stopped(_stopped(context, held, windows, going), by_file)
     _defer(context, held, planned, waiting)
     _set_aside(context, held, planned, stopped)
 
@@ -100,7 +99,7 @@ def _has_planned(held: HeldCase) -> bool:
 
 
 def _all_planned(context: Context, held: HeldCase) -> RecordSetRef:
-    ref = keep_records_in(context, held.case.id, Bucket.PLANNED, "planned")
+    ref = keep_records_in(context, held, Bucket.PLANNED, "planned")
     assert ref is not None, "the book holds planned records without a record set"
     return ref
 
@@ -131,17 +130,17 @@ def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Targ
 
 
 def _waiting_for_window(
-    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame
+    context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    target = context.window_target_of(case.failure.account)
+    target = context.window_target_of(held.case.failure.account)
     at_once = target is None or target.at_once
-    return waiting_for_window(context, case, windows, planned.clear() if at_once else planned)
+    return waiting_for_window(context, held, windows, planned.clear() if at_once else planned)
 
 
 def _put_back_resent(context: Context, held: HeldCase) -> None:
     """Put approved records back as they are where nobody could send them for a day: the word is as old as that."""
     planned = scan(context, _all_planned(context, held)).filter(_was_sent_before())
-    old = planned_long_ago(context, held.case, planned.select(RECORD).collect())
+    old = planned_long_ago(context, held, planned.select(RECORD).collect())
     if not old.is_empty():
         back = planned.join(old.lazy(), on=RECORD, how="semi")
         _quarantine(context, held, back.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME)))
@@ -150,7 +149,7 @@ def _put_back_resent(context: Context, held: HeldCase) -> None:
 def _set_aside(context: Context, held: HeldCase, planned: pl.LazyFrame, stopped: pl.DataFrame) -> None:
     """Put stopped records before a person, as they were before the plan."""
     if not stopped.is_empty():
-        before = as_before_plan(context, held.case.id, planned.join(stopped.lazy(), on=RECORD, how="semi"))
+        before = as_before_plan(context, held.journal, planned.join(stopped.lazy(), on=RECORD, how="semi"))
         _quarantine(context, held, quarantined(before, stopped))
 
 
@@ -176,26 +175,27 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
         transaction.move(movement(context, EntryKind.DEFERRED, route, ref, detail=detail))
 
 
-def _stopped(context: Context, case: Case, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def _stopped(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Ask every guard."""
-    account, now = case.failure.account, context.clock()
+    case, now = held.case, context.clock()
+    account = case.failure.account
     ever, recent = all_submissions(context, account), recent_submissions(context, account)
     stopped = [
         first_stopped(
-            resubmitted(context, case, part, ever), too_old(part, now), planned_long_ago(context, case, part)
+            resubmitted(context, case, part, ever), too_old(part, now), planned_long_ago(context, held, part)
         )
         for part in _parts(planned)
     ]
-    lost = perhaps_sent(context, case, windows, planned)
-    return first_stopped(*stopped, lost, would_overwrite(context, case, windows, planned, recent))
+    lost = perhaps_sent(context, held, windows, planned)
+    return first_stopped(*stopped, lost, would_overwrite(context, held, windows, planned, recent))
 
 
 def _stopped_by(
-    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame, newer: list[Submission]
+    context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame, newer: list[Submission]
 ) -> pl.DataFrame:
     """Ask only whether submissions that have come since carry the same usage, or fill the same windows."""
-    twice = [resubmitted(context, case, part, newer) for part in _parts(planned)]
-    return first_stopped(*twice, overwrites_sent(context, case, windows, planned, newer))
+    twice = [resubmitted(context, held.case, part, newer) for part in _parts(planned)]
+    return first_stopped(*twice, overwrites_sent(context, held.case, windows, planned, newer))
 
 
 def _parts(planned: pl.LazyFrame) -> Iterator[pl.DataFrame]:
@@ -209,15 +209,15 @@ class LastLook:
     whoever came later has seen this submission.
     """
 
-    def __init__(self, context: Context, case: Case, submission: Submission) -> None:
-        self._context, self._case, self._submission = context, case, submission
+    def __init__(self, context: Context, held: HeldCase, submission: Submission) -> None:
+        self._context, self._held, self._submission = context, held, submission
 
     def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
         """Return what must not go of these rows of the submission's record set."""
         submission = self._submission
         records = scan(self._context, submission.ref)
         chosen = records.slice(rows.first, rows.records)
-        old = planned_long_ago(self._context, self._case, chosen.select(RECORD).collect())
+        old = planned_long_ago(self._context, self._held, chosen.select(RECORD).collect())
         stopped = first_stopped(old, self._overwriting(chosen))
         if stopped.is_empty():
             return ()
@@ -234,8 +234,8 @@ class LastLook:
             return pl.DataFrame(schema=STOPPED_SCHEMA)
         fresh = is_within(self._submission.intended_at, APPROVAL_HOLDS, self._context.clock())
         asked = chosen.filter(~_was_sent_before()) if fresh else chosen
-        sent = recent_submissions(self._context, self._case.failure.account)
-        return would_overwrite(self._context, self._case, self._windows, asked, sent, self._submission)
+        sent = recent_submissions(self._context, self._held.case.failure.account)
+        return would_overwrite(self._context, self._held, self._windows, asked, sent, self._submission)
 
     @property
     def _windowed(self) -> bool:
@@ -243,4 +243,4 @@ class LastLook:
 
     @cached_property
     def _windows(self) -> Windows:
-        return windows_of(self._context, self._case.failure.account)
+        return windows_of(self._context, self._held.case.failure.account)

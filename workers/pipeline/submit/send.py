@@ -18,7 +18,17 @@ from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, S
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import quarantined
-from workers.pipeline.record_sets import DATA, RECORD, as_before_plan, keep, movement, reasons_of, records_in, scan
+from workers.pipeline.record_sets import (
+    DATA,
+    RECORD,
+    as_before_plan,
+    keep,
+    movement,
+    path_of,
+    reasons_of,
+    records_in,
+    scan,
+)
 from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
 from workers.pipeline.submit.taken_identifiers import held_reasons
 from workers.records.schema import EVENT_NAME, IDENTIFIER
@@ -85,10 +95,9 @@ def _chunk(stored: StoredChunk) -> Chunk:
     return Chunk(stored.intended_at, stored.result, withheld, stored.verdict is not None)
 
 
-def open_submission(context: Context, held: HeldCase) -> Submission | None:
+def open_submission(held: HeldCase) -> Submission | None:
     """Return the case's submission that is intended and not yet answered, if there is one."""
-    submissions = context.ledger.submissions.of_case(held.case.id)
-    return next((s for s in submissions if s.state is SubmissionState.INTENDED), None)
+    return next((s for s in held.submissions if s.state is SubmissionState.INTENDED), None)
 
 
 def intend(
@@ -98,7 +107,7 @@ def intend(
 
     Raises Overtaken when the account has had another submission since `last_turn`.
     """
-    ordinal = len(context.ledger.submissions.of_case(held.case.id)) + 1
+    ordinal = len(held.submissions) + 1
     submission_id = f"{held.case.id}-{ordinal}"
     intended = movement(
         context,
@@ -115,13 +124,11 @@ def intend(
     with held.transaction() as transaction:
         transaction.submissions.intend(intent, last_turn)
         transaction.move(intended)
-    submission = context.ledger.submissions.get(submission_id)
-    assert submission is not None
-    return submission
+    return next(s for s in held.submissions if s.id == submission_id)
 
 
 def _outgoing(context: Context, held: HeldCase, submission: Submission) -> Outgoing:
-    path = context.archive.fetch(submission.ref)
+    path = path_of(context, submission.ref)
     return Outgoing(submission.id, held.case.failure.account, path, submission.records)
 
 
@@ -148,14 +155,14 @@ def _never_sent(
     context: Context, held: HeldCase, submission: Submission, withheld: Sequence[Withheld]
 ) -> Iterator[Movement]:
     """Yield the entry for what a guard stopped at the last look: before a person, as it was before the plan."""
-    there = records_in(context, held.case.id, Bucket.SUBMITTED, submission_id=submission.id)
+    there = records_in(context, held.journal, Bucket.SUBMITTED, submission_id=submission.id)
     if not withheld or there is None:
         return
     words = pl.DataFrame(
         [(one.identifier, one.reason, one.advice) for one in withheld], schema=REASON_SCHEMA, orient="row"
     )
     stopped = there.select(RECORD, IDENTIFIER).join(words.lazy(), on=IDENTIFIER).drop(IDENTIFIER).collect()
-    before = as_before_plan(context, held.case.id, there.join(stopped.lazy(), on=RECORD, how="semi"))
+    before = as_before_plan(context, held.journal, there.join(stopped.lazy(), on=RECORD, how="semi"))
     yield movement(
         context,
         EntryKind.QUARANTINED,

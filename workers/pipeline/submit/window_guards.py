@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import polars as pl
 
 from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import WINDOW_BY_FILE, WINDOW_NOT_ASKED, WOULD_OVERWRITE
 from workers.pipeline.approvals import BY_FILE, OVERWRITE, approved
@@ -45,7 +46,7 @@ _NOT_ASKED: Final = (
 
 def would_overwrite(
     context: Context,
-    case: Case,
+    held: HeldCase,
     windows: Windows,
     planned: pl.LazyFrame,
     sent: Sequence[Submission],
@@ -59,11 +60,11 @@ def would_overwrite(
     if keyed.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
     single = keyed.filter(pl.len().over(KEYS) == 1)
-    let_go = single.join(approved(context, case, OVERWRITE, intended=intended), on=RECORD, how="semi")
+    let_go = single.join(approved(context, held, OVERWRITE, intended=intended), on=RECORD, how="semi")
     asked = single.join(let_go, on=RECORD, how="anti")
-    unsent = asked.join(_sent_there(context, case, windows, asked, sent), on=KEYS, how="anti")
+    unsent = asked.join(_sent_there(context, held.case, windows, asked, sent), on=KEYS, how="anti")
     unsent = unsent.sort(RECORD)
-    free = _unused(context, case.failure.account, windows, unsent.head(MAX_WINDOWS))
+    free = _unused(context, held.case.failure.account, windows, unsent.head(MAX_WINDOWS))
     return first_stopped(
         stop(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
         stop(
@@ -71,18 +72,18 @@ def would_overwrite(
             WOULD_OVERWRITE,
             _ADVICE,
         ),
-        superseded(context, case, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
+        superseded(context, held, windows, planned.join(free.lazy().select(RECORD), on=RECORD, how="semi")),
     )
 
 
 def waiting_for_window(
-    context: Context, case: Case, windows: Windows, planned: pl.LazyFrame
+    context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what must not go by file: what waits, with its WINDOW_END, and what is stopped, as `guards` does."""
     keyed = _keyed(windows, planned)
     if keyed.is_empty():
         return keyed, pl.DataFrame(schema=STOPPED_SCHEMA)
-    rest = keyed.join(approved(context, case, OVERWRITE, BY_FILE), on=RECORD, how="anti", maintain_order="left")
+    rest = keyed.join(approved(context, held, OVERWRITE, BY_FILE), on=RECORD, how="anti", maintain_order="left")
     is_open = pl.col(WINDOW_END) > int(context.clock().timestamp())
     return rest.filter(is_open), stop(rest.filter(~is_open), WINDOW_BY_FILE, _BY_FILE)
 

@@ -20,6 +20,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import (
     COUNTER_ENTERED,
@@ -128,14 +129,14 @@ def _hint_at(context: Context, events: Sequence[StoredEvent], case: Case) -> Non
 
 def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Retried, list[Movement]]:
     case_id = held.case.id
-    events = tuple(dict.fromkeys(_events_to_look_at(context, case_id)))
-    quarantined = records_in(context, case_id, Bucket.QUARANTINED)
+    events = tuple(dict.fromkeys(_events_to_look_at(context, held.journal)))
+    quarantined = records_in(context, held.journal, Bucket.QUARANTINED)
     if quarantined is None:
         return Retried(case_id, events=events), []
     reason = pl.col(REASON).fill_null("")
     resent = quarantined.filter(reason.is_in(SENT_BEFORE)) if approved_by else quarantined.clear()
     closed = SENT_BEFORE if approved_by else UNCERTAIN
-    again = _as_judged(context, case_id, quarantined.filter(~reason.is_in(closed)))
+    again = _as_judged(context, held, quarantined.filter(~reason.is_in(closed)))
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
         *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
@@ -148,9 +149,8 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     return Retried(case_id, counts[0] - counts[1], counts[1], dict(kept.iter_rows()), events), moves
 
 
-def _events_to_look_at(context: Context, case_id: str) -> Iterator[str]:
+def _events_to_look_at(context: Context, entries: Sequence[EntryRow]) -> Iterator[str]:
     """Yield the events behind records that were only counted: their rows may be found by now."""
-    entries = context.ledger.queries.entries(case_id)
     if not record_sets.unlocated(entries):
         return
     for entry in entries:
@@ -167,13 +167,13 @@ def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[M
     yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
 
 
-def _as_judged(context: Context, case_id: str, records: pl.LazyFrame) -> pl.LazyFrame:
+def _as_judged(context: Context, held: HeldCase, records: pl.LazyFrame) -> pl.LazyFrame:
     """Return records as they are to be planned: what was sent and taken back, as Stripe refused it."""
     undone = records.filter(pl.col(REASON) == UNDONE)
     if undone.select(pl.len()).collect().item() == 0:
         return records
     others = records.filter(pl.col(REASON).ne_missing(UNDONE))
-    return pl.concat([others, as_refused(context, case_id, undone)], how="diagonal")
+    return pl.concat([others, as_refused(context, held.journal, undone)], how="diagonal")
 
 
 def _let_go(

@@ -98,10 +98,9 @@ class Way:
         return self
 
     def stopped(self) -> list[str]:
-        case = self.context.ledger.cases.get(self.book.case_id)
-        [submission] = self.context.ledger.submissions.of_case(self.book.case_id)
-        assert case is not None
-        return [one.reason for one in LastLook(self.context, case, submission)(Rows(0, 1))]
+        with self.book.held() as held:
+            [submission] = held.submissions
+            return [one.reason for one in LastLook(self.context, held, submission)(Rows(0, 1))]
 
 
 def on_its_way(ledger: Ledger, folder: Path) -> Way:
@@ -234,13 +233,12 @@ def test_a_word_that_was_given_by_a_clock_that_was_ahead_does_not_last_as_long(f
     word = movement(way.context, EntryKind.APPROVED, (None, None), ref, detail={OVERWRITE: True})
     with way.book.held() as held, held.transaction() as transaction:
         transaction.move(word)
-    case = way.context.ledger.cases.get(way.book.case_id)
-    assert case is not None
-    assert approved(way.context, case, OVERWRITE).height == 1
-    given = way.clock()
-    for ahead in AHEAD:
-        way.clock.now = given - ahead
-        assert approved(way.context, case, OVERWRITE).is_empty()
+    with way.book.held() as held:
+        assert approved(way.context, held, OVERWRITE).height == 1
+        given = way.clock()
+        for ahead in AHEAD:
+            way.clock.now = given - ahead
+            assert approved(way.context, held, OVERWRITE).is_empty()
 
 
 def test_what_was_told_by_a_clock_that_was_ahead_is_told_again(way: Way) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.books import Book, a_context
+from tests.books import Book, a_context, records_of
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import ORIGIN, records_in
+from workers.pipeline.record_sets import ORIGIN
 from workers.pipeline.submit import submitted_index
 from workers.pipeline.submit.taken_identifiers import held_reasons
 from workers.pipeline.upkeep.retry import retry_case
@@ -59,7 +59,7 @@ def reason_of(context: Context, book: Book, submission_id: str, name: str = NAME
 def approved(context: Context, book: Book) -> list[str]:
     """Let somebody approve by name; return the identifiers that go out for it."""
     retry_case(context, book.case_id, approved_by="ada")
-    planned = records_in(context, book.case_id, Bucket.PLANNED)
+    planned = records_of(context, book.case_id, Bucket.PLANNED)
     assert planned is not None
     return planned.select(IDENTIFIER).collect().to_series().to_list()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.books import Book, a_context
+from tests.books import Book, a_context, records_of
 from tests.conftest import FrozenClock
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from workers.kernel.errors import InputUnusable, Transient
@@ -20,7 +20,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.case_key import COUNTER_ENTRY
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import records_in, scan
+from workers.pipeline.record_sets import scan
 from workers.pipeline.run import carry_on
 from workers.pipeline.undo import cancel, reverse
 from workers.pipeline.undo.approvals import left_open
@@ -105,7 +105,7 @@ def dies(*_: object) -> None:
 
 
 def quarantined(context: Context, book: Book) -> dict[str, str]:
-    records = records_in(context, book.case_id, Bucket.QUARANTINED)
+    records = records_of(context, book.case_id, Bucket.QUARANTINED)
     return {} if records is None else dict(records.select(IDENTIFIER, REASON).collect().iter_rows())
 
 
@@ -324,7 +324,7 @@ def test_older_usage_is_taken_back_by_usage_of_the_negated_quantity(
     counter = context.ledger.cases.get(entered.case_id)
     assert counter is not None
     assert (counter.failure.kind, counter.balance[Bucket.PLANNED].quantity) == (COUNTER_ENTRY, Decimal("-17.5"))
-    planned = records_in(context, entered.case_id, Bucket.PLANNED)
+    planned = records_of(context, entered.case_id, Bucket.PLANNED)
     assert planned is not None
     rows = planned.select(IDENTIFIER, "payload_value").sort(IDENTIFIER).collect().rows()
     assert rows[:2] == [("u1~undo", "-1.5"), ("u2~undo", "-2.5")]

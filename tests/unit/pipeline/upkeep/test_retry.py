@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.books import EVENT, Book, a_context, some_usage
+from tests.books import EVENT, Book, a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict, InputUnusable, Permanent
@@ -21,7 +21,7 @@ from workers.pipeline.case_key import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FI
 from workers.pipeline.context import Context
 from workers.pipeline.intake.open_case import Seen, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
-from workers.pipeline.record_sets import DATA, RECORD, records_in, unlocated
+from workers.pipeline.record_sets import DATA, RECORD, unlocated
 from workers.pipeline.upkeep.retry import retry_case, retry_event
 from workers.records.schema import IDENTIFIER, REASON
 
@@ -42,7 +42,7 @@ def holds(context: Context, case_id: str) -> bool:
 
 
 def identifiers(context: Context, case_id: str, bucket: Bucket) -> list[str]:
-    records = records_in(context, case_id, bucket)
+    records = records_of(context, case_id, bucket)
     return [] if records is None else records.select(IDENTIFIER).collect().to_series().to_list()
 
 
@@ -53,7 +53,7 @@ def test_quarantined_records_are_planned_anew(context: Context) -> None:
     assert (retried.reopened, retried.kept_back) == (2, {})
     assert book.balance(Bucket.PENDING) == 3
     assert [case_id for case_id, *_ in jobs(context).cases] == [book.case_id]
-    pending = records_in(context, book.case_id, Bucket.PENDING)
+    pending = records_of(context, book.case_id, Bucket.PENDING)
     assert pending is not None
     assert REASON not in pending.collect_schema()
     assert holds(context, book.case_id)
@@ -146,7 +146,7 @@ def test_rows_that_are_found_later_take_the_place_of_those_that_were_counted(con
     case_id = counted(context, 2, named=["u2", "u3", "u9"], not_sampled=4)
     assert counted(context, 4, named=["u9"], not_sampled=4) == case_id
     assert stands(context, case_id) == (9, 4, {"not_sampled": 4, "not_in_sources": 1})
-    pending = records_in(context, case_id, Bucket.PENDING)
+    pending = records_of(context, case_id, Bucket.PENDING)
     assert pending is not None
     assert pending.select(IDENTIFIER, RECORD).collect().rows() == [("u0", 0), ("u1", 1), ("u2", 2), ("u3", 3)]
     case = context.ledger.cases.get(case_id)
