@@ -6,9 +6,8 @@ from typing import get_args
 
 import stripe
 
-import workers.remedies
 from workers.kernel.codes import MALFORMED_RECORD, Code
-from workers.remedies import REMEDIES, Remedy
+from workers.remedies import REMEDIES, Remedy, codes
 
 
 def test_each_remedy_is_registered_under_its_own_code() -> None:
@@ -23,16 +22,14 @@ def test_every_code_that_the_docs_and_the_sdk_name_is_routed() -> None:
 
 def test_every_remedy_in_the_folder_is_registered() -> None:
     """One that is written and not registered sends its records to a person for ever."""
-    modules = [
-        import_module(f"workers.remedies.{module.name}") for module in iter_modules(workers.remedies.__path__)
-    ]
+    modules = [import_module(f"workers.remedies.codes.{module.name}") for module in iter_modules(codes.__path__)]
     written = {value.code for module in modules for value in vars(module).values() if isinstance(value, Remedy)}
     assert written == set(REMEDIES)
 
 
 def test_a_remedy_lives_in_the_file_of_its_code() -> None:
     for code in REMEDIES:
-        module = import_module(f"workers.remedies.{code}")
+        module = import_module(f"workers.remedies.codes.{code}")
         assert code in {value.code for value in vars(module).values() if isinstance(value, Remedy)}
 
 

@@ -1,4 +1,8 @@
-"""From an event to its cases: each type has one way in. A type that is not in the table is not ours to work on."""
+"""From an event to its cases: finds the records that Stripe refused, and opens or continues their case.
+
+Each type of event has one way in; a type that is not in `INTAKE` is not ours to work on. Imports `submit` and what
+lies below it. Start with `import_set` (files) or `error_report` (counts and samples); both end in `open_case`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -16,7 +16,7 @@ from workers.kernel.errors import Corrupt, Permanent
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import RECORD, scan
+from workers.pipeline.record_sets import RECORD
 from workers.records.schema import MAX_AGE
 
 SUBMISSION: Final = "@submission"
@@ -66,7 +66,7 @@ def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
     Raises Permanent where they are lost.
     """
     try:
-        return scan(context, submission.ref)
+        return pl.scan_parquet(context.archive.fetch(submission.ref))  # retention may remove it at any time
     except Corrupt:
         raise
     except Permanent:

@@ -1,4 +1,9 @@
-"""Every remedy, by its code. A code that is not here is quarantined, never guessed at."""
+"""One file per code of Stripe's, and the registry of them. A code that is not here is put before a person.
+
+A file says what the code means, how its records are mended, and what a person is told where they are not. It
+imports `workers.remedies.remedy` and what lies below. Start with `no_meter`, the plainest; to add a code, copy
+`archived_meter` and add its line to `REMEDIES`.
+"""
 
 from collections.abc import Mapping
 from typing import Final

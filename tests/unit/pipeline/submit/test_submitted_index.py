@@ -18,7 +18,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import ORIGIN, scan
+from workers.pipeline.record_sets import ORIGIN
 from workers.pipeline.submit import submitted_index as module
 from workers.pipeline.submit.submitted_index import SUBMISSION, all_submissions, carried, recent_submissions
 from workers.pipeline.submit.taken_identifiers import held_reasons
@@ -63,7 +63,7 @@ def test_submissions_that_are_recent_no_more_make_room(context: Context, monkeyp
     submissions = recent_submissions(context, None)
     carriers(context, submissions[:2], "0-0")
     carriers(context, submissions[2:], "0-0")
-    monkeypatch.setattr(module, "scan", None)
+    monkeypatch.setattr(pl, "scan_parquet", None)
     assert carriers(context, submissions[2:], "0-0") == []
 
 
@@ -73,14 +73,14 @@ def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
     """What one has read would be known as kept, and be kept no more."""
     ids = [sent(context, number) for number in range(2)]
     submissions = recent_submissions(context, None)
-    both = threading.Barrier(2)
+    both, scan_parquet = threading.Barrier(2), pl.scan_parquet
 
     def scan_together(*asked: Any) -> pl.LazyFrame:
         with suppress(threading.BrokenBarrierError):
             both.wait(0.2)
-        return scan(*asked)
+        return scan_parquet(*asked)
 
-    monkeypatch.setattr(module, "scan", scan_together)
+    monkeypatch.setattr(pl, "scan_parquet", scan_together)
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(lambda one: carriers(context, [one], "nobody"), submissions))
     assert [carriers(context, submissions, f"{number}-0") for number in range(2)] == [[one] for one in ids]
