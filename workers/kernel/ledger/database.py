@@ -18,7 +18,7 @@ BUSY_SECONDS = 5
 """How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
 
 GLANCE_SECONDS = 0.02
-"""How long SQLite itself waits for its write lock, which stops the web's event loop; in between the loop goes on."""
+"""How long SQLite itself waits for its write lock, which stops the web\'s event loop; then the loop goes on."""
 
 _NO_SUCH_TABLE_OR_COLUMN = ("42P01", "42703")
 """PostgreSQL's states for what only a migration mends; SQLite reports the same as an operational error."""
