@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response, current_app, request
 
 from webhooks import console, errors, health, receiver
+from webhooks.body import BoundedBodies
 from webhooks.startup import startable
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import JobQueue, RqJobQueue
@@ -30,7 +31,7 @@ def create_app(
     ledger = ledger or connect(settings.database_url, clock)
     queue = queue or RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout)
     app = Flask(__name__, static_folder=None)
-    app.wsgi_app = _SingleSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = BoundedBodies(_SingleSlashes(app.wsgi_app))  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
     app.extensions["health"] = health.Health(ledger, queue, health.degraded(settings))

@@ -68,6 +68,7 @@ def _answer(status: int, slug: str) -> Response:
         answer = make_response(render_template("console/error.html", title=title, advice=advice), status)
     else:
         answer = make_response(jsonify(error=slug), status)
-    if status == 413:
+    if status in (408, 413):
         answer.headers["Connection"] = "close"  # the rest of the body is not worth reading
+        answer.call_on_close(request.environ["wsgi.input"].linger)
     return answer

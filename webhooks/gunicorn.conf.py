@@ -2,8 +2,6 @@
 """gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
 
 import os
-import socket
-import struct
 import sys
 from tempfile import mkdtemp
 from typing import Any
@@ -27,7 +25,6 @@ bind = f"0.0.0.0:{settings.port}"
 wsgi_app = "webhooks.wsgi:app"
 worker_class = "webhooks.worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = 8
 worker_connections = 250  # each may hold a body of WEBHOOK_MAX_BODY in memory while the rest of it comes
 timeout = 60
 graceful_timeout = 30
@@ -36,18 +33,6 @@ max_requests = 50_000
 max_requests_jitter = 5_000
 accesslog = None
 control_socket_disable = True
-
-
-SILENCE_SECONDS = 5
-"""How long one read or write of a thread may wait. `webhooks.worker` gives threads whole requests only: this bounds
-a client that does not read its answer, and whatever that worker takes for whole and gunicorn's parser does not."""
-
-
-def when_ready(server: Any) -> None:
-    """Let no connection block a thread for longer; sockets take this over from the one that accepts them."""
-    for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE_SECONDS, 0))
 
 
 def child_exit(_server: Any, worker: Any) -> None:

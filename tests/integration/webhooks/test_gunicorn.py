@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 from tests.conftest import FrozenClock
@@ -31,10 +32,30 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | settings
 
 
-def gunicorn(folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "webhooks" / "gunicorn.conf.py")]
+CONF = ROOT / "webhooks" / "gunicorn.conf.py"
+IMPATIENT = f"""
+from runpy import run_path
+
+globals().update(run_path({str(CONF)!r}))
+keepalive = 2
+
+
+def post_worker_init(worker):
+    from webhooks import body, worker as ours
+
+    body.REQUEST_SECONDS = ours.ANSWER_SECONDS = 2
+"""
+"""gunicorn's settings, with bounds that a test can wait for."""
+
+
+def gunicorn(folder: Path, settings: dict[str, str], *, impatient: bool = False) -> subprocess.Popen[str]:
+    conf = folder / "impatient.py" if impatient else CONF
+    if impatient:
+        conf.write_text(IMPATIENT)
+    command = [sys.executable, "-m", "gunicorn", "-c", str(conf)]
     settings = settings | {"TMPDIR": str(folder)}
-    return subprocess.Popen(command, cwd=folder, env=settings, stderr=subprocess.PIPE, text=True)
+    with (folder / "web.log").open("wb") as log:
+        return subprocess.Popen(command, cwd=folder, env=settings, stderr=log, text=True)
 
 
 @dataclass
@@ -44,6 +65,7 @@ class Web:
     process: subprocess.Popen[str]
     port: int
     database_url: str
+    log: Path
 
     @property
     def url(self) -> str:
@@ -56,7 +78,7 @@ class Web:
                 requests.get(f"{self.url}/healthz", timeout=5)
                 return
             except (requests.ConnectionError, requests.Timeout):
-                assert self.process.poll() is None, self.process.communicate()[1]
+                assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
         pytest.fail("gunicorn did not start")
 
@@ -78,25 +100,36 @@ class Web:
 
 
 @contextmanager
-def running(folder: Path, migrated: Path, redis_url: str) -> Iterator[Web]:
+def running(
+    folder: Path,
+    migrated: Path,
+    redis_url: str,
+    *,
+    impatient: bool = False,
+    database_url: str = "",
+    workers: int = 2,
+) -> Iterator[Web]:
     database = folder / "ledger.db"
     database.write_bytes(migrated.read_bytes())
+    url = database_url or f"sqlite:///{database}"
     [port] = free_ports(1)
     settings = environment(
         STRIPE_WEBHOOK_SECRETS=",".join(SECRETS),
         STRIPE_API_KEY="sk_test_made_up",
-        DATABASE_URL=f"sqlite:///{database}",
+        DATABASE_URL=url,
         REDIS_URL=redis_url,
         PORT=str(port),
         WEBHOOK_MAX_BODY="65536",
+        WEB_CONCURRENCY=str(workers),
     )
-    web = Web(gunicorn(folder, settings), port, f"sqlite:///{database}")
+    process = gunicorn(folder, settings, impatient=impatient)
+    web = Web(process, port, url, folder / "web.log")
     try:
         web.wait()
         yield web
     finally:
         web.process.terminate()
-        web.process.communicate(timeout=60)
+        web.process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +200,38 @@ def test_a_body_that_is_cut_off_stores_nothing(web: Web) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"ZZ\r\n",
+        b"-1\r\n",
+        b"\r\n\r\n",
+        b"1;=\r\nx\r\n0\r\n\r\n",
+        b"1\r\nxy\r\n",
+        b"0\r\nno field\r\n\r\n",
+        b"0\r\n bent: x\r\n\r\n",
+        b"0\r\nX: \xff\0\r\n\r\n",
+        b"0\r\nX: y\n\r\n\r\n",
+        b"1" * 10_000,
+    ],
+)
+@pytest.mark.parametrize("path", ["/webhooks", "/console/login"])
+def test_a_body_that_is_framed_wrongly_is_the_senders_fault(web: Web, path: str, body: bytes) -> None:
+    form = "Content-Type: application/x-www-form-urlencoded"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{form}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        connection.sendall(head + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))  # and the connection ends
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert "Traceback" not in web.log.read_text()
+
+
 def test_clients_that_stay_silent_within_a_request_do_not_hold_the_web_for_long(web: Web) -> None:
     heads = [b"POST /webhooks HTTP/1.1\r\n", b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"]
     silent = []
     try:
-        for number in range(18):  # of 16 threads
+        for number in range(18):
             silent.append(socket.create_connection(("127.0.0.1", web.port)))
             silent[-1].sendall(heads[number % 2])
             time.sleep(0.02)  # so that both processes take some
@@ -194,9 +254,7 @@ def test_counters_of_all_worker_processes_add_up(web: Web) -> None:
 
 
 def test_the_printed_password_opens_the_console_in_every_worker(web: Web) -> None:
-    assert web.process.stderr
-    line = next(line for line in web.process.stderr if "password:" in line)
-    found = re.search(r"password: (\S+)", line)
+    found = re.search(r"password: (\S+)", web.log.read_text())
     assert found
     for _ in range(6):  # a new connection each, so that both processes are met
         visit = requests.Session()
@@ -208,13 +266,18 @@ def test_the_printed_password_opens_the_console_in_every_worker(web: Web) -> Non
         visit.close()
 
 
-def test_a_stop_lets_posts_in_work_finish(tmp_path: Path, migrated_sqlite: Path, redis_url: str) -> None:
+def test_a_stop_lets_posts_in_work_finish_and_waits_for_nothing_else(
+    tmp_path: Path, migrated_sqlite: Path, redis_url: str
+) -> None:
     body = an_event()
     header = signed(body, now())["Stripe-Signature"]
     with (
         running(tmp_path, migrated_sqlite, redis_url) as web,
         socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection,
+        socket.create_connection(("127.0.0.1", web.port)),
+        requests.Session() as idle,
     ):
+        idle.get(f"{web.url}/healthz", timeout=20)
         connection.sendall(
             f"POST /webhooks HTTP/1.1\r\nHost: x\r\nStripe-Signature: {header}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n".encode()
@@ -225,6 +288,9 @@ def test_a_stop_lets_posts_in_work_finish(tmp_path: Path, migrated_sqlite: Path,
         time.sleep(0.3)
         connection.sendall(body[10:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        web.process.wait(timeout=20)  # less than the 30 s that requests may take: idle connections are none
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.lrange("rq:queue:events", 0, -1) == [b"evt_1-0"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +305,8 @@ def test_settings_that_cannot_work_end_the_start_with_one_line(
     tmp_path: Path, settings: dict[str, str], named: str
 ) -> None:
     process = gunicorn(tmp_path, environment(**settings))
-    _, told = process.communicate(timeout=90)
+    process.wait(timeout=90)
+    told = (tmp_path / "web.log").read_text()
     assert process.returncode == 2
     assert len(told.splitlines()) == 1
     assert told.startswith(f"{named}: ")

@@ -1,6 +1,8 @@
 """One database connection pool, SQLite or PostgreSQL, with its failures in our own words."""
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,9 @@ from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
 
 BUSY_SECONDS = 5
 """How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
+
+GLANCE_SECONDS = 0.02
+"""How long SQLite itself waits for its write lock, which stops the web\'s event loop; then the loop goes on."""
 
 _NO_SUCH_TABLE_OR_COLUMN = ("42P01", "42703")
 """PostgreSQL's states for what only a migration mends; SQLite reports the same as an operational error."""
@@ -119,11 +124,31 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={BUSY_SECONDS * 1000}",
+        f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("reads_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={GLANCE_SECONDS * 1000:.0f}")
+    try:
+        _begin_to_write(connection)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}")
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Wait for another process's transaction to end."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(GLANCE_SECONDS)
