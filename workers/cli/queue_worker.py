@@ -108,5 +108,6 @@ class PatientWorker(SimpleWorker):
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:
-    """Keep out what RQ says at each try to reach Redis: it is said once, by us."""
-    return "could not connect to Redis" not in str(record.msg)
+    """Keep out what RQ says of a Redis that is away, at each try and as it stops: it is said once, by us."""
+    away = record.exc_info is not None and isinstance(record.exc_info[1], RedisError)
+    return not away and "could not connect to Redis" not in str(record.msg)

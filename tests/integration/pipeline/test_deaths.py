@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -43,8 +45,7 @@ def take_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], N
 
 
 def next_worker(context: Context) -> Context:
-    fields = {name: getattr(context, name) for name in Context.__dataclass_fields__ if name != "owner"}
-    return Context(**fields)
+    return replace(context, owner=uuid4().hex)
 
 
 def receive(context: Context, event_id: str, *, rows: int = 5) -> None:

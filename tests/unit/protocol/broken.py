@@ -31,13 +31,6 @@ class IntentAfterSend(World):
         return _LateIntent(self.stripe, self.clock)
 
 
-class NewIdentifierOnTimeout(World):
-    """A call that went unanswered is tried again under an identifier of its own, "to be safe"."""
-
-    def api_target(self) -> Target:
-        return _Renaming(self.stripe, self.clock)
-
-
 class ForgetsDeferred(World):
     """A record that has to wait is never looked at again."""
 

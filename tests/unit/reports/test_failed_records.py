@@ -211,8 +211,10 @@ def test_a_code_is_taken_only_from_a_certain_text(cells: Mapping[str, str | None
 
 
 def test_the_row_of_the_original_file_is_taken_where_there_is_one() -> None:
-    frame = pl.DataFrame({"row": ["17", "x", None]})
-    assert frame.select(given_row(frame, FailureColumns(row="row"))).to_series().to_list() == [17, None, None]
+    written = ["17", "017", "17.0", "#17", "Row 17", "row #17", " line 17 ", "x", None, "", "1-7", "17.5", "-17"]
+    frame = pl.DataFrame({"row": written})
+    found = frame.select(given_row(frame, FailureColumns(row="row"))).to_series().to_list()
+    assert found == [17] * 7 + [None] * 6
 
 
 _TEXT = {"code": pl.String, "error": pl.String}
