@@ -1,6 +1,6 @@
 """Protocols that look right and are not, to show that the machine tells them apart from ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,8 +11,6 @@ from workers.pipeline import advance
 from workers.pipeline.intake import verdicts
 from workers.pipeline.submit import guards
 from workers.pipeline.upkeep.retry import retry_case
-from workers.records.identifiers import origin_of, revision_identifier
-from workers.records.schema import IDENTIFIER
 from workers.targets import Chunk, Outgoing, Progress, Rows, Sent, Target, Withheld
 from workers.targets.meter_events import MeterEventsTarget
 
@@ -77,15 +75,3 @@ class _IntendedWhenFinished:
         if number not in self.progress.chunks():
             self.progress.intend(number, Rows(0, 0), ())
         self.progress.finish(number, result)
-
-
-class _Renaming(MeterEventsTarget):
-    def _send_chunk(self, records: Sequence[dict[str, Any]], outgoing: Outgoing, before: Chunk | None) -> Any:
-        if before is not None:
-            records = [{**record, IDENTIFIER: _next(record[IDENTIFIER])} for record in records]
-        return super()._send_chunk(records, outgoing, None)
-
-
-def _next(identifier: str) -> str:
-    _, revision = origin_of(identifier)
-    return revision_identifier(identifier, revision + 1)
