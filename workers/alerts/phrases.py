@@ -9,6 +9,7 @@ from typing import Final
 
 from workers.alerts.messages import CodeCount, Notice, ReasonCount, Trouble
 from workers.kernel.ledger.journal import NOT_KNOWN, Tally
+from workers.kernel.reasons import step_of
 from workers.kernel.terminal import visible
 
 MAX_CODES: Final = 12
@@ -84,9 +85,9 @@ def cut(text: str, limit: int = LONGEST) -> str:
 
 
 def _reason(reason: ReasonCount) -> str:
-    suggestion = f" {cut(reason.suggestion)}" if reason.suggestion else ""
+    step = reason.suggestion or step_of(reason.reason)
     why = cut(reason.reason.replace("_", " "), LONGEST_NAME)
-    return f"{reason.records:,}: {why} ({cut(reason.code, LONGEST_NAME)}).{suggestion}"
+    return f"{reason.records:,}: {why} ({cut(reason.code, LONGEST_NAME)}).{f' {cut(step)}' if step else ''}"
 
 
 def _counts(count: CodeCount) -> str:

@@ -12,6 +12,7 @@ from workers.cli.open_ledger import open_books
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import REASONS
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Books
 from workers.pipeline.record_sets import unlocated
@@ -64,5 +65,7 @@ def _say_the_rest(ledger: Ledger, case: str, *, there: bool) -> None:
     counted = unlocated(ledger.queries.entries(case))
     for reason, count in sorted(counted.items()):
         click.echo(f"{case}: {count:,} records are only counted ({reason}): they have no row to show", err=True)
+        if reason in REASONS:
+            click.echo(f"  {REASONS[reason].sentence} {REASONS[reason].step}", err=True)
     if not there and not counted:
         click.echo(f"{case}: nothing is quarantined", err=True)

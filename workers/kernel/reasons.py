@@ -184,3 +184,8 @@ REASONS: Final[Mapping[str, Reason]] = {
         "Decide which value is right; retry with --include-uncertain sends this one.",
     ),
 }
+
+
+def step_of(reason: str) -> str | None:
+    """Return the next step for a reason; None for one that is a code of Stripe's."""
+    return REASONS[reason].step if reason in REASONS else None

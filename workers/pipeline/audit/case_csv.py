@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import REASONS
 from workers.pipeline.context import Books
 from workers.pipeline.record_sets import COUNTED_AS, records_in
 from workers.records.files.formulas import for_spreadsheet
@@ -55,7 +56,14 @@ def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
 
 
 def _shown(name: str) -> pl.Expr:
-    return pl.col(name) if name == ROW else for_spreadsheet(pl.col(name))
+    """Return what stands in a column; where a record carries no advice of its own, its reason's next step."""
+    if name == ROW:
+        return pl.col(name)
+    if name == SUGGESTION:
+        steps = {reason: known.step for reason, known in REASONS.items()}
+        always = pl.col(REASON).replace_strict(steps, default=None, return_dtype=pl.String)
+        return for_spreadsheet(pl.coalesce(SUGGESTION, always))
+    return for_spreadsheet(pl.col(name))
 
 
 def _headers(names: list[str]) -> dict[str, str]:
