@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench import records
+from bench import records, way
 from bench.faults import section as faults
 
-SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"records": records.run, "faults": faults.run}
+SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "records": records.run,
+    "faults": faults.run,
+    "way": way.run,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ part to finish hints at the case, and any turn of the case hints at parts that a
 workers is put before a person, so that the others go on.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -63,8 +64,7 @@ def hint_at_open_parts(context: Context, held: HeldCase) -> None:
 
 def is_waiting_for_parts(context: Context, held: HeldCase) -> bool:
     """Whether the case's plan is being made by other jobs."""
-    parts = context.ledger.plan_parts.of(held.case.id, held.case.version)
-    return any(part.decided is None for part in parts)
+    return any(part.decided is None for part in _parts_of(context, held))
 
 
 def decide_part(context: Context, case_id: str, version: int, number: int) -> None:
@@ -100,5 +100,12 @@ def _decided(context: Context, case: Case, part: PlanPart, pending: pl.LazyFrame
 
 def decided_frames(context: Context, held: HeldCase) -> list[pl.LazyFrame]:
     """Return the decisions of a plan whose parts are all decided; empty when it was not made in parts."""
-    parts = context.ledger.plan_parts.of(held.case.id, held.case.version)
-    return [pl.scan_parquet(context.archive.fetch(part.decided)) for part in parts if part.decided is not None]
+    found = (part.decided for part in _parts_of(context, held))
+    return [pl.scan_parquet(context.archive.fetch(decided)) for decided in found if decided is not None]
+
+
+def _parts_of(context: Context, held: HeldCase) -> Sequence[PlanPart]:
+    """Return the parts of the case's plan; a small case has none."""
+    if not is_large(held.case.balance[Bucket.PENDING].records):
+        return ()
+    return context.ledger.plan_parts.of(held.case.id, held.case.version)
