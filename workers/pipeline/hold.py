@@ -1,4 +1,7 @@
-"""Records that are put before a person as soon as they are seen: what Stripe says of them does not agree."""
+"""Putting records before a person: those that a guard stops, and those that came with a reason to wait.
+
+What stops records returns them as a frame of `STOPPED_SCHEMA`.
+"""
 
 from collections.abc import Iterator
 from typing import Final

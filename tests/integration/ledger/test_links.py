@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.builders import a_failure, a_movement
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger import Ledger, links
-from workers.kernel.ledger.cases import CASE, EVENT_DIGEST, EVIDENCE, SUBMISSIONS
+from workers.kernel.ledger.case_transaction import CASE, EVENT_DIGEST, EVIDENCE, SUBMISSIONS
 from workers.kernel.ledger.events import Receipt
 from workers.kernel.ledger.journal import EntryKind, RecordSetRef
 from workers.kernel.ledger.links import genesis, lane_of, link_hash

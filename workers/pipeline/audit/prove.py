@@ -26,7 +26,7 @@ from workers.archive import Archive
 from workers.kernel.errors import Conflict, Corrupt, InputUnusable, Permanent
 from workers.kernel.ledger import Ledger, hash_chain
 from workers.kernel.ledger.case import Case, facts_of, state_of
-from workers.kernel.ledger.cases import CASE, EVENT_DIGEST, EVIDENCE, SUBMISSIONS
+from workers.kernel.ledger.case_transaction import CASE, EVENT_DIGEST, EVIDENCE, SUBMISSIONS
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import Balance, Bucket, EntryKind, Movement, RecordSetRef, Tally

@@ -49,8 +49,8 @@ from workers.sources import UsageSources
 PUT_BACK: Final = "put back what was uploaded, then retry the event"
 MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 """The largest file that Stripe's connector takes (Stripe docs, "Record usage in bulk")."""
-_NO_LIST: Final = "download the error report from the import set in the Dashboard; write off what is no usage"
-_NO_USAGE: Final = "mend its header, or write off what is no usage"
+_NO_LIST: Final = "download the error report from the import set in the Dashboard"
+_NO_USAGE: Final = "mend its header, then `metermend retry` the event"
 _ORIGINAL: Final = "original"
 _FAILED_RECORDS: Final = "failed-records"
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
@@ -273,18 +273,3 @@ def _no_usage(file: UsageFile, mend: str) -> FileUnusable:
     least = 1 if file.layout.format is Format.CSV else 2
     error = FileForeign if rows >= least and are_titles(file.layout.columns) else FileUnusable
     return error("no column is a usage record's", where=file.layout.name, mend=mend)
-
-
-def is_foreign(imported: Import) -> bool:
-    """Tell whether an import that looks foreign is: its file neither lies among its sender's usage nor is usage."""
-    try:
-        lies_there = any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names)
-    except (FileUnusable, Permanent):  # it lies there, though it was written since, or several do
-        return False
-    return not lies_there and not _original_is_usage(imported)
-
-
-def _original_is_usage(imported: Import) -> bool:
-    with suppress(FileUnusable, Permanent):
-        return original_file(imported) is not None
-    return False

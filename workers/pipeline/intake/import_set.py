@@ -7,12 +7,14 @@ its place shows nothing, and a file that lies among its sender's usage is usage.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import polars as pl
 
-from workers.kernel.errors import FileForeign, FileUnusable
+from workers.kernel.clock import STORE_AHEAD
+from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.file_names import submission_of
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.submissions import Submission
@@ -25,7 +27,6 @@ from workers.pipeline.intake.import_files import (
     content_digest,
     copies_of_refused,
     failed_rows,
-    is_foreign,
     original_file,
 )
 from workers.pipeline.intake.older_files import OlderFiles
@@ -89,7 +90,7 @@ def _take_in_rows(imported: Import, rows: Spool) -> Taken:
         if report.error_file_id:
             rows.put_down(failed_rows(imported))
     except FileUnusable as error:
-        if isinstance(error, FileForeign) and is_foreign(imported):
+        if isinstance(error, FileForeign) and _is_foreign(imported):
             return Taken(ignored=FOREIGN)
         advice = str(error)
     else:
@@ -110,7 +111,7 @@ def _take_in_file(imported: Import, rows: Spool) -> Taken:
         if found:
             rows.put_down(found.frames())
     except FileUnusable as error:
-        if isinstance(error, FileForeign) and is_foreign(imported):
+        if isinstance(error, FileForeign) and _is_foreign(imported):
             return Taken(ignored=FOREIGN)
         found, advice = None, str(error)
     else:
@@ -157,3 +158,18 @@ def _opened(
     oddities = imported.report.oddities
     seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
     return Taken((take_in_seen(context, seen),))
+
+
+def _is_foreign(imported: Import) -> bool:
+    """Tell whether an import that looks foreign is: its file neither lies among its sender's usage nor is usage."""
+    try:
+        lies_there = any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names)
+    except (FileUnusable, Permanent):  # it lies there, though it was written since, or several do
+        return False
+    return not lies_there and not _original_is_usage(imported)
+
+
+def _original_is_usage(imported: Import) -> bool:
+    with suppress(FileUnusable, Permanent):
+        return original_file(imported) is not None
+    return False
