@@ -6,7 +6,6 @@ event of its kind goes before each, so that what a process does only once is not
 """
 
 import hashlib
-import hmac
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -23,6 +22,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from fixtures.twin import Twin
+from fixtures.twin.signing import signature_header
 
 SECRET: Final = "whsec_way"
 WINDOW: Final = 2
@@ -77,7 +77,7 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
 
 def _way(twin: Twin, folder: Path, kind: str) -> Way:
     way = Way()
-    with redirect_stdout(StringIO()):  # logs and alerts
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # alerts and logs
         _send(twin, folder, kind, "tokens")
         with _counted(way):
             _send(twin, folder, kind, "api_requests")
@@ -114,7 +114,6 @@ def _environment(folder: Path, stripe: str) -> dict[str, str]:
         "SUBMIT_TO": f"file://{folder / 'bucket'}",
         "SUBMIT_PACE_SECONDS": "0",
         "CONFIRMATION_WINDOW": str(WINDOW),
-        "LOG_LEVEL": "ERROR",
     }
 
 
@@ -134,10 +133,10 @@ def _send(twin: Twin, folder: Path, kind: str, meter: str) -> None:
     twin.poll()
     twin.publish()
     [told] = [e.delivered() for e in twin.events() if e.type == TYPES[kind] and e.id not in old]
-    body, at, known = json.dumps(told).encode(), int(time.time()), set(context().ledger.queries.case_ids())
-    signature = hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    body, known = json.dumps(told).encode(), set(context().ledger.queries.case_ids())
+    signature = signature_header(body, [SECRET], int(time.time()))
     client = create_app(load(), queue=RecordingJobQueue()).test_client()
-    answer = client.post("/webhooks", data=body, headers={"Stripe-Signature": f"t={at},v1={signature}"})
+    answer = client.post("/webhooks", data=body, headers={"Stripe-Signature": signature})
     assert answer.json == {"received": True}, answer.json
     jobs.process_event(told["id"])
     [case_id] = set(context().ledger.queries.case_ids()) - known

@@ -48,7 +48,7 @@ def reachable(url: str) -> Redis:
 
 def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
     """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
-    logging.getLogger("rq.worker").addFilter(_is_no_retry)
+    logging.getLogger("rq.worker").addFilter(_tells_no_outage)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in names]
     while True:
         worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
@@ -107,7 +107,7 @@ class PatientWorker(SimpleWorker):
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
-def _is_no_retry(record: logging.LogRecord) -> bool:
+def _tells_no_outage(record: logging.LogRecord) -> bool:
     """Keep out what RQ says of a Redis that is away, at each try and as it stops: it is said once, by us."""
     away = record.exc_info is not None and isinstance(record.exc_info[1], RedisError)
     return not away and "could not connect to Redis" not in str(record.msg)
