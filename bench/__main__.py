@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench import records, way
+from bench import queue, records, way
 from bench.faults import section as faults
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "records": records.run,
     "faults": faults.run,
+    "queue": queue.run,
     "way": way.run,
 }
 
