@@ -12,7 +12,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from bench.faults.house import House, Plan
-from workers.kernel.contract import EVENTS, PROCESS_EVENT, job_id
+from workers.kernel.jobqueue import EVENTS, PROCESS_EVENT, job_id
 from workers.kernel.ledger.events import EventState, Receipt
 from workers.kernel.ledger.tables import events as events_table
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 
 import polars as pl
 
 from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.kernel.clock import from_epoch
-from workers.kernel.contract import digest
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.ledger.by_code import by_code, decided
 from workers.kernel.ledger.case import Case, CaseState
@@ -63,7 +63,7 @@ def _meaning(case: Case) -> str:
     """Name what a reader would act on: how many were refused, wait for him, and wait for their time."""
     balance = case.balance
     counts = (balance.failed, balance[Bucket.QUARANTINED], balance[Bucket.DEFERRED])
-    return digest(repr([tally.records for tally in counts]))
+    return sha256(repr([tally.records for tally in counts]).encode()).hexdigest()[:16]
 
 
 def notice_of(context: Context, held: HeldCase) -> Notice:

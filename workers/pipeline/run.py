@@ -24,7 +24,6 @@ from workers.pipeline.context import Context
 from workers.pipeline.heartbeat import heartbeat
 from workers.pipeline.intake import take_in
 from workers.pipeline.notify import trouble
-from workers.pipeline.plan.slices import decide_part
 from workers.pipeline.submit.send import open_submission
 
 log = get_logger(__name__)
@@ -74,26 +73,21 @@ def _work_on(context: Context, event: StoredEvent) -> float | None:
         "event", event_id=event.id, type=event.type, state=state, reason=taken.ignored, cases=len(taken.case_ids)
     )
     for case_id in taken.case_ids:
-        carry_on(context, case_id)
+        carry_on(context, case_id, large=event.large)
     return None
 
 
-def carry_on(context: Context, case_id: str) -> float | None:
+def carry_on(context: Context, case_id: str, *, large: bool = True) -> float | None:
     """Advance a case; return the seconds after which to try again where a step has to wait.
 
     A case that another worker holds is left to it.
     """
 
     def work() -> None:
-        case = advance(context, case_id)
+        case = advance(context, case_id, large=large)
         log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
 
     return _endured(context, case_id, work, _stumble)
-
-
-def carry_on_part(context: Context, case_id: str, version: int, number: int) -> float | None:
-    """Decide one part of a large case's plan. The case's next turn hints at it again where that fails."""
-    return _endured(context, case_id, partial(decide_part, context, case_id, version, number), _stumble_once)
 
 
 _Stumble = Callable[[Context, str, Exception], float | None]
@@ -197,13 +191,6 @@ def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
         transaction.stumble(str(error), context.clock() + timedelta(seconds=wait))
     log.warning("case_postponed", case_id=case_id, seconds=wait, error=str(error))
     return wait
-
-
-def _stumble_once(context: Context, case_id: str, error: Exception) -> None:
-    """Note that a part of the plan failed, once until the case's next turn: its parts fail together."""
-    case = context.ledger.cases.get(case_id)
-    if case is None or case.trouble is None:
-        _stumble(context, case_id, error)
 
 
 def _give_up(context: Context, case_id: str, reason: str) -> None:

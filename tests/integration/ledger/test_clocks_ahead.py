@@ -11,7 +11,6 @@ from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.leases import LONGEST_WAIT
-from workers.kernel.ledger.plan_parts import PlanPart
 
 LEASE = timedelta(minutes=5)
 AHEAD = [timedelta(hours=3), *(timedelta(days=days) for days in (1, 2, 7, 20, 35, 40, 365, 400, 3650, 36_500))]
@@ -96,20 +95,6 @@ def test_a_case_that_waits_for_nothing_is_not_due_whoever_wrote_it(ledger: Ledge
         transaction.wake(None)
     turned(clock, -timedelta(days=20))
     assert ledger.cases.due(10) == []
-
-
-@ahead_by
-def test_a_part_of_a_plan_that_was_held_then_can_be_held_now(
-    ledger: Ledger, clock: FrozenClock, ahead: timedelta
-) -> None:
-    part = PlanPart(ledger.cases.open(a_failure()).id, 0, 0, 0, 100, clock())
-    ledger.plan_parts.draft([part])
-    turned(clock, ahead)
-    dying = ledger.plan_parts.hold(part, "dies", LEASE)
-    dying.__enter__()
-    turned(clock, -ahead)
-    with ledger.plan_parts.hold(part, "worker", LEASE) as held:
-        assert held.deaths == 1
 
 
 @pytest.mark.parametrize("wait", [timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=1), LONGEST_WAIT])

@@ -10,9 +10,10 @@ from tests.conftest import FrozenClock
 from tests.integration.ledger.test_events import a_receipt
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.events import EventState, Origin
 from workers.kernel.ledger.journal import EntryKind, RecordSetRef
-from workers.kernel.ledger.submissions import Intent, StoredChunk
+from workers.kernel.ledger.submissions import Intent
 
 LEASE = timedelta(minutes=5)
 
@@ -117,11 +118,11 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
         draft.move(a_movement(EntryKind.SEEN, 3, "3"))
         draft.submissions.intend(intent, 0)
     intended = clock.now
-    ledger.submissions.intend_chunk("sub_1", 0, 0, 2, {})
-    ledger.submissions.intend_chunk("sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
+    ledger.chunks.intend("sub_1", 0, 0, 2, {})
+    ledger.chunks.intend("sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
     clock.turn(seconds=1)
-    ledger.submissions.finish_chunk("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
-    assert ledger.submissions.chunks("sub_1") == {
+    ledger.chunks.finish("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
+    assert ledger.chunks.of("sub_1") == {
         0: StoredChunk(intended, {"accepted": 2, "held": ["id_3"]}, 0, 2, {}, None),
         1: StoredChunk(intended, None, 2, 1, {"id_3": ["would_overwrite", "look"]}, None),
     }

@@ -53,10 +53,6 @@ class CaseTransaction:
         """
         self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": trouble}
 
-    def wait(self, due_at: datetime | None) -> None:
-        """Set when to look again at a case that other jobs work for: how often they failed still counts."""
-        self._changes |= {"due_at": due_at, "deaths": 0, "trouble": None}
-
     def stumble(self, trouble: str, due_at: datetime | None) -> None:
         """Note that work on the case failed; None as `due_at` leaves it to a person."""
         self._changes |= {"trouble": trouble, "due_at": due_at, "attempts": self._case.attempts + 1}

@@ -134,7 +134,7 @@ class HeldCase:
     def submissions(self) -> Sequence[Submission]:
         """The case's submissions, oldest first."""
         if self._submissions is None:
-            self._submissions = Submissions(self._database, self._clock).of_case(self.case.id)
+            self._submissions = Submissions(self._database).of_case(self.case.id)
         return self._submissions
 
     @contextmanager

@@ -18,7 +18,7 @@ from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger.database import Database
 
 MAX_DEATHS: Final = 3
-"""Workers that may die over an event, a case or a part of a plan before it is left to a person."""
+"""Workers that may die over an event or a case before it is left to a person."""
 
 LONGEST_WAIT: Final = timedelta(hours=2)
 """No lease lasts and no event waits longer: what lies further ahead was written by a clock that was ahead."""

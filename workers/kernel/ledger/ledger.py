@@ -1,13 +1,12 @@
 """The ledger as one object: the only way to events, cases and submissions."""
 
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.ledger.cancellations import Cancellations
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.checkpoints import Checkpoints
+from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.links import Links
-from workers.kernel.ledger.plan_parts import PlanParts
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.submissions import Submissions
 
@@ -19,9 +18,8 @@ class Ledger:
         self.database = database
         self.events = Events(database, clock)
         self.cases = Cases(database, clock)
-        self.submissions = Submissions(database, clock)
-        self.cancellations = Cancellations(database, clock)
-        self.plan_parts = PlanParts(database, clock)
+        self.submissions = Submissions(database)
+        self.chunks = Chunks(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
         self.queries = Queries(database, clock)

@@ -13,8 +13,9 @@ import polars as pl
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
-from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, SubmissionState
+from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import quarantined
@@ -76,18 +77,18 @@ class LedgerProgress:
 
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended."""
-        known = self._ledger.submissions.chunks(self._submission_id)
+        known = self._ledger.chunks.of(self._submission_id)
         return {number: _chunk(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
         self._renew()
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        self._ledger.submissions.intend_chunk(self._submission_id, number, rows.first, rows.records, words)
+        self._ledger.chunks.intend(self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         """Commit what became of a chunk."""
-        self._ledger.submissions.finish_chunk(self._submission_id, number, result)
+        self._ledger.chunks.finish(self._submission_id, number, result)
 
 
 def _chunk(stored: StoredChunk) -> Chunk:

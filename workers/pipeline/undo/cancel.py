@@ -151,7 +151,7 @@ def _cancel(
     context: Context, held: HeldCase, submission: Submission, undo_id: str, chosen: RecordSetRef
 ) -> pl.DataFrame:
     """Ask Stripe to cancel every chosen record, going on where an earlier try stopped; return its answers."""
-    known = context.ledger.cancellations.chunks(undo_id)
+    known = context.ledger.chunks.of(submission.id, undo_id)
     still = billed_records(context, submission)
     there = set() if still is None else set(still.select(RECORD).collect()[RECORD])
     rows = scan(context, chosen).select(RECORD, IDENTIFIER, EVENT_NAME).collect()
@@ -162,10 +162,10 @@ def _cancel(
             answers += before.result
             continue
         if before is None:
-            context.ledger.cancellations.intend(undo_id, submission.id, number)
+            context.ledger.chunks.intend(submission.id, number, number * CHUNK, chunk.height, {}, undo_id=undo_id)
         too_late = before is not None and not is_within(before.intended_at, CANCELLABLE_FOR, context.clock())
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
-        context.ledger.cancellations.finish(undo_id, number, result)
+        context.ledger.chunks.finish(submission.id, number, result, undo_id=undo_id)
         answers += result
         held.renew()
     return pl.DataFrame(answers, schema=ANSWER_SCHEMA, orient="row")

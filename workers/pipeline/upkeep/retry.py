@@ -111,7 +111,6 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         retried, moves = _plan(context, held, approved_by)
-        context.ledger.plan_parts.forget_deaths(case_id)
         with held.transaction() as transaction:
             transaction.move(*moves)
             transaction.wake(context.clock())

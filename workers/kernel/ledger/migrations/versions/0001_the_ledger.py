@@ -63,6 +63,8 @@ def upgrade() -> None:
         sa.Column("received_at", sa.String(27), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False, server_default="delivered"),
+        sa.Column("large", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -93,10 +95,7 @@ def upgrade() -> None:
         sa.Column("at", sa.String(27), nullable=False),
         sa.Column("previous", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["case_id"],
-            ["cases.id"],
-        ),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"]),
         sa.PrimaryKeyConstraint("case_id", "number"),
     )
     op.create_table(
@@ -117,10 +116,7 @@ def upgrade() -> None:
         sa.Column("intended_at", sa.String(27), nullable=False),
         sa.Column("sent_at", sa.String(27), nullable=True),
         sa.Column("confirm_at", sa.String(27), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["case_id"],
-            ["cases.id"],
-        ),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"]),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("submissions_case", "submissions", ["case_id"])
@@ -129,14 +125,35 @@ def upgrade() -> None:
     op.create_table(
         "submission_chunks",
         sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("undo_id", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("intended_at", sa.String(27), nullable=False),
         sa.Column("finished_at", sa.String(27), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["submission_id"],
-            ["submissions.id"],
-        ),
-        sa.PrimaryKeyConstraint("submission_id", "number"),
+        sa.Column("first", sa.BigInteger(), nullable=True),
+        sa.Column("records", sa.BigInteger(), nullable=True),
+        sa.Column("withheld", sa.JSON(), nullable=True),
+        sa.Column("verdict", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"]),
+        sa.PrimaryKeyConstraint("submission_id", "undo_id", "number"),
+    )
+    op.create_table(
+        "submission_turns",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"]),
+        sa.PrimaryKeyConstraint("account", "number"),
+    )
+
+    op.create_table(
+        "links",
+        sa.Column("lane", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("case_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("head", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"]),
+        sa.PrimaryKeyConstraint("lane", "number"),
     )
