@@ -1,4 +1,4 @@
-"""Carrying a case on from wherever its book says it stands.
+"""Carrying a case on from wherever its journal says it stands.
 
 1. An undo or a counter-entry that was approved and broke off goes on.
 2. Deferred records whose time has come are pending again.
@@ -6,7 +6,7 @@
 4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
    goes on first. Usage of pre-aggregated meters goes by itself.
 5. Submitted records are confirmed once their window has passed without a refusal.
-6. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
+6. A person is told where the meaning of the case has changed, and the case is due again when there is more to do.
 
 Each step ends in one commit, so calling `advance` again after a crash does the rest and nothing twice.
 """
@@ -21,8 +21,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
-from workers.pipeline.context import Context
-from workers.pipeline.heartbeat import heartbeat
+from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.notify import tell
 from workers.pipeline.plan.defer import next_deferred, reopen_due, some_deferred_is_due
@@ -54,8 +53,7 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
         context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
         heartbeat(context, held.renew),
     ):
-        if held.case.deaths >= MAX_DEATHS:
-            raise Permanent(f"a worker died over it {held.case.deaths} times")
+        require_few_deaths(held.case.deaths)
         require_own_mode(context, case_id, livemode=held.case.failure.livemode)
         if is_large(held.case) and not large:
             context.queue.enqueue_case(case_id, held.case.version, large=True)
@@ -66,10 +64,18 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
             if step is None:
                 break
             step(context, held)
-        tell(context, held)
-        with held.transaction() as transaction:
-            transaction.wake(_wake_at(context, held))
+        told, at = tell(context, held), _due_at(context, held)
+        with held.transaction(last=True) as transaction:
+            transaction.reschedule(at)
+            if told is not None:
+                transaction.alerted(told)
         return held.case
+
+
+def require_few_deaths(deaths: int) -> None:
+    """Raise Permanent where so many workers died over an event or a case that no other should try it."""
+    if deaths >= MAX_DEATHS:
+        raise Permanent(f"a worker died over it {deaths} times")
 
 
 def _next_step(context: Context, held: HeldCase) -> Step | None:
@@ -100,7 +106,7 @@ def _submit(context: Context, held: HeldCase) -> None:
         submit(context, held, submission, LastLook(context, held, submission))
 
 
-def _wake_at(context: Context, held: HeldCase) -> datetime | None:
+def _due_at(context: Context, held: HeldCase) -> datetime | None:
     """Return when there is more to do: a window passes, or a deferred record becomes valid.
 
     What is to be sent is looked at again as well: SUBMIT_TO may be set by then.

@@ -26,19 +26,19 @@ TOP_REASONS: Final = 5
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 
 
-def tell(context: Context, held: HeldCase) -> None:
-    """Post the case's notice if it would say something new. Raises Transient while the channel is away."""
-    if not _worth_telling(context, held.case):
-        return
+def tell(context: Context, held: HeldCase) -> str | None:
+    """Post the case's notice if it would say something new; return what is to be remembered of it, else None.
+
+    Raises Transient while the channel is away.
+    """
     meaning = _meaning(held.case)
-    if meaning == held.case.alerted:
-        return
+    if meaning == held.case.alerted or not _worth_telling(context, held.case):
+        return None
     try:
         context.alerts.post(notice_of(context, held))
     except Permanent as error:
         log.error("alert_refused", case_id=held.case.id, error=str(error))
-    with held.transaction() as transaction:
-        transaction.alerted(meaning)
+    return meaning
 
 
 def trouble(context: Context, subject: str, headline: str, detail: str, step: NextStep | None = None) -> None:

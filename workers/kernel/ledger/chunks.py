@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
@@ -59,6 +59,7 @@ class Chunks:
 
     def intend(
         self,
+        connection: Connection,
         submission_id: str,
         number: int,
         first: int,
@@ -67,7 +68,10 @@ class Chunks:
         *,
         undo_id: str = SENDING,
     ) -> None:
-        """Write down that Stripe or the target is about to be asked for these rows, without what is withheld."""
+        """Write down that Stripe or the target is about to be asked for these rows, without what is withheld.
+
+        The transaction is one that renews the case's lease: who has lost it must not ask.
+        """
         row = {
             "submission_id": submission_id,
             "undo_id": undo_id,
@@ -77,8 +81,7 @@ class Chunks:
             "records": records,
             "withheld": dict(withheld),
         }
-        with self._database.write() as connection:
-            connection.execute(insert(chunks).values(row))
+        connection.execute(insert(chunks).values(row))
 
     def finish(self, submission_id: str, number: int, result: Any, *, undo_id: str = SENDING) -> None:
         """Write down what was answered to a chunk; `result` is plain JSON."""

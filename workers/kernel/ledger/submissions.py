@@ -173,9 +173,8 @@ class Submissions:
 
     def of_case(self, case_id: str) -> Sequence[Submission]:
         """Return a case's submissions, oldest first."""
-        query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
         with self._database.read() as connection:
-            return [submission_of(row) for row in connection.execute(query).mappings()]
+            return submissions_of_case(connection, case_id)
 
     def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
         """Return every submission for an account, or those intended since `moment`, oldest first."""
@@ -203,6 +202,12 @@ class Submissions:
         )
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
+
+
+def submissions_of_case(connection: Connection, case_id: str) -> list[Submission]:
+    """Return a case's submissions, oldest first."""
+    query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
+    return [submission_of(row) for row in connection.execute(query).mappings()]
 
 
 def _account_key(account: str | None) -> str:

@@ -124,12 +124,12 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         verdict = _Verdict(context, held, submission, file, imported.id, counters)
         moves = [*verdict.refused(refused, unnamed, report, imported.event.id)]
-        with held.transaction() as transaction:
+        with held.transaction(last=True) as transaction:
             transaction.move(*moves)
             transaction.submissions.judged(
                 submission.id, file.number, imported.id, report.status, verdict.said(report.status)
             )
-            transaction.wake(context.clock())
+            transaction.reschedule(context.clock())
     return taken
 
 

@@ -45,7 +45,7 @@ def plan(context: Context, held: HeldCase) -> None:
     Nothing is kept of a plan that breaks off: the next one begins anew, at a later moment.
     """
     pending = records_in(context, held.journal, Bucket.PENDING)
-    assert pending is not None, "the book holds pending records without a record set"
+    assert pending is not None, "the journal holds pending records without a record set"
     with workspace(context) as folder:
         moves = _moves(context, held, _decided(context, held.case, pending, folder))
     with held.transaction() as transaction:
@@ -93,7 +93,7 @@ def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFr
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:
     """Yield the entry that tells how much quantity the plan made readable, if any.
 
-    A text such as `1,5` has no certain quantity until a rule reads it; the book must hold before and after.
+    A text such as `1,5` has no certain quantity until a rule reads it; the journal must hold before and after.
     """
     known = sum(tally(before).values(), Tally())
     decided = sum((Tally(move.records, move.quantity) for move in moves), Tally())

@@ -43,7 +43,7 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    progress = LedgerProgress(context.ledger, submission.id, held.renew, may_not_go)
+    progress = LedgerProgress(context.ledger, held, submission.id, may_not_go)
     sent = _target_of(context, held.case.failure.account, submission).send(
         _outgoing(context, held, submission), progress
     )
@@ -67,12 +67,12 @@ def _target_of(context: Context, account: str | None, submission: Submission) ->
 
 
 class LedgerProgress:
-    """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
+    """A target's progress through one submission, kept in the ledger; each intent renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None], may_not_go: MayNotGo) -> None:
+    def __init__(self, ledger: Ledger, held: HeldCase, submission_id: str, may_not_go: MayNotGo) -> None:
         self._ledger = ledger
+        self._held = held
         self._submission_id = submission_id
-        self._renew = renew
         self.may_not_go = may_not_go
 
     def chunks(self) -> Mapping[int, Chunk]:
@@ -82,9 +82,10 @@ class LedgerProgress:
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
-        self._renew()
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        self._ledger.chunks.intend(self._submission_id, number, rows.first, rows.records, words)
+        with self._held.renewed() as connection:
+            intend_chunk = self._ledger.chunks.intend
+            intend_chunk(connection, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         """Commit what became of a chunk."""

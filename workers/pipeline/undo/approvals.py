@@ -56,7 +56,7 @@ def approve(
     word = movement(context, EntryKind.APPROVED, (None, None), ref, detail=detail)
     with held.transaction() as transaction:
         transaction.move(replace(word, actor=approved_by))
-        transaction.wake(context.clock())
+        transaction.reschedule(context.clock())
 
 
 def taken_back(
@@ -64,7 +64,7 @@ def taken_back(
 ) -> list[Movement]:
     """Return the entries that put records before a person; `reasons` has RECORD, REASON and SUGGESTION of each.
 
-    What took nothing back has its line in the book too: without it, it would stay open.
+    What took nothing back has its line in the journal too: without it, it would stay open.
     """
     moves = [*_moved(context, submission, reasons, detail)]
     nothing = Movement(

@@ -101,7 +101,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
-        if _open(context, submission) is None:
+        if _open(held, submission) is None:
             _approve(context, held, submission, approved_by)
         undone = finish_undo(context, held, submission)
     assert undone is not None
@@ -110,7 +110,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
 
 def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Undone | None:
     """Cancel what is approved and not answered yet; return None when no undo of the submission is open."""
-    found = _open(context, submission)
+    found = _open(held, submission)
     if found is None:
         return None
     undo_id, chosen = found
@@ -119,7 +119,7 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
     moves = _moves(context, submission, undo_id, answers, kept)
     with held.transaction() as transaction:
         transaction.move(*moves)
-        transaction.wake(context.clock())
+        transaction.reschedule(context.clock())
     return _undone(submission, answers, kept)
 
 
@@ -134,9 +134,9 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
     return Tally(len(column), quantities.total(column))
 
 
-def _open(context: Context, submission: Submission) -> tuple[str, RecordSetRef] | None:
+def _open(held: HeldCase, submission: Submission) -> tuple[str, RecordSetRef] | None:
     """Return the undo of this submission that was approved and is not finished."""
-    found = open_approval(context.ledger.queries.entries(submission.case_id), UNDO, submission.id)
+    found = open_approval(held.journal, UNDO, submission.id)
     return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
@@ -161,13 +161,14 @@ def _cancel(
         if before is not None and before.result is not None:
             answers += before.result
             continue
-        if before is None:
-            context.ledger.chunks.intend(submission.id, number, number * CHUNK, chunk.height, {}, undo_id=undo_id)
+        with held.renewed() as connection:
+            if before is None:
+                rows_of = number * CHUNK, chunk.height
+                context.ledger.chunks.intend(connection, submission.id, number, *rows_of, {}, undo_id=undo_id)
         too_late = before is not None and not is_within(before.intended_at, CANCELLABLE_FOR, context.clock())
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
         context.ledger.chunks.finish(submission.id, number, result, undo_id=undo_id)
         answers += result
-        held.renew()
     return pl.DataFrame(answers, schema=ANSWER_SCHEMA, orient="row")
 
 
