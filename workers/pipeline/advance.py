@@ -107,12 +107,13 @@ def _submit(context: Context, held: HeldCase) -> None:
 
 
 def _due_at(context: Context, held: HeldCase) -> datetime | None:
-    """Return when there is more to do: a window passes, or a deferred record becomes valid.
+    """Return when there is more to do: a window passes, a deferred record becomes valid, or steps are left.
 
     What is to be sent is looked at again as well: SUBMIT_TO may be set by then.
     """
-    times = [s.confirm_at for s in held.submissions if s.state is SubmissionState.SENT and s.confirm_at]
-    deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
-    open_ = held.case.balance[Bucket.PLANNED].records or open_submission(held)
-    unsent = context.clock() + _NO_TARGET_YET if open_ else None
-    return min([*times, *filter(None, (deferred, unsent))], default=None)
+    balance, now = held.case.balance, context.clock()
+    windows = [s.confirm_at for s in held.submissions if s.state is SubmissionState.SENT and s.confirm_at]
+    deferred = next_deferred(context, held) if balance[Bucket.DEFERRED].records else None
+    unplanned = now if balance[Bucket.PENDING].records else None
+    unsent = now + _NO_TARGET_YET if balance[Bucket.PLANNED].records or open_submission(held) else None
+    return min([*windows, *filter(None, (deferred, unplanned, unsent))], default=None)

@@ -29,7 +29,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.record_sets import RECORD, keep, scan
 from workers.pipeline.submit.billed import billed_records
-from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
@@ -101,7 +101,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
-        if _open(held, submission) is None:
+        if open_approval(held, UNDO, submission) is None:
             _approve(context, held, submission, approved_by)
         undone = finish_undo(context, held, submission)
     assert undone is not None
@@ -110,7 +110,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
 
 def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Undone | None:
     """Cancel what is approved and not answered yet; return None when no undo of the submission is open."""
-    found = _open(held, submission)
+    found = open_approval(held, UNDO, submission)
     if found is None:
         return None
     undo_id, chosen = found
@@ -132,12 +132,6 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
         return Tally()
     column = records.select(QUANTITY).collect()[QUANTITY]
     return Tally(len(column), quantities.total(column))
-
-
-def _open(held: HeldCase, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    """Return the undo of this submission that was approved and is not finished."""
-    found = open_approval(held.journal, UNDO, submission.id)
-    return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
 def _approve(context: Context, held: HeldCase, submission: Submission, approved_by: str) -> None:

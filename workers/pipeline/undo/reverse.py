@@ -24,7 +24,7 @@ from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.submit.billed import billed_records
-from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back
 from workers.records.catalog import Meter
 from workers.records.schema import (
     CODE,
@@ -64,7 +64,7 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         left: Mapping[str, int] = {}
-        if _open(held, submission) is None:
+        if open_approval(held, COUNTER, submission) is None:
             possible, left = _possible(context, held.case, submission)
             if possible.is_empty():
                 return CounterEntered(submission.id, None, 0, left)
@@ -76,7 +76,7 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
 
 def finish_counter_entry(context: Context, held: HeldCase, submission: Submission) -> CounterEntered | None:
     """Counter what is approved and still counts; return None when no counter-entry to the submission is open."""
-    found = _open(held, submission)
+    found = open_approval(held, COUNTER, submission)
     if found is None:
         return None
     undo_id, approved = found
@@ -92,11 +92,6 @@ def _still_counting(context: Context, submission: Submission, approved: RecordSe
     if billed is None:
         return pl.DataFrame()
     return scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
-
-
-def _open(held: HeldCase, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    found = open_approval(held.journal, COUNTER, submission.id)
-    return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
 def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.DataFrame, Mapping[str, int]]:
