@@ -118,10 +118,8 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
         draft.move(a_movement(EntryKind.SEEN, 3, "3"))
         draft.submissions.intend(intent, 0)
     intended = clock.now
-    with ledger.database.write() as connection:
-        ledger.chunks.intend(connection, "sub_1", 0, 0, 2, {})
-    with ledger.database.write() as connection:
-        ledger.chunks.intend(connection, "sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
+    ledger.chunks.intend(ledger.database.write, "sub_1", 0, 0, 2, {})
+    ledger.chunks.intend(ledger.database.write, "sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
     clock.turn(seconds=1)
     ledger.chunks.finish("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
     assert ledger.chunks.of("sub_1") == {

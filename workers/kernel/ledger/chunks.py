@@ -3,7 +3,8 @@
 A submission is sent in chunks, and taken back in chunks; those of an undo carry its id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +14,9 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import chunks
+
+Renewed = Callable[[], AbstractContextManager[Connection]]
+"""Opens a transaction that renews the lease on the case, as `HeldCase.renewed` does."""
 
 SENDING: Final = ""
 """In the place of an undo's id: the chunk is one of the sending itself."""
@@ -59,7 +63,7 @@ class Chunks:
 
     def intend(
         self,
-        connection: Connection,
+        renewed: Renewed,
         submission_id: str,
         number: int,
         first: int,
@@ -70,7 +74,7 @@ class Chunks:
     ) -> None:
         """Write down that Stripe or the target is about to be asked for these rows, without what is withheld.
 
-        The transaction is one that renews the case's lease: who has lost it must not ask.
+        It is the transaction that renews the case's lease: who has lost that must not ask. Raises Conflict then.
         """
         row = {
             "submission_id": submission_id,
@@ -81,7 +85,8 @@ class Chunks:
             "records": records,
             "withheld": dict(withheld),
         }
-        connection.execute(insert(chunks).values(row))
+        with renewed() as connection:
+            connection.execute(insert(chunks).values(row))
 
     def finish(self, submission_id: str, number: int, result: Any, *, undo_id: str = SENDING) -> None:
         """Write down what was answered to a chunk; `result` is plain JSON."""

@@ -13,7 +13,7 @@ import polars as pl
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.chunks import StoredChunk
+from workers.kernel.ledger.chunks import Renewed, StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
@@ -43,7 +43,7 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    progress = LedgerProgress(context.ledger, held, submission.id, may_not_go)
+    progress = LedgerProgress(context.ledger, submission.id, held.renewed, may_not_go)
     sent = _target_of(context, held.case.failure.account, submission).send(
         _outgoing(context, held, submission), progress
     )
@@ -69,27 +69,25 @@ def _target_of(context: Context, account: str | None, submission: Submission) ->
 class LedgerProgress:
     """A target's progress through one submission, kept in the ledger; each intent renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, held: HeldCase, submission_id: str, may_not_go: MayNotGo) -> None:
-        self._ledger = ledger
-        self._held = held
+    def __init__(self, ledger: Ledger, submission_id: str, renewed: Renewed, may_not_go: MayNotGo) -> None:
+        self._chunks = ledger.chunks
         self._submission_id = submission_id
+        self._renewed = renewed
         self.may_not_go = may_not_go
 
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended."""
-        known = self._ledger.chunks.of(self._submission_id)
+        known = self._chunks.of(self._submission_id)
         return {number: _chunk(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        with self._held.renewed() as connection:
-            intend_chunk = self._ledger.chunks.intend
-            intend_chunk(connection, self._submission_id, number, rows.first, rows.records, words)
+        self._chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         """Commit what became of a chunk."""
-        self._ledger.chunks.finish(self._submission_id, number, result)
+        self._chunks.finish(self._submission_id, number, result)
 
 
 def _chunk(stored: StoredChunk) -> Chunk:

@@ -155,10 +155,11 @@ def _cancel(
         if before is not None and before.result is not None:
             answers += before.result
             continue
-        with held.renewed() as connection:
-            if before is None:
-                rows_of = number * CHUNK, chunk.height
-                context.ledger.chunks.intend(connection, submission.id, number, *rows_of, {}, undo_id=undo_id)
+        if before is None:
+            first, records = number * CHUNK, chunk.height
+            context.ledger.chunks.intend(held.renewed, submission.id, number, first, records, {}, undo_id=undo_id)
+        else:
+            held.renew()
         too_late = before is not None and not is_within(before.intended_at, CANCELLABLE_FOR, context.clock())
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
         context.ledger.chunks.finish(submission.id, number, result, undo_id=undo_id)

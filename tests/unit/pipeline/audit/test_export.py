@@ -36,8 +36,7 @@ def book(context: Context, tmp_path: Path) -> Book:
     book = Book(context)
     book.move(EntryKind.QUARANTINED, [3, 4, 5])
     submission = book.send([0, 1, 2])
-    with context.ledger.database.write() as connection:
-        context.ledger.chunks.intend(connection, submission, 0, 0, 3, {})
+    context.ledger.chunks.intend(context.ledger.database.write, submission, 0, 0, 3, {})
     context.ledger.chunks.finish(submission, 0, {"accepted": 3})
     evidence = tmp_path / "failed-records.csv"
     evidence.write_text("identifier,reason\nu1,bad\n")
