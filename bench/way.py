@@ -150,13 +150,13 @@ def _send(twin: Twin, folder: Path, kind: str, meter: str) -> None:
 @contextmanager
 def _counted(way: Way) -> Iterator[None]:
     """Count what all threads do meanwhile."""
+    from workers.kernel.ledger import cases
     from workers.kernel.ledger.database import Database
-    from workers.kernel.ledger.queries import Queries
 
     with (
         _counting(way, "reads", Database, "read"),
         _counting(way, "writes", Database, "write"),
-        _counting(way, "journal reads", Queries, "entries"),
+        _counting(way, "journal reads", cases, "journal_of"),
         _counting(way, "digests", hashlib, "file_digest"),
     ):
         threading.setprofile(way.see)

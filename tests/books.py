@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.builders import a_failure
+from tests.builders import a_failure, open_case
 from workers.alerts import RecordingAlerts
 from workers.archive import Archive
 from workers.kernel.clock import Clock
@@ -81,7 +81,7 @@ class Book:
 
     def __init__(self, context: Context, count: int = 6, **failure: Any) -> None:
         self.context = context
-        self.case_id = context.ledger.cases.open(a_failure(**failure)).id
+        self.case_id = open_case(context.ledger, a_failure(**failure)).id
         self.frame = numbered(some_usage(count), first=0, refused_as=DATA)
         if count:
             self.move(EntryKind.SEEN, range(count), event_id=EVENT)

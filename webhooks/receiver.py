@@ -18,7 +18,7 @@ from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transie
 from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import JobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import Receipt
+from workers.kernel.ledger.events import NewEvent
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 
@@ -35,7 +35,7 @@ class Receiver:
     queue: JobQueue
     clock: Clock
 
-    def take(self, body: bytes, signature: str | None) -> tuple[str, Receipt]:
+    def take(self, body: bytes, signature: str | None) -> tuple[str, NewEvent]:
         """Store a signed event and return how it was answered: received, duplicate or ignored.
 
         Raises Refused when it is not to be stored and LedgerUnavailable when it cannot be.
@@ -55,7 +55,7 @@ class Receiver:
         self._hint(receipt)
         return "received", receipt
 
-    def _hint(self, receipt: Receipt) -> None:
+    def _hint(self, receipt: NewEvent) -> None:
         try:
             hint_at_new(self.queue, receipt.id, large=receipt.large)
         except Transient as error:

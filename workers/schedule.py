@@ -19,8 +19,8 @@ from redis.exceptions import RedisError
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
-from workers.kernel.contract import EVENTS, FILES
 from workers.kernel.errors import MetermendError
+from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now

@@ -41,24 +41,18 @@ CRASH_POINTS: Final[Mapping[str, CrashPoint]] = {
     "case opened": CrashPoint("INSERT", "cases"),
     "records seen": _entry("seen"),
     "event done": CrashPoint("UPDATE", "events", "NEW.state = 'done'"),
-    "part drafted": CrashPoint("INSERT", "plan_parts"),
-    "part claimed": CrashPoint("UPDATE", "plan_parts", "NEW.lease_owner IS NOT NULL AND OLD.lease_owner IS NULL"),
-    "part decided": CrashPoint("UPDATE", "plan_parts", "NEW.record_set IS DISTINCT FROM OLD.record_set"),
     "records planned": _entry("planned"),
     "records deferred": _entry("deferred"),
     "records reopened": _entry("reopened"),
     "submission intended": CrashPoint("INSERT", "submissions"),
     "chunk intended": CrashPoint("INSERT", "submission_chunks"),
-    "chunk finished": CrashPoint("UPDATE", "submission_chunks", "NEW.state = 'finished'"),
+    "chunk finished": CrashPoint("UPDATE", "submission_chunks", "NEW.finished_at IS NOT NULL"),
     "submission sent": _entry("sent"),
     "verdict taken in": CrashPoint("UPDATE", "submissions", "NEW.verdict IS DISTINCT FROM OLD.verdict"),
     "records confirmed": _entry("confirmed"),
     "case told": CrashPoint("UPDATE", "cases", "NEW.alerted IS DISTINCT FROM OLD.alerted"),
 }
-"""Every transition on a record's way from refused to billed, in the order in which it passes them.
-
-Parts are drafted only where the plan of a house cuts cases into parts (`Plan.part_records`).
-"""
+"""Every transition on a record's way from refused to billed, in the order in which it passes them."""
 
 
 class Gate:

@@ -46,8 +46,8 @@ SETTINGS: Final = {
 class Plan:
     """How a house is built.
 
-    `ahead` is by how many seconds the clock of a process is ahead of the twin's; `part_records` how many records a
-    part of a plan has, where that is not the product's own size.
+    `ahead` is by how many seconds the clock of a process is ahead of the twin's; `part_records` how many records
+    are planned at a time, where that is not the product's own size.
     """
 
     ledger: str = "sqlite"

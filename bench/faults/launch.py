@@ -1,8 +1,8 @@
 """`python -m bench.faults.launch ROLE`: a process of the product, with a clock that is wrong or a broken part.
 
-`FAULTS_AHEAD` is by how many seconds its clock is ahead, `FAULTS_PART_RECORDS` how many records a part of a plan
-has, so that small cases are planned in parts. The product itself knows nothing of this: its clock and its part size
-are exchanged before anything takes them, and `--broken` puts a variant of `broken.py` in the place of a part.
+`FAULTS_AHEAD` is by how many seconds its clock is ahead, `FAULTS_PART_RECORDS` how many records are planned at a
+time, so that small cases are planned as large ones. The product knows nothing of this: its clock and its size of
+slices are exchanged before anything takes them, and `--broken` puts a variant of `broken.py` in a part's place.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("-b", dest="bind", help="the web's address")
     options = parser.parse_args()
     _shift_clock(float(os.environ.get("FAULTS_AHEAD", "0")))
-    _cut_parts(os.environ.get("FAULTS_PART_RECORDS", ""), options.role)
+    _plan_as_large(os.environ.get("FAULTS_PART_RECORDS", ""), options.role)
     if options.broken:
         from bench.faults.broken import VARIANTS
 
@@ -36,11 +36,11 @@ def _shift_clock(seconds: float) -> None:
         clock.utc_now = lambda: datetime.now(UTC) + ahead
 
 
-def _cut_parts(records: str, role: str) -> None:
+def _plan_as_large(records: str, role: str) -> None:
     if records and role == "worker":
-        from workers.pipeline.plan import slices
+        from workers.pipeline.plan import plan
 
-        slices.PART_RECORDS = int(records)  # type: ignore[attr-defined]
+        plan.PART_RECORDS = int(records)  # type: ignore[attr-defined]
 
 
 def _run_web(bind: str) -> None:

@@ -12,8 +12,8 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from bench.faults.house import House, Plan
-from workers.kernel.contract import EVENTS, PROCESS_EVENT, job_id
-from workers.kernel.ledger.events import EventState, Receipt
+from workers.kernel.jobqueue import EVENTS, PROCESS_EVENT, job_id
+from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.tables import events as events_table
 
 WORKERS: Final = 4
@@ -90,7 +90,7 @@ def _row(event_id: str) -> dict[str, Any]:
     subject = {"object": "data_management.import_set", "id": f"impset_test_{event_id}", "status": "succeeded"}
     body = {"id": event_id, "object": "event", "livemode": False, "type": _TYPE, "data": {"object": subject}}
     raw = json.dumps(body).encode()
-    receipt = Receipt(event_id, "snapshot", _TYPE, livemode=False, raw=raw)
+    receipt = NewEvent(event_id, "snapshot", _TYPE, livemode=False, raw=raw)
     known = {name: getattr(receipt, name) for name in ("id", "kind", "type", "livemode", "raw", "large", "origin")}
     return {**known, "sha256": "", "state": EventState.RECEIVED, "attempts": 0, "deaths": 0}
 

@@ -11,7 +11,7 @@ from redis import Redis
 from workers.cli.open_ledger import require_ledger
 from workers.cli.queue_worker import reachable, work
 from workers.kernel import logs
-from workers.kernel.contract import EVENTS, FILES
+from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.settings import Settings, load
 
 

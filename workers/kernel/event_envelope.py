@@ -10,7 +10,7 @@ from typing import Any
 from workers.kernel.clock import named_moment
 from workers.kernel.codes import EventType
 from workers.kernel.errors import MalformedBody
-from workers.kernel.ledger.events import Receipt
+from workers.kernel.ledger.events import NewEvent
 
 KINDS = {"event": "snapshot", "v2.core.event": "thin"}
 """Stripe's `object` of an event and what kind of payload it has. Another one is kept as `unknown`."""
@@ -25,7 +25,7 @@ LIVEMODE_MISMATCH = "livemode_mismatch"
 UNKNOWN_KIND = "unknown_kind"
 
 
-def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
+def read_envelope(body: bytes, *, livemode: bool | None) -> NewEvent:
     """Return an event's receipt, with the reason in `ignored` where no work follows from it.
 
     `livemode` is that of our API key, or None where it is not known. Raises MalformedBody when the body is not a
@@ -41,7 +41,7 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> Receipt:
         raise MalformedBody("malformed_body")
     kind = KINDS.get(str(event.get("object")), "unknown")
     live = event.get("livemode")
-    return Receipt(
+    return NewEvent(
         id=event_id,
         kind=kind,
         type=event_type,

@@ -1,7 +1,11 @@
-"""The job queue: hints that work is due. The ledger is the truth, so a hint may be lost or given twice."""
+"""The job queue: hints that work is due. The ledger is the truth, so a hint may be lost or given twice.
+
+What crosses Redis is the path of a job of `workers.jobs` and an id.
+"""
 
 import re
-from typing import Protocol
+from hashlib import sha256
+from typing import Final, Protocol
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -11,7 +15,6 @@ from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.serializers import JSONSerializer
 
-from workers.kernel import contract
 from workers.kernel.errors import SettingsUnusable, Transient
 
 CONNECT_SECONDS = 0.5
@@ -23,6 +26,16 @@ CROWDED = 100
 
 FAILED_JOB_SECONDS = 86_400
 """How long RQ keeps a failed job for looking at; its own default is a year."""
+
+EVENTS: Final = "events"
+"""Queue of events and cases whose work is small."""
+FILES: Final = "files"
+"""Queue of large files and of large cases, so that they never stand before small ones."""
+LARGE_TIMES: Final = 6
+"""How much longer a job of large work may run: it plans a whole case, and asks Stripe for each of its customers."""
+
+PROCESS_EVENT: Final = "workers.jobs.process_event"
+ADVANCE_CASE: Final = "workers.jobs.advance_case"
 
 
 class JobQueue(Protocol):
@@ -38,10 +51,7 @@ class JobQueue(Protocol):
         """Return how many hints wait in the queue of small work, or of large work."""
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
-        """Say that a case waits; `large` keeps it from standing before small ones."""
-
-    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
-        """Say that a part of a case's plan waits to be decided."""
+        """Say that a case waits; `large` keeps it from standing before small ones, and lets it be planned."""
 
     def ping(self) -> None:
         """Raise Transient unless the queue answers."""
@@ -55,14 +65,13 @@ class RqJobQueue:
 
     def __init__(self, redis_url: str, *, job_timeout: int) -> None:
         self._connection = _fail_fast(redis_url)
-        self._job_timeout = job_timeout
         self._events, self._files = (
-            Queue(name, connection=self._connection, serializer=JSONSerializer)
-            for name in (contract.EVENTS, contract.FILES)
+            Queue(name, connection=self._connection, serializer=JSONSerializer, default_timeout=seconds)
+            for name, seconds in ((EVENTS, job_timeout), (FILES, job_timeout * LARGE_TIMES))
         )
 
     def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
-        self._enqueue(self._files if large else self._events, contract.PROCESS_EVENT, event_id, attempt)
+        self._enqueue(self._files if large else self._events, PROCESS_EVENT, job_id(event_id, attempt), event_id)
 
     def waiting(self, *, large: bool = False) -> int:
         try:
@@ -71,10 +80,11 @@ class RqJobQueue:
             raise _away(error) from error
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
-        self._enqueue(self._files if large else self._events, contract.ADVANCE_CASE, case_id, version)
-
-    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
-        self._enqueue(self._files, contract.PLAN_PART, f"{case_id}-{version}", number, case_id, version, number)
+        if large:
+            # An id of its own: the job that leaves the case to this one is still running under the other.
+            self._enqueue(self._files, ADVANCE_CASE, job_id(f"{case_id}-large", version), case_id, True)
+        else:
+            self._enqueue(self._events, ADVANCE_CASE, job_id(case_id, version), case_id)
 
     def ping(self) -> None:
         try:
@@ -82,30 +92,25 @@ class RqJobQueue:
         except RedisError as error:
             raise _away(error) from error
 
-    def _enqueue(self, queue: Queue, path: str, subject: str, attempt: int, *arguments: str | int) -> None:
-        """Enqueue once for each (subject, attempt); the job takes the subject where no arguments are named."""
-        arguments = arguments or (subject,)
-        job_id = contract.job_id(subject, attempt)
+    def _enqueue(self, queue: Queue, path: str, name: str, *arguments: str | bool) -> None:
+        """Enqueue a job unless one of that id stands in the queue already."""
         try:
             try:
-                self._push(queue, path, arguments, job_id, unique=True)
+                self._push(queue, path, arguments, name, unique=True)
             except DuplicateJobError:
                 # RQ knows the id for as long as the job's hash lives, also of a job that failed or whose worker
                 # died on taking it. Only an id that still stands in the list will run without our help.
-                if self._connection.lpos(queue.key, job_id) is None:
-                    self._push(queue, path, arguments, job_id, unique=False)
+                if self._connection.lpos(queue.key, name) is None:
+                    self._push(queue, path, arguments, name, unique=False)
         except RedisError as error:
             raise _away(error) from error
 
-    def _push(
-        self, queue: Queue, path: str, arguments: tuple[str | int, ...], job_id: str, *, unique: bool
-    ) -> None:
+    def _push(self, queue: Queue, path: str, arguments: tuple[str | bool, ...], name: str, *, unique: bool) -> None:
         queue.enqueue(
             path,
             *arguments,
-            job_id=job_id,
+            job_id=name,
             unique=unique,
-            job_timeout=self._job_timeout,
             result_ttl=0,
             failure_ttl=FAILED_JOB_SECONDS,
         )
@@ -119,7 +124,6 @@ class RecordingJobQueue:
         self.events: list[tuple[str, int]] = []
         self.large_events: list[tuple[str, int]] = []
         self.cases: list[tuple[str, int, bool]] = []
-        self.parts: list[tuple[str, int, int]] = []
 
     def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
         self.ping()
@@ -137,11 +141,6 @@ class RecordingJobQueue:
         if (case_id, version, large) not in self.cases:
             self.cases.append((case_id, version, large))
 
-    def enqueue_part(self, case_id: str, version: int, number: int) -> None:
-        self.ping()
-        if (case_id, version, number) not in self.parts:
-            self.parts.append((case_id, version, number))
-
     def ping(self) -> None:
         if self.away:
             raise Transient("the job queue does not answer")
@@ -154,6 +153,13 @@ def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
     """
     if queue.waiting(large=large) < CROWDED:
         queue.enqueue_event(event_id, 0, large=large)
+
+
+def job_id(subject: str, attempt: int) -> str:
+    """Return the RQ job id of one attempt at an event or case; RQ takes letters, digits, `_` and `-` only."""
+    plain = subject.replace("_", "").replace("-", "")
+    safe = subject if plain.isalnum() and subject.isascii() else sha256(subject.encode()).hexdigest()[:16]
+    return f"{safe}-{attempt}"
 
 
 def shown_address(redis_url: str) -> str:

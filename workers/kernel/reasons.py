@@ -26,7 +26,6 @@ FILE_NOT_FOUND: Final = "file_not_found"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
 IDENTIFIER_TAKEN: Final = "identifier_taken"
 IN_OLDER_FILE: Final = "in_older_file"
-KILLED_WORKERS: Final = "killed_workers"
 NO_FAULT_FOUND: Final = "no_fault_found"
 NOT_IN_SOURCES: Final = "not_in_sources"
 NOT_SAMPLED: Final = "not_sampled"
@@ -94,10 +93,6 @@ REASONS: Final[Mapping[str, Reason]] = {
     IN_OLDER_FILE: Reason(
         "The same usage stands in a file that was written before the one that Stripe refused.",
         "Where the older file was billed, this is: compare before it is sent.",
-    ),
-    KILLED_WORKERS: Reason(
-        "Workers died while it was planned.",
-        "Look at their logs and memory, then have it planned anew.",
     ),
     NO_FAULT_FOUND: Reason(
         "Stripe refused it, and nothing is wrong with it as far as can be seen today.",

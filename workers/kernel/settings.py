@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(
         300, ge=1, le=3600, description="Seconds that a worker owns what it took up, renewed as it works."
     )
-    job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run.")
+    job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run, large work six times as long.")
     event_attempts: int = Field(
         100, ge=1, description="Tries of an event or a case while something is away, about a day, before it ends."
     )

@@ -1,12 +1,12 @@
-"""Carrying a case on from wherever its book says it stands.
+"""Carrying a case on from wherever its journal says it stands.
 
 1. An undo or a counter-entry that was approved and broke off goes on.
 2. Deferred records whose time has come are pending again.
-3. Pending records are planned; those of a large case in parts, by jobs of their own.
+3. Pending records are planned; those of a large case not in a job of small work.
 4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
    goes on first. Usage of pre-aggregated meters goes by itself.
 5. Submitted records are confirmed once their window has passed without a refusal.
-6. A person is told where the meaning of the case has changed, and the case is woken when there is more to do.
+6. A person is told where the meaning of the case has changed, and the case is due again when there is more to do.
 
 Each step ends in one commit, so calling `advance` again after a crash does the rest and nothing twice.
 """
@@ -21,13 +21,11 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
-from workers.pipeline.context import Context
-from workers.pipeline.heartbeat import heartbeat
+from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.notify import tell
 from workers.pipeline.plan.defer import next_deferred, reopen_due, some_deferred_is_due
-from workers.pipeline.plan.plan import plan
-from workers.pipeline.plan.slices import hint_at_open_parts, is_waiting_for_parts
+from workers.pipeline.plan.plan import is_large, plan
 from workers.pipeline.submit.confirm import begin_window_anew, confirm, due_for_confirmation
 from workers.pipeline.submit.preflight import LastLook, intend_what_may_go
 from workers.pipeline.submit.send import open_submission, submit
@@ -37,16 +35,16 @@ from workers.pipeline.undo.reverse import finish_counter_entry
 
 Step = Callable[[Context, HeldCase], None]
 
-_PARTS_OVERDUE: Final = timedelta(minutes=2)
-"""After this long a case looks again at the parts of its plan: their jobs may have been lost."""
 _NO_TARGET_YET: Final = timedelta(hours=1)
 """How often a case that has something to send looks whether there is a target by now."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
 
 
-def advance(context: Context, case_id: str) -> Case:
+def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
     """Do all that can be done for a case now, and return it as it stands then.
+
+    Without `large` a large plan is left to a job in the queue of large work.
 
     Raises Conflict when another worker holds it; Transient and Permanent when a step fails, after what was finished
     has been committed.
@@ -55,22 +53,29 @@ def advance(context: Context, case_id: str) -> Case:
         context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
         heartbeat(context, held.renew),
     ):
-        if held.case.deaths >= MAX_DEATHS:
-            raise Permanent(f"a worker died over it {held.case.deaths} times")
+        require_few_deaths(held.case.deaths)
         require_own_mode(context, case_id, livemode=held.case.failure.livemode)
+        if is_large(held.case) and not large:
+            context.queue.enqueue_case(case_id, held.case.version, large=True)
+            return held.case
         begin_window_anew(context, held)
         for _ in range(MAX_STEPS):
             step = _next_step(context, held)
             if step is None:
                 break
             step(context, held)
-        if held.case.balance[Bucket.PENDING].records:
-            hint_at_open_parts(context, held)
-        tell(context, held)
-        waits = is_waiting_for_parts(context, held)
-        with held.transaction() as transaction:
-            (transaction.wait if waits else transaction.wake)(_wake_at(context, held))
+        told, at = tell(context, held), _due_at(context, held)
+        with held.transaction(last=True) as transaction:
+            transaction.reschedule(at)
+            if told is not None:
+                transaction.alerted(told)
         return held.case
+
+
+def require_few_deaths(deaths: int) -> None:
+    """Raise Permanent where so many workers died over an event or a case that no other should try it."""
+    if deaths >= MAX_DEATHS:
+        raise Permanent(f"a worker died over it {deaths} times")
 
 
 def _next_step(context: Context, held: HeldCase) -> Step | None:
@@ -79,7 +84,7 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return _take_back
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
-    if balance[Bucket.PENDING].records and not is_waiting_for_parts(context, held):
+    if balance[Bucket.PENDING].records:
         return plan
     target = context.target_of(held.case.failure.account)
     if target is not None and (balance[Bucket.PLANNED].records or open_submission(held)):
@@ -101,14 +106,14 @@ def _submit(context: Context, held: HeldCase) -> None:
         submit(context, held, submission, LastLook(context, held, submission))
 
 
-def _wake_at(context: Context, held: HeldCase) -> datetime | None:
-    """Return when there is more to do: a window passes, a deferred record becomes valid, a part may be overdue.
+def _due_at(context: Context, held: HeldCase) -> datetime | None:
+    """Return when there is more to do: a window passes, a deferred record becomes valid, or steps are left.
 
     What is to be sent is looked at again as well: SUBMIT_TO may be set by then.
     """
-    times = [s.confirm_at for s in held.submissions if s.state is SubmissionState.SENT and s.confirm_at]
-    deferred = next_deferred(context, held) if held.case.balance[Bucket.DEFERRED].records else None
-    parts = context.clock() + _PARTS_OVERDUE if held.case.balance[Bucket.PENDING].records else None
-    open_ = held.case.balance[Bucket.PLANNED].records or open_submission(held)
-    unsent = context.clock() + _NO_TARGET_YET if open_ else None
-    return min([*times, *filter(None, (deferred, parts, unsent))], default=None)
+    balance, now = held.case.balance, context.clock()
+    windows = [s.confirm_at for s in held.submissions if s.state is SubmissionState.SENT and s.confirm_at]
+    deferred = next_deferred(context, held) if balance[Bucket.DEFERRED].records else None
+    unplanned = now if balance[Bucket.PENDING].records else None
+    unsent = now + _NO_TARGET_YET if balance[Bucket.PLANNED].records or open_submission(held) else None
+    return min([*windows, *filter(None, (deferred, unplanned, unsent))], default=None)

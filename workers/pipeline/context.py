@@ -1,14 +1,18 @@
 """What the loop works with: built once in each process by `workers.bootstrap`, and by tests."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 from workers.alerts import Alerts
 from workers.archive import Archive
 from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import RecordSetRef
@@ -18,6 +22,11 @@ from workers.remedies import Rules
 from workers.sources import NoUsageSources, UsageSources
 from workers.stripe_api import StripeApi
 from workers.targets import Target
+
+BEATS: Final = 3
+"""Renewals in the time of one lease: two may fail before it is lost."""
+LAST_SECONDS: Final = 10.0
+"""How long the end of the work waits for a renewal that is under way."""
 
 
 def _new_owner() -> str:
@@ -102,3 +111,30 @@ class Context(Books):
         """Local disk for files in work."""
         self.settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         return self.settings.scratch_dir
+
+
+@contextmanager
+def heartbeat(context: Context, renew: Callable[[], None]) -> Iterator[None]:
+    """Renew a lease for as long as the block runs: long work must not be taken for a worker's death.
+
+    `renew` raises Conflict when the lease was lost. A worker that is killed beats no more, so what it held is free
+    after one lease; one that hangs beats until its job's timeout ends it.
+    """
+    done = threading.Event()
+    beating = threading.Thread(target=_beat, args=(context, renew, done), name="heartbeat", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join(LAST_SECONDS)
+
+
+def _beat(context: Context, renew: Callable[[], None], done: threading.Event) -> None:
+    while not done.wait(context.lease.total_seconds() / BEATS):
+        try:
+            renew()
+        except Conflict:
+            return  # another worker has it; the work ends with its own Conflict
+        except LedgerUnavailable:
+            continue

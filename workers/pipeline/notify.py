@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 
 import polars as pl
 
 from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.kernel.clock import from_epoch
-from workers.kernel.contract import digest
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.ledger.by_code import by_code, decided
 from workers.kernel.ledger.case import Case, CaseState
@@ -26,19 +26,19 @@ TOP_REASONS: Final = 5
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 
 
-def tell(context: Context, held: HeldCase) -> None:
-    """Post the case's notice if it would say something new. Raises Transient while the channel is away."""
-    if not _worth_telling(context, held.case):
-        return
+def tell(context: Context, held: HeldCase) -> str | None:
+    """Post the case's notice if it would say something new; return what is to be remembered of it, else None.
+
+    Raises Transient while the channel is away.
+    """
     meaning = _meaning(held.case)
-    if meaning == held.case.alerted:
-        return
+    if meaning == held.case.alerted or not _worth_telling(context, held.case):
+        return None
     try:
         context.alerts.post(notice_of(context, held))
     except Permanent as error:
         log.error("alert_refused", case_id=held.case.id, error=str(error))
-    with held.transaction() as transaction:
-        transaction.alerted(meaning)
+    return meaning
 
 
 def trouble(context: Context, subject: str, headline: str, detail: str, step: NextStep | None = None) -> None:
@@ -63,7 +63,7 @@ def _meaning(case: Case) -> str:
     """Name what a reader would act on: how many were refused, wait for him, and wait for their time."""
     balance = case.balance
     counts = (balance.failed, balance[Bucket.QUARANTINED], balance[Bucket.DEFERRED])
-    return digest(repr([tally.records for tally in counts]))
+    return sha256(repr([tally.records for tally in counts]).encode()).hexdigest()[:16]
 
 
 def notice_of(context: Context, held: HeldCase) -> Notice:

@@ -1,13 +1,15 @@
-"""One event, from claimed to ended: taken in, its cases carried on, and every failure ended where it can be seen.
+"""One event or one case from its lease to its end, and what follows where work on it fails.
 
-- Transient: the event waits and is tried again, `event_attempts` times; what nobody expected, six times.
-- Permanent: the event ends as failed, with the reason, and a person is told.
-- A worker that died over it or its case three times: likewise, so that it cannot take the others down with it.
+`process` takes an event in and carries its cases on, `carry_on` advances a case. What goes wrong ends where it can
+be seen: `RETRY_POLICIES` says what follows each kind of error. Three workers that died over an event or a case end
+it, too, so that it cannot take the others down with it.
 """
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -16,26 +18,78 @@ from workers.alerts import NextStep
 from workers.kernel.clock import from_text, is_within, to_text
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
 from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import EventState, StoredEvent
-from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.logs import get_logger
-from workers.pipeline.advance import advance
-from workers.pipeline.context import Context
-from workers.pipeline.heartbeat import heartbeat
+from workers.kernel.settings import Settings
+from workers.pipeline.advance import advance, require_few_deaths
+from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.intake import take_in
 from workers.pipeline.notify import trouble
-from workers.pipeline.plan.slices import decide_part
 from workers.pipeline.submit.send import open_submission
 
 log = get_logger(__name__)
 
 MAX_SURPRISES: Final = 6
+"""Tries of what fails for a reason that nobody expected: the fault may be ours."""
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
-_BUSY_WAIT: Final = 5.0
 LONG_WAIT: Final = timedelta(hours=1)
 """After so long in the queue of a target a case says so, and a person is told, at most once in as long."""
 _TOLD_OF_QUEUE: Final = "queue_told"
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often work is tried in all that fails with an error: once, so often, or until it succeeds.
+
+    Tries are `seconds` apart; without, as far as the far side asks for, else doubling up to 15 minutes.
+    """
+
+    tries: Callable[[Settings], float]
+    seconds: float | None = None
+
+
+_ONCE: Final = RetryPolicy(lambda _settings: 1)
+
+RETRY_POLICIES: Final[Mapping[type[Exception], RetryPolicy]] = {
+    Paced: RetryPolicy(lambda _settings: math.inf),
+    Transient: RetryPolicy(lambda settings: settings.event_attempts),
+    # Another worker has a case of the event's; his lease ends by itself.
+    Conflict: RetryPolicy(lambda _settings: math.inf, seconds=5),
+    Permanent: _ONCE,
+    InputUnusable: _ONCE,
+    Exception: RetryPolicy(lambda _settings: MAX_SURPRISES),
+}
+"""What follows an error, by the first class that it is of.
+
+Two errors are left as they are: while the ledger is away nothing can be written down, and a case of another worker
+is his.
+"""
+_RETRIED: Final = tuple(RETRY_POLICIES)
+
+
+@dataclass(frozen=True)
+class NextTry:
+    """When work is tried again, in seconds from now, None for never; and why."""
+
+    seconds: float | None
+    reason: str
+
+
+def next_try(settings: Settings, error: Exception, tried: int) -> NextTry:
+    """Tell what follows an error at the try of this number, from 1."""
+    kind = next(kind for kind in RETRY_POLICIES if isinstance(error, kind))
+    policy = RETRY_POLICIES[kind]
+    if kind is Exception:
+        log.exception("unexpected")
+    if policy is _ONCE:
+        return NextTry(None, str(error))
+    if tried >= policy.tries(settings):
+        return NextTry(None, f"given up after {tried} attempts: {error}")
+    asked = getattr(error, "retry_after", None)
+    seconds = policy.seconds or min(float(asked or _FIRST_WAIT * 2 ** min(tried, 12)), _LONGEST_WAIT)
+    return NextTry(seconds, str(error))
 
 
 def process(context: Context, event_id: str) -> float | None:
@@ -52,122 +106,83 @@ def process(context: Context, event_id: str) -> float | None:
 
 
 def _work_on(context: Context, event: StoredEvent) -> float | None:
-    if event.deaths >= MAX_DEATHS:
-        _fail(context, event, f"a worker died over it {event.deaths} times")
-        return None
     try:
+        require_few_deaths(event.deaths)
         with heartbeat(context, partial(context.ledger.events.renew, event.id, context.owner, context.lease)):
             taken = take_in(context, event)
-    except (Transient, Conflict) as error:
-        return _postpone(context, event, error)
-    except (Permanent, InputUnusable) as error:
-        _fail(context, event, str(error))
-        return None
     except LedgerUnavailable:
         raise
-    except Exception as error:
-        log.exception("unexpected", event_id=event.id)
-        return _postpone(context, event, error)
+    except _RETRIED as error:
+        return _put_off_event(context, event, next_try(context.settings, error, event.attempts))
     state = EventState.IGNORED if taken.ignored else EventState.DONE
     context.ledger.events.finish(event.id, context.owner, state, taken.ignored)
     log.info(
         "event", event_id=event.id, type=event.type, state=state, reason=taken.ignored, cases=len(taken.case_ids)
     )
     for case_id in taken.case_ids:
-        carry_on(context, case_id)
+        carry_on(context, case_id, large=event.large)
     return None
 
 
-def carry_on(context: Context, case_id: str) -> float | None:
+def _put_off_event(context: Context, event: StoredEvent, then: NextTry) -> float | None:
+    if then.seconds is None:
+        context.ledger.events.finish(event.id, context.owner, EventState.FAILED, then.reason)
+        step = NextStep("Mend the cause, then take the event up again.", f"metermend retry {event.id}")
+        trouble(context, event.id, f"{event.type} could not be worked on", then.reason, step)
+        return None
+    until = context.clock() + timedelta(seconds=then.seconds)
+    context.ledger.events.postpone(event.id, context.owner, until, then.reason)
+    log.warning(
+        "event_postponed", event_id=event.id, attempt=event.attempts, seconds=then.seconds, error=then.reason
+    )
+    return then.seconds
+
+
+def carry_on(context: Context, case_id: str, *, large: bool = True) -> float | None:
     """Advance a case; return the seconds after which to try again where a step has to wait.
 
-    A case that another worker holds is left to it.
-    """
-
-    def work() -> None:
-        case = advance(context, case_id)
-        log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
-
-    return _endured(context, case_id, work, _stumble)
-
-
-def carry_on_part(context: Context, case_id: str, version: int, number: int) -> float | None:
-    """Decide one part of a large case's plan. The case's next turn hints at it again where that fails."""
-    return _endured(context, case_id, partial(decide_part, context, case_id, version, number), _stumble_once)
-
-
-_Stumble = Callable[[Context, str, Exception], float | None]
-
-
-def _endured(context: Context, case_id: str, work: Callable[[], None], stumble: _Stumble) -> float | None:
-    """Do work for a case and end every failure where it can be seen; return the seconds until the next attempt.
-
-    Whoever holds the case meanwhile sees to it that there is one.
+    A case that another worker holds is left to him, who sees to it that there is a next try. Without `large`, so is
+    a plan of many records to a job of large work. Raises LedgerUnavailable when the ledger is away.
     """
     with suppress(Conflict):
-        return _ended(context, case_id, work, stumble)
+        try:
+            case = advance(context, case_id, large=large)
+        except (Conflict, LedgerUnavailable):
+            raise
+        except _RETRIED as error:
+            return _put_off_case(context, case_id, error)
+        log.info("case", case_id=case_id, state=case.state, failed=case.balance.failed.records)
     return None
 
 
-def _ended(context: Context, case_id: str, work: Callable[[], None], stumble: _Stumble) -> float | None:
-    try:
-        work()
-    except Paced as error:
-        return _queue_up(context, case_id, error)
-    except Transient as error:
-        return stumble(context, case_id, error)
-    except (Permanent, InputUnusable) as error:
-        _give_up(context, case_id, str(error))
-    except (Conflict, LedgerUnavailable):
-        raise
-    except Exception as error:
-        log.exception("unexpected", case_id=case_id)
-        return stumble(context, case_id, error)
-    return None
+def _put_off_case(context: Context, case_id: str, error: Exception) -> float | None:
+    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        if isinstance(error, Paced):
+            return _queue_up(context, held, error)
+        then = next_try(context.settings, error, held.case.attempts + 1)
+        at = None if then.seconds is None else context.clock() + timedelta(seconds=then.seconds)
+        with held.transaction(last=True) as transaction:
+            transaction.record_failure(then.reason, at)
+    if then.seconds is None:
+        step = NextStep("Mend the cause, then carry the case on.", f"metermend retry {case_id}")
+        trouble(context, case_id, "a case cannot go on", then.reason, step)
+    else:
+        log.warning("case_postponed", case_id=case_id, seconds=then.seconds, error=then.reason)
+    return then.seconds
 
 
-def wait_before(attempt: int, error: Exception) -> float:
-    """Return the seconds before the next attempt: what the far side asked for, else doubling up to 15 minutes."""
-    asked = getattr(error, "retry_after", None)
-    return min(float(asked) if asked else _FIRST_WAIT * 2 ** min(attempt, 12), _LONGEST_WAIT)
-
-
-def _most_attempts(context: Context, error: Exception) -> int:
-    """Return how often to try: long while something is away, not for long where the fault may be ours."""
-    return context.settings.event_attempts if isinstance(error, Transient) else MAX_SURPRISES
-
-
-def _postpone(context: Context, event: StoredEvent, error: Exception) -> float | None:
-    busy = isinstance(error, Conflict)  # another worker's lease, which ends by itself
-    if event.attempts >= _most_attempts(context, error) and not busy:
-        _fail(context, event, f"given up after {event.attempts} attempts: {error}")
-        return None
-    wait = _BUSY_WAIT if busy else wait_before(event.attempts, error)
-    until = context.clock() + timedelta(seconds=wait)
-    context.ledger.events.postpone(event.id, context.owner, until, str(error))
-    log.warning("event_postponed", event_id=event.id, attempt=event.attempts, seconds=wait, error=str(error))
-    return wait
-
-
-def _fail(context: Context, event: StoredEvent, reason: str) -> None:
-    context.ledger.events.finish(event.id, context.owner, EventState.FAILED, reason)
-    step = NextStep("Mend the cause, then take the event up again.", f"metermend retry {event.id}")
-    trouble(context, event.id, f"{event.type} could not be worked on", reason, step)
-
-
-def _queue_up(context: Context, case_id: str, error: Paced) -> float:
-    """Let a case wait for its turn, spread over the turns of those that wait with it."""
+def _queue_up(context: Context, held: HeldCase, error: Paced) -> float:
+    """Let a case wait for its turn, spread over the turns of those that wait with it: that is no failure of it."""
     waiting = context.ledger.queries.case_counts().get(CaseState.AWAITING, 0)
     wait = (error.retry_after or 0.0) * (1 + random.uniform(0, max(1, waiting)))
-    with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
-        submission = open_submission(held)
-        since = submission.intended_at if submission else context.clock()
-        long = context.clock() - since > LONG_WAIT
-        why = f"waiting for its turn since {since:%Y-%m-%d %H:%M} UTC: {error}" if long else None
-        with held.transaction() as transaction:
-            transaction.wake(context.clock() + timedelta(seconds=wait), trouble=why)
+    submission = open_submission(held)
+    since = submission.intended_at if submission else context.clock()
+    long = context.clock() - since > LONG_WAIT
+    why = f"waiting for its turn since {since:%Y-%m-%d %H:%M} UTC: {error}" if long else None
+    with held.transaction(last=True) as transaction:
+        transaction.reschedule(context.clock() + timedelta(seconds=wait), trouble=why)
     if why:
-        _tell_of_queue(context, case_id, why)
+        _tell_of_queue(context, held.case.id, why)
     return wait
 
 
@@ -182,38 +197,3 @@ def _tell_of_queue(context: Context, case_id: str, why: str) -> None:
     )
     trouble(context, case_id, "a corrected file has waited over an hour for its turn", why, step)
     context.ledger.checkpoints.save(_TOLD_OF_QUEUE, to_text(now))
-
-
-def _stumble(context: Context, case_id: str, error: Exception) -> float | None:
-    case = context.ledger.cases.get(case_id)
-    if case is None or case.attempts + 1 >= _most_attempts(context, error):
-        _give_up(context, case_id, f"given up: {error}")
-        return None
-    wait = wait_before(case.attempts + 1, error)
-    with (
-        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-        held.transaction() as transaction,
-    ):
-        transaction.stumble(str(error), context.clock() + timedelta(seconds=wait))
-    log.warning("case_postponed", case_id=case_id, seconds=wait, error=str(error))
-    return wait
-
-
-def _stumble_once(context: Context, case_id: str, error: Exception) -> None:
-    """Note that a part of the plan failed, once until the case's next turn: its parts fail together."""
-    case = context.ledger.cases.get(case_id)
-    if case is None or case.trouble is None:
-        _stumble(context, case_id, error)
-
-
-def _give_up(context: Context, case_id: str, reason: str) -> None:
-    case = context.ledger.cases.get(case_id)
-    if case is not None and case.trouble == reason and case.due_at is None:
-        return  # another part of its plan has said so
-    with (
-        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-        held.transaction() as transaction,
-    ):
-        transaction.stumble(reason, None)
-    step = NextStep("Mend the cause, then carry the case on.", f"metermend retry {case_id}")
-    trouble(context, case_id, "a case cannot go on", reason, step)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import a_failure, a_movement
+from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict, Corrupt, Overtaken
 from workers.kernel.ledger import Ledger, hash_chain
@@ -30,7 +32,7 @@ def what_breaks(ledger: Ledger, case_id: str) -> str | None:
 
 def opened(ledger: Ledger, *kinds: EntryKind, records: int = 3) -> Case:
     """A case whose book has one entry of each kind, all of the same size."""
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "worker", LEASE) as held, held.transaction() as draft:
         for kind in kinds:
             draft.move(a_movement(kind, records, "4.5"))
@@ -38,16 +40,26 @@ def opened(ledger: Ledger, *kinds: EntryKind, records: int = 3) -> Case:
 
 
 def test_every_notice_of_a_failure_leads_to_one_case(ledger: Ledger) -> None:
-    first = ledger.cases.open(a_failure())
-    second = ledger.cases.open(a_failure(summary="told otherwise"))
+    first = open_case(ledger, a_failure())
+    second = open_case(ledger, a_failure(summary="told otherwise"))
     assert first == second
     assert ledger.queries.case_ids() == [a_failure().case_id]
 
 
-def test_workers_that_open_a_case_at_once_get_the_same_one(ledger: Ledger) -> None:
+def test_workers_that_open_a_case_at_once_get_the_same_one_one_after_the_other(ledger: Ledger) -> None:
+    inside: list[int] = []
+
+    def open_and_work(_: int) -> int:
+        with suppress(Conflict), ledger.cases.hold(a_failure(), uuid4().hex, LEASE):
+            inside.append(1)
+            together = len(inside)
+            inside.pop()
+            return together
+        return 0
+
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: ledger.cases.open(a_failure()).id, range(16)))
-    assert set(found) == {a_failure().case_id}
+        assert max(pool.map(open_and_work, range(16))) == 1
+    assert ledger.queries.case_ids() == [a_failure().case_id]
 
 
 def test_the_book_keeps_what_was_moved_and_the_case_follows_it(ledger: Ledger) -> None:
@@ -81,7 +93,7 @@ def test_a_case_stands_where_its_least_finished_record_stands(
 
 def test_a_quantity_of_any_length_is_kept_to_the_last_digit(ledger: Ledger) -> None:
     exact = "123456789012345678901234567890.000000000000000000000000000001"
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "worker", LEASE) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 1, exact))
         draft.move(a_movement(EntryKind.PLANNED, 1, exact))
@@ -103,7 +115,7 @@ def test_an_overdrawn_bucket_writes_nothing_at_all(ledger: Ledger) -> None:
 
 
 def test_one_worker_holds_a_case_until_it_lets_go(ledger: Ledger) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "one", LEASE):
         with pytest.raises(Conflict), ledger.cases.hold(case.id, "two", LEASE):
             pytest.fail("held twice")
@@ -113,7 +125,7 @@ def test_one_worker_holds_a_case_until_it_lets_go(ledger: Ledger) -> None:
 
 
 def test_the_late_write_of_a_worker_that_lost_its_lease_fails(ledger: Ledger, clock: FrozenClock) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     late = ledger.cases.hold(case.id, "one", LEASE)
     lost = late.__enter__()
     clock.turn(minutes=6)
@@ -131,7 +143,7 @@ def test_the_late_write_of_a_worker_that_lost_its_lease_fails(ledger: Ledger, cl
 
 
 def test_renewing_keeps_a_long_worker_in_possession(ledger: Ledger, clock: FrozenClock) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "one", LEASE) as held:
         clock.turn(minutes=4)
         held.renew()
@@ -141,7 +153,7 @@ def test_renewing_keeps_a_long_worker_in_possession(ledger: Ledger, clock: Froze
 
 
 def test_writers_at_once_leave_one_unbroken_book(ledger: Ledger) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
 
     def write(worker: int) -> int:
         written = 0
@@ -164,14 +176,14 @@ def test_writers_at_once_leave_one_unbroken_book(ledger: Ledger) -> None:
 
 
 def test_trouble_is_shown_and_cleared_by_the_next_success(ledger: Ledger, clock: FrozenClock) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     later = clock.now + timedelta(minutes=1)
     with ledger.cases.hold(case.id, "one", LEASE) as held:
         with held.transaction() as draft:
-            draft.stumble("Stripe answered 503", later)
+            draft.record_failure("Stripe answered 503", later)
         assert (held.case.trouble, held.case.attempts, held.case.due_at) == ("Stripe answered 503", 1, later)
         with held.transaction() as draft:
-            draft.wake(None)
+            draft.reschedule(None)
         assert (held.case.trouble, held.case.attempts, held.case.due_at) == (None, 0, None)
     assert ledger.cases.due(10) == []
 
@@ -237,7 +249,7 @@ def test_whoever_alters_the_book_is_found_out(
 
 def test_totals_run_over_all_cases(ledger: Ledger) -> None:
     opened(ledger, EntryKind.SEEN)
-    other = ledger.cases.open(a_failure("other"))
+    other = open_case(ledger, a_failure("other"))
     with ledger.cases.hold(other.id, "one", LEASE) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 2, "0.1"))
         draft.move(a_movement(EntryKind.QUARANTINED, 2, "0.1"))
@@ -252,7 +264,7 @@ def test_totals_run_over_all_cases(ledger: Ledger) -> None:
 def test_of_two_submissions_that_look_at_the_same_turn_one_is_intended(ledger: Ledger) -> None:
     """Each was checked against everything that had been sent, but not against the other."""
     for key, account in (("a", None), ("b", None), ("c", "acct_1")):
-        ledger.cases.open(a_failure(key, account=account))
+        open_case(ledger, a_failure(key, account=account))
     intend(ledger, "a", None, last_turn=0)
     with pytest.raises(Overtaken):
         intend(ledger, "b", None, last_turn=0)

@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import a_failure
+from tests.builders import a_failure, open_case
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_events import a_receipt
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.leases import LONGEST_WAIT
-from workers.kernel.ledger.plan_parts import PlanPart
 
 LEASE = timedelta(minutes=5)
 AHEAD = [timedelta(hours=3), *(timedelta(days=days) for days in (1, 2, 7, 20, 35, 40, 365, 400, 3650, 36_500))]
@@ -69,7 +68,7 @@ def test_an_event_that_was_postponed_then_is_due_now(ledger: Ledger, clock: Froz
 
 @ahead_by
 def test_a_case_that_was_held_then_can_be_held_now(ledger: Ledger, clock: FrozenClock, ahead: timedelta) -> None:
-    case_id = ledger.cases.open(a_failure()).id
+    case_id = open_case(ledger, a_failure()).id
     turned(clock, ahead)
     dying = ledger.cases.hold(case_id, "dies", LEASE)
     dying.__enter__()
@@ -81,35 +80,21 @@ def test_a_case_that_was_held_then_can_be_held_now(ledger: Ledger, clock: Frozen
 
 @ahead_by
 def test_a_case_that_was_written_then_is_due_now(ledger: Ledger, clock: FrozenClock, ahead: timedelta) -> None:
-    case_id = ledger.cases.open(a_failure()).id
+    case_id = open_case(ledger, a_failure()).id
     turned(clock, ahead)
     with ledger.cases.hold(case_id, "worker", LEASE) as held, held.transaction() as transaction:
-        transaction.wake(clock() + timedelta(minutes=30))
+        transaction.reschedule(clock() + timedelta(minutes=30))
     turned(clock, -ahead)
     assert ledger.cases.due(10) == [(case_id, 0)]
 
 
 def test_a_case_that_waits_for_nothing_is_not_due_whoever_wrote_it(ledger: Ledger, clock: FrozenClock) -> None:
-    case_id = ledger.cases.open(a_failure()).id
+    case_id = open_case(ledger, a_failure()).id
     turned(clock, timedelta(days=20))
     with ledger.cases.hold(case_id, "worker", LEASE) as held, held.transaction() as transaction:
-        transaction.wake(None)
+        transaction.reschedule(None)
     turned(clock, -timedelta(days=20))
     assert ledger.cases.due(10) == []
-
-
-@ahead_by
-def test_a_part_of_a_plan_that_was_held_then_can_be_held_now(
-    ledger: Ledger, clock: FrozenClock, ahead: timedelta
-) -> None:
-    part = PlanPart(ledger.cases.open(a_failure()).id, 0, 0, 0, 100, clock())
-    ledger.plan_parts.draft([part])
-    turned(clock, ahead)
-    dying = ledger.plan_parts.hold(part, "dies", LEASE)
-    dying.__enter__()
-    turned(clock, -ahead)
-    with ledger.plan_parts.hold(part, "worker", LEASE) as held:
-        assert held.deaths == 1
 
 
 @pytest.mark.parametrize("wait", [timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=1), LONGEST_WAIT])

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
-from tests.builders import a_failure
+from tests.builders import a_failure, open_case
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger import Ledger, hash_chain
 from workers.kernel.ledger.case import state_of
@@ -51,7 +51,7 @@ def test_the_stored_book_tells_the_same_as_the_movements_made(
     sqlite_ledger: Ledger, tmp_path: Path, attempts: list[Movement]
 ) -> None:
     key = f"case {len(sqlite_ledger.queries.case_ids())}"
-    case = sqlite_ledger.cases.open(a_failure(key))
+    case = open_case(sqlite_ledger, a_failure(key))
     made: list[Movement] = []
     with sqlite_ledger.cases.hold(case.id, "worker", timedelta(minutes=5)) as held:
         for movement in attempts:

@@ -7,12 +7,12 @@ import pytest
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import EventState, Receipt
+from workers.kernel.ledger.events import EventState, NewEvent
 
 LEASE = timedelta(minutes=5)
 
 
-def a_receipt(event_id: str = "evt_1", **changes: object) -> Receipt:
+def a_receipt(event_id: str = "evt_1", **changes: object) -> NewEvent:
     fields: dict[str, object] = {
         "id": event_id,
         "kind": "snapshot",
@@ -23,7 +23,7 @@ def a_receipt(event_id: str = "evt_1", **changes: object) -> Receipt:
         "object_id": "impset_1",
         "created_at": datetime(2026, 11, 21, 9, 29, 59, 123456, tzinfo=UTC),
     }
-    return Receipt(**(fields | changes))  # type: ignore[arg-type]
+    return NewEvent(**(fields | changes))  # type: ignore[arg-type]
 
 
 def test_an_event_comes_back_as_it_was_received(ledger: Ledger, clock: FrozenClock) -> None:

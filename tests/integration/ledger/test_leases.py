@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from sqlalchemy import Connection
 
-from tests.builders import a_failure
+from tests.builders import a_failure, open_case
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_events import LEASE, a_receipt
 from workers.kernel.errors import Conflict, LedgerUnavailable
@@ -103,7 +103,7 @@ def test_giving_back_an_ended_event_changes_nothing(ledger: Ledger) -> None:
 def test_a_case_whose_worker_outlives_an_outage_is_given_back(
     ledger: Ledger, other: Ledger, clock: FrozenClock
 ) -> None:
-    case, next_case = (ledger.cases.open(a_failure(key)).id for key in ("one", "next"))
+    case, next_case = (open_case(ledger, a_failure(key)).id for key in ("one", "next"))
     held = ledger.cases.hold(case, "one", LEASE)
     held.__enter__()
     with Outage(ledger).lasts():

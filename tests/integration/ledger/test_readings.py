@@ -5,14 +5,15 @@ from decimal import Decimal
 
 import pytest
 
-from tests.builders import a_failure, a_movement
+from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_events import a_receipt
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.events import EventState, Origin
 from workers.kernel.ledger.journal import EntryKind, RecordSetRef
-from workers.kernel.ledger.submissions import Intent, StoredChunk
+from workers.kernel.ledger.submissions import Intent
 
 LEASE = timedelta(minutes=5)
 
@@ -76,7 +77,7 @@ def test_a_worker_that_dies_over_an_event_is_counted(ledger: Ledger, clock: Froz
 def test_a_worker_that_dies_over_a_case_is_counted_until_the_case_goes_on(
     ledger: Ledger, clock: FrozenClock
 ) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     dying = ledger.cases.hold(case.id, "one", LEASE)
     assert dying.__enter__().case.deaths == 0
     clock.turn(minutes=6)
@@ -84,25 +85,25 @@ def test_a_worker_that_dies_over_a_case_is_counted_until_the_case_goes_on(
         assert held.case.deaths == 1
         with held.transaction() as draft:
             draft.move(a_movement())
-            draft.wake(clock.now)
+            draft.reschedule(clock.now)
         assert held.case.deaths == 0
 
 
 def test_only_cases_that_work_has_given_up_on_are_stuck(ledger: Ledger, clock: FrozenClock) -> None:
     for key, trouble, due in (("stuck", "why", None), ("tried", "why", clock.now), ("waiting", None, None)):
-        case = ledger.cases.open(a_failure(key))
+        case = open_case(ledger, a_failure(key))
         with ledger.cases.hold(case.id, "one", LEASE) as held, held.transaction() as draft:
             if trouble:
-                draft.stumble(trouble, due)
+                draft.record_failure(trouble, due)
             else:
-                draft.wake(None)
+                draft.reschedule(None)
     assert [case.failure.key for case in ledger.queries.stuck_cases()] == ["stuck"]
 
 
 def test_cases_are_due_once_nobody_holds_them_and_the_oldest_first(ledger: Ledger, clock: FrozenClock) -> None:
     ids = []
     for key in ("a", "b", "c"):
-        ids.append(ledger.cases.open(a_failure(key)).id)
+        ids.append(open_case(ledger, a_failure(key)).id)
         clock.turn(seconds=10)
     assert [case_id for case_id, _ in ledger.cases.due(10)] == ids
     assert [case_id for case_id, _ in ledger.cases.due(10, quiet=timedelta(seconds=15))] == ids[:2]
@@ -111,17 +112,17 @@ def test_cases_are_due_once_nobody_holds_them_and_the_oldest_first(ledger: Ledge
 
 
 def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clock: FrozenClock) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     intent = Intent("sub_1", 1, "meter-events", 3, Decimal(3), ("api_calls",), RecordSetRef("sets/1", "0" * 64))
     with ledger.cases.hold(case.id, "one", LEASE) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 3, "3"))
         draft.submissions.intend(intent, 0)
     intended = clock.now
-    ledger.submissions.intend_chunk("sub_1", 0, 0, 2, {})
-    ledger.submissions.intend_chunk("sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
+    ledger.chunks.intend(ledger.database.write, "sub_1", 0, 0, 2, {})
+    ledger.chunks.intend(ledger.database.write, "sub_1", 1, 2, 1, {"id_3": ["would_overwrite", "look"]})
     clock.turn(seconds=1)
-    ledger.submissions.finish_chunk("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
-    assert ledger.submissions.chunks("sub_1") == {
+    ledger.chunks.finish("sub_1", 0, {"accepted": 2, "held": ["id_3"]})
+    assert ledger.chunks.of("sub_1") == {
         0: StoredChunk(intended, {"accepted": 2, "held": ["id_3"]}, 0, 2, {}, None),
         1: StoredChunk(intended, None, 2, 1, {"id_3": ["would_overwrite", "look"]}, None),
     }
@@ -131,7 +132,7 @@ def test_chunks_tell_what_was_intended_and_what_was_answered(ledger: Ledger, clo
 
 
 def test_what_was_not_intended_cannot_be_sent_or_settled(ledger: Ledger, clock: FrozenClock) -> None:
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "one", LEASE) as held:
         with pytest.raises(Conflict), held.transaction() as draft:
             draft.submissions.sent("sub_none", "file:///x", clock.now)

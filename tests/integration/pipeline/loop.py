@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ from workers.kernel.ledger.journal import Balance
 from workers.kernel.settings import Settings
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
-from workers.pipeline.plan.slices import decide_part
 from workers.pipeline.run import carry_on, process
 from workers.remedies import Rules
 from workers.sources import StoredUsageSources
@@ -121,22 +119,6 @@ class Loop:
                 process(self._new_owner(), event_id)
         for case_id, _ in self.ledger.cases.due(1000):
             carry_on(self._new_owner(), case_id)
-
-    def decide_parts(self, order: random.Random) -> int:
-        """Decide every part that was hinted at, in any order and some of them twice, as workers may."""
-        parts = [*self.queue.parts, *self.queue.parts[::3]]
-        order.shuffle(parts)
-        for part in parts:
-            decide_part(self._new_owner(), *part)
-        for case_id, _, _ in self.queue.cases:
-            carry_on(self._new_owner(), case_id)
-        self.forget_jobs()
-        return len(parts)
-
-    def forget_jobs(self) -> None:
-        """Let the queue lose what it holds, as Redis does without persistence."""
-        self.queue.parts.clear()
-        self.queue.cases.clear()
 
     def pass_window(self) -> None:
         """Let the confirmation window pass and do what is due then."""

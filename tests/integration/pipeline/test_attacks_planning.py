@@ -1,6 +1,5 @@
 """Ways in which a plan could bill usage twice, overwrite it, or leave it lying."""
 
-import random
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from tests.integration.pipeline.loop import Loop, submit_by_api_too, usage
 from workers.kernel.errors import Conflict, Permanent, Transient
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.audit.prove import prove
-from workers.pipeline.run import carry_on, carry_on_part
+from workers.pipeline.run import carry_on
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import REASON
 from workers.targets import Outgoing, Progress, Sent
@@ -47,22 +46,19 @@ def with_stripe(loop: Loop, **answers: Any) -> None:
     loop.context = replace(loop.context, stripe=Stripe(loop.context.stripe, **answers))
 
 
-def fail_parts(loop: Loop, rounds: int) -> None:
-    """Let workers take up the parts of a plan, and the clock come round to the case, so many times."""
+def come_round(loop: Loop, rounds: int) -> None:
+    """Let the clock come round to the case so many times."""
     for _ in range(rounds):
-        for part in list(loop.queue.parts):
-            carry_on_part(loop.context, *part)
-        loop.forget_jobs()
         loop.clock.turn(minutes=16)
         loop.work()
 
 
-def file_in_parts(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.pipeline.plan.slices.PART_RECORDS", 2)
+def large_case(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.pipeline.plan.plan.PART_RECORDS", 2)
     loop.upload("day.csv", usage(*(f"use-{n},{an_hour_ago()},api_requests,cus_1,1" for n in range(5))))
 
 
-def test_a_part_that_can_never_be_decided_is_told_to_a_person_once(
+def test_a_large_case_that_can_never_be_planned_is_told_to_a_person_once(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that may not list meters would leave the largest cases lying for ever, and nobody would know."""
@@ -70,23 +66,22 @@ def test_a_part_that_can_never_be_decided_is_told_to_a_person_once(
     def no_meters(_account: str | None) -> Any:
         raise Permanent("allow the key to read billing meters")
 
-    file_in_parts(loop, monkeypatch)
     able = loop.context
     with_stripe(loop, list_meters=no_meters)
-    fail_parts(loop, 3)
+    large_case(loop, monkeypatch)
+    come_round(loop, 3)
     [stuck] = loop.ledger.queries.stuck_cases()
     assert stuck.trouble == "allow the key to read billing meters"
     assert sum("a case cannot go on" in str(message) for message in loop.alerts.posted) == 1
     loop.context = able
     retry_case(loop.context, stuck.id)
     loop.work()
-    loop.decide_parts(random.Random(0))
     loop.stripe_works()
     assert loop.billed() == {("api_requests", "cus_1"): "5"}
 
 
 @pytest.mark.parametrize("error", [Transient("Stripe does not answer"), ZeroDivisionError()])
-def test_parts_that_fail_again_and_again_end_where_a_person_sees_it(
+def test_a_large_plan_that_fails_again_and_again_ends_where_a_person_sees_it(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """A plan that is tried for ever is usage that is never invoiced; a short fault must not end it either."""
@@ -96,12 +91,12 @@ def test_parts_that_fail_again_and_again_end_where_a_person_sees_it(
 
     settings = loop.context.settings.model_copy(update={"event_attempts": 6})
     loop.context = replace(loop.context, settings=settings)
-    file_in_parts(loop, monkeypatch)
     with_stripe(loop, list_meters=failing)
     with capture_logs():  # rendering that many tracebacks takes minutes
-        fail_parts(loop, 3)
+        large_case(loop, monkeypatch)
+        come_round(loop, 3)
         assert loop.ledger.queries.stuck_cases() == []
-        fail_parts(loop, 4)
+        come_round(loop, 2)
     assert len(loop.ledger.queries.stuck_cases()) == 1
 
 

@@ -50,7 +50,7 @@ def refuse_after_sending(loop: Loop) -> None:
 
     loop.context = replace(loop.context, target=Target(loop.context.stripe, loop.clock))
     with loop.ledger.cases.hold(loop.cases()[0].id, "test", loop.context.lease) as held, held.transaction() as book:
-        book.wake(loop.clock())
+        book.reschedule(loop.clock())
     loop.work()
 
 

@@ -8,7 +8,7 @@ from tests.books import a_context
 from tests.conftest import FrozenClock
 from workers.kernel.clock import to_text
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import Receipt
+from workers.kernel.ledger.events import NewEvent
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
 from workers.schedule import run
@@ -46,7 +46,7 @@ def test_the_clock_sweeps_and_reconciles_at_its_intervals(
     sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, redis_url: str
 ) -> None:
     context = a_clocked_context(sqlite_ledger, tmp_path, clock, redis_url)
-    sqlite_ledger.events.record(Receipt("evt_lost", "thin", "v1.billing.meter.no_meter_found", False, b"{}"))
+    sqlite_ledger.events.record(NewEvent("evt_lost", "thin", "v1.billing.meter.no_meter_found", False, b"{}"))
     clock.turn(minutes=1)
     done = threading.Event()
     run_until(context, done)

@@ -22,7 +22,7 @@ def send(order: dict[str, Any]) -> Sent:
     api, ledger = LiveStripeApi(settings), connect(order["database"])
     try:
         out = Outgoing(order["submission"], None, Path(order["path"]), order["records"])
-        progress = LedgerProgress(ledger, out.submission_id, renew=lambda: None, may_not_go=lambda _: ())
+        progress = LedgerProgress(ledger, out.submission_id, ledger.database.write, may_not_go=lambda _: ())
         return MeterEventsTarget(api).send(out, progress)
     finally:
         ledger.close()

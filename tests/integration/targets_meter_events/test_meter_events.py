@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from fixtures.twin import Twin
-from tests.builders import a_failure
+from tests.builders import a_failure, open_case
 from tests.integration.targets_meter_events.sender import send
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import RecordSetRef
@@ -42,7 +42,7 @@ def order(twin: Twin, tmp_path: Path, migrated_sqlite: Path) -> dict[str, Any]:
     path = tmp_path / "set.parquet"
     _records().write_parquet(path)
     ledger = connect(database_url)
-    case = ledger.cases.open(a_failure())
+    case = open_case(ledger, a_failure())
     intent = Intent("case-1", 1, "meter-events", RECORDS, Decimal(RECORDS), ("calls",), RecordSetRef("x", "0" * 64))
     with ledger.cases.hold(case.id, "worker", timedelta(minutes=5)) as held, held.transaction() as transaction:
         transaction.submissions.intend(intent, 0)

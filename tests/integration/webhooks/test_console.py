@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from tests.builders import a_failure, a_movement
+from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import PASSWORD, MakeClient, an_event, signed
 from workers.kernel.ledger import Ledger, connect
@@ -36,11 +36,11 @@ def operator(client: FlaskClient) -> FlaskClient:
 
 
 def needy_case(ledger: Ledger, key: str = "import_set:impset_1", **about: str) -> str:
-    case = ledger.cases.open(a_failure(key, **about))
+    case = open_case(ledger, a_failure(key, **about))
     with ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 1200, "4800.25", event_id="evt_1"))
         draft.move(a_movement(EntryKind.QUARANTINED, 1200, "4800.25", detail={"reason": "<b>ambiguous</b>"}))
-        draft.wake(None)
+        draft.reschedule(None)
     return case.id
 
 
@@ -119,7 +119,7 @@ def test_an_empty_ledger_says_so(operator: FlaskClient) -> None:
 
 
 def test_the_overview_puts_what_needs_a_person_first(operator: FlaskClient, sqlite_ledger: Ledger) -> None:
-    calm = sqlite_ledger.cases.open(a_failure("calm", summary="a calm case"))
+    calm = open_case(sqlite_ledger, a_failure("calm", summary="a calm case"))
     needy = needy_case(sqlite_ledger, summary="a needy case")
     page = operator.get("/console/").text
     assert page.index(needy) < page.index(calm.id)
@@ -140,7 +140,7 @@ def test_a_long_list_goes_on_over_pages_and_shows_every_case(
     ids = []
     for number in range(60):
         clock.turn(seconds=1)
-        ids.append(sqlite_ledger.cases.open(a_failure(f"case {number}")).id)
+        ids.append(open_case(sqlite_ledger, a_failure(f"case {number}")).id)
     first = operator.get("/console/cases").text
     link = re.search(r'href="([^"]+)">Earlier cases', first)
     assert link
@@ -164,7 +164,7 @@ def test_a_case_shows_its_book_its_advice_and_no_markup_of_others(
 def test_a_case_that_is_stuck_says_so_first(operator: FlaskClient, sqlite_ledger: Ledger) -> None:
     case_id = needy_case(sqlite_ledger)
     with sqlite_ledger.cases.hold(case_id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
-        draft.stumble("the bucket refused our key", None)
+        draft.record_failure("the bucket refused our key", None)
     page = operator.get(f"/console/cases/{case_id}").text
     assert "Work on this case has stopped: the bucket refused our key" in page
     overview = operator.get("/console/").text

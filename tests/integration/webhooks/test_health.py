@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from tests.builders import a_failure, a_movement
+from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import MakeClient, an_event, signed
 from workers.kernel.jobqueue import RecordingJobQueue
@@ -60,7 +60,7 @@ def test_the_metrics_show_the_ledger_as_it_is_now(
 ) -> None:
     body = an_event()
     client.post("/webhooks", data=body, headers=signed(body, clock))
-    case = sqlite_ledger.cases.open(a_failure())
+    case = open_case(sqlite_ledger, a_failure())
     with sqlite_ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 12, "0.1"))
         draft.move(a_movement(EntryKind.QUARANTINED, 5, "0.1"))

@@ -15,9 +15,17 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from tests.servers import RedisServer
-from workers.kernel import contract
 from workers.kernel.errors import SettingsUnusable, Transient
-from workers.kernel.jobqueue import JobQueue, RecordingJobQueue, RqJobQueue
+from workers.kernel.jobqueue import (
+    EVENTS,
+    FILES,
+    LARGE_TIMES,
+    PROCESS_EVENT,
+    JobQueue,
+    RecordingJobQueue,
+    RqJobQueue,
+    job_id,
+)
 
 
 class Observed(Protocol):
@@ -38,9 +46,9 @@ class OnRedis:
     def waiting(self) -> list[str]:
         with redis.Redis.from_url(self.server.url) as client:
             return [
-                f"{name}:{job_id.decode()}"
-                for name in (contract.EVENTS, contract.FILES)
-                for job_id in client.lrange(f"rq:queue:{name}", 0, -1)
+                f"{name}:{name_of_job.decode()}"
+                for name in (EVENTS, FILES)
+                for name_of_job in client.lrange(f"rq:queue:{name}", 0, -1)
             ]
 
     def go_away(self) -> None:
@@ -53,9 +61,9 @@ class InMemory:
 
     def waiting(self) -> list[str]:
         assert isinstance(self.queue, RecordingJobQueue)
-        events = [f"events:{contract.job_id(*event)}" for event in self.queue.events]
+        events = [f"events:{job_id(*event)}" for event in self.queue.events]
         cases = [
-            f"{'files' if large else 'events'}:{contract.job_id(case_id, version)}"
+            f"files:{job_id(f'{case_id}-large', version)}" if large else f"events:{job_id(case_id, version)}"
             for case_id, version, large in self.queue.cases
         ]
         return sorted(events + cases, key=lambda name: name.startswith("files"))
@@ -80,7 +88,7 @@ def test_what_is_enqueued_waits_in_its_queue_in_order(observed: Observed) -> Non
     observed.queue.enqueue_event("evt_2", 3)
     observed.queue.enqueue_case("case_1", 7)
     observed.queue.enqueue_case("case_1", 8, large=True)
-    assert observed.waiting() == ["events:evt_1-0", "events:evt_2-3", "events:case_1-7", "files:case_1-8"]
+    assert observed.waiting() == ["events:evt_1-0", "events:evt_2-3", "events:case_1-7", "files:case_1-large-8"]
 
 
 def test_the_same_attempt_waits_once(observed: Observed) -> None:
@@ -112,10 +120,23 @@ def test_the_message_is_a_path_and_an_id_in_json(redis_url: str, monkeypatch: py
     RqJobQueue(redis_url, job_timeout=60).enqueue_event("evt_1", 0)
     with redis.Redis.from_url(redis_url) as client:
         job = Job.fetch("evt_1-0", connection=client, serializer=JSONSerializer)
-        assert (job.func_name, job.args, job.kwargs, job.timeout) == (contract.PROCESS_EVENT, ["evt_1"], {}, 60)
-        assert (job.result_ttl, job.origin) == (0, contract.EVENTS)
+        assert (job.func_name, job.args, job.kwargs, job.timeout) == (PROCESS_EVENT, ["evt_1"], {}, 60)
+        assert (job.result_ttl, job.origin) == (0, EVENTS)
     assert "workers.jobs" not in sys.modules
     assert json.loads(json.dumps(job.args)) == ["evt_1"]
+
+
+def test_a_large_case_has_a_job_of_its_own_that_may_run_longer(redis_url: str) -> None:
+    """The small job leaves the case to it while it is itself still running, under the case's id and version."""
+    queue = RqJobQueue(redis_url, job_timeout=60)
+    queue.enqueue_case("case_1", 7)
+    queue.enqueue_case("case_1", 7, large=True)
+    with redis.Redis.from_url(redis_url) as client:
+        small, large = Job.fetch_many(["case_1-7", "case_1-large-7"], client, serializer=JSONSerializer)
+    assert small is not None
+    assert large is not None
+    assert (small.origin, small.args, small.timeout) == (EVENTS, ["case_1"], 60)
+    assert (large.origin, large.args, large.timeout) == (FILES, ["case_1", True], 60 * LARGE_TIMES)
 
 
 def test_a_hint_that_a_dying_worker_took_is_given_again(redis_url: str) -> None:

@@ -16,7 +16,7 @@ from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import EventState, Receipt
+from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.context import Context
@@ -97,7 +97,7 @@ def test_the_ledger_holds_the_restore_and_the_lost_events_and_nothing_else_has_c
 def test_an_event_that_the_backup_holds_is_not_taken_in_again(context: Context, clock: FrozenClock) -> None:
     """It would be worked on twice, and its usage be counted twice."""
     clock.turn(days=-3)
-    context.ledger.events.record(Receipt("evt_lost_1", "thin", TYPE, False, b"{}"))
+    context.ledger.events.record(NewEvent("evt_lost_1", "thin", TYPE, False, b"{}"))
     clock.turn(days=3)
     assert "2 listed, 1 were missing" in run("restored").stdout
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from workers.kernel.clock import from_epoch, from_text, to_text, utc_now
-from workers.kernel.contract import job_id
+from workers.kernel.jobqueue import job_id
 
 moments = st.datetimes(
     min_value=datetime(1970, 1, 1),  # noqa: DTZ001 (hypothesis adds the zone)

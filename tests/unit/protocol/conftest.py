@@ -8,7 +8,7 @@ import pytest
 
 from tests.servers import PostgresServer
 from tests.unit.protocol.world import World
-from workers.pipeline.plan import slices
+from workers.pipeline.plan import plan
 from workers.pipeline.undo import cancel
 from workers.targets import meter_events
 
@@ -18,7 +18,7 @@ NewLedger = Callable[[Path], str]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three records be a large case: planned, sent and taken back in pieces, one call at a time."""
-    monkeypatch.setattr(slices, "PART_RECORDS", 2)
+    monkeypatch.setattr(plan, "PART_RECORDS", 2)
     monkeypatch.setattr(meter_events, "CHUNK", 2)
     monkeypatch.setattr(meter_events, "THREADS", 1)
     monkeypatch.setattr(cancel, "CHUNK", 2)

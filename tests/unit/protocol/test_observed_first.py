@@ -86,7 +86,7 @@ def observed(world: World, refuse: Act) -> list[str]:
 
 ONE = by_report(Refusable.LED)
 FIVE = by_report(*[Refusable.LED, Refusable.TRAILED] * 2, Refusable.LED)
-"""So many are planned in parts."""
+"""So many are planned in slices."""
 FILE = by_file(2)
 KEPT_FILE = by_file(1, returned=False)
 """A file that Stripe does not give back, and that the sender has."""
@@ -95,7 +95,7 @@ LONG_AGO: dict[str, tuple[Act, Act, str, Act]] = {
     "a day later": (ONE, hours(24), API, swept),
     "a day before the usage is too old": (ONE, hours(34 * 24), API, swept),
     "it was looked at meanwhile": (ONE, all_of(hours(5), swept, hours(20)), API, swept),
-    "planned in parts": (FIVE, hours(25), API, swept),
+    "planned in slices": (FIVE, hours(25), API, swept),
     "two cases, of files": (all_of(FILE, KEPT_FILE), hours(25), FILES, swept),
     "planned when its time came": (
         by_report(Refusable.EARLY), all_of(hours(3), swept, hours(24)), API, swept,

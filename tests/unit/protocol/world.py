@@ -24,7 +24,7 @@ from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.ledger import Ledger
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import scan
-from workers.pipeline.run import carry_on, carry_on_part, process
+from workers.pipeline.run import carry_on, process
 from workers.pipeline.undo.cancel import undo, undoable
 from workers.pipeline.upkeep.reconcile import reconcile
 from workers.pipeline.upkeep.retry import retry_case, retry_event
@@ -124,7 +124,7 @@ class World:
 
     def lose_jobs(self) -> None:
         """Let Redis lose what it holds."""
-        for jobs in (self.queue.events, self.queue.large_events, self.queue.cases, self.queue.parts):
+        for jobs in (self.queue.events, self.queue.large_events, self.queue.cases):
             jobs.clear()
 
     def _do_all_jobs(self) -> None:
@@ -136,8 +136,6 @@ class World:
         with suppress(Conflict):
             if queue.events or queue.large_events:
                 process(self.context, (queue.events or queue.large_events).pop(0)[0])
-            elif queue.parts:
-                carry_on_part(self.context, *queue.parts.pop())
             elif queue.cases:
                 carry_on(self.context, queue.cases.pop(0)[0])
             else:

@@ -1,4 +1,4 @@
-"""The book by code: what became of the records of each code, for tables and alerts."""
+"""The journal by code: what became of the records of each code, for tables and alerts."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -19,7 +19,7 @@ def detail_of(tallies: Mapping[str, Tally]) -> dict[str, dict[str, object]]:
 
 
 def by_code(entries: Iterable[EntryRow]) -> ByCode:
-    """Fold a book into code -> bucket -> tally. Pending records have no code yet and are left out."""
+    """Fold a journal into code -> bucket -> tally. Pending records have no code yet and are left out."""
     codes: ByCode = {}
     for entry in entries:
         for code, counts in entry.detail.get(BY_CODE, {}).items():

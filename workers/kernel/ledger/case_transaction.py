@@ -39,27 +39,23 @@ class CaseTransaction:
         for movement in movements:
             self.balance = self.balance.after(movement)
             if not self.balance.holds():
-                raise Corrupt(f"{movement.kind} would break the book of {self._case.id}")
+                raise Corrupt(f"{movement.kind} would break the journal of {self._case.id}")
             self._movements.append(movement)
 
     def show(self, evidence: Iterable[RecordSetRef]) -> None:
         """Name files of the archive that show why the entries of this commit are made."""
         self._evidence |= {file.name: file.sha256 for file in evidence}
 
-    def wake(self, due_at: datetime | None, *, trouble: str | None = None) -> None:
+    def reschedule(self, at: datetime | None, *, trouble: str | None = None) -> None:
         """Set when the case must be looked at next; None means when something arrives for it.
 
-        `trouble` says what keeps it waiting, where that is worth a look.
+        Failures and deaths until now are forgotten. `trouble` says what keeps it waiting, if that is worth a look.
         """
-        self._changes |= {"due_at": due_at, "attempts": 0, "deaths": 0, "trouble": trouble}
+        self._changes |= {"due_at": at, "attempts": 0, "deaths": 0, "trouble": trouble}
 
-    def wait(self, due_at: datetime | None) -> None:
-        """Set when to look again at a case that other jobs work for: how often they failed still counts."""
-        self._changes |= {"due_at": due_at, "deaths": 0, "trouble": None}
-
-    def stumble(self, trouble: str, due_at: datetime | None) -> None:
-        """Note that work on the case failed; None as `due_at` leaves it to a person."""
-        self._changes |= {"trouble": trouble, "due_at": due_at, "attempts": self._case.attempts + 1}
+    def record_failure(self, trouble: str, at: datetime | None) -> None:
+        """Note that work on the case failed and when it is tried again; None leaves it to a person."""
+        self._changes |= {"trouble": trouble, "due_at": at, "attempts": self._case.attempts + 1}
 
     def alerted(self, meaning: str) -> None:
         """Remember what was last said of the case, so that it is not said twice."""
@@ -104,8 +100,8 @@ class CaseTransaction:
 
     def changes(self) -> dict[str, Any]:
         """Return the new values of the case's row."""
-        book = {"version": self._version, "head": self._head, "balance": self.balance.to_json()}
-        return {**book, "state": state_of(self.balance), "changed_at": self._now, **self._changes}
+        standing = {"version": self._version, "head": self._head, "balance": self.balance.to_json()}
+        return {**standing, "state": state_of(self.balance), "changed_at": self._now, **self._changes}
 
     def row(self) -> dict[str, Any]:
         """Return the case's whole row as it stands after the commit."""

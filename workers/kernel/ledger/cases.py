@@ -1,20 +1,19 @@
-"""Cases and their book. One worker at a time holds a case; a write by anybody else fails.
+"""Cases and their journal. One worker at a time holds a case; a write by anybody else fails.
 
 A lease and the case's version guard every write: the version is the number of the last entry, so an entry that
 was written meanwhile makes the late writer lose instead of both winning.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
-from sqlalchemy import case as sql_case
+from sqlalchemy import Connection, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
-from workers.kernel.errors import Conflict, Corrupt
+from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.case import Case, CaseState, Failure, case_of
 from workers.kernel.ledger.case_transaction import CaseTransaction
 from workers.kernel.ledger.database import Database
@@ -22,8 +21,8 @@ from workers.kernel.ledger.hash_chain import genesis
 from workers.kernel.ledger.journal import Balance
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
-from workers.kernel.ledger.queries import EntryRow, Queries, as_stored, entry_of
-from workers.kernel.ledger.submissions import Submission, Submissions
+from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
+from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
 
 
@@ -33,34 +32,7 @@ class Cases:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._leases = Leases(database, cases, lambda: {"lease_owner": None, "lease_until": None})
-
-    def open(self, failure: Failure) -> Case:
-        """Return the failure's case, opened now if it is new."""
-        now = self._clock()
-        row = {
-            **{name: getattr(failure, name) for name in Failure.__dataclass_fields__},
-            "id": failure.case_id,
-            "state": CaseState.SETTLED,
-            "version": 0,
-            "head": genesis(failure.key),
-            "balance": Balance().to_json(),
-            "due_at": now,
-            "opened_at": now,
-            "changed_at": now,
-            "attempts": 0,
-            "deaths": 0,
-        }
-        known = self.get(failure.case_id)
-        if known is None:
-            try:
-                with self._database.write() as connection:
-                    connection.execute(insert(cases).values(row))
-            except IntegrityError:
-                pass  # opened by another worker since we looked
-            known = self.get(failure.case_id)
-        assert known is not None
-        return known
+        self._leases = Leases(database, clock, cases, "lease_until", lambda: {"lease_until": None})
 
     def get(self, case_id: str) -> Case | None:
         """Return one case, or None."""
@@ -82,97 +54,113 @@ class Cases:
             ]
 
     @contextmanager
-    def hold(self, case_id: str, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
-        """Hold a case while working on it. Raises Conflict when another worker holds it."""
-        self._leases.settle()
-        now = self._clock()
-        free = is_over(cases.c.lease_until, now)
-        with self._database.write() as connection:
-            taken = connection.execute(
-                update(cases)
-                .where(cases.c.id == case_id, free)
-                .values(
-                    lease_owner=owner,
-                    lease_until=now + lease,
-                    # A lease that is still there ran out over a worker that died holding it.
-                    deaths=cases.c.deaths + sql_case((cases.c.lease_owner.is_not(None), 1), else_=0),
-                )
-            )
-            if taken.rowcount != 1:
-                raise Conflict(f"{case_id} is held by another worker")
-            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
-        held = HeldCase(self._database, self._clock, case_of(row), owner, lease)
+    def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
+        """Hold a case while working on it; a failure's is opened if it is new.
+
+        Raises Conflict when another worker holds it.
+        """
+        case_id, new = (case, None) if isinstance(case, str) else (case.case_id, _opened(case, self._clock()))
+        row = self._leases.take(case_id, owner, lease, new=new)
+        held = HeldCase(self._database, self._leases, self._clock, case_of(row), owner, lease)
         try:
             yield held
         finally:
-            self._leases.give_back(Lease(cases.c.id == case_id, owner, held.case.deaths))
+            if not held.given_back:
+                self._leases.give_back(Lease(case_id, owner, held.case.deaths))
 
 
 class HeldCase:
     """A case under lease. `case`, `journal` and `submissions` are always as of the last write.
 
     The journal and the submissions are read once, when they are first asked for: nobody else writes to a held case.
+    `given_back` tells that the last commit has ended the lease.
     """
 
-    def __init__(self, database: Database, clock: Clock, case: Case, owner: str, lease: timedelta) -> None:
+    def __init__(
+        self, database: Database, leases: Leases, clock: Clock, case: Case, owner: str, lease: timedelta
+    ) -> None:
         self._database = database
+        self._leases = leases
         self._clock = clock
         self._owner = owner
         self._lease = lease
         self.case = case
-        self._journal: list[EntryRow] | None = None
-        self._submissions: Sequence[Submission] | None = None
+        self.given_back = False
+        self._read: tuple[list[EntryRow], Sequence[Submission]] | None = None
 
     @property
     def journal(self) -> Sequence[EntryRow]:
         """The case's entries, oldest first."""
-        if self._journal is None:
-            self._journal = list(Queries(self._database, self._clock).entries(self.case.id))
-        return self._journal
+        return self._loaded()[0]
 
     @property
     def submissions(self) -> Sequence[Submission]:
         """The case's submissions, oldest first."""
-        if self._submissions is None:
-            self._submissions = Submissions(self._database, self._clock).of_case(self.case.id)
-        return self._submissions
+        return self._loaded()[1]
+
+    def _loaded(self) -> tuple[list[EntryRow], Sequence[Submission]]:
+        if self._read is None:
+            with self._database.read() as connection:
+                self._read = journal_of(connection, self.case.id), submissions_of_case(connection, self.case.id)
+        return self._read
 
     @contextmanager
-    def transaction(self) -> Iterator["CaseTransaction"]:
+    def transaction(self, *, last: bool = False) -> Iterator["CaseTransaction"]:
         """Write entries, submissions and the next due time as one; all of it or nothing.
 
-        Raises Conflict when the lease was lost or the case has moved on.
+        The `last` one gives the case back as well. Raises Conflict when the lease was lost or the case moved on.
         """
         with self._database.write() as connection:
             draft = CaseTransaction(connection, self.case, self._clock())
             yield draft
             rows = draft.entries()
-            self._update(connection, draft.changes() | {"lease_until": self._clock() + self._lease})
+            self._update(connection, draft.changes(), last=last)
             _append(connection, rows)
-        self.case = case_of(draft.row())
-        if self._journal is not None:
-            self._journal += [entry_of({**row, "detail": as_stored(row["detail"])}) for row in rows]
-        if draft.submissions.told:
-            self._submissions = None
+            read = self._read
+            if read is not None:
+                there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]
+                read = [*read[0], *(entry_of({**row, "detail": as_stored(row["detail"])}) for row in rows)], there
+        self.case, self._read, self.given_back = case_of(draft.row()), read, last
+
+    def _update(self, connection: Connection, values: Mapping[str, Any], *, last: bool) -> None:
+        lease = {"lease_owner": None, "lease_until": None} if last else {"lease_until": self._clock() + self._lease}
+        not_moved_on = cases.c.version == self.case.version
+        self._leases.write(connection, self.case.id, self._owner, {**values, **lease}, not_moved_on)
+
+    @contextmanager
+    def renewed(self) -> Iterator[Connection]:
+        """Extend the lease in one transaction with what is written beside the journal.
+
+        Raises Conflict when it was lost.
+        """
+        with self._leases.renewed(self.case.id, self._owner, self._lease) as connection:
+            yield connection
 
     def renew(self) -> None:
         """Extend the lease during long work, from any thread. Raises Conflict when it was lost."""
-        mine = and_(cases.c.id == self.case.id, cases.c.lease_owner == self._owner)
-        with self._database.write() as connection:
-            values = {"lease_until": self._clock() + self._lease}
-            if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
-                raise Conflict(f"the lease on {self.case.id} was lost")
+        with self.renewed():
+            pass
 
-    def _update(self, connection: Connection, values: dict[str, Any]) -> None:
-        mine = and_(
-            cases.c.id == self.case.id, cases.c.lease_owner == self._owner, cases.c.version == self.case.version
-        )
-        if connection.execute(update(cases).where(mine).values(values)).rowcount != 1:
-            raise Conflict(f"the lease on {self.case.id} was lost")
+
+def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
+    """Return the row of a case that is new."""
+    return {
+        **{name: getattr(failure, name) for name in Failure.__dataclass_fields__},
+        "id": failure.case_id,
+        "state": CaseState.SETTLED,
+        "version": 0,
+        "head": genesis(failure.key),
+        "balance": Balance().to_json(),
+        "due_at": now,
+        "opened_at": now,
+        "changed_at": now,
+        "attempts": 0,
+        "deaths": 0,
+    }
 
 
 def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Add entries to a case's book, and the last of them to the chain over all cases."""
+    """Add entries to a case's journal, and the last of them to the chain over all cases."""
     if not rows:
         return
     try:

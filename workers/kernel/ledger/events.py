@@ -7,11 +7,10 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
-from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import digest
 from workers.kernel.ledger.leases import Lease, Leases, is_over
@@ -31,6 +30,10 @@ class EventState(StrEnum):
     FAILED = "failed"
 
 
+_OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
+"""States from which a worker may take an event up, once its time has come."""
+
+
 class Origin(StrEnum):
     """How an event came to us."""
 
@@ -41,7 +44,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True)
-class Receipt:
+class NewEvent:
     """What is known of an event when it is stored. `large` keeps its work from standing before small events."""
 
     id: str
@@ -114,10 +117,10 @@ class Events:
         self._database = database
         self._clock = clock
         self._leases = Leases(
-            database, events, lambda: {"state": EventState.RECEIVED, "due_at": clock(), "lease_owner": None}
+            database, clock, events, "due_at", lambda: {"state": EventState.RECEIVED, "due_at": clock()}
         )
 
-    def record(self, receipt: Receipt) -> bool:
+    def record(self, receipt: NewEvent) -> bool:
         """Commit an event; return False when its id is known already. Raises LedgerUnavailable."""
         now = self._clock()
         row = {
@@ -166,40 +169,27 @@ class Events:
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""
-        self._leases.settle()
-        now = self._clock()
-        free = and_(events.c.id == event_id, self._claimable(now))
-        values = {
-            "state": EventState.PROCESSING,
-            "lease_owner": owner,
-            "due_at": now + lease,
-            "attempts": events.c.attempts + 1,
-            # A row that is still `processing` was left there by a worker that died over it.
-            "deaths": events.c.deaths + case((events.c.state == EventState.PROCESSING, 1), else_=0),
-        }
-        with self._database.write() as connection:
-            if connection.execute(update(events).where(free).values(values)).rowcount != 1:
-                raise Conflict(f"{event_id} is ended or held by another worker")
-            row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().one()
+        is_open = events.c.state.in_(_OPEN)
+        attempts = events.c.attempts + 1
+        row = self._leases.take(event_id, owner, lease, is_open, state=EventState.PROCESSING, attempts=attempts)
         return _stored(row)
 
     def renew(self, event_id: str, owner: str, lease: timedelta) -> None:
         """Extend the lease during long work. Raises Conflict when it was lost."""
-        self._settle(event_id, owner, {"due_at": self._clock() + lease})
+        with self._leases.renewed(event_id, owner, lease):
+            pass
 
     def give_back(self, event: StoredEvent, owner: str) -> None:
         """Leave an event to whoever takes it up next, as soon as the ledger answers: its worker is not dead."""
-        self._leases.give_back(Lease(events.c.id == event.id, owner, event.deaths))
+        self._leases.give_back(Lease(event.id, owner, event.deaths))
 
     def finish(self, event_id: str, owner: str, state: EventState, reason: str | None = None) -> None:
         """End an event. Raises Conflict when the lease was lost."""
-        self._settle(event_id, owner, {"state": state, "reason": reason, "due_at": None, "lease_owner": None})
+        self._leases.end(event_id, owner, {"state": state, "reason": reason, "due_at": None})
 
     def postpone(self, event_id: str, owner: str, until: datetime, reason: str) -> None:
         """Give an event back to be taken up again at `until`. Raises Conflict when the lease was lost."""
-        self._settle(
-            event_id, owner, {"state": EventState.RECEIVED, "reason": reason, "due_at": until, "lease_owner": None}
-        )
+        self._leases.end(event_id, owner, {"state": EventState.RECEIVED, "reason": reason, "due_at": until})
 
     def retry(self, event_id: str) -> bool:
         """Make an event due now, on an operator's word; return False when a worker has it."""
@@ -245,7 +235,7 @@ class Events:
         `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
         chooses between large and small ones.
         """
-        waiting = self._claimable(self._clock() - quiet)
+        waiting = and_(events.c.state.in_(_OPEN), is_over(events.c.due_at, self._clock() - quiet))
         turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:
@@ -267,17 +257,7 @@ class Events:
         with self._database.read() as connection:
             return set(connection.scalars(select(events.c.id).where(events.c.id.in_(event_ids))))
 
-    def _settle(self, event_id: str, owner: str, values: dict[str, Any]) -> None:
-        mine = and_(events.c.id == event_id, events.c.state == EventState.PROCESSING, events.c.lease_owner == owner)
-        with self._database.write() as connection:
-            if connection.execute(update(events).where(mine).values(values)).rowcount != 1:
-                raise Conflict(f"the lease on {event_id} was lost")
-
-    @staticmethod
-    def _claimable(moment: datetime) -> ColumnElement[bool]:
-        open_states = [EventState.RECEIVED, EventState.PROCESSING]
-        return and_(events.c.state.in_(open_states), is_over(events.c.due_at, moment))
-
 
 def _stored(row: Any) -> StoredEvent:
-    return StoredEvent(**{**row, "state": EventState(row["state"]), "origin": Origin(row["origin"])})
+    columns = {column.name: row[column.name] for column in _COLUMNS}
+    return StoredEvent(**{**columns, "state": EventState(row["state"]), "origin": Origin(row["origin"])})

@@ -1,13 +1,14 @@
-"""The double-entry book of records: every entry moves records from one bucket to another.
+"""The double-entry journal of records: every entry moves records from one bucket to another.
 
 Each refused record stands in exactly one bucket of its case, so the equation
 `failed = confirmed + in flight + deferred + quarantined + corrected + written off` holds after every entry, and
 `metermend prove` recomputes it from the entries and the record sets.
 """
 
+import decimal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, Inexact
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -31,7 +32,7 @@ IN_FLIGHT = (Bucket.PENDING, Bucket.PLANNED, Bucket.SUBMITTED)
 
 
 class EntryKind(StrEnum):
-    """What happened, in the words of the book."""
+    """What happened, in the words of the journal."""
 
     SEEN = "seen"
     REVALUED = "revalued"
@@ -53,7 +54,7 @@ class EntryKind(StrEnum):
     NOTED = "noted"
 
 
-_EXACT = Context(prec=400, traps=[Inexact])
+_EXACT = decimal.Context(prec=400, traps=[decimal.Inexact])
 """Sums of quantities are exact or fail; the engine reads no quantity of more than 64 characters."""
 
 Route = tuple[Bucket | None, Bucket | None]
@@ -82,7 +83,7 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.UNDONE: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
     EntryKind.CORRECTED: ((Bucket.QUARANTINED, Bucket.CORRECTED), (Bucket.DEFERRED, Bucket.CORRECTED)),
     EntryKind.WRITTEN_OFF: ((Bucket.QUARANTINED, Bucket.WRITTEN_OFF), (Bucket.DEFERRED, Bucket.WRITTEN_OFF)),
-    # Retention has removed the case's record sets; the book goes on standing without them.
+    # Retention has removed the case's record sets; the journal goes on standing without them.
     EntryKind.REMOVED: ((None, None),),
     # What is known of the case or of a submission has changed, and no record has moved with it.
     EntryKind.NOTED: ((None, None),),
@@ -135,7 +136,7 @@ class Tally:
     def shown(self) -> str:
         """The quantity for a person: decimal text, or `not known` where it is 0 though there are records.
 
-        The book sums the quantities that can be read, and cannot tell how many cannot: say "readable" beside it.
+        The journal sums the quantities that can be read, and cannot tell how many cannot: say "readable" beside it.
         """
         if self.records and not self.quantity:
             return NOT_KNOWN
@@ -182,7 +183,7 @@ class Balance:
         return Balance(failed, buckets)
 
     def holds(self) -> bool:
-        """Whether the equation of the book holds, in records and in quantity."""
+        """Whether the equation of the journal holds, in records and in quantity."""
         return sum(self.buckets.values(), Tally()) == self.failed
 
     def __add__(self, other: Self) -> "Balance":

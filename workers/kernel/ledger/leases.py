@@ -6,19 +6,21 @@ says so as soon as the ledger answers, so that only real deaths bring a row near
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, or_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, insert, or_, update
+from sqlalchemy.exc import IntegrityError
 
-from workers.kernel.errors import LedgerUnavailable
+from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.ledger.database import Database
 
 MAX_DEATHS: Final = 3
-"""Workers that may die over an event, a case or a part of a plan before it is left to a person."""
+"""Workers that may die over an event or a case before it is left to a person."""
 
 LONGEST_WAIT: Final = timedelta(hours=2)
 """No lease lasts and no event waits longer: what lies further ahead was written by a clock that was ahead."""
@@ -33,23 +35,87 @@ def is_over(until: ColumnElement[Any], moment: datetime) -> ColumnElement[bool]:
 class Lease:
     """The row that `owner` works on; `deaths` is how many workers had died over it when he took it up."""
 
-    row: ColumnElement[bool]
+    row_id: str
     owner: str
     deaths: int
 
 
 class Leases:
-    """What this process gives back of one table, at once or when the ledger answers again.
+    """The leases on one table's rows, which have the columns `id`, `lease_owner` and `deaths`.
 
-    `given_back` returns the values of a row that nobody works on.
+    `until` names the column that says how long a lease lasts; `given_back` returns the values of a row that nobody
+    works on.
     """
 
-    def __init__(self, database: Database, table: Table, given_back: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        table: Table,
+        until: str,
+        given_back: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._database = database
+        self._clock = clock
         self._table = table
+        self._until = until
         self._given_back = given_back
         self._owed: deque[Lease] = deque()
         self._turn = threading.Lock()
+
+    def take(
+        self,
+        row_id: str,
+        owner: str,
+        lease: timedelta,
+        *free: ColumnElement[bool],
+        new: Mapping[str, Any] | None = None,
+        **beside: Any,
+    ) -> RowMapping:
+        """Take a row for `lease`, set `beside` with it, and return the row; `new` is put where there is none.
+
+        Raises Conflict when somebody else has it, or it is not `free` for another reason.
+        """
+        self._settle()
+        columns, now = self._table.c, self._clock()
+        taken = {"lease_owner": owner, self._until: now + lease}
+        # An owner that is still named died over the row.
+        deaths = columns.deaths + case((columns.lease_owner.is_not(None), 1), else_=0)
+        found = update(self._table).where(columns.id == row_id, is_over(columns[self._until], now), *free)
+        with _lost_if_there(row_id), self._database.write() as connection:
+            values = {**taken, "deaths": deaths, **beside}
+            row = connection.execute(found.values(values).returning(self._table)).mappings().first()
+            if row is None and new is not None:
+                opened = insert(self._table).values({**new, **taken})
+                row = connection.execute(opened.returning(self._table)).mappings().one()
+        if row is None:
+            raise Conflict(f"{row_id} is ended or held by another worker")
+        return row
+
+    @contextmanager
+    def renewed(self, row_id: str, owner: str, lease: timedelta) -> Iterator[Connection]:
+        """Extend a lease in one transaction with what else is written. Raises Conflict when it was lost."""
+        with self._database.write() as connection:
+            self.write(connection, row_id, owner, {self._until: self._clock() + lease})
+            yield connection
+
+    def end(self, row_id: str, owner: str, values: Mapping[str, Any]) -> None:
+        """Give a row back with other values than those of `given_back`. Raises Conflict when the lease was lost."""
+        with self._database.write() as connection:
+            self.write(connection, row_id, owner, {"lease_owner": None, **values})
+
+    def write(
+        self,
+        connection: Connection,
+        row_id: str,
+        owner: str,
+        values: Mapping[str, Any],
+        *unchanged: ColumnElement[bool],
+    ) -> None:
+        """Write to a row that is held and `unchanged`. Raises Conflict when the lease was lost."""
+        mine = update(self._table).where(self._table.c.id == row_id, self._table.c.lease_owner == owner, *unchanged)
+        if connection.execute(mine.values(dict(values))).rowcount != 1:
+            raise Conflict(f"the lease on {row_id} was lost")
 
     def give_back(self, lease: Lease) -> None:
         """Give a row back, or owe it while the ledger is away; a death that was counted for it is taken back.
@@ -58,9 +124,9 @@ class Leases:
         """
         self._owed.append(lease)
         with suppress(LedgerUnavailable):
-            self.settle()
+            self._settle()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Give back what is owed. Raises LedgerUnavailable while the ledger is away."""
         with self._turn:
             while self._owed:
@@ -73,8 +139,18 @@ class Leases:
 
     def _return(self, lease: Lease) -> None:
         columns = self._table.c
-        mine = update(self._table).where(lease.row, columns.lease_owner == lease.owner)
-        taken_over = update(self._table).where(lease.row, columns.deaths > lease.deaths)
+        taken_over = update(self._table).where(columns.id == lease.row_id, columns.deaths > lease.deaths)
         with self._database.write() as connection:
-            if connection.execute(mine.values(**self._given_back())).rowcount != 1:
+            try:
+                self.write(connection, lease.row_id, lease.owner, {"lease_owner": None, **self._given_back()})
+            except Conflict:
                 connection.execute(taken_over.values(deaths=columns.deaths - 1))
+
+
+@contextmanager
+def _lost_if_there(row_id: str) -> Iterator[None]:
+    """Take it for a Conflict where a row that was to be new is there already."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(f"{row_id} is held by another worker") from error

@@ -1,15 +1,42 @@
 """The ledger as one object: the only way to events, cases and submissions."""
 
+from typing import Any, Final
+
+from sqlalchemy import insert, select, update
+
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.ledger.cancellations import Cancellations
 from workers.kernel.ledger.cases import Cases
-from workers.kernel.ledger.checkpoints import Checkpoints
+from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.links import Links
-from workers.kernel.ledger.plan_parts import PlanParts
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.submissions import Submissions
+from workers.kernel.ledger.tables import checkpoints
+
+BODIES_REMOVED: Final = "retention:bodies"
+"""Checkpoint: bodies of events that were received before this time may be gone."""
+
+
+class Checkpoints:
+    """The checkpoints table: named places where periodic work stopped, one JSON value a name."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def get(self, name: str) -> Any:
+        """Return what was last saved under `name`, or None."""
+        with self._database.read() as connection:
+            return connection.scalar(select(checkpoints.c.value).where(checkpoints.c.name == name))
+
+    def save(self, name: str, value: Any) -> None:
+        """Save plain JSON under `name`."""
+        row = {"value": value, "changed_at": self._clock()}
+        with self._database.write() as connection:
+            changed = connection.execute(update(checkpoints).where(checkpoints.c.name == name).values(row))
+            if changed.rowcount == 0:
+                connection.execute(insert(checkpoints).values(name=name, **row))
 
 
 class Ledger:
@@ -19,9 +46,8 @@ class Ledger:
         self.database = database
         self.events = Events(database, clock)
         self.cases = Cases(database, clock)
-        self.submissions = Submissions(database, clock)
-        self.cancellations = Cancellations(database, clock)
-        self.plan_parts = PlanParts(database, clock)
+        self.submissions = Submissions(database)
+        self.chunks = Chunks(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
         self.queries = Queries(database, clock)

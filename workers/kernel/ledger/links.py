@@ -1,4 +1,4 @@
-"""The chain over the whole ledger: each commit that adds to a case's book is a link of it.
+"""The chain over the whole ledger: each commit that adds to a case's journal is a link of it.
 
 A case's own chain cannot show that its last entries were removed together with its head, or the whole case. One
 chain would let every worker's commit wait for every other's, so there are 16 lanes, and a case's id says which is

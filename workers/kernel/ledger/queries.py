@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
@@ -18,7 +18,7 @@ from workers.kernel.ledger.tables import cases, checkpoints, entries, events, su
 
 @dataclass(frozen=True)
 class EntryRow:
-    """One line of a case's book, for showing."""
+    """One line of a case's journal, for showing."""
 
     number: int
     kind: str
@@ -52,6 +52,13 @@ def entry_of(row: Mapping[str, Any]) -> EntryRow:
     """Build an EntryRow from a row of the entries table."""
     columns = {name: row[name] for name in EntryRow.__dataclass_fields__}
     return EntryRow(**{**columns, "quantity": format(row["quantity"], "f")})
+
+
+def journal_of(connection: Connection, case_id: str) -> list[EntryRow]:
+    """Return a case's entries, the oldest first."""
+    columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]
+    query = select(*columns).where(entries.c.case_id == case_id).order_by(entries.c.number)
+    return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
 
 
 class Queries:
@@ -93,11 +100,9 @@ class Queries:
             return [case_of(row) for row in connection.execute(query).mappings()]
 
     def entries(self, case_id: str) -> Sequence[EntryRow]:
-        """Return a case's book, oldest entry first."""
-        columns = [entries.c[name] for name in EntryRow.__dataclass_fields__]
-        query = select(*columns).where(entries.c.case_id == case_id).order_by(entries.c.number)
+        """Return a case's entries, the oldest first."""
         with self._database.read() as connection:
-            return [entry_of(dict(row)) for row in connection.execute(query).mappings()]
+            return journal_of(connection, case_id)
 
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
         """Return a case's whole entry rows in order, for `hash_chain.first_break`."""

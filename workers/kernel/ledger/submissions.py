@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, Overtaken
+from workers.kernel.ledger.chunks import chunk_row, verdict_on
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import RecordSetRef
@@ -73,23 +73,6 @@ class Intent:
     record_set: RecordSetRef
 
 
-@dataclass(frozen=True)
-class StoredChunk:
-    """A part of a submission that is sent at a time: `records` rows of its record set, from row `first` on.
-
-    `result` is the plain JSON that its target finished it with, None while open. `withheld` tells of each record
-    that was left out from the start, by identifier. `verdict` is what Stripe's import set said of the chunk's file.
-    """
-
-    intended_at: datetime
-    result: Any | None
-    first: int | None
-    records: int | None
-    withheld: Mapping[str, Sequence[Any]] | None
-    verdict: Mapping[str, Any] | None
-
-
-_CHUNK_COLUMNS = [chunks.c[name] for name in StoredChunk.__dataclass_fields__]
 _COLUMNS = [submissions.c[name] for name in Submission.__dataclass_fields__]
 
 
@@ -155,8 +138,8 @@ class CaseSubmissions:
         self._connection.execute(update(submissions).where(submissions.c.id == submission_id).values(row))
         self._tell(submission_id, row)
         if said is not None:
-            file = (chunks.c.submission_id == submission_id, chunks.c.number == number)
-            if self._connection.execute(update(chunks).where(*file).values(verdict=dict(said))).rowcount:
+            chunk = chunk_row(submission_id, number)
+            if self._connection.execute(update(chunks).where(chunk).values(verdict=dict(said))).rowcount:
                 self._tell(submission_id, {verdict_on(number): dict(said)})
 
     def settled(self, submission_id: str) -> None:
@@ -177,11 +160,10 @@ class CaseSubmissions:
 
 
 class Submissions:
-    """Reading submissions, and the progress of those that are sent in chunks."""
+    """Reading submissions."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     def get(self, submission_id: str) -> Submission | None:
         """Return one submission, or None."""
@@ -191,9 +173,8 @@ class Submissions:
 
     def of_case(self, case_id: str) -> Sequence[Submission]:
         """Return a case's submissions, oldest first."""
-        query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
         with self._database.read() as connection:
-            return [submission_of(row) for row in connection.execute(query).mappings()]
+            return submissions_of_case(connection, case_id)
 
     def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
         """Return every submission for an account, or those intended since `moment`, oldest first."""
@@ -222,58 +203,16 @@ class Submissions:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(query).mappings()]
 
-    def chunks(self, submission_id: str) -> dict[int, StoredChunk]:
-        """Return each chunk that was ever intended, by number."""
-        query = select(chunks.c.number, *_CHUNK_COLUMNS).where(chunks.c.submission_id == submission_id)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(chunks.c.number)).mappings()
-            return {row["number"]: _chunk_of(row) for row in rows}
 
-    def verdicts(self, submission_id: str) -> dict[str, Any]:
-        """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""
-        query = select(chunks.c.number, chunks.c.verdict).where(chunks.c.submission_id == submission_id)
-        with self._database.read() as connection:
-            return {verdict_on(row.number): row.verdict for row in connection.execute(query) if row.verdict}
-
-    def intend_chunk(
-        self, submission_id: str, number: int, first: int, records: int, withheld: Mapping[str, Sequence[Any]]
-    ) -> None:
-        """Write down that a chunk of these rows is about to be sent, without what is withheld."""
-        with self._database.write() as connection:
-            connection.execute(
-                insert(chunks).values(
-                    submission_id=submission_id,
-                    number=number,
-                    state="intended",
-                    intended_at=self._clock(),
-                    first=first,
-                    records=records,
-                    withheld=dict(withheld),
-                )
-            )
-
-    def finish_chunk(self, submission_id: str, number: int, result: Any) -> None:
-        """Write down what the target answered to a chunk; `result` is plain JSON."""
-        with self._database.write() as connection:
-            connection.execute(
-                update(chunks)
-                .where(chunks.c.submission_id == submission_id, chunks.c.number == number)
-                .values(state="finished", result=result, finished_at=self._clock())
-            )
-
-
-def verdict_on(number: int) -> str:
-    """Return under which name a case's entries tell the verdict on the file of a submission's chunk."""
-    return f"verdict on file {number}"
+def submissions_of_case(connection: Connection, case_id: str) -> list[Submission]:
+    """Return a case's submissions, oldest first."""
+    query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
+    return [submission_of(row) for row in connection.execute(query).mappings()]
 
 
 def _account_key(account: str | None) -> str:
     """Return what stands for an account in a key, which takes no null: our own is empty."""
     return account or ""
-
-
-def _chunk_of(row: Any) -> StoredChunk:
-    return StoredChunk(**{name: row[name] for name in StoredChunk.__dataclass_fields__})
 
 
 def submission_of(row: Any) -> Submission:

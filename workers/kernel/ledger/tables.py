@@ -182,8 +182,8 @@ chunks = Table(
     "submission_chunks",
     metadata,
     Column("submission_id", Text, ForeignKey("submissions.id"), primary_key=True),
+    Column("undo_id", Text, primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("state", Text, nullable=False),
     Column("result", JSON),
     Column("intended_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
@@ -191,33 +191,6 @@ chunks = Table(
     Column("records", BigInteger),
     Column("withheld", JSON),
     Column("verdict", JSON),
-)
-
-cancellations = Table(
-    "cancellations",
-    metadata,
-    Column("undo_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("submission_id", Text, ForeignKey("submissions.id"), nullable=False),
-    Column("result", JSON),
-    Column("intended_at", UtcTime, nullable=False),
-    Column("finished_at", UtcTime),
-)
-
-plan_parts = Table(
-    "plan_parts",
-    metadata,
-    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("first", BigInteger, nullable=False),
-    Column("records", BigInteger, nullable=False),
-    Column("as_of", UtcTime, nullable=False),
-    Column("record_set", Text),
-    Column("record_set_sha256", String(64)),
-    Column("lease_owner", Text),
-    Column("lease_until", UtcTime),
-    Column("deaths", Integer, nullable=False, server_default="0"),
 )
 
 checkpoints = Table(

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.checkpoints import BODIES_REMOVED
 from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.ledger import BODIES_REMOVED
 
 
 def damaged(ledger: Ledger, events: Sequence[StoredEvent]) -> Iterator[tuple[StoredEvent, str]]:

@@ -108,7 +108,7 @@ def _members(case: Case, ledger: Ledger, archive: Archive, folder: Path) -> Iter
 
 def _submissions(ledger: Ledger, case_id: str) -> Iterator[dict[str, Any]]:
     for submission in ledger.submissions.of_case(case_id):
-        chunks = ledger.submissions.chunks(submission.id)
+        chunks = ledger.chunks.of(submission.id)
         sent = [{"number": number, **asdict(chunk)} for number, chunk in chunks.items()]
         yield {**asdict(submission), "chunks": sent}
 

@@ -109,7 +109,7 @@ def _read(ledger: Ledger, case_id: str) -> _Book:
         entries = [entry_of(row) for row in chained]
         events = ledger.events.of({entry.event_id for entry in entries if entry.event_id})
         submissions = ledger.submissions.of_case(case_id)
-        verdicts = {one.id: ledger.submissions.verdicts(one.id) for one in submissions}
+        verdicts = {one.id: ledger.chunks.verdicts(one.id) for one in submissions}
         book = _Book(case, chained, entries, submissions, verdicts, events)
         again = ledger.cases.get(case_id)
         if again is not None and again.version == case.version:

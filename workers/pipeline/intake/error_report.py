@@ -161,7 +161,7 @@ def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
     if moves:
         with held.transaction() as transaction:
             transaction.move(*moves)
-            transaction.wake(context.clock())
+            transaction.reschedule(context.clock())
 
 
 def _our_records(told: _Told) -> _Ours:

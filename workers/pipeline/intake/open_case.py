@@ -49,19 +49,20 @@ def take_in_seen(context: Context, seen: Seen) -> str:
     case, and where one has just taken the failure in: the next try adds what is new to that. Raises Permanent when
     a file is not what it was.
     """
-    case = context.ledger.cases.open(seen.failure)
-    if case.balance.failed.records:
+    case_id = seen.failure.case_id
+    known = context.ledger.cases.get(case_id)
+    if known is not None and known.balance.failed.records:
         _take_in_again(context, seen)
-        return case.id
+        return case_id
     rows = _keep_numbered(context, seen, seen.frames)
-    with context.ledger.cases.hold(case.id, context.owner, context.lease) as held:
+    with context.ledger.cases.hold(seen.failure, context.owner, context.lease) as held:
         if held.case.balance.failed.records:
-            raise Conflict(f"{case.id} was taken in by another worker meanwhile")
-        with held.transaction() as transaction:
+            raise Conflict(f"{case_id} was taken in by another worker meanwhile")
+        with held.transaction(last=True) as transaction:
             transaction.move(*seen.told(_first_moves(context, seen, rows)))
             transaction.show(seen.evidence)
-            transaction.wake(context.clock())
-    return case.id
+            transaction.reschedule(context.clock())
+    return case_id
 
 
 def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Iterator[Movement]:
@@ -74,7 +75,7 @@ def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Ite
 def _take_in_again(context: Context, seen: Seen) -> None:
     failure = seen.failure
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
-        entries = context.ledger.queries.entries(failure.case_id)
+        entries = held.journal
         located = _located(context, entries)
         told = _Counted(seen.frames)
         fresh = (
@@ -92,11 +93,11 @@ def _take_in_again(context: Context, seen: Seen) -> None:
         moves = retold_moves(context, failure, entries, held.case.balance.failed.records, retold)
         if not moves:
             return
-        with held.transaction() as transaction:
+        with held.transaction(last=True) as transaction:
             transaction.move(*seen.told(moves))
             transaction.show(seen.evidence)
             transaction.describe(kind=failure.kind, summary=failure.summary)
-            transaction.wake(context.clock())
+            transaction.reschedule(context.clock())
 
 
 _NO_ROWS = pl.LazyFrame(schema={ORIGIN: pl.String})

@@ -14,8 +14,9 @@ from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.kernel.file_names import part_of
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Movement
-from workers.kernel.ledger.submissions import StoredChunk, Submission
+from workers.kernel.ledger.submissions import Submission
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import ALREADY_EXISTS, ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
@@ -123,19 +124,19 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         verdict = _Verdict(context, held, submission, file, imported.id, counters)
         moves = [*verdict.refused(refused, unnamed, report, imported.event.id)]
-        with held.transaction() as transaction:
+        with held.transaction(last=True) as transaction:
             transaction.move(*moves)
             transaction.submissions.judged(
                 submission.id, file.number, imported.id, report.status, verdict.said(report.status)
             )
-            transaction.wake(context.clock())
+            transaction.reschedule(context.clock())
     return taken
 
 
 def _our_file(context: Context, names: tuple[str, ...], submission: Submission) -> OurFile:
     """Return the file that is named, with what it holds; where the ledger does not know, all of the submission."""
     number = next(part for part in map(part_of, names) if part is not None)
-    chunk = context.ledger.submissions.chunks(submission.id).get(number)
+    chunk = context.ledger.chunks.of(submission.id).get(number)
     sent = scan(context, submission.ref).select(IDENTIFIER)
     if chunk is None or chunk.first is None:
         return OurFile(number, sent.collect(), None)

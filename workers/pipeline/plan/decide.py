@@ -17,7 +17,7 @@ from workers.records.schema import FAULT, IDENTIFIER, OUTCOME, ROW
 from workers.remedies import repair_frame
 
 RULES: Final = "@rules"
-"""The digest of the rules that a record was decided under: the parts of a plan may have seen different ones."""
+"""The digest of the rules that a record was decided under; the plan's entries tell it."""
 
 
 def decide(
@@ -26,7 +26,7 @@ def decide(
     """Return pending records with their outcome, the repaired ones under the identifier of their next revision.
 
     `repeated` are the numbers of records whose identifier an earlier one of the case has (`repeated_records`);
-    `as_of` decides which times Stripe takes, and is the same for all parts of a plan.
+    `as_of` decides which times Stripe takes, and is the same for all slices of a plan.
     """
     closed, open_ = split_closed(context, case, frame)
     catalog = catalogs.for_records(open_)

@@ -3,23 +3,33 @@
 The engine (`workers.remedies`) decides what the record itself allows; `guards` ask what no single record can tell.
 What depends on the present state of Stripe's meters is asked just before sending (`preflight`).
 
-A small case is planned at once. A large one is planned in parts (`slices`) and put together here.
+A large case is decided a slice of its records at a time, so that memory is bounded. All slices share one moment and
+the same facts of the whole case, so the plan is the same for any size of slices.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import Corrupt
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, Tally
 from workers.pipeline.context import Context
 from workers.pipeline.lookups import Catalogs
 from workers.pipeline.plan.decide import RULES, decide, repeated_records
-from workers.pipeline.plan.slices import decided_frames, draft, is_large
-from workers.pipeline.record_sets import keep, movement, reasons_of, records_in, tally
+from workers.pipeline.record_sets import (
+    PART_RECORDS,
+    keep,
+    movement,
+    reasons_of,
+    records_in,
+    tally,
+    workspace,
+)
 from workers.records.schema import OUTCOME, REASON, with_columns_of
 
 _ROUTES: Final = {
@@ -32,29 +42,37 @@ _ROUTES: Final = {
 def plan(context: Context, held: HeldCase) -> None:
     """Decide every located pending record of the case and write the plan down in one commit.
 
-    For a large case the first call drafts the parts, and the call after the last part has been decided finishes.
+    Nothing is kept of a plan that breaks off: the next one begins anew, at a later moment.
     """
     pending = records_in(context, held.journal, Bucket.PENDING)
-    assert pending is not None, "the book holds pending records without a record set"
-    decided = decided_frames(context, held)
-    records = held.case.balance[Bucket.PENDING].records
-    if not decided and is_large(records):
-        draft(context, held, records)
-        return
-    frames = decided or [_decide_at_once(context, held, pending).lazy()]
-    moves = _moves(context, held, frames)
+    assert pending is not None, "the journal holds pending records without a record set"
+    with workspace(context) as folder:
+        moves = _moves(context, held, _decided(context, held.case, pending, folder))
     with held.transaction() as transaction:
         transaction.move(*_revalued(pending, moves), *moves)
 
 
-def _decide_at_once(context: Context, held: HeldCase, pending: pl.LazyFrame) -> pl.DataFrame:
-    case = held.case
+def is_large(case: Case) -> bool:
+    """Whether planning the case is work that should not stand before small cases."""
+    return case.balance[Bucket.PENDING].records > PART_RECORDS
+
+
+def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) -> Sequence[pl.LazyFrame]:
+    """Decide all records and return the decisions in their order; those of a large case lie in `folder`."""
     catalogs = Catalogs(context, case.failure.account)
-    return decide(context, case, catalogs, pending.collect(), repeated_records(pending), context.clock())
+    repeated, as_of = repeated_records(pending), context.clock()
+    frames: list[pl.LazyFrame] = []
+    for first in range(0, case.balance[Bucket.PENDING].records, PART_RECORDS):
+        records = pending.slice(first, PART_RECORDS).collect()
+        decided = decide(context, case, catalogs, records, repeated, as_of)
+        if is_large(case):
+            decided.write_parquet(folder / f"{first}.parquet", statistics=False)
+        frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(case) else decided.lazy())
+    return frames
 
 
 def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> list[Movement]:
-    """Return one entry for each outcome, over all parts of the plan in their order."""
+    """Return one entry for each outcome, over all slices of the plan in their order."""
     decided = with_columns_of(pl.concat(frames, how="diagonal"), [RULES])
     return [move for outcome in _ROUTES if (move := _move(context, held, outcome, decided)) is not None]
 
@@ -75,7 +93,7 @@ def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFr
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:
     """Yield the entry that tells how much quantity the plan made readable, if any.
 
-    A text such as `1,5` has no certain quantity until a rule reads it; the book must hold before and after.
+    A text such as `1,5` has no certain quantity until a rule reads it; the journal must hold before and after.
     """
     known = sum(tally(before).values(), Tally())
     decided = sum((Tally(move.records, move.quantity) for move in moves), Tally())

@@ -12,9 +12,10 @@ import polars as pl
 
 from workers.kernel.file_names import file_name
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.leases import LONGEST_WAIT
-from workers.kernel.ledger.submissions import StoredChunk, Submission, SubmissionState
+from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import keep_records_in, movement, scan
@@ -48,7 +49,7 @@ def confirm(context: Context, held: HeldCase) -> None:
 
 
 def _files(context: Context, submission: Submission) -> Mapping[int, StoredChunk]:
-    return context.ledger.submissions.chunks(submission.id) if submission.verdict else {}
+    return context.ledger.chunks.of(submission.id) if submission.verdict else {}
 
 
 def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:

@@ -13,8 +13,9 @@ import polars as pl
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.chunks import Renewed, StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
-from workers.kernel.ledger.submissions import Intent, StoredChunk, Submission, SubmissionState
+from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import quarantined
@@ -42,7 +43,7 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    progress = LedgerProgress(context.ledger, submission.id, held.renew, may_not_go)
+    progress = LedgerProgress(context.ledger, submission.id, held.renewed, may_not_go)
     sent = _target_of(context, held.case.failure.account, submission).send(
         _outgoing(context, held, submission), progress
     )
@@ -66,28 +67,27 @@ def _target_of(context: Context, account: str | None, submission: Submission) ->
 
 
 class LedgerProgress:
-    """A target's progress through one submission, kept in the ledger; each step renews the lease on the case."""
+    """A target's progress through one submission, kept in the ledger; each intent renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str, renew: Callable[[], None], may_not_go: MayNotGo) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, submission_id: str, renewed: Renewed, may_not_go: MayNotGo) -> None:
+        self._chunks = ledger.chunks
         self._submission_id = submission_id
-        self._renew = renew
+        self._renewed = renewed
         self.may_not_go = may_not_go
 
     def chunks(self) -> Mapping[int, Chunk]:
         """Return every chunk that was ever intended."""
-        known = self._ledger.submissions.chunks(self._submission_id)
+        known = self._chunks.of(self._submission_id)
         return {number: _chunk(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
-        self._renew()
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        self._ledger.submissions.intend_chunk(self._submission_id, number, rows.first, rows.records, words)
+        self._chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         """Commit what became of a chunk."""
-        self._ledger.submissions.finish_chunk(self._submission_id, number, result)
+        self._chunks.finish(self._submission_id, number, result)
 
 
 def _chunk(stored: StoredChunk) -> Chunk:

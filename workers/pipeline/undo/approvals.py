@@ -9,7 +9,7 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
@@ -29,9 +29,10 @@ def left_open(entries: Sequence[EntryRow]) -> Sequence[EntryRow]:
     return [entry for entry in entries if (undo_id := _approved(entry)) and undo_id not in done]
 
 
-def open_approval(entries: Sequence[EntryRow], detail_key: str, submission_id: str) -> EntryRow | None:
-    """Return the approval of one sort for one submission whose work was begun and not finished."""
-    return next((entry for entry in left_open(entries) if entry.detail.get(detail_key) == submission_id), None)
+def open_approval(held: HeldCase, detail_key: str, submission: Submission) -> tuple[str, RecordSetRef] | None:
+    """Return the undo of one sort of a submission that was approved and is not finished: its id and its records."""
+    found = (entry for entry in left_open(held.journal) if entry.detail.get(detail_key) == submission.id)
+    return next(((undo_id_of(submission.id, entry.number), entry.ref) for entry in found if entry.ref), None)
 
 
 def _approved(entry: EntryRow) -> str | None:
@@ -56,7 +57,7 @@ def approve(
     word = movement(context, EntryKind.APPROVED, (None, None), ref, detail=detail)
     with held.transaction() as transaction:
         transaction.move(replace(word, actor=approved_by))
-        transaction.wake(context.clock())
+        transaction.reschedule(context.clock())
 
 
 def taken_back(
@@ -64,7 +65,7 @@ def taken_back(
 ) -> list[Movement]:
     """Return the entries that put records before a person; `reasons` has RECORD, REASON and SUGGESTION of each.
 
-    What took nothing back has its line in the book too: without it, it would stay open.
+    What took nothing back has its line in the journal too: without it, it would stay open.
     """
     moves = [*_moved(context, submission, reasons, detail)]
     nothing = Movement(

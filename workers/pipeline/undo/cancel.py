@@ -29,7 +29,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.record_sets import RECORD, keep, scan
 from workers.pipeline.submit.billed import billed_records
-from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
 from workers.stripe_api.errors import BadRequest
@@ -101,7 +101,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
-        if _open(context, submission) is None:
+        if open_approval(held, UNDO, submission) is None:
             _approve(context, held, submission, approved_by)
         undone = finish_undo(context, held, submission)
     assert undone is not None
@@ -110,7 +110,7 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
 
 def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Undone | None:
     """Cancel what is approved and not answered yet; return None when no undo of the submission is open."""
-    found = _open(context, submission)
+    found = open_approval(held, UNDO, submission)
     if found is None:
         return None
     undo_id, chosen = found
@@ -119,7 +119,7 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
     moves = _moves(context, submission, undo_id, answers, kept)
     with held.transaction() as transaction:
         transaction.move(*moves)
-        transaction.wake(context.clock())
+        transaction.reschedule(context.clock())
     return _undone(submission, answers, kept)
 
 
@@ -134,12 +134,6 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
     return Tally(len(column), quantities.total(column))
 
 
-def _open(context: Context, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    """Return the undo of this submission that was approved and is not finished."""
-    found = open_approval(context.ledger.queries.entries(submission.case_id), UNDO, submission.id)
-    return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
-
-
 def _approve(context: Context, held: HeldCase, submission: Submission, approved_by: str) -> None:
     chosen = billed_records(context, submission)
     if chosen is None:
@@ -151,7 +145,7 @@ def _cancel(
     context: Context, held: HeldCase, submission: Submission, undo_id: str, chosen: RecordSetRef
 ) -> pl.DataFrame:
     """Ask Stripe to cancel every chosen record, going on where an earlier try stopped; return its answers."""
-    known = context.ledger.cancellations.chunks(undo_id)
+    known = context.ledger.chunks.of(submission.id, undo_id)
     still = billed_records(context, submission)
     there = set() if still is None else set(still.select(RECORD).collect()[RECORD])
     rows = scan(context, chosen).select(RECORD, IDENTIFIER, EVENT_NAME).collect()
@@ -162,12 +156,14 @@ def _cancel(
             answers += before.result
             continue
         if before is None:
-            context.ledger.cancellations.intend(undo_id, submission.id, number)
+            first, records = number * CHUNK, chunk.height
+            context.ledger.chunks.intend(held.renewed, submission.id, number, first, records, {}, undo_id=undo_id)
+        else:
+            held.renew()
         too_late = before is not None and not is_within(before.intended_at, CANCELLABLE_FOR, context.clock())
         result = [_answer(context, held, row, there, too_late=too_late) for row in chunk.iter_rows()]
-        context.ledger.cancellations.finish(undo_id, number, result)
+        context.ledger.chunks.finish(submission.id, number, result, undo_id=undo_id)
         answers += result
-        held.renew()
     return pl.DataFrame(answers, schema=ANSWER_SCHEMA, orient="row")
 
 

@@ -24,7 +24,7 @@ from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA, RECORD, keep, movement, numbered, scan
 from workers.pipeline.submit.billed import billed_records
-from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back, undo_id_of
+from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back
 from workers.records.catalog import Meter
 from workers.records.schema import (
     CODE,
@@ -64,7 +64,7 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         left: Mapping[str, int] = {}
-        if _open(context, submission) is None:
+        if open_approval(held, COUNTER, submission) is None:
             possible, left = _possible(context, held.case, submission)
             if possible.is_empty():
                 return CounterEntered(submission.id, None, 0, left)
@@ -76,7 +76,7 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
 
 def finish_counter_entry(context: Context, held: HeldCase, submission: Submission) -> CounterEntered | None:
     """Counter what is approved and still counts; return None when no counter-entry to the submission is open."""
-    found = _open(context, submission)
+    found = open_approval(held, COUNTER, submission)
     if found is None:
         return None
     undo_id, approved = found
@@ -92,11 +92,6 @@ def _still_counting(context: Context, submission: Submission, approved: RecordSe
     if billed is None:
         return pl.DataFrame()
     return scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
-
-
-def _open(context: Context, submission: Submission) -> tuple[str, RecordSetRef] | None:
-    found = open_approval(context.ledger.queries.entries(submission.case_id), COUNTER, submission.id)
-    return (undo_id_of(submission.id, found.number), found.ref) if found and found.ref else None
 
 
 def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.DataFrame, Mapping[str, int]]:
@@ -124,27 +119,24 @@ def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.
 
 def _open_case(context: Context, case: Case, submission: Submission, undo_id: str, chosen: pl.DataFrame) -> str:
     """Open the counter-entry's case with everything planned; an earlier try may have done so already."""
-    opened = context.ledger.cases.open(
-        Failure(
-            key=f"counter_entry:{undo_id}",
-            kind=COUNTER_ENTRY,
-            livemode=case.failure.livemode,
-            account=case.failure.account,
-            summary=f"counter-entry to {submission.id}",
-            code=COUNTER_ENTRY,
-            event_name=case.failure.event_name,
-        )
+    failure = Failure(
+        key=f"counter_entry:{undo_id}",
+        kind=COUNTER_ENTRY,
+        livemode=case.failure.livemode,
+        account=case.failure.account,
+        summary=f"counter-entry to {submission.id}",
+        code=COUNTER_ENTRY,
+        event_name=case.failure.event_name,
     )
-    with context.ledger.cases.hold(opened.id, context.owner, context.lease) as held:
+    with context.ledger.cases.hold(failure, context.owner, context.lease) as held:
         if held.case.version == 0:
-            negated = keep(
-                context, opened.id, "planned", _negated(chosen, meters_of(context, case.failure.account))
-            )
-            with held.transaction() as transaction:
-                transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), negated))
-                transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), negated))
-                transaction.wake(context.clock())
-    return opened.id
+            negated = _negated(chosen, meters_of(context, failure.account))
+            ref = keep(context, held.case.id, "planned", negated)
+            with held.transaction(last=True) as transaction:
+                transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), ref))
+                transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), ref))
+                transaction.reschedule(context.clock())
+    return failure.case_id
 
 
 def _negated(records: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:

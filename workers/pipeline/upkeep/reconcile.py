@@ -23,7 +23,7 @@ from workers.kernel.codes import EventType
 from workers.kernel.errors import MalformedBody, Permanent, Transient
 from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import hint_at_new
-from workers.kernel.ledger.events import Origin, Receipt
+from workers.kernel.ledger.events import NewEvent, Origin
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.restores import RESTORES
@@ -120,7 +120,7 @@ def _resumed(context: Context, name: str, account: str | None) -> datetime:
     return max(reached - OVERLAP, now - REACH)
 
 
-def _receipt(context: Context, event: Json, account: str | None) -> Receipt | None:
+def _receipt(context: Context, event: Json, account: str | None) -> NewEvent | None:
     """Return a listed event's receipt; one without an id or a type is logged, since it cannot be kept."""
     # The lists' own numbers are whole; a fraction that Stripe may add one day is kept as text.
     raw = json.dumps(event, ensure_ascii=False, default=str).encode()
@@ -132,7 +132,7 @@ def _receipt(context: Context, event: Json, account: str | None) -> Receipt | No
     return replace(receipt, account=receipt.account or account, origin=Origin.RECONCILED)
 
 
-def _record(context: Context, receipts: list[Receipt]) -> int:
+def _record(context: Context, receipts: list[NewEvent]) -> int:
     """Store what the ledger does not hold and hint at it; return how many were new."""
     known = context.ledger.events.known([receipt.id for receipt in receipts])
     new = [r for r in receipts if r.id not in known and context.ledger.events.record(r)]
@@ -142,7 +142,7 @@ def _record(context: Context, receipts: list[Receipt]) -> int:
     return len(new)
 
 
-def _hint(context: Context, receipts: list[Receipt]) -> None:
+def _hint(context: Context, receipts: list[NewEvent]) -> None:
     try:
         for receipt in receipts:
             hint_at_new(context.queue, receipt.id, large=receipt.large)

@@ -17,8 +17,8 @@ from typing import Final
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.checkpoints import BODIES_REMOVED
 from workers.kernel.ledger.journal import EntryKind, Movement
+from workers.kernel.ledger.ledger import BODIES_REMOVED
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 

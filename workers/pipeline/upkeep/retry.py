@@ -71,7 +71,7 @@ class Retried:
 
 
 def retry_event(context: Context, event_id: str) -> bool:
-    """Take an event up again now; what the book has of it already is not counted twice.
+    """Take an event up again now; what the journal has of it already is not counted twice.
 
     Returns whether a worker was hinted at it; without a hint the clock's next sweep finds it due. Raises
     InputUnusable when there is no such event, none of ours is to be done for it, or a worker has it.
@@ -102,8 +102,9 @@ def _hinted(hint: Callable[[], None]) -> bool:
 def retry_case(context: Context, case_id: str, *, approved_by: str | None = None) -> Retried:
     """Reopen a case's quarantined records, look again for those that were only counted, and make the case due.
 
-    With `approved_by`, records that may be billed already are taken up too, and the book says on whose word. Raises
-    Conflict while a worker holds the case, InputUnusable when there is none of that id or it is of the other mode.
+    With `approved_by`, records that may be billed already are taken up too, and the journal says on whose word.
+    Raises Conflict while a worker holds the case, InputUnusable when there is none of that id or it is of the other
+    mode.
     """
     case = context.ledger.cases.get(case_id)
     if case is None:
@@ -111,10 +112,9 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         retried, moves = _plan(context, held, approved_by)
-        context.ledger.plan_parts.forget_deaths(case_id)
-        with held.transaction() as transaction:
+        with held.transaction(last=True) as transaction:
             transaction.move(*moves)
-            transaction.wake(context.clock())
+            transaction.reschedule(context.clock())
     found = map(context.ledger.events.get, retried.events)
     events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
     hinted = _hinted(partial(_hint_at, context, events, held.case))

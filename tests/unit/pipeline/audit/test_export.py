@@ -15,7 +15,7 @@ from tests.books import EVENT, Book, a_context
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Corrupt, InputUnusable
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import Receipt
+from workers.kernel.ledger.events import NewEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.audit.export import export
@@ -27,7 +27,7 @@ from workers.records.schema import carried_name
 @pytest.fixture
 def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Context:
     body = b'{"id": "evt_1"}\xff'
-    sqlite_ledger.events.record(Receipt(EVENT, "thin", "v1.billing.meter.error_report_triggered", False, body))
+    sqlite_ledger.events.record(NewEvent(EVENT, "thin", "v1.billing.meter.error_report_triggered", False, body))
     return a_context(sqlite_ledger, tmp_path, clock)
 
 
@@ -36,8 +36,8 @@ def book(context: Context, tmp_path: Path) -> Book:
     book = Book(context)
     book.move(EntryKind.QUARANTINED, [3, 4, 5])
     submission = book.send([0, 1, 2])
-    context.ledger.submissions.intend_chunk(submission, 0, 0, 3, {})
-    context.ledger.submissions.finish_chunk(submission, 0, {"accepted": 3})
+    context.ledger.chunks.intend(context.ledger.database.write, submission, 0, 0, 3, {})
+    context.ledger.chunks.finish(submission, 0, {"accepted": 3})
     evidence = tmp_path / "failed-records.csv"
     evidence.write_text("identifier,reason\nu1,bad\n")
     keep_file(context, book.case_id, "failed-records", evidence)

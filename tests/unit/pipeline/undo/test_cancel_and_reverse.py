@@ -243,7 +243,7 @@ def test_a_process_that_is_killed_at_any_step_of_an_undo_leaves_it_to_the_sweepe
     book = Book(context, 3)
     submission_id = book.send(range(3))
     with book.held() as held, held.transaction() as transaction:
-        transaction.wake(None)  # nothing of the case is due
+        transaction.reschedule(None)  # nothing of the case is due
     context.ledger.close()
     lived = False
     for steps in range(60):

@@ -19,7 +19,7 @@ from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.events import EventState, Origin, Receipt
+from workers.kernel.ledger.events import EventState, NewEvent, Origin
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import OVERLAP, Look, reconcile, start_from_now
 from workers.stripe_api import RecordingStripeApi
@@ -106,7 +106,7 @@ def test_what_never_arrived_is_recorded_and_hinted_at_once(context: Context) -> 
 
 
 def test_an_event_that_was_delivered_is_left_as_it_is(context: Context) -> None:
-    delivered = Receipt("evt_thin_2", "thin", "v1.billing.meter.error_report_triggered", False, b"{}")
+    delivered = NewEvent("evt_thin_2", "thin", "v1.billing.meter.error_report_triggered", False, b"{}")
     context.ledger.events.record(delivered)
     assert by_kind(reconcile(context))["thin"].recorded == 4
     event = context.ledger.events.get("evt_thin_2")
@@ -148,7 +148,7 @@ def test_connected_accounts_are_compared_too_and_one_that_is_gone_stops_no_other
     context: Context, stripe: BreakingStripe
 ) -> None:
     for account in ("acct_1", "acct_2"):
-        receipt = Receipt(
+        receipt = NewEvent(
             f"evt_{account}", "thin", "ping", False, b"{}", account=account, ignored="irrelevant_type"
         )
         context.ledger.events.record(receipt)
@@ -162,7 +162,7 @@ def test_connected_accounts_are_compared_too_and_one_that_is_gone_stops_no_other
 def test_an_event_of_a_connected_account_keeps_it_though_the_list_does_not_say_it(
     context: Context, stripe: BreakingStripe, clock: FrozenClock
 ) -> None:
-    receipt = Receipt("evt_x", "thin", "ping", False, b"{}", account="acct_2", ignored="irrelevant_type")
+    receipt = NewEvent("evt_x", "thin", "ping", False, b"{}", account="acct_2", ignored="irrelevant_type")
     context.ledger.events.record(receipt)
     stripe.theirs = [a_thin_event("evt_theirs", clock.now)]
     list(reconcile(context))
@@ -185,7 +185,7 @@ def test_a_new_installation_does_not_take_up_what_was_refused_before_it(context:
 
 def test_a_first_look_covers_an_outage_since_the_first_event(context: Context, clock: FrozenClock) -> None:
     clock.turn(days=-2)
-    context.ledger.events.record(Receipt("evt_first", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
+    context.ledger.events.record(NewEvent("evt_first", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
     clock.turn(days=2)
     start_from_now(context)
     assert by_kind(reconcile(context))["thin"].recorded == 5
@@ -220,7 +220,7 @@ def test_a_checkpoint_that_lies_ahead_is_pulled_back(
     context: Context, stripe: BreakingStripe, clock: FrozenClock
 ) -> None:
     """An older release may have written it: everything since the first event is looked at again."""
-    context.ledger.events.record(Receipt("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
+    context.ledger.events.record(NewEvent("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
     for kind in ("thin", "snapshot"):
         context.ledger.checkpoints.save(f"reconcile:{kind}:", to_text(clock.now + timedelta(days=20)))
     clock.turn(hours=6)
@@ -245,7 +245,7 @@ def test_whatever_the_clock_showed_every_event_is_found_in_the_end(
     ledger = connect(f"sqlite:///{folder / 'ledger.db'}", clock)
     context = a_context(ledger, folder, clock, stripe=stripe)
     began = clock.now
-    ledger.events.record(Receipt("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
+    ledger.events.record(NewEvent("evt_0", "thin", "ping", False, b"{}", ignored="irrelevant_type"))
     for round_, error in enumerate([*errors, 0.0]):
         now = began + timedelta(hours=10 * round_ + 10)
         for number, hours in enumerate(created):
@@ -261,7 +261,7 @@ def test_whatever_the_clock_showed_every_event_is_found_in_the_end(
 
 
 def test_our_own_account_is_not_compared_twice(context: Context, stripe: BreakingStripe) -> None:
-    receipt = Receipt("evt_x", "thin", "ping", False, b"{}", account="acct_own", ignored="irrelevant_type")
+    receipt = NewEvent("evt_x", "thin", "ping", False, b"{}", account="acct_own", ignored="irrelevant_type")
     context.ledger.events.record(receipt)
     stripe.own_id = "acct_own"
     assert {look.account for look in reconcile(context)} == {None}

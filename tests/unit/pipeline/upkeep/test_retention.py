@@ -12,7 +12,7 @@ from tests.conftest import FrozenClock
 from workers.archive import Archive
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import EventState, Receipt
+from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.tables import events
 from workers.kernel.settings import load
@@ -28,7 +28,7 @@ def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Contex
 
 
 def record_event(ledger: Ledger, event_id: str, state: EventState = EventState.DONE) -> None:
-    ledger.events.record(Receipt(event_id, "thin", "v1.billing.meter.error_report_triggered", False, b"{}"))
+    ledger.events.record(NewEvent(event_id, "thin", "v1.billing.meter.error_report_triggered", False, b"{}"))
     ledger.events.claim(event_id, "worker", timedelta(minutes=5))
     ledger.events.finish(event_id, "worker", state)
 

@@ -13,7 +13,7 @@ from tests.conftest import FrozenClock
 from workers.kernel.errors import Conflict, InputUnusable, Permanent
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import EventState, Receipt
+from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.audit.prove import prove
@@ -28,7 +28,7 @@ from workers.records.schema import IDENTIFIER, REASON
 
 @pytest.fixture
 def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Context:
-    sqlite_ledger.events.record(Receipt(EVENT, "thin", "v1.billing.meter.error_report_triggered", False, b"{}"))
+    sqlite_ledger.events.record(NewEvent(EVENT, "thin", "v1.billing.meter.error_report_triggered", False, b"{}"))
     return a_context(sqlite_ledger, tmp_path, clock)
 
 
@@ -94,7 +94,7 @@ def test_on_somebodys_word_the_guards_judge_an_overwrite_again(context: Context)
 def test_a_case_in_trouble_is_carried_on(context: Context) -> None:
     book = Book(context, 1)
     with book.held() as held, held.transaction() as transaction:
-        transaction.stumble("given up: the bucket is gone", None)
+        transaction.record_failure("given up: the bucket is gone", None)
     retry_case(context, book.case_id)
     case = context.ledger.cases.get(book.case_id)
     assert case is not None

@@ -1,0 +1,106 @@
+"""Chunks: the records that Stripe or a target is asked about at a time, intended before it and finished after.
+
+A submission is sent in chunks, and taken back in chunks; those of an undo carry its id.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+
+from workers.kernel.clock import Clock
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.tables import chunks
+
+Renewed = Callable[[], AbstractContextManager[Connection]]
+"""Opens a transaction that renews the lease on the case, as `HeldCase.renewed` does."""
+
+SENDING: Final = ""
+"""In the place of an undo's id: the chunk is one of the sending itself."""
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """What is asked for at a time: `records` rows of the record set, from row `first` on.
+
+    `result` is the plain JSON that was answered, None while open. `withheld` tells of each record that was left out
+    from the start, by identifier. `verdict` is what Stripe's import set said of the chunk's file.
+    """
+
+    intended_at: datetime
+    result: Any | None
+    first: int | None
+    records: int | None
+    withheld: Mapping[str, Sequence[Any]] | None
+    verdict: Mapping[str, Any] | None
+
+
+_COLUMNS: Final = [chunks.c[name] for name in StoredChunk.__dataclass_fields__]
+
+
+class Chunks:
+    """The submission_chunks table."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def of(self, submission_id: str, undo_id: str = SENDING) -> dict[int, StoredChunk]:
+        """Return each chunk of a sending or of an undo that was ever intended, by number."""
+        theirs = chunks.c.submission_id == submission_id, chunks.c.undo_id == undo_id
+        query = select(chunks.c.number, *_COLUMNS).where(*theirs).order_by(chunks.c.number)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings()
+            return {row["number"]: StoredChunk(**{c.name: row[c.name] for c in _COLUMNS}) for row in rows}
+
+    def verdicts(self, submission_id: str) -> dict[str, Any]:
+        """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""
+        found = self.of(submission_id).items()
+        return {verdict_on(number): chunk.verdict for number, chunk in found if chunk.verdict}
+
+    def intend(
+        self,
+        renewed: Renewed,
+        submission_id: str,
+        number: int,
+        first: int,
+        records: int,
+        withheld: Mapping[str, Sequence[Any]],
+        *,
+        undo_id: str = SENDING,
+    ) -> None:
+        """Write down that Stripe or the target is about to be asked for these rows, without what is withheld.
+
+        It is the transaction that renews the case's lease: who has lost that must not ask. Raises Conflict then.
+        """
+        row = {
+            "submission_id": submission_id,
+            "undo_id": undo_id,
+            "number": number,
+            "intended_at": self._clock(),
+            "first": first,
+            "records": records,
+            "withheld": dict(withheld),
+        }
+        with renewed() as connection:
+            connection.execute(insert(chunks).values(row))
+
+    def finish(self, submission_id: str, number: int, result: Any, *, undo_id: str = SENDING) -> None:
+        """Write down what was answered to a chunk; `result` is plain JSON."""
+        mine = update(chunks).where(chunk_row(submission_id, number, undo_id))
+        with self._database.write() as connection:
+            connection.execute(mine.values(result=result, finished_at=self._clock()))
+
+
+def chunk_row(submission_id: str, number: int, undo_id: str = SENDING) -> ColumnElement[bool]:
+    """Return the condition that one chunk's row fulfils."""
+    columns = chunks.c
+    return and_(columns.submission_id == submission_id, columns.undo_id == undo_id, columns.number == number)
+
+
+def verdict_on(number: int) -> str:
+    """Return under which name a case's entries tell the verdict on the file of a submission's chunk."""
+    return f"verdict on file {number}"
