@@ -78,9 +78,8 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
 def _way(twin: Twin, folder: Path, kind: str) -> Way:
     way = Way()
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # alerts and logs
-        _send(twin, folder, kind, "tokens")
-        with _counted(way):
-            _send(twin, folder, kind, "api_requests")
+        _send(twin, folder, kind, "tokens", Way())
+        _send(twin, folder, kind, "api_requests", way)
     return way
 
 
@@ -117,7 +116,7 @@ def _environment(folder: Path, stripe: str) -> dict[str, str]:
     }
 
 
-def _send(twin: Twin, folder: Path, kind: str, meter: str) -> None:
+def _send(twin: Twin, folder: Path, kind: str, meter: str, way: Way) -> None:
     """Send a file with one faulty record, post the event that refuses it, and do its jobs until it is confirmed."""
     from webhooks.app import create_app
     from workers import jobs
@@ -136,12 +135,14 @@ def _send(twin: Twin, folder: Path, kind: str, meter: str) -> None:
     body, known = json.dumps(told).encode(), set(context().ledger.queries.case_ids())
     signature = signature_header(body, [SECRET], int(time.time()))
     client = create_app(load(), queue=RecordingJobQueue()).test_client()
-    answer = client.post("/webhooks", data=body, headers={"Stripe-Signature": signature})
+    with _counted(way):
+        answer = client.post("/webhooks", data=body, headers={"Stripe-Signature": signature})
+        jobs.process_event(told["id"])
     assert answer.json == {"received": True}, answer.json
-    jobs.process_event(told["id"])
     [case_id] = set(context().ledger.queries.case_ids()) - known
     time.sleep(WINDOW + 0.1)
-    jobs.advance_case(case_id)
+    with _counted(way):
+        jobs.advance_case(case_id)
     case = context().ledger.cases.get(case_id)
     assert case is not None
     assert case.balance[Bucket.CONFIRMED].records == 1, case
