@@ -8,9 +8,8 @@ from typing import Any, Final
 
 import click
 
-from workers.cli.fault_view import FaultGroup, fault_groups
 from workers.cli.options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import counted, progress, show_faults, show_files, show_unchecked
+from workers.cli.show import FaultGroup, counted, fault_groups, progress, show_faults, show_files, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.reasons import NO_FAULT_FOUND
 from workers.offline.repair_files import PlanSummary, plan_file

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from workers.cli.options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import (
+from workers.cli.show import (
     counted,
     outcomes_table,
     progress,

@@ -34,6 +34,7 @@ from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.notation import with_evidence
 from workers.records.quick_check import SOUND, SOUND_VALUE
 from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, ROW, payload_column, with_columns_of
+from workers.remedies.codes import stripes_codes
 from workers.remedies.engine import circumstances, sift, treat_suspects
 from workers.remedies.outcome import ALL_FAULTS, all_faults
 from workers.remedies.remedy import Context
@@ -229,7 +230,7 @@ def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) ->
         free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
         return _sifted(Reading(free), surveyed, output)
     if surveyed.failure is not None:
-        rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
+        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
         told = surveyed.rows.records_of(rows, surveyed.failure)
         records = sift(
             with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=part.first_row

@@ -11,9 +11,11 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
 from workers.records.files.nested import PAYLOAD_TEXT
 from workers.records.schema import CHANGES, CODE, CODES, READ_FROM, original_columns, with_columns_of
-from workers.records.validation import ASPECT_OF_CODE, ASPECTS, code_of, fault_column
+from workers.records.validation import ASPECTS, fault_column
 from workers.remedies.codes import REMEDIES
 from workers.remedies.remedy import HOW, Context
 
@@ -139,10 +141,25 @@ def stated(code: str) -> pl.Expr:
 
 def _stated_code(aspect: str) -> pl.Expr:
     """Return Stripe's code where it is one of the aspect's; one of them where it gave several."""
-    codes = [str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect]
+    codes = [code for code, remedy in REMEDIES.items() if remedy.aspect == aspect]
     alone = pl.when(pl.col(CODE).is_in(codes)).then(CODE)
     return pl.coalesce(alone, *(pl.when(stated(code)).then(pl.lit(code)) for code in codes))
 
 
 def _fault_code(aspect: str) -> pl.Expr:
     return code_of(pl.col(fault_column(aspect)))
+
+
+def code_of(slug: pl.Expr) -> pl.Expr:
+    """Return the code whose remedy treats a fault: its own where Stripe has one, else `malformed_record`.
+
+    A quantity in another notation is treated as one that is no number.
+    """
+    return (
+        pl.when(slug.is_in(list(REMEDIES)))
+        .then(slug)
+        .when(slug == VALUE_OF_OTHER_NOTATION)
+        .then(pl.lit(str(Code.INVALID_VALUE)))
+        .when(slug.is_not_null())
+        .then(pl.lit(MALFORMED_RECORD))
+    )

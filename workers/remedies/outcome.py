@@ -15,16 +15,15 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
+from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.kernel.reasons import ALREADY_EXISTS, NO_FAULT_FOUND, UNKNOWN_CODE
 from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, REASON, SUGGESTION, VALID_FROM
-from workers.records.validation import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
-from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, stated
+from workers.records.validation import FAULT_COLUMNS, fault_column
+from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, code_of, stated
 from workers.remedies.codes import REMEDIES
 from workers.remedies.remedy import Context, Defer
 
 CURED: Final = "cured"
-OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_METER, Code.TIMESTAMP_IN_FUTURE)
 
 ALL_FAULTS: Final = "@all_faults"
 """All that is wrong with a record, for a person: Stripe's codes, then the faults that were found, each once."""
@@ -90,7 +89,7 @@ def _deferrals() -> Iterator[tuple[str, str, Defer]]:
     """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
     for code, remedy in REMEDIES.items():
         if remedy.defer is not None:
-            yield code, fault_column(ASPECT_OF_CODE[Code(code)]), remedy.defer
+            yield code, fault_column(remedy.aspect), remedy.defer
 
 
 def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
@@ -113,9 +112,10 @@ def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
 
 def _is_known() -> pl.Expr:
     """Tell whether a remedy knows the record's code, and each of them where it has several."""
-    known = [str(code) for code in REMEDIES]
-    one = f"(?:{'|'.join(known)})"
-    return pl.col(CODE).is_in(known) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(value=True)
+    one = f"(?:{'|'.join(REMEDIES)})"
+    return pl.col(CODE).is_in(list(REMEDIES)) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(
+        value=True
+    )
 
 
 def _is_answered(context: Context) -> pl.Expr:
@@ -124,18 +124,18 @@ def _is_answered(context: Context) -> pl.Expr:
     What somebody has mended by hand is answered, whatever he changed: he knows.
     """
     mended = pl.col(MENDED)
-    answers = {str(code): mended.str.contains(f"{aspect} ") for code, aspect in ASPECT_OF_CODE.items()}
+    answers = {code: mended.str.contains(f"{remedy.aspect} ") for code, remedy in REMEDIES.items()}
     answers[MALFORMED_RECORD] = mended != ""
-    curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
     if context.catalog.live:
-        answers |= {code: pl.lit(value=True) for code in curable}
+        outside = (code for code, remedy in REMEDIES.items() if remedy.cause_outside)
+        answers |= {code: pl.lit(value=True) for code in outside if context.standard.can_check(code)}
     answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
     answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
 
 
 def _can_check(context: Context) -> pl.Expr:
-    return pl.col(CODE).is_in([str(code) for code in REMEDIES if context.standard.can_check(code)])
+    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
 
 
 def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:

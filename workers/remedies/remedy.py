@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog, only_asked
 from workers.records.timestamps import Window
 from workers.records.validation import Standard
@@ -51,12 +52,22 @@ Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
 
 @dataclass(frozen=True)
 class Remedy:
-    """How the records of one code are repaired. What `mend` leaves as it is waits, or goes to a person."""
+    """All that is known of one code of Stripe's. What `mend` leaves as it is waits, or goes to a person.
+
+    `aspect` is the one of `validation.ASPECTS` in which a record has to change before Stripe takes it. `reason`
+    says what the code means and what to do, for people. `shown_in` is the column in which the fault shows; null
+    where something is absent. `cause_outside`: the cause may go away while the record stays as it is (the customer
+    is created, the time comes); such a record may be sent unchanged, once a live catalog shows that it has gone.
+    """
 
     code: str
+    aspect: str
+    reason: Reason
     mend: Mend
     advise: Advise
     defer: Defer | None = None
+    shown_in: str | None = None
+    cause_outside: bool = False
 
 
 def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Series]) -> pl.DataFrame:

@@ -6,7 +6,7 @@ will be nobody knows, so it is deferred without a time.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
 from workers.remedies.remedy import Context, Remedy, constant, offer, translate
@@ -34,4 +34,16 @@ def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
     return pl.col(EVENT_NAME).is_in(waiting), pl.lit(None, pl.String)
 
 
-ARCHIVED_METER = Remedy(Code.ARCHIVED_METER, mend, advise, defer)
+ARCHIVED_METER = Remedy(
+    "archived_meter",
+    "meter",
+    Reason(
+        "The meter of this event_name is archived.",
+        "Reactivate the meter, or name its successor (rule archived_meters).",
+    ),
+    mend,
+    advise,
+    defer,
+    shown_in=EVENT_NAME,
+    cause_outside=True,
+)

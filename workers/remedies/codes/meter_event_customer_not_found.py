@@ -6,7 +6,7 @@ exactly one customer that carries the id in its metadata (Stripe docs, "Search",
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
@@ -66,4 +66,15 @@ def _table(pairs: dict[str, str]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-CUSTOMER_NOT_FOUND = Remedy(Code.CUSTOMER_NOT_FOUND, mend, advise)
+CUSTOMER_NOT_FOUND = Remedy(
+    "meter_event_customer_not_found",
+    "customer",
+    Reason(
+        "No customer has this id.",
+        "Create the customer in Stripe, or say which one is meant (rule customers.aliases).",
+    ),
+    mend,
+    advise,
+    shown_in=CUSTOMER_ID,
+    cause_outside=True,
+)

@@ -6,7 +6,7 @@ By rule only: the payload keys to keep, or those to drop. The customer's and the
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN
 from workers.records.schema import payload_column, payload_columns
 from workers.remedies.remedy import HOW, Context, Remedy, constant
@@ -49,4 +49,13 @@ def _given_up(rows: pl.DataFrame, rule: DimensionRule) -> list[str]:
     return [name for name in present if name in {payload_column(key) for key in rule.drop}]
 
 
-DIMENSION_COUNT_TOO_HIGH = Remedy(Code.DIMENSION_COUNT_TOO_HIGH, mend, advise)
+DIMENSION_COUNT_TOO_HIGH = Remedy(
+    "meter_event_dimension_count_too_high",
+    "dimension",
+    Reason(
+        "The record has more dimensions than the meter takes.",
+        "Say which payload keys to keep or to drop (rule dimensions).",
+    ),
+    mend,
+    advise,
+)

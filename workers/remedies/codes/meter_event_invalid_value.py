@@ -8,8 +8,7 @@ rule: what the marks mean, and units.
 
 import polars as pl
 
-from workers.kernel.codes import Code
-from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION, Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.notation import COMMA_SHOWN, POINT_SHOWN
@@ -81,4 +80,14 @@ def _weighed(read: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-INVALID_VALUE = Remedy(Code.INVALID_VALUE, mend, advise)
+INVALID_VALUE = Remedy(
+    "meter_event_invalid_value",
+    "value",
+    Reason(
+        "The quantity is no plain decimal number.",
+        "Correct the quantity, or say how its file is written (rules values).",
+    ),
+    mend,
+    advise,
+    shown_in=VALUE_TEXT,
+)

@@ -7,7 +7,7 @@ By rule: a column for the meter, or 1 for a meter that counts.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, VALUE_TEXT, Catalog
 from workers.records.schema import EVENT_NAME, VALUE, payload_columns, with_columns_of
@@ -68,4 +68,10 @@ def _filled(text: pl.Expr) -> pl.Expr:
     return pl.when(~quantities.is_blank(text)).then(text)
 
 
-VALUE_NOT_FOUND = Remedy(Code.VALUE_NOT_FOUND, mend, advise)
+VALUE_NOT_FOUND = Remedy(
+    "meter_event_value_not_found",
+    "value",
+    Reason("Nothing stands under the meter's value key.", "Name the column of the quantity (rule values.column)."),
+    mend,
+    advise,
+)

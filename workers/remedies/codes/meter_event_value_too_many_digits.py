@@ -6,7 +6,7 @@ By rule: the value is rounded to a number of digits.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
@@ -47,4 +47,14 @@ def _rounded(rows: pl.DataFrame, rule: ValueRule, text: pl.Expr) -> pl.Series:
     return translate(rows, text, distinct.with_columns(pl.Series(TARGET, targets, dtype=pl.String)))
 
 
-VALUE_TOO_MANY_DIGITS = Remedy(Code.VALUE_TOO_MANY_DIGITS, mend, advise)
+VALUE_TOO_MANY_DIGITS = Remedy(
+    "meter_event_value_too_many_digits",
+    "value",
+    Reason(
+        "The quantity has more than 15 significant digits.",
+        "Round it, or let a rule round it (rule values.round_to_digits).",
+    ),
+    mend,
+    advise,
+    shown_in=VALUE_TEXT,
+)

@@ -5,7 +5,7 @@ Source: stripe-python's `V1BillingMeterErrorReportTriggeredEvent`. By rule only:
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.quantities import is_blank
 from workers.records.schema import payload_column, with_columns_of
 from workers.remedies.remedy import HOW, Context, Remedy, constant
@@ -40,4 +40,13 @@ def _fill(rows: pl.DataFrame, rule: DimensionRule) -> pl.DataFrame:
     )
 
 
-MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(Code.MISSING_DIMENSION_PAYLOAD_KEYS, mend, advise)
+MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(
+    "missing_dimension_payload_keys",
+    "dimension",
+    Reason(
+        "The payload lacks one of the meter's dimensions.",
+        "Fill in the dimension, or give its key a default (rule dimensions.defaults).",
+    ),
+    mend,
+    advise,
+)

@@ -6,7 +6,7 @@ By rule: an alias.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import Catalog, folded
 from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
@@ -46,4 +46,15 @@ def _spellings(catalog: Catalog) -> pl.DataFrame:
     return spelled.filter(~pl.col(ALIAS).is_duplicated())
 
 
-NO_METER = Remedy(Code.NO_METER, mend, advise)
+NO_METER = Remedy(
+    "no_meter",
+    "meter",
+    Reason(
+        "No meter has this event_name.",
+        "Create a meter with this event name, or say which one is meant (rule event_names.aliases).",
+    ),
+    mend,
+    advise,
+    shown_in=EVENT_NAME,
+    cause_outside=True,
+)

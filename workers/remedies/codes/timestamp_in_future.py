@@ -6,7 +6,7 @@ Alone: the number is milli-, micro- or nanoseconds whose seconds Stripe takes. B
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import timestamps
 from workers.records.schema import MAX_AHEAD, TIMESTAMP
 from workers.remedies.remedy import Context, Remedy, offer, sentence
@@ -40,4 +40,16 @@ def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
     return waits, timestamps.rfc3339(valid_from)
 
 
-TIMESTAMP_IN_FUTURE = Remedy(Code.TIMESTAMP_IN_FUTURE, mend, advise, defer)
+TIMESTAMP_IN_FUTURE = Remedy(
+    "timestamp_in_future",
+    "timestamp",
+    Reason(
+        "The timestamp is more than 5 minutes ahead.",
+        "Correct the time, or let it wait (rule timestamps.horizon_hours).",
+    ),
+    mend,
+    advise,
+    defer,
+    shown_in=TIMESTAMP,
+    cause_outside=True,
+)

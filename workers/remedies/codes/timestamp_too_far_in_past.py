@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import timestamps
 from workers.records.schema import MAX_AGE, TIMESTAMP
 from workers.remedies.remedy import Context, Remedy, offer, sentence
@@ -41,4 +41,14 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     return sentence(rows, pl.coalesce(timestamps.doubt(pl.col(TIMESTAMP), context.window), late))
 
 
-TIMESTAMP_TOO_FAR_IN_PAST = Remedy(Code.TIMESTAMP_TOO_FAR_IN_PAST, mend, advise)
+TIMESTAMP_TOO_FAR_IN_PAST = Remedy(
+    "timestamp_too_far_in_past",
+    "timestamp",
+    Reason(
+        "The timestamp is more than 35 days old.",
+        "Bill it otherwise, or let a rule clamp or re-date it (rule timestamps).",
+    ),
+    mend,
+    advise,
+    shown_in=TIMESTAMP,
+)
