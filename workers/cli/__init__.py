@@ -4,6 +4,6 @@ It may import everything below it. Errors of the operator's making end as one li
 traceback reaches him. Start reading at `COMMANDS`.
 """
 
-from workers.cli.entry import COMMANDS, main
+from workers.cli.main import COMMANDS, main
 
 __all__ = ["COMMANDS", "main"]
