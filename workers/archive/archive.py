@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.errors import Corrupt, Permanent
+from workers.kernel.files import sha256_of
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.storage import Store
 from workers.kernel.storage.cache import FileCache

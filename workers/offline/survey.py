@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
+from workers.kernel.files import sha256_of
 from workers.offline.differences import Differences, find_differences
 from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings

@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.files import sha256_of
 from workers.kernel.logs import get_logger
 from workers.kernel.storage import open_store
 from workers.kernel.storage.cache import FileCache

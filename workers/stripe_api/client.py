@@ -15,10 +15,9 @@ from workers.kernel.errors import Permanent
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api import customers, downloads, event_lists
-from workers.stripe_api.call import Calls, Post, Sleep
+from workers.stripe_api.call import PAGE, Calls, Post, Sleep, v1_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
-from workers.stripe_api.pages import PAGE, v1_pages
 from workers.stripe_api.protocol import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
 
 _log = get_logger(__name__)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import requests
 
 from workers.kernel.errors import Permanent, Transient
+from workers.kernel.files import written_whole
 from workers.stripe_api.call import Calls
 from workers.stripe_api.errors import first_line, judge
 from workers.stripe_api.protocol import Downloaded
@@ -30,13 +31,8 @@ def download(calls: Calls, base: str, file_id: str, account: str | None, into: P
     """Write the contents of a file to `into`; a cut download is begun anew, a bounded number of times."""
     path = f"/v1/files/{quote(file_id, safe='')}/contents"
     address = base.rstrip("/") + path
-    part = into.with_name(f"{into.name}.part")
-    try:
-        done = calls.persist(lambda: _once(calls, address, path, account, part, max_bytes), calls.paces.files)
-        part.replace(into)
-    finally:
-        part.unlink(missing_ok=True)
-    return done
+    with written_whole(into) as part:
+        return calls.persist(lambda: _once(calls, address, path, account, part, max_bytes), calls.paces.files)
 
 
 def _once(calls: Calls, address: str, path: str, account: str | None, part: Path, max_bytes: int) -> Downloaded:

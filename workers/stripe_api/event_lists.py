@@ -10,8 +10,7 @@ from typing import Final
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Permanent
-from workers.stripe_api.call import Calls
-from workers.stripe_api.pages import PAGE, v1_pages, v2_pages
+from workers.stripe_api.call import PAGE, Calls, v1_pages, v2_pages
 from workers.stripe_api.protocol import Json
 
 RETENTION: Final = timedelta(days=30)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from workers.kernel.files import written_whole
 from workers.kernel.storage.directory import disk_error
 
 UNFINISHED_SECONDS: Final = 3600.0
@@ -44,16 +45,12 @@ class FileCache:
         Raises Transient when the disk is full.
         """
         path = self.directory / name
-        temporary = self.directory / f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            self._unchecked_bytes += temporary.stat().st_size
-            temporary.replace(path)
+            with written_whole(path) as temporary:
+                yield temporary
+                self._unchecked_bytes += temporary.stat().st_size
         except OSError as error:
             raise disk_error(error, str(path)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def shrink(self, keep: Collection[str] = ()) -> None:
         """Remove the copies used longest ago until the bound holds; those named in `keep` stay.
@@ -70,7 +67,7 @@ class FileCache:
             if excess <= 0:
                 return
             name = path.relative_to(self.directory).as_posix()
-            spare_seconds = UNFINISHED_SECONDS if name.startswith(".") else self._spare_seconds
+            spare_seconds = UNFINISHED_SECONDS if path.name.startswith(".") else self._spare_seconds
             if used < now - spare_seconds and name not in keep:
                 path.unlink(missing_ok=True)
                 excess -= size

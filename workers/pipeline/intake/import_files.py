@@ -11,9 +11,9 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
+from workers.kernel.files import sha256_of
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context

@@ -15,7 +15,7 @@ import polars as pl
 
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
-from workers.kernel.file_names import submission_of
+from workers.kernel.files import submission_of
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import FILE_NOT_FOUND, PERHAPS_IMPORTED, ROWS_NOT_LISTED
