@@ -7,13 +7,11 @@ rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Star
 """
 
 from workers.sources.protocol import Found, NoUsageSources, UsageSources, same_usage, settle, wanted
-from workers.sources.recording import RecordingUsageSources
 from workers.sources.search import StoredUsageSources
 
 __all__ = [
     "Found",
     "NoUsageSources",
-    "RecordingUsageSources",
     "StoredUsageSources",
     "UsageSources",
     "same_usage",

@@ -16,7 +16,6 @@ from workers.stripe_api.protocol import (
     StripeFile,
     Summary,
 )
-from workers.stripe_api.recording import RecordingStripeApi
 
 __all__ = [
     "Downloaded",
@@ -25,7 +24,6 @@ __all__ = [
     "Limits",
     "LiveStripeApi",
     "MeterEventReceipt",
-    "RecordingStripeApi",
     "StripeApi",
     "StripeFile",
     "Summary",

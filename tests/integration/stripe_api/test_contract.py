@@ -10,9 +10,10 @@ import pytest
 
 from fixtures.twin import Twin
 from fixtures.twin.files import add_file, finish_file
+from tests.recording import RecordingStripeApi
 from workers.kernel.codes import EventType
 from workers.kernel.errors import Permanent
-from workers.stripe_api import LiveStripeApi, RecordingStripeApi, StripeApi, StripeFile, Summary
+from workers.stripe_api import LiveStripeApi, StripeApi, StripeFile, Summary
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CONTENTS = b"event_name,error\nhat,bad\n" * 5000

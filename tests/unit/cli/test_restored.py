@@ -10,6 +10,7 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from tests.unit.cli.usage import run
 from workers.bootstrap import _of_process
 from workers.kernel.clock import to_text
@@ -21,7 +22,6 @@ from workers.kernel.settings import Settings
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.context import Context
 from workers.pipeline.restores import last_restore
-from workers.stripe_api import RecordingStripeApi
 
 TYPE = "v1.billing.meter.error_report_triggered"
 

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from tests.unit.protocol.mortality import Fuse
 from tests.unit.protocol.published import import_set, told_anew, validation_report
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
 from workers.records.identifiers import origin_of
-from workers.stripe_api import MeterEventReceipt, RecordingStripeApi
+from workers.stripe_api import MeterEventReceipt
 from workers.stripe_api.errors import NotFound
 from workers.stripe_api.protocol import StripeFile
 
