@@ -156,4 +156,6 @@ def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | p
         return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
     if adviser == NO_FAULT_FOUND:
         return pl.lit(_TELLS_NOTHING)
-    return REMEDIES[adviser].advise(rows, context)
+    remedy = REMEDIES[adviser]
+    _, step = remedy.reason.clauses
+    return remedy.advise(rows, context).fill_null(step) if remedy.advise else pl.lit(step)

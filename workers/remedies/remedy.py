@@ -45,7 +45,7 @@ class Context:
 Mend = Callable[[pl.DataFrame, Context], pl.DataFrame]
 """Takes judged records with the remedy's fault; returns them in that order, mended where one reading exists."""
 Advise = Callable[[pl.DataFrame, Context], pl.Series]
-"""Takes records that stay faulty; returns a sentence for the person who looks, or null, for each."""
+"""Takes records that stay faulty; returns for each a sentence that names what stands in it, or null."""
 Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
 """Returns whether a record that stays faulty may wait, and the RFC 3339 time from which it is valid (or null)."""
 
@@ -53,6 +53,8 @@ Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
 @dataclass(frozen=True)
 class Remedy:
     """All that is known of one code of Stripe's. What `mend` leaves as it is waits, or goes to a person.
+
+    He is told what `advise` says of the record, else the reason's next step.
 
     `aspect` is the one of `validation.ASPECTS` in which a record has to change before Stripe takes it. `reason`
     says what the code means and what to do, for people. `shown_in` is the column in which the fault shows; null
@@ -64,7 +66,7 @@ class Remedy:
     aspect: str
     reason: Reason
     mend: Mend
-    advise: Advise
+    advise: Advise | None = None
     defer: Defer | None = None
     shown_in: str | None = None
     cause_outside: bool = False
@@ -105,8 +107,3 @@ def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Ser
 def sentence(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
     """Evaluate an expression that gives a sentence or null for each record."""
     return rows.lazy().select(expression.cast(pl.String).alias("sentence")).collect().to_series()
-
-
-def constant(rows: pl.DataFrame, text: str) -> pl.Series:
-    """Return the same sentence for each record."""
-    return pl.Series("sentence", [text], dtype=pl.String).new_from_index(0, rows.height)

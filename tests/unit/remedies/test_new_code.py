@@ -13,7 +13,7 @@ from workers.records.catalog import Catalog, Meter
 from workers.records.schema import CODE, OUTCOME, REASON, SUGGESTION, TIMESTAMP
 from workers.remedies import REMEDIES, Remedy, Rules, repair_frame
 from workers.remedies.codes import reasons
-from workers.remedies.remedy import Context, constant, offer
+from workers.remedies.remedy import Context, offer
 
 NEW = "timestamp_not_on_the_minute"
 STEP = "Say to which minute it belongs."
@@ -24,13 +24,9 @@ def mend(rows: pl.DataFrame, _: Context) -> pl.DataFrame:
     return offer(rows, TIMESTAMP, ("full_minute", minute.cast(pl.String)))
 
 
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    return constant(rows, "say to which minute it belongs")
-
-
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    remedy = Remedy(NEW, "timestamp", Reason("Stripe takes full minutes only.", STEP), mend, advise)
+    remedy = Remedy(NEW, "timestamp", Reason("Stripe takes full minutes only.", STEP), mend)
     monkeypatch.setitem(REMEDIES, NEW, remedy)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
-from workers.remedies.remedy import Context, Remedy, constant, offer, translate
+from workers.remedies.remedy import Context, Remedy, offer, translate
 from workers.remedies.rules import ALIAS, TARGET
 
 
@@ -21,11 +21,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
     archived = pl.col(METER_STATUS).ne_missing("active")
     return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, pl.when(archived).then(EVENT_NAME), table)))
-
-
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the two ways out."""
-    return constant(rows, "reactivate the meter, or name its successor (rule archived_meters)")
 
 
 def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
@@ -42,8 +37,7 @@ ARCHIVED_METER = Remedy(
         "Reactivate the meter, or name its successor (rule archived_meters).",
     ),
     mend,
-    advise,
-    defer,
+    defer=defer,
     shown_in=EVENT_NAME,
     cause_outside=True,
 )

@@ -35,7 +35,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     """Say what the timestamp looks like, or what is wrong with the row."""
-    advice = first_fault().replace_strict(_ADVICE, default=MALFORMED_RECORD.reason.clauses[1])
+    advice = first_fault().replace_strict(_ADVICE, default=None)
     malformed, rules = first_fault() == TIMESTAMP_MALFORMED, context.rules.timestamps
     doubt = timestamps.doubt(pl.col(TIMESTAMP), context.window, rules.formats, rules.naive_zone)
     return sentence(rows, pl.when(malformed).then(doubt).otherwise(advice))

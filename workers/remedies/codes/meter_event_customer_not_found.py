@@ -29,7 +29,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the trimmed id, several metadata hits, the nearest known id, or the two ways out."""
+    """Name the trimmed id, several metadata hits, or the nearest known id."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
     ids = context.ids
     near = ids.nearest(rows[CUSTOMER_ID]) if ids else pl.Series([None], dtype=pl.String)
@@ -41,7 +41,6 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
             pl.format("without what stands around it the id is {}; nothing here says that it exists", trimmed),
             pl.format("several customers carry it in their metadata: {}", pl.lit(several)),
             pl.format("did you mean {}? (rule customers.aliases)", pl.lit(near)),
-            pl.lit("create the customer in Stripe, or say which one is meant (rule customers.aliases)"),
         ),
     )
 

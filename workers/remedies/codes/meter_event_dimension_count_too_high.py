@@ -9,7 +9,7 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN
 from workers.records.schema import payload_column, payload_columns
-from workers.remedies.remedy import HOW, Context, Remedy, constant
+from workers.remedies.remedy import HOW, Context, Remedy
 from workers.remedies.rules import DimensionRule, meter_is
 
 
@@ -21,11 +21,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
             rows = _give_up(rows, rule, free & meter_is(rule.meter))
             free = free & ~meter_is(rule.meter)
     return rows
-
-
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the rule."""
-    return constant(rows, "say which payload keys to keep or to drop (rule dimensions)")
 
 
 def _give_up(rows: pl.DataFrame, rule: DimensionRule, covered: pl.Expr) -> pl.DataFrame:
@@ -57,5 +52,4 @@ DIMENSION_COUNT_TOO_HIGH = Remedy(
         "Say which payload keys to keep or to drop (rule dimensions).",
     ),
     mend,
-    advise,
 )

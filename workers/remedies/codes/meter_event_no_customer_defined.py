@@ -33,7 +33,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the candidates, or the rule that would help."""
+    """Name the candidates."""
     candidates = _candidates(rows, context.catalog)
     several = pl.when(candidates.list.len() > 1).then(candidates.list.join(" or "))
     strange = pl.when(_stands_among_strangers(rows, context.catalog)).then(candidates.list.first())
@@ -46,7 +46,6 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
                 " where it stands (rule customers.missing)",
                 strange,
             ),
-            pl.lit("name the customer, or where it stands (rule customers.missing)"),
         ),
     )
 

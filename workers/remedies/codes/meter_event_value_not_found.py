@@ -28,16 +28,10 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the numbers that it could be, or the rule that would help."""
+    """Name the numbers that it could be."""
     numbers = _numbers(rows, context.catalog)
     found = pl.when(numbers.list.len() > 0).then(numbers.list.join(" or "))
-    return sentence(
-        rows,
-        pl.coalesce(
-            pl.format("it could be {}, from another payload column (rule values.column)", found),
-            pl.lit("name the column of the quantity (rule values.column)"),
-        ),
-    )
+    return sentence(rows, pl.format("it could be {}, from another payload column (rule values.column)", found))
 
 
 def _ruled(rule: ValueRule, rows: pl.DataFrame, catalog: Catalog) -> tuple[str, pl.Expr]:

@@ -10,7 +10,7 @@ from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
-from workers.remedies.remedy import Context, Remedy, constant, offer, translate
+from workers.remedies.remedy import Context, Remedy, offer, translate
 from workers.remedies.rules import ALIAS, TARGET, ValueRule, meter_is
 
 
@@ -32,13 +32,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the limit and the rule."""
-    return constant(
-        rows, f"Stripe takes {MAX_SIGNIFICANT_DIGITS} digits; a rule may round (rule values.round_to_digits)"
-    )
-
-
 def _rounded(rows: pl.DataFrame, rule: ValueRule, text: pl.Expr) -> pl.Series:
     """Round the distinct texts in Python: `decimal` is the only exact arithmetic for them."""
     distinct = rows.select(text.alias(ALIAS)).drop_nulls().unique()
@@ -52,9 +45,8 @@ VALUE_TOO_MANY_DIGITS = Remedy(
     "value",
     Reason(
         "The quantity has more than 15 significant digits.",
-        "Round it, or let a rule round it (rule values.round_to_digits).",
+        "Stripe takes 15 digits; a rule may round (rule values.round_to_digits).",
     ),
     mend,
-    advise,
     shown_in=VALUE_TEXT,
 )

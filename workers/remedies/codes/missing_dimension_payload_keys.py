@@ -8,7 +8,7 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.quantities import is_blank
 from workers.records.schema import payload_column, with_columns_of
-from workers.remedies.remedy import HOW, Context, Remedy, constant
+from workers.remedies.remedy import HOW, Context, Remedy
 from workers.remedies.rules import DimensionRule, meter_is
 
 
@@ -17,11 +17,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     for rule in context.rules.dimension_rules():
         rows = _fill(rows, rule)
     return rows
-
-
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the rule."""
-    return constant(rows, "fill in the dimension, or give its key a default (rule dimensions.defaults)")
 
 
 def _fill(rows: pl.DataFrame, rule: DimensionRule) -> pl.DataFrame:
@@ -48,5 +43,4 @@ MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(
         "Fill in the dimension, or give its key a default (rule dimensions.defaults).",
     ),
     mend,
-    advise,
 )

@@ -28,16 +28,9 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the nearest active meter, or the two ways out."""
-    names = (meter.event_name for meter in context.catalog.active)
-    near = nearest_names(rows[EVENT_NAME], names)
-    return sentence(
-        rows,
-        pl.coalesce(
-            pl.format("did you mean the meter {}? (rule event_names.aliases)", pl.lit(near)),
-            pl.lit("create a meter with this event name, or say which one is meant (rule event_names.aliases)"),
-        ),
-    )
+    """Name the nearest active meter."""
+    near = nearest_names(rows[EVENT_NAME], (meter.event_name for meter in context.catalog.active))
+    return sentence(rows, pl.format("did you mean the meter {}? (rule event_names.aliases)", pl.lit(near)))
 
 
 def _spellings(catalog: Catalog) -> pl.DataFrame:
