@@ -3,7 +3,6 @@
 The contract tests of tests/integration play the same questions to each of them and to the real one.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,9 +15,9 @@ from workers.alerts import Notice, Trouble
 from workers.kernel.clock import from_epoch, from_text
 from workers.kernel.errors import Permanent
 from workers.records.schema import IDENTIFIER, WRITTEN, empty_frame
-from workers.sources.protocol import ROW_AT, Found, carriers, concerned, same_usage, wanted, written_later
+from workers.sources.protocol import ROW_AT, FoundUsage, carriers, concerned, same_usage, wanted, written_later
 from workers.stripe_api.errors import NotFound
-from workers.stripe_api.protocol import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
+from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -42,7 +41,7 @@ class RecordingStripeApi:
     events: list[Json] = field(default_factory=list)
     meters: list[Json] = field(default_factory=list)
     customers: list[Json] = field(default_factory=list)
-    files: dict[str, tuple[StripeFile, bytes]] = field(default_factory=dict)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     summaries: dict[tuple[str, str], list[Summary]] = field(default_factory=dict)
     refuse: dict[str, Json] = field(default_factory=dict)
     meter_events: dict[str, Json] = field(default_factory=dict)
@@ -90,17 +89,16 @@ class RecordingStripeApi:
         self._note("search_customers", f"{key}={value}", account)
         return [one["id"] for one in self.customers if one.get("metadata", {}).get(key) == value]
 
-    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
-        self._note("fetch_file", file_id, account)
+    def file_name(self, file_id: str, account: str | None) -> str | None:
+        self._note("file_name", file_id, account)
         return self._file(file_id)[0]
 
-    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> None:
         self._note("download_file", file_id, account)
         contents = self._file(file_id)[1]
         if len(contents) > max_bytes:
             raise Permanent(f"{file_id}: larger than {max_bytes} bytes")
         into.write_bytes(contents)
-        return Downloaded(len(contents), hashlib.sha256(contents).hexdigest())
 
     def event_summaries(
         self,
@@ -142,7 +140,7 @@ class RecordingStripeApi:
             raise NotFound(f"{event_id}: no such event", {"code": "resource_missing"})
         return found
 
-    def _file(self, file_id: str) -> tuple[StripeFile, bytes]:
+    def _file(self, file_id: str) -> tuple[str, bytes]:
         if file_id not in self.files:
             raise NotFound(f"{file_id}: no such file", {"code": "resource_missing"})
         return self.files[file_id]
@@ -156,11 +154,11 @@ class RecordingUsageSources:
     files: Mapping[str, Path] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         """Look records up in the frame."""
         looked_up = wanted(identifiers)
         self.asked.append(tuple(looked_up))
-        return Found(carriers([self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))]))
+        return FoundUsage(carriers([self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))]))
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         """Yield rows of the frame."""

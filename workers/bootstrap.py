@@ -18,7 +18,7 @@ from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
 from workers.pipeline.notify import trouble
 from workers.remedies import Rules, RulesFile, load_rules
-from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
+from workers.sources import NOWHERE, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
@@ -55,7 +55,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         ledger=ledger,
         queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
         stripe=stripe,
-        sources=sources.pop(None, NoUsageSources()),
+        sources=sources.pop(None, NOWHERE),
         account_sources={account: found for account, found in sources.items() if account},
         archive=archive,
         target=targets.pop(None, None),

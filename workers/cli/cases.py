@@ -91,7 +91,7 @@ def _is_stuck(case: Case) -> bool:
 @click.argument("case")
 @click.option("-o", "--out", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: CASE.tar.gz")
 def export(case: str, path: Path | None) -> None:
-    """Write everything about CASE into one tar.gz: its book, its events, its submissions and all its files.
+    """Write everything about CASE into one tar.gz: its journal, its events, its submissions and all its files.
 
     Records that wait for a person are in it as quarantined.csv and deferred.csv, beside their Parquet.
     """

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from types import FrameType
@@ -119,12 +119,12 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Raise Stopped in the block on a signal; one that this process was started to ignore (nohup) stays ignored."""
+def signals_answered(answer: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Answer signals within the block so; one that this process was started to ignore (nohup) stays ignored."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+            signal.signal(number, answer)
     try:
         yield
     finally:
@@ -132,21 +132,11 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no further signal break off the block, which must end by itself."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def stop(number: int, _frame: FrameType | None) -> None:
+    """Break off what runs, by Stopped."""
+    raise Stopped(number)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
     """Return what a shell expects of a process that a signal ended."""
     return 128 + (interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT)
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise Stopped(number)

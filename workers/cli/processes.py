@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NoReturn, Self
 
-from workers.cli.main import stopped_by_signals, undisturbed
+from workers.cli.main import signals_answered, stop
 from workers.kernel.errors import InputUnusable
 
 STOP_SECONDS = 10.0
@@ -72,7 +72,7 @@ class Processes:
 
         A second signal does not break this off, for it would leave the rest running.
         """
-        with undisturbed():
+        with signals_answered(signal.SIG_IGN):
             self._stop()
 
     def _stop(self) -> None:
@@ -90,7 +90,7 @@ class Processes:
             log.close()
 
     def __enter__(self) -> Self:
-        self._signals.enter_context(stopped_by_signals())
+        self._signals.enter_context(signals_answered(stop))
         return self
 
     def __exit__(

@@ -50,7 +50,7 @@ _OPEN_HEADER: Final = frozenset({"header_missing", "header_ambiguous"})
 class FaultGroup:
     """The records of a file with one fault: the first of their rows, and what stands in the very first."""
 
-    slug: str
+    fault: str
     meaning: str
     records: int
     rows: tuple[int, ...]
@@ -143,7 +143,7 @@ def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:
     for group in groups:
         rows = f"{'row' if group.records == 1 else 'rows'} {row_ranges(group.rows, group.records)}"
         example = "" if group.example is None else f", e.g. row {group.rows[0]}: {_shortened(group.example)}"
-        console.print(f"{group.slug}: {counted(group.records, 'record')}, {rows}", markup=False)
+        console.print(f"{group.fault}: {counted(group.records, 'record')}, {rows}", markup=False)
         console.print(f"  {group.meaning}{example}", markup=False)
 
 

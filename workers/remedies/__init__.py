@@ -8,14 +8,14 @@ a remedy is put before a person.
 from workers.remedies.codes import REMEDIES
 from workers.remedies.engine import repair_frame
 from workers.remedies.lookups import customers_to_look_up, metadata_queries
-from workers.remedies.remedy import Context, Remedy
+from workers.remedies.remedy import Remedy, RepairContext
 from workers.remedies.rules import Rules, load_rules, parse_rules
 from workers.remedies.rules_file import RulesFile
 
 __all__ = [
     "REMEDIES",
-    "Context",
     "Remedy",
+    "RepairContext",
     "Rules",
     "RulesFile",
     "customers_to_look_up",

@@ -17,7 +17,7 @@ from workers.records.files.nested import PAYLOAD_TEXT
 from workers.records.schema import CHANGES, CODE, CODES, READ_FROM, original_columns, with_columns_of
 from workers.records.validation import ASPECTS, fault_column
 from workers.remedies.codes import REMEDIES
-from workers.remedies.remedy import HOW, Context
+from workers.remedies.remedy import HOW, RepairContext
 
 PLACE: Final = "@place"
 """Place of a record in the frame that is repaired, from 0: rows need not be unique, since sources can be mixed."""
@@ -38,7 +38,7 @@ _TREATABLE: Final = ASPECTS[1:]
 """What is wrong with a record as such, no remedy mends."""
 
 
-def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
+def treat(judged: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`.
 
     Most records need treatment in one aspect, and take part in that one only. Those that need more go through all
@@ -76,7 +76,7 @@ def _path() -> pl.Expr:
     return pl.when(several).then(pl.lit(_SEVERAL)).otherwise(only)
 
 
-def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+def _treat_aspect(work: pl.DataFrame, aspect: str, context: RepairContext) -> pl.DataFrame:
     pending = work.with_columns(pl.coalesce(_fault_code(aspect), _stated_code(aspect)).alias(_TREAT))
     settled = []
     for _ in range(MAX_ROUNDS):
@@ -99,7 +99,7 @@ def _split(frame: pl.DataFrame, holds: pl.Series) -> tuple[pl.DataFrame, pl.Data
     return (frame.filter(holds), frame.filter(~holds)) if holds.any() else (frame.clear(), frame)
 
 
-def _apply(rows: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+def _apply(rows: pl.DataFrame, aspect: str, context: RepairContext) -> pl.DataFrame:
     """Apply to each record the remedy of the code that it is to be treated for."""
     treated = []
     for (code,), alike in rows.partition_by(_TREAT, as_dict=True, maintain_order=True).items():

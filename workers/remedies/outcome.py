@@ -21,7 +21,7 @@ from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, 
 from workers.records.validation import FAULT_COLUMNS, fault_column
 from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, code_of, stated
 from workers.remedies.codes import REMEDIES
-from workers.remedies.remedy import Context, Defer
+from workers.remedies.remedy import Defer, RepairContext
 
 CURED: Final = "cured"
 
@@ -37,7 +37,7 @@ _HELD: Final = "Stripe has a record with this identifier: see whether it is this
 _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 
-def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
+def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
     waiting = treated.with_columns(
         pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
@@ -63,15 +63,15 @@ def all_faults() -> pl.Expr:
     return pl.when(listed != "").then(listed)
 
 
-def _waiting(column: str, context: Context) -> pl.Expr:
+def _waiting(column: str, context: RepairContext) -> pl.Expr:
     return pl.when(_may_wait(column, context)).then(column)
 
 
-def _stuck(column: str, context: Context) -> pl.Expr:
+def _stuck(column: str, context: RepairContext) -> pl.Expr:
     return pl.when(~_may_wait(column, context)).then(column)
 
 
-def _may_wait(column: str, context: Context) -> pl.Expr:
+def _may_wait(column: str, context: RepairContext) -> pl.Expr:
     """Tell whether the record's fault in that aspect is one that may be waited for."""
     waits = [
         (pl.col(column) == code) & defer(context)[0] for code, of, defer in _deferrals() if of == column
@@ -79,7 +79,7 @@ def _may_wait(column: str, context: Context) -> pl.Expr:
     return pl.col(column).is_not_null() & pl.any_horizontal(pl.lit(value=False), *waits).fill_null(value=False)
 
 
-def _valid_from(context: Context) -> pl.Expr:
+def _valid_from(context: RepairContext) -> pl.Expr:
     return pl.coalesce(
         *(pl.when(pl.col(column) == code).then(defer(context)[1]) for code, column, defer in _deferrals())
     )
@@ -92,7 +92,7 @@ def _deferrals() -> Iterator[tuple[str, str, Defer]]:
             yield code, fault_column(remedy.aspect), remedy.defer
 
 
-def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def _outcome_and_reason(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
     cases = (
         (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
@@ -118,7 +118,7 @@ def _is_known() -> pl.Expr:
     )
 
 
-def _is_answered(context: Context) -> pl.Expr:
+def _is_answered(context: RepairContext) -> pl.Expr:
     """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured.
 
     What somebody has mended by hand is answered, whatever he changed: he knows.
@@ -134,11 +134,11 @@ def _is_answered(context: Context) -> pl.Expr:
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
 
 
-def _can_check(context: Context) -> pl.Expr:
+def _can_check(context: RepairContext) -> pl.Expr:
     return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
 
 
-def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
+def _advised(decided: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `SUGGESTION`: the advice of the remedy of the code that keeps a record in quarantine."""
     reason = pl.col(REASON)
     adviser = pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
@@ -151,7 +151,7 @@ def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
     return decided.drop(SUGGESTION, strict=False).join(table, on=PLACE, how="left", maintain_order="left")
 
 
-def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
+def _advice(adviser: str, rows: pl.DataFrame, context: RepairContext) -> pl.Series | pl.Expr:
     if adviser == UNKNOWN_CODE:
         return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
     if adviser == NO_FAULT_FOUND:

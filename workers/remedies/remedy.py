@@ -19,7 +19,7 @@ HOW: Final = "@how"
 
 
 @dataclass(frozen=True, eq=False)
-class Context:
+class RepairContext:
     """What a remedy may know: the standard that records are judged by, and the operator's rules."""
 
     standard: Standard
@@ -42,11 +42,11 @@ class Context:
         return self.standard.window
 
 
-Mend = Callable[[pl.DataFrame, Context], pl.DataFrame]
+Mend = Callable[[pl.DataFrame, RepairContext], pl.DataFrame]
 """Takes judged records with the remedy's fault; returns them in that order, mended where one reading exists."""
-Advise = Callable[[pl.DataFrame, Context], pl.Series]
+Advise = Callable[[pl.DataFrame, RepairContext], pl.Series]
 """Takes records that stay faulty; returns for each a sentence that names what stands in it, or null."""
-Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
+Defer = Callable[[RepairContext], tuple[pl.Expr, pl.Expr]]
 """Returns whether a record that stays faulty may wait, and the RFC 3339 time from which it is valid (or null)."""
 
 

@@ -22,7 +22,7 @@ from workers.sources.index import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, 
 from workers.sources.protocol import (
     CONTENT,
     ROW_AT,
-    Found,
+    FoundUsage,
     carriers,
     concerned,
     may_tell,
@@ -57,7 +57,7 @@ class StoredUsageSources:
         self._converted = ConvertedFiles(cache_dir, cache_bytes)
         self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
 
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         """Look records up by their identifiers; for those that a recent listing misses, list anew.
 
         Raises Transient and SettingsUnusable as stores do.
@@ -118,11 +118,11 @@ class StoredUsageSources:
         digest = sha256_of(path) if alike else None
         return frozenset(file.location for file in alike if sha256_of(self._original(file)) == digest)
 
-    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> Found:
+    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> FoundUsage:
         unusable: dict[SourceFile, str] = {}
         rows = self._search(files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
         empty = [f"{place}: holds no file" for place in self._listing.empty_places]
-        return Found(carriers(rows), (*empty, *unusable.values()))
+        return FoundUsage(carriers(rows), (*empty, *unusable.values()))
 
     def _search(
         self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
@@ -183,6 +183,10 @@ class StoredUsageSources:
                 file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
             self._originals.shrink(keep={name})
         return copy or self._originals.directory / name
+
+
+NOWHERE: Final = StoredUsageSources((), Path())
+"""The sources of an account for which no place is named: nothing is ever found in them."""
 
 
 def _note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -> None:

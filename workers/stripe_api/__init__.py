@@ -8,23 +8,19 @@ every call has a timeout, a bounded number of tries and a pace. It imports `work
 from workers.stripe_api.client import LiveStripeApi
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.protocol import (
-    Downloaded,
     Grouping,
     Json,
     MeterEventReceipt,
     StripeApi,
-    StripeFile,
     Summary,
 )
 
 __all__ = [
-    "Downloaded",
     "Grouping",
     "Json",
     "Limits",
     "LiveStripeApi",
     "MeterEventReceipt",
     "StripeApi",
-    "StripeFile",
     "Summary",
 ]

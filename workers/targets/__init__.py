@@ -5,14 +5,14 @@ Each target makes a submission arrive at most once, also when it is called again
 is handed in. Start at `target.Target`; `files` and `meter_events` are the two that exist.
 """
 
-from workers.targets.target import Chunk, Held, Outgoing, Progress, Refused, Rows, Sent, Target, Withheld
+from workers.targets.target import Chunk, Held, Outgoing, Progress, RefusedRecord, Rows, Sent, Target, Withheld
 
 __all__ = [
     "Chunk",
     "Held",
     "Outgoing",
     "Progress",
-    "Refused",
+    "RefusedRecord",
     "Rows",
     "Sent",
     "Target",

@@ -91,7 +91,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRecord:
     """A record that the target turned away at once.
 
     `code` is Stripe's where it is certain, else `malformed_record`; `message` is the target's own sentence.
@@ -126,7 +126,7 @@ class Sent:
 
     location: str
     accepted: int
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedRecord, ...] = ()
     held: tuple[Held, ...] = ()
     unresolved: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()

@@ -13,13 +13,13 @@ from workers.records.catalog import Catalog, Meter
 from workers.records.schema import CODE, OUTCOME, REASON, SUGGESTION, TIMESTAMP
 from workers.remedies import REMEDIES, Remedy, Rules, repair_frame
 from workers.remedies.codes import reasons
-from workers.remedies.remedy import Context, offer
+from workers.remedies.remedy import RepairContext, offer
 
 NEW = "timestamp_not_on_the_minute"
 STEP = "Say to which minute it belongs."
 
 
-def mend(rows: pl.DataFrame, _: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, _: RepairContext) -> pl.DataFrame:
     minute = timestamps.epoch_seconds(pl.col(TIMESTAMP)) // 60 * 60
     return offer(rows, TIMESTAMP, ("full_minute", minute.cast(pl.String)))
 
@@ -27,7 +27,7 @@ def mend(rows: pl.DataFrame, _: Context) -> pl.DataFrame:
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     remedy = Remedy(NEW, "timestamp", Reason("Stripe takes full minutes only.", STEP), mend)
-    monkeypatch.setitem(REMEDIES, NEW, remedy)  # type: ignore[arg-type]
+    monkeypatch.setitem(REMEDIES, NEW, remedy)
 
 
 def test_its_remedy_mends_what_it_can_and_advises_on_the_rest() -> None:

@@ -91,7 +91,7 @@ _LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
-class Look:
+class DemoState:
     """The ledger at one moment."""
 
     events: Mapping[str, int]
@@ -127,14 +127,14 @@ def watch(console: Console, stage: Stage, ledger: Ledger, processes: Processes, 
     return False
 
 
-def _look(stage: Stage, ledger: Ledger) -> Look:
+def _look(stage: Stage, ledger: Ledger) -> DemoState:
     queries = ledger.queries
     twin = stage.twin_state()
     undelivered = twin["waiting_to_publish"] + sum(one["undelivered_events"] for one in twin["accounts"].values())
-    return Look(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
+    return DemoState(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
 
 
-def _shown(look: Look) -> Table:
+def _shown(look: DemoState) -> Table:
     table = Table.grid(padding=(0, 2))
     counts = look.events
     table.add_row("events", f"{sum(counts.values())} received, {counts.get(EventState.DONE, 0)} worked on")

@@ -68,7 +68,7 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
     """Return the names under which the imported file may be known, Stripe's own first."""
     if report.source_file_id is None:
         return report.source_names
-    name = context.stripe.fetch_file(report.source_file_id, event.account).filename
+    name = context.stripe.file_name(report.source_file_id, event.account)
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
 
 

@@ -9,11 +9,11 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
-from workers.remedies.remedy import Context, Remedy, offer, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, translate
 from workers.remedies.rules import ALIAS, TARGET
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the successor's event name, unless the meter is known to be active again."""
     successors = {rule.meter: rule.successor for rule in context.rules.archived_meters if rule.successor}
     table = pl.DataFrame(
@@ -23,7 +23,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, pl.when(archived).then(EVENT_NAME), table)))
 
 
-def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     """Let the records of the meters that are to wait, wait."""
     waiting = [rule.meter for rule in context.rules.archived_meters if rule.wait]
     return pl.col(EVENT_NAME).is_in(waiting), pl.lit(None, pl.String)

@@ -13,12 +13,12 @@ from workers.kernel.reasons import FORM, Reason
 from workers.records import timestamps
 from workers.records.schema import TIMESTAMP
 from workers.records.validation import TIMESTAMP_MALFORMED, fault_column, first_fault
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 
 _ADVICE: Final = {slug: reason.clauses[1] for slug, reason in FORM.items()}
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Write the timestamp as epoch seconds."""
     malformed = pl.when(pl.col(fault_column("timestamp")) == TIMESTAMP_MALFORMED).then(TIMESTAMP)
     zone, formats = context.rules.timestamps.naive_zone, context.rules.timestamps.formats
@@ -33,7 +33,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what the timestamp looks like, or what is wrong with the row."""
     advice = first_fault().replace_strict(_ADVICE, default=None)
     malformed, rules = first_fault() == TIMESTAMP_MALFORMED, context.rules.timestamps

@@ -9,11 +9,11 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
-from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
 from workers.remedies.rules import ALIAS, TARGET
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the id that exists, or the one that a rule leads to."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
     aliases, hits = context.rules.customer_aliases, _single_hits(context.catalog)
@@ -28,7 +28,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Name the trimmed id, several metadata hits, or the nearest known id."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
     ids = context.ids

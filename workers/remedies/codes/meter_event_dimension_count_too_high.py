@@ -9,11 +9,11 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN
 from workers.records.schema import payload_column, payload_columns
-from workers.remedies.remedy import HOW, Context, Remedy
+from workers.remedies.remedy import HOW, Remedy, RepairContext
 from workers.remedies.rules import DimensionRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Take out the keys that the first rule for the meter gives up."""
     free = pl.lit(value=True)
     for rule in context.rules.dimension_rules():

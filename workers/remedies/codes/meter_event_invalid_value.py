@@ -14,11 +14,11 @@ from workers.records.catalog import VALUE_TEXT
 from workers.records.notation import COMMA_SHOWN, POINT_SHOWN
 from workers.records.schema import EVENT_NAME, VALUE_READ
 from workers.records.validation import fault_column
-from workers.remedies.remedy import HOW, Context, Remedy, offer
+from workers.remedies.remedy import HOW, Remedy, RepairContext, offer
 from workers.remedies.rules import Rules
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the plain decimal that the text means."""
     read = _readings(rows, context.rules)
     text = pl.col(VALUE_TEXT)
@@ -36,7 +36,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what keeps the text from being read."""
     return _readings(rows, context.rules)["doubt"]
 

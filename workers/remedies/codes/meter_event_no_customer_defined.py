@@ -16,13 +16,13 @@ from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.notation import customer_like, is_stranger
 from workers.records.quantities import bare_text, is_blank
 from workers.records.schema import EVIDENCE, SOURCE, original_columns, with_columns_of
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 from workers.remedies.rules import MissingCustomer, Rules
 
 _FORM: Final = r"^(cus|acct)_[A-Za-z0-9_]+$"
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Copy the id to the meter's key."""
     rows = with_columns_of(rows, (EVIDENCE,))
     candidates, strange = _candidates(rows, context.catalog), _stands_among_strangers(rows, context.catalog)
@@ -32,7 +32,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     return offer(rows, CUSTOMER_ID, *((how, pl.when(blank).then(text)) for how, text in offers))
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Name the candidates."""
     candidates = _candidates(rows, context.catalog)
     several = pl.when(candidates.list.len() > 1).then(candidates.list.join(" or "))

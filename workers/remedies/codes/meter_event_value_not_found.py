@@ -11,11 +11,11 @@ from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, VALUE_TEXT, Catalog
 from workers.records.schema import EVENT_NAME, VALUE, payload_columns, with_columns_of
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 from workers.remedies.rules import ValueRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Copy the quantity to the meter's key."""
     rows = with_columns_of(rows, (VALUE,))
     ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.value_rules()]
@@ -27,7 +27,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Name the numbers that it could be."""
     numbers = _numbers(rows, context.catalog)
     found = pl.when(numbers.list.len() > 0).then(numbers.list.join(" or "))

@@ -10,11 +10,11 @@ from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
-from workers.remedies.remedy import Context, Remedy, offer, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, translate
 from workers.remedies.rules import ALIAS, TARGET, ValueRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Drop idle zeros; where that is not enough, round as the rule says."""
     value = pl.col(VALUE_TEXT)
     plain = quantities.is_plain(value)

@@ -8,11 +8,11 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records.quantities import is_blank
 from workers.records.schema import payload_column, with_columns_of
-from workers.remedies.remedy import HOW, Context, Remedy
+from workers.remedies.remedy import HOW, Remedy, RepairContext
 from workers.remedies.rules import DimensionRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Fill in the defaults, those of a rule for the very meter first."""
     for rule in context.rules.dimension_rules():
         rows = _fill(rows, rule)

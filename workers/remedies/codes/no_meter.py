@@ -10,12 +10,12 @@ from workers.kernel.reasons import Reason
 from workers.records.catalog import Catalog, folded
 from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
-from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
 from workers.remedies.rules import ALIAS, TARGET
 from workers.remedies.suggestions import nearest_names
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the meter's own spelling, or the rule's."""
     name, aliases = pl.col(EVENT_NAME), context.rules.event_aliases
     return offer(
@@ -27,7 +27,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Name the nearest active meter."""
     near = nearest_names(rows[EVENT_NAME], (meter.event_name for meter in context.catalog.active))
     return sentence(rows, pl.format("did you mean the meter {}? (rule event_names.aliases)", pl.lit(near)))

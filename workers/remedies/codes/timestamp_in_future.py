@@ -9,10 +9,10 @@ import polars as pl
 from workers.kernel.reasons import Reason
 from workers.records import timestamps
 from workers.records.schema import MAX_AHEAD, TIMESTAMP
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the seconds that the number means."""
     seconds = timestamps.epoch_seconds(pl.col(TIMESTAMP))
     ahead, shift = seconds > context.window.newest, context.rules.timestamps.shift_seconds
@@ -25,14 +25,14 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what the number looks like, or how far ahead it lies."""
     shown = timestamps.rfc3339(timestamps.epoch_seconds(pl.col(TIMESTAMP)))
     ahead = pl.format("{} lies beyond the horizon (rule timestamps.horizon_hours)", shown)
     return sentence(rows, pl.coalesce(timestamps.doubt(pl.col(TIMESTAMP), context.window), ahead))
 
 
-def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     """Let records wait whose time comes within the horizon."""
     valid_from = timestamps.epoch_seconds(pl.col(TIMESTAMP)) - int(MAX_AHEAD.total_seconds())
     now = context.window.newest - int(MAX_AHEAD.total_seconds())
