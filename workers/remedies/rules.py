@@ -1,11 +1,12 @@
 """Rules: what the operator told us. Read from `rules.toml`; reference and a worked example stand in docs/rules.md.
 
 Without a rule a remedy does only what leaves no doubt. A rule widens that, and every change that it makes is
-recorded under its name (`...alias_rule`, `...clamp_rule`, and so on).
+recorded under its name (`...alias_rule`, `...clamp_rule`, and so on). A running service reads them again when they
+change (`RulesFile`).
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -316,3 +317,42 @@ def _rule_meant(steps: Sequence[str | int]) -> str:
     known = list(section.model_fields)
     near = process.extractOne(last, known, scorer=fuzz.WRatio, score_cutoff=_LIKE_ENOUGH)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+_UNTOLD: Final = ""
+"""A process before this one may have told of a fault: the first word, also that there is none, is always told."""
+
+
+class RulesFile:
+    """A rules file and its alias file, told apart by what stands in them.
+
+    `rules` are what stood in them last. While they cannot be read, the last rules that could be stay in force.
+    `tell` is called with the reason when that begins, and with None when it has ended or was over before.
+    """
+
+    def __init__(self, path: Path, rules: Rules, tell: Callable[[InputUnusable | None], None]) -> None:
+        self._path = path
+        self._rules = rules
+        self._tell = tell
+        self._fault: str | None = _UNTOLD
+
+    def current(self) -> Rules:
+        """Return the rules as the file has them now, or had them last."""
+        try:
+            if self._has_changed():
+                self._rules = load_rules(self._path)
+        except InputUnusable as error:
+            self._note(error)
+        else:
+            self._note(None)
+        return self._rules
+
+    def _has_changed(self) -> bool:
+        aliases = read_alias_file(self._rules.customers, self._path.parent)
+        return digest_of(read_named(self._path), aliases) != self._rules.digest
+
+    def _note(self, fault: InputUnusable | None) -> None:
+        said = str(fault) if fault else None
+        if said != self._fault:
+            self._tell(fault)
+            self._fault = said

@@ -61,10 +61,10 @@ class LiveStripeApi:
         return self._calls.get(f"/v2/core/events/{_part(event_id)}", {}, account)
 
     def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
-        return event_lists.snapshot_events(self._calls, self._clock, types, since, account)
+        return event_lists.events(self._calls, self._clock, types, since, account, thin=False)
 
     def thin_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
-        return event_lists.thin_events(self._calls, self._clock, types, since, account)
+        return event_lists.events(self._calls, self._clock, types, since, account, thin=True)
 
     def fetch_meter(self, meter_id: str, account: str | None) -> Json | None:
         try:
