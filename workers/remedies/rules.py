@@ -6,7 +6,7 @@ change (`RulesFile`).
 """
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -179,8 +179,8 @@ class Rules:
     timestamps: TimestampRules = field(default_factory=TimestampRules)
     archived_meters: tuple[ArchivedMeterRule, ...] = ()
     dimensions: tuple[DimensionRule, ...] = ()
-    customer_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
-    event_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
+    customer_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
+    event_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
     digest: str = ""
     """Names what stands in the file and its alias file; empty where there is no file."""
 
@@ -233,7 +233,7 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
     customers = document.customers
     alias_file = read_alias_file(customers, folder)
     listed = (
-        _listed_aliases(alias_file, str(folder / customers.alias_file)) if customers.alias_file else _aliases({})
+        _listed_aliases(alias_file, str(folder / customers.alias_file)) if customers.alias_file else aliases_of({})
     )
     return Rules(
         customers=customers,
@@ -241,8 +241,8 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
         timestamps=document.timestamps,
         archived_meters=document.archived_meters,
         dimensions=document.dimensions,
-        customer_aliases=_one_target_each(pl.concat([_aliases(customers.aliases), listed]), where),
-        event_aliases=_one_target_each(_aliases(document.event_names.aliases), where),
+        customer_aliases=_one_target_each(pl.concat([aliases_of(customers.aliases), listed]), where),
+        event_aliases=_one_target_each(aliases_of(document.event_names.aliases), where),
         digest=digest_of(text, alias_file),
     )
 
@@ -252,7 +252,8 @@ def meter_is(meter: str) -> pl.Expr:
     return pl.lit(value=True) if meter == "*" else pl.col(EVENT_NAME) == meter
 
 
-def _aliases(pairs: dict[str, str]) -> pl.DataFrame:
+def aliases_of(pairs: Mapping[str, str]) -> pl.DataFrame:
+    """Return alias -> target as a frame to be joined with, as `translate` does."""
     columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 

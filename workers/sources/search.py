@@ -177,12 +177,9 @@ class StoredUsageSources:
         if local is not None:
             return local
         name = f"{file.version}/{file.stored.name}"
-        copy = self._originals.find(name)
-        if copy is None:
-            with self._originals.make(name) as path:
-                file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
-            self._originals.shrink(keep={name})
-        return copy or self._originals.directory / name
+        return self._originals.find(name) or self._originals.made(
+            name, lambda path: file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
+        )
 
 
 NOWHERE: Final = StoredUsageSources((), Path())

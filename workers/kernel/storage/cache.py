@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,13 @@ class FileCache:
                 self._unchecked_bytes += temporary.stat().st_size
         except OSError as error:
             raise disk_error(error, str(path)) from error
+
+    def made(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Return the path of a copy that is made now: `write` is given where to write it. Raises as `make` does."""
+        with self.make(name) as path:
+            write(path)
+        self.shrink(keep={name})
+        return self.directory / name
 
     def shrink(self, keep: Collection[str] = ()) -> None:
         """Remove the copies used longest ago until the bound holds; those named in `keep` stay.

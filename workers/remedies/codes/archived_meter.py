@@ -10,17 +10,14 @@ from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
 from workers.remedies.remedy import Remedy, RepairContext, offer, translate
-from workers.remedies.rules import ALIAS, TARGET
+from workers.remedies.rules import aliases_of
 
 
 def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the successor's event name, unless the meter is known to be active again."""
     successors = {rule.meter: rule.successor for rule in context.rules.archived_meters if rule.successor}
-    table = pl.DataFrame(
-        {ALIAS: list(successors), TARGET: list(successors.values())}, schema={ALIAS: pl.String, TARGET: pl.String}
-    )
-    archived = pl.col(METER_STATUS).ne_missing("active")
-    return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, pl.when(archived).then(EVENT_NAME), table)))
+    name = pl.when(pl.col(METER_STATUS).ne_missing("active")).then(EVENT_NAME)
+    return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, name, aliases_of(successors))))
 
 
 def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:

@@ -10,7 +10,7 @@ from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
-from workers.remedies.rules import ALIAS, TARGET
+from workers.remedies.rules import ALIAS, TARGET, aliases_of
 
 
 def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
@@ -48,21 +48,16 @@ def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
 def _existing(catalog: Catalog) -> pl.DataFrame:
     known = catalog.known_customers
     if known is None:
-        return pl.DataFrame(schema={ALIAS: pl.String, TARGET: pl.String})
+        return aliases_of({})
     return known.select(pl.col(CUSTOMER_ID).alias(ALIAS), pl.col(CUSTOMER_ID).alias(TARGET))
 
 
 def _single_hits(catalog: Catalog) -> pl.DataFrame:
-    return _table({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
+    return aliases_of({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
 
 
 def _several_hits(catalog: Catalog) -> pl.DataFrame:
-    return _table({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
-
-
-def _table(pairs: dict[str, str]) -> pl.DataFrame:
-    columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return aliases_of({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
 
 
 CUSTOMER_NOT_FOUND = Remedy(
