@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tests.builders import a_failure, open_case
-from workers.alerts import RecordingAlerts
+from tests.recording import RecordingAlerts, RecordingStripeApi, RecordingTarget, RecordingUsageSources
 from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import RecordingJobQueue
@@ -31,9 +31,6 @@ from workers.records.schema import (
     UNREADABLE,
 )
 from workers.remedies import Rules
-from workers.sources import RecordingUsageSources
-from workers.stripe_api import RecordingStripeApi
-from workers.targets import RecordingTarget
 
 LEASE = timedelta(minutes=5)
 EVENT = "evt_1"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response, current_app, request
 
 from webhooks import console, errors, health, receiver
-from webhooks.body import BoundedBodies
 from webhooks.startup import startable
+from webhooks.worker import BoundedBodies
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import JobQueue, RqJobQueue
 from workers.kernel.ledger import Ledger, connect

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache, partial
 from uuid import uuid4
 
-from workers.alerts import Alerts, NextStep, PrintedAlerts, SlackAlerts
+from workers.alerts import NextStep, PrintedAlerts, SlackAlerts
 from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
@@ -18,7 +18,7 @@ from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
 from workers.pipeline.notify import trouble
 from workers.remedies import Rules, RulesFile, load_rules
-from workers.sources import NoUsageSources, StoredUsageSources, UsageSources
+from workers.sources import NOWHERE, StoredUsageSources, UsageSources
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
@@ -49,19 +49,20 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         account: _target(settings, stripe, clock, account, named)
         for account, named in settings.target_places.items()
     }
+    slack = settings.slack_webhook_url
     by_api = any(METER_EVENTS in named for named in settings.target_places.values())
     return Context(
         settings=settings,
         ledger=ledger,
         queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
         stripe=stripe,
-        sources=sources.pop(None, NoUsageSources()),
+        sources=sources.pop(None, NOWHERE),
         account_sources={account: found for account, found in sources.items() if account},
         archive=archive,
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
         api_target=MeterEventsTarget(stripe, clock) if by_api else None,
-        alerts=_alerts(settings),
+        alerts=SlackAlerts(slack.get_secret_value()) if slack else PrintedAlerts(),
         rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
         clock=clock,
     )
@@ -80,11 +81,6 @@ def _target(
     if folder is None:
         return MeterEventsTarget(stripe, clock)
     return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
-
-
-def _alerts(settings: Settings) -> Alerts:
-    url = settings.slack_webhook_url
-    return SlackAlerts(url.get_secret_value()) if url else PrintedAlerts()
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 import stripe.events
 
 from workers.kernel.codes import Code, EventType
-from workers.remedies.codes import REMEDIES
+from workers.remedies.codes import REMEDIES, stripes_codes
 
 DOCUMENTED = {
     "meter_event_customer_not_found",
@@ -41,12 +41,12 @@ def codes_of(event: type) -> set[str]:
 def test_every_code_of_the_sdk_is_known(event_type: EventType) -> None:
     codes = codes_of(REPORTS[event_type])
     assert len(codes) > 5
-    assert codes <= set(Code)
+    assert codes <= set(stripes_codes())
 
 
 def test_every_documented_code_is_known() -> None:
-    assert set(Code) >= DOCUMENTED
+    assert set(stripes_codes()) >= DOCUMENTED
 
 
-def test_every_code_has_its_remedy() -> None:
+def test_every_code_that_is_spoken_of_by_name_has_its_remedy() -> None:
     assert set(REMEDIES) >= set(Code)

@@ -11,8 +11,8 @@ import structlog
 from tests.books import a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
+from tests.recording import RecordingAlerts, RecordingStripeApi
 from workers import bootstrap
-from workers.alerts import RecordingAlerts
 from workers.jobs import advance_case
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger import Ledger
@@ -23,7 +23,6 @@ from workers.pipeline.intake.open_case import Seen, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.upkeep.retry import retry_case
-from workers.stripe_api import RecordingStripeApi
 
 CODE = "meter_event_customer_not_found"
 METER = {

@@ -1,9 +1,12 @@
-"""What the operator should do next about a case: one sentence for each state."""
+"""What the operator should do next about a case: a sentence for its state, and one for each reason in it."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.reasons import REASONS, Reason
 
 NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
@@ -21,6 +24,23 @@ NEXT_STEP: Mapping[CaseState, str] = {
 }
 
 STUCK = "Work on this case has stopped: {trouble}. Mend the cause; `metermend doctor` checks the settings."
+
+OF_THE_RECORD = Reason(
+    "Stripe's code says it, and nothing could be repaired without guessing.",
+    "The suggestion of each record says what would help: read it with the command above.",
+)
+"""What is said of a code of Stripe's: the words for each are the workers', whose modules no web process loads."""
+
+
+def reasons_of(entries: Sequence[EntryRow]) -> dict[str, Reason]:
+    """Return why records of the case wait for a person, by the slug of the reason, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if entry.to_bucket == Bucket.QUARANTINED:
+            counts.update(entry.detail.get("reasons", {}))
+        if entry.from_bucket == Bucket.QUARANTINED:
+            counts.subtract(entry.detail.get("reasons", {}))
+    return {slug: REASONS.get(slug, OF_THE_RECORD) for slug, records in counts.most_common() if records > 0}
 
 
 def next_step(case: Case) -> str:

@@ -5,11 +5,12 @@ from datetime import datetime
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webhooks.console.advice import next_step
+from webhooks.console.advice import next_step, reasons_of
 from webhooks.console.session import require_login
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.journal import Bucket
 
 PAGE_LENGTH = 50
 
@@ -60,14 +61,16 @@ def case_list() -> str:
 
 @blueprint.get("/cases/<case_id>")
 def case_page(case_id: str) -> str:
-    """Show one case: what to do, what happened, and its book."""
+    """Show one case: what to do, why records wait, what happened, and its journal."""
     ledger = _ledger()
     case = ledger.cases.get(case_id) or abort(404)
+    entries = ledger.queries.entries(case_id)
     return render_template(
         "console/case.html",
         case=case,
         advice=next_step(case),
-        entries=ledger.queries.entries(case_id),
+        reasons=reasons_of(entries) if case.balance[Bucket.QUARANTINED].records else {},
+        entries=entries,
         submissions=ledger.submissions.of_case(case_id),
     )
 

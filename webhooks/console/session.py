@@ -4,8 +4,6 @@ A session names the password's hash, so that a changed password ends every sessi
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
 
@@ -103,17 +101,11 @@ def _operator(operator_id: str) -> Operator | None:
 def _is_password(given: str) -> bool:
     if len(given) > LONGEST_PASSWORD:
         return False
-    with _turn():
-        pool = gevent.get_hub().threadpool  # the loop goes on meanwhile
-        return bool(pool.apply(check_password_hash, (current_app.config["CONSOLE_PASSWORD_HASH"], given)))
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
     if not _one_at_a_time.acquire(blocking=False):
         raise TooManyRequests(retry_after=1)
     try:
-        yield
+        pool = gevent.get_hub().threadpool  # the loop goes on meanwhile
+        return bool(pool.apply(check_password_hash, (current_app.config["CONSOLE_PASSWORD_HASH"], given)))
     finally:
         _one_at_a_time.release()
 

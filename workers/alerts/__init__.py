@@ -1,10 +1,10 @@
 """Telling a person: one notice per case and per trouble, in Slack or printed.
 
-It imports `workers.kernel` only. Start at `messages` (what is said), then `phrases` (the sentences), `slack_blocks`
-(how Slack shows them) and `alerts` (the Protocol and who delivers).
+It imports `workers.kernel` only. Start at `messages` (what is said), then `phrases` (the sentences), `alerts` (the
+Protocol, and the terminal) and `slack`.
 """
 
-from workers.alerts.alerts import Alerts, PrintedAlerts, RecordingAlerts
+from workers.alerts.alerts import Alerts, PrintedAlerts
 from workers.alerts.messages import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.slack import SlackAlerts
 
@@ -15,7 +15,6 @@ __all__ = [
     "Notice",
     "PrintedAlerts",
     "ReasonCount",
-    "RecordingAlerts",
     "SlackAlerts",
     "Trouble",
 ]

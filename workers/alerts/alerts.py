@@ -1,7 +1,6 @@
-"""Who delivers an alert: the seam, the printed one, and the one that only remembers."""
+"""Who delivers an alert: the seam, and the printed one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
@@ -29,16 +28,6 @@ class PrintedAlerts:
     def post(self, notice: Notice | Trouble) -> None:
         body = Text.assemble((phrases.cut(notice.headline), "bold"), "\n", "\n".join(_lines(notice)))
         self._console.print(Panel(body, title=Text(phrases.origin(notice)), title_align="left"))
-
-
-@dataclass
-class RecordingAlerts:
-    """Remembers what was posted."""
-
-    posted: list[Notice | Trouble] = field(default_factory=list)
-
-    def post(self, notice: Notice | Trouble) -> None:
-        self.posted.append(notice)
 
 
 def _lines(alert: Notice | Trouble) -> Iterator[str]:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.errors import Corrupt, Permanent
+from workers.kernel.files import sha256_of
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.storage import Store
 from workers.kernel.storage.cache import FileCache
@@ -88,11 +88,12 @@ class Archive:
         copy = self._copies.find(ref.name)
         if copy is not None and sha256_of(copy).startswith(ref.sha256):
             return copy
-        with self._copies.make(ref.name) as path:
+
+        def fetch(path: Path) -> None:
             self._store.get_to_file(ref.name, path, MAX_BYTES)
             self._verify(ref, path)
-        self._copies.shrink(keep={ref.name})
-        return self._copies.directory / ref.name
+
+        return self._copies.made(ref.name, fetch)
 
     def _verify(self, ref: RecordSetRef, path: Path) -> None:
         if not (found := sha256_of(path)).startswith(ref.sha256):

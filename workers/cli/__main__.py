@@ -1,5 +1,5 @@
 """`python -m workers.cli`: the `metermend` command without an installed script."""
 
-from workers.cli.entry import main
+from workers.cli.main import main
 
 main()

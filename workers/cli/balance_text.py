@@ -1,4 +1,4 @@
-"""The equation of the book, as it is shown: every refused record stands on its right side exactly once."""
+"""The equation of the ledger, as it is shown: every refused record stands on its right side exactly once."""
 
 from collections.abc import Iterator
 from typing import Final

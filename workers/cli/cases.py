@@ -1,10 +1,11 @@
-"""`metermend cases`: the cases as a plain list, for a terminal and for scripts."""
+"""`metermend cases` lists the cases, for a terminal or a script; `metermend export` packs one for an auditor."""
 
 import json
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from workers.cli.open_ledger import open_books
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.audit.export import export as export_case
 
 COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
 
@@ -83,3 +85,18 @@ def _row(case: Case) -> tuple[str, ...]:
 
 def _is_stuck(case: Case) -> bool:
     return case.trouble is not None and case.due_at is None
+
+
+@click.command()
+@click.argument("case")
+@click.option("-o", "--out", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: CASE.tar.gz")
+def export(case: str, path: Path | None) -> None:
+    """Write everything about CASE into one tar.gz: its journal, its events, its submissions and all its files.
+
+    Records that wait for a person are in it as quarantined.csv and deferred.csv, beside their Parquet.
+    """
+    ledger, archive = open_books()
+    into = path or Path(f"{case}.tar.gz")
+    export_case(ledger, archive, case, into)
+    click.echo(f"{into}: {into.stat().st_size:,} bytes")
+    ledger.close()

@@ -3,17 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from workers.cli.fault_view import FaultGroup, fault_groups
-from workers.cli.options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import counted, progress, show_faults, show_files, show_unchecked
+from workers.cli.options import engine_options, knowledge, plan_options, planned
+from workers.cli.show import FaultGroup, counted, fault_groups, show_faults, show_files, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.reasons import NO_FAULT_FOUND
-from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary
 from workers.offline.summary import OutcomeCounts
 
 _FOR_THE_DASHBOARD: Final = "too_large_for_dashboard"
@@ -32,15 +32,7 @@ def check(files: tuple[Path, ...], as_json: bool, strict: bool, dashboard: bool,
     Reads only. With --strict, exits with 1 when anything is found.
     """
     known = knowledge(given)
-    with progress() as on_part:
-        summary = plan_file(
-            files,
-            catalog=known.catalog,
-            rules=known.rules,
-            now=known.now,
-            options=plan_options(given, for_dashboard=dashboard),
-            on_part=on_part,
-        )
+    summary = planned(files, known, plan_options(given, for_dashboard=dashboard))
     groups = [fault_groups(*of, known.catalog) for of in zip(summary.surveys, summary.by_file, strict=True)]
     if as_json:
         told = {"not_checked": known.unchecked, "files": _files(summary, groups)}
@@ -107,16 +99,7 @@ def _files(summary: PlanSummary, groups: Sequence[Sequence[FaultGroup]]) -> dict
         str(surveyed.path): {
             "findings": [{"slug": finding.slug, "text": finding.text} for finding in surveyed.findings],
             "differences": [difference.as_json() for difference in surveyed.differences.shown],
-            "faults": [
-                {
-                    "fault": group.slug,
-                    "meaning": group.meaning,
-                    "records": group.records,
-                    "rows": list(group.rows),
-                    "example": group.example,
-                }
-                for group in of_file
-            ],
+            "faults": [asdict(group) for group in of_file],
         }
         for surveyed, of_file in zip(summary.surveys, groups, strict=True)
     }

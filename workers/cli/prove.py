@@ -1,4 +1,4 @@
-"""`metermend prove`: recompute the book and say whether it holds."""
+"""`metermend prove`: recompute the ledger and say whether it holds."""
 
 import json
 from collections.abc import Iterator

@@ -12,10 +12,10 @@ from workers.cli.open_ledger import open_books
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
-from workers.kernel.reasons import REASONS
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Books
 from workers.pipeline.record_sets import unlocated
+from workers.remedies.codes import reasons
 
 
 @click.command()
@@ -62,10 +62,10 @@ def _is_terminal() -> bool:
 
 
 def _say_the_rest(ledger: Ledger, case: str, *, there: bool) -> None:
-    counted = unlocated(ledger.queries.entries(case))
+    known, counted = reasons(), unlocated(ledger.queries.entries(case))
     for reason, count in sorted(counted.items()):
         click.echo(f"{case}: {count:,} records are only counted ({reason}): they have no row to show", err=True)
-        if reason in REASONS:
-            click.echo(f"  {REASONS[reason].sentence} {REASONS[reason].step}", err=True)
+        if reason in known:
+            click.echo(f"  {known[reason].sentence} {known[reason].step}", err=True)
     if not there and not counted:
         click.echo(f"{case}: nothing is quarantined", err=True)

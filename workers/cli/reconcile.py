@@ -1,4 +1,4 @@
-"""`metermend reconcile`: take in what Stripe says it sent and we never got."""
+"""`metermend reconcile` takes in what Stripe sent and we never got; `metermend restored`, after a restore."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,7 +8,8 @@ import click
 from workers.cli.open_ledger import open_context
 from workers.kernel.clock import from_text
 from workers.kernel.errors import InputUnusable
-from workers.pipeline.upkeep.reconcile import Look
+from workers.pipeline.restores import note_restore
+from workers.pipeline.upkeep.reconcile import OVERLAP, Look, lost_since
 from workers.pipeline.upkeep.reconcile import reconcile as reconcile_lists
 
 
@@ -53,3 +54,17 @@ def _moment(text: str, now: datetime) -> datetime:
     if moment > now:
         raise InputUnusable(f"{text} lies in the future", where="--since", mend="name a time in the past") from None
     return moment
+
+
+@click.command()
+def restored() -> None:
+    """Note that the ledger was restored from a backup just now, and take in what it has lost of Stripe's events.
+
+    Run it after the restore and before workers and clock start. From then on, whatever was refused before is sent
+    only where Stripe has counted nothing of that customer in its minute. Exit code 1 when a list of Stripe's could
+    not be compared to its end: run it again, which looks through the whole time again.
+    """
+    made = open_context()
+    lost = note_restore(made)
+    click.echo(f"nothing is known from {lost.since:%Y-%m-%d %H:%M} to {lost.until:%Y-%m-%d %H:%M} UTC")
+    show(reconcile_lists(made, lost_since(made) - OVERLAP))

@@ -8,17 +8,16 @@ from typing import Any, Final
 
 import click
 
-from workers.cli.options import engine_options, knowledge, plan_options
-from workers.cli.plan_view import (
+from workers.cli.options import engine_options, knowledge, plan_options, planned
+from workers.cli.show import (
     counted,
     outcomes_table,
-    progress,
     show_files,
     show_unchecked,
     show_unknown_quantities,
 )
 from workers.kernel import terminal
-from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary
 from workers.offline.revisions import RefusedFor
 from workers.records.files.stripe_formats import TEMPLATES
 
@@ -57,16 +56,7 @@ def repair(
     folder = out or _folder_of(files[0])
     known = knowledge(given)
     options = plan_options(given, output=output, new_identifiers=new_identifiers, refused_for=refused_for)
-    with progress() as on_part:
-        summary = plan_file(
-            files,
-            catalog=known.catalog,
-            rules=known.rules,
-            now=known.now,
-            out=folder,
-            options=options,
-            on_part=on_part,
-        )
+    summary = planned(files, known, options, folder)
     if as_json:
         click.echo(json.dumps({**summary.as_json(), "not_checked": known.unchecked}))
     else:

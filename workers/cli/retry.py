@@ -11,7 +11,7 @@ from workers.pipeline.upkeep.retry import Retried, retry_case, retry_event
 @click.command()
 @click.argument("subject", metavar="CASE|EVENT")
 @click.option("--include-uncertain", is_flag=True, help="Also records that may be billed already; needs --approve.")
-@click.option("--approve", metavar="NAME", help="Who answers for it; stands in the book.")
+@click.option("--approve", metavar="NAME", help="Who answers for it; stands in the journal.")
 def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None:
     """Take an event up again, or plan a case's quarantined records anew.
 

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from workers.cli.options import PATH, engine_options, knowledge, plan_options
-from workers.cli.plan_view import amount_text, counted, show_unchecked
+from workers.cli.show import amount_text, counted, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable

@@ -19,7 +19,7 @@ from workers.records.quantities import to_text as plain
 @click.argument("subject", metavar="CASE|SUBMISSION")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--counter-entry", is_flag=True, help="Also take back older usage, by usage of the negated quantity.")
-@click.option("--approve", metavar="NAME", help="Who answers for it; stands in the book.")
+@click.option("--approve", metavar="NAME", help="Who answers for it; stands in the journal.")
 def undo(subject: str, *, yes: bool, counter_entry: bool, approve: str | None) -> None:
     """Take back what was billed by a submission, or by every submission of a case.
 

@@ -2,16 +2,32 @@
 
 Workers do not fork for each job: that costs three quarters of the throughput, a killed parent leaves its child
 running anyway, and a process that has executed polars must not fork. The ledger's leases, not RQ, decide when the
-work of a dead worker is taken up.
+work of a dead worker is taken up. Nor do workers end with Redis, as RQ's own do: it holds hints only, so what could
+not be written there the sweeper finds in the ledger.
 """
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Final
 
 import click
 from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import SimpleWorker
 
 from workers.cli.open_ledger import require_ledger
-from workers.cli.queue_worker import reachable, work
 from workers.kernel import logs
-from workers.kernel.jobqueue import EVENTS, FILES
+from workers.kernel.errors import SettingsUnusable
+from workers.kernel.jobqueue import EVENTS, FILES, shown_address
+from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings, load
 
 
@@ -48,3 +64,93 @@ def _ready(settings: Settings) -> Redis:
     require_ledger(settings)
     context()
     return redis
+
+
+log = get_logger(__name__)
+
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two looks for a Redis that is away; each wait is twice the one before."""
+
+
+def reachable(url: str) -> Redis:
+    """Return a client of the Redis at `url`. Raises SettingsUnusable where none answers."""
+    try:
+        redis = Redis.from_url(url)
+        redis.ping()
+    except ValueError as error:
+        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
+    except RedisError as error:
+        raise SettingsUnusable(
+            f"no Redis at {shown_address(url)}: {error}",
+            where="REDIS_URL",
+            mend="start it, or let `metermend serve` start one",
+        ) from None
+    return redis
+
+
+def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
+    """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
+    logging.getLogger("rq.worker").addFilter(_tells_no_outage)
+    queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in names]
+    while True:
+        worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
+        try:
+            with suppress(RedisError):  # as it takes leave of a Redis that is away
+                worker.work(burst=burst, logging_level="WARNING")
+            if burst:
+                return
+            worker.await_redis()
+        except StopRequested:
+            return
+
+
+class PatientWorker(SimpleWorker):
+    """Waits for Redis wherever RQ would give up."""
+
+    _stopped = _waits = False
+
+    def await_redis(self) -> None:
+        """Wait until Redis answers, saying once that it does not. Raises StopRequested when asked to stop."""
+        self._waits, wait = True, FIRST_WAIT
+        while not self._stopped:
+            try:
+                self.connection.ping()
+                break
+            except RedisError as error:
+                if wait == FIRST_WAIT:
+                    log.warning("redis_away", error=str(error))
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+        if self._stopped:
+            raise StopRequested
+        self._waits = False
+        if wait > FIRST_WAIT:
+            log.info("redis_back")
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell Redis that we live; first wait for it."""
+        if pipeline is None:
+            self.await_redis()
+        super().heartbeat(timeout, pipeline)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Do a job. What came of it is in the ledger: a Redis that is away when it ends is no failure of it."""
+        try:
+            super().execute_job(job, queue)
+        except RedisError as error:
+            log.info("job_not_marked_done", job=job.id, error=str(error))
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stop after the job in hand, or at once while we wait for Redis."""
+        self._stopped = True
+        if self._waits:
+            raise StopRequested
+        with suppress(RedisError):
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def _tells_no_outage(record: logging.LogRecord) -> bool:
+    """Keep out what RQ says of a Redis that is away, at each try and as it stops: it is said once, by us."""
+    away = record.exc_info is not None and isinstance(record.exc_info[1], RedisError)
+    return not away and "could not connect to Redis" not in str(record.msg)

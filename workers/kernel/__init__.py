@@ -1,5 +1,5 @@
 """What the web and the workers share: settings, errors, clock, logs, metrics, codes, and the ledger.
 
-It imports nothing of ours. `settings` and `errors` come first; `ledger` is the durable truth, and `jobqueue`
-names what crosses Redis.
+It imports nothing of ours. Start with `errors` and `settings`; `codes` and `reasons` are the words that everything
+speaks in, `ledger` is the durable truth, `storage` keeps files under keys, and `jobqueue` is what crosses Redis.
 """

@@ -1,14 +1,18 @@
-"""Stripe's error codes and event types that the service knows. Both lists are open: unknown ones are kept.
+"""Words of Stripe's that modules speak of by name, and ours for what a plan decides. Unknown ones are kept.
 
-Sources: Stripe docs, "Record usage in bulk" (handle meter event errors), and the `code` enums of stripe-python's
-`V1BillingMeterErrorReportTriggeredEvent` and `V1BillingMeterNoMeterFoundEvent`.
+Which codes have a remedy, `workers.remedies.codes` says. Sources: Stripe docs, "Record usage in bulk" (handle meter
+event errors), and the `code` enums of stripe-python's `V1BillingMeterErrorReportTriggeredEvent` and
+`V1BillingMeterNoMeterFoundEvent`.
 """
 
 from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why Stripe refused a well-formed usage record."""
+    """Why Stripe refused a well-formed usage record: the codes that the diagnosis finds, or a reader looks for.
+
+    A code that only its remedy speaks of needs no name here.
+    """
 
     CUSTOMER_NOT_FOUND = "meter_event_customer_not_found"
     NO_CUSTOMER_DEFINED = "meter_event_no_customer_defined"

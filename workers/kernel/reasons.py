@@ -1,7 +1,8 @@
 """Why a record waits for a person: every reason, what it means, and what to do next.
 
 A record may carry advice of its own (`suggestion`) that names rows and values; this is what is always so. Stripe's
-own codes are reasons, too, where no rule and no remedy applies: `workers.remedies.codes` tells of those.
+own codes are reasons, too, where no rule and no remedy applies: each has its words in its file of
+`workers.remedies.codes`, whose `reasons` knows both.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,16 @@ class Reason:
 
     sentence: str
     step: str
+
+    @property
+    def clauses(self) -> tuple[str, str]:
+        """Both as they go on in a line of somebody's: no capital at the start, and no full stop."""
+        return _clause(self.sentence), _clause(self.step)
+
+
+def _clause(sentence: str) -> str:
+    stays = sentence.startswith("Stripe")
+    return (sentence if stays else sentence[0].lower() + sentence[1:]).removesuffix(".")
 
 
 ALREADY_EXISTS: Final = "event_already_exists"
@@ -57,7 +68,60 @@ UNCERTAIN: Final = (
 )  # fmt: skip
 """Reasons of records that may be billed already, or that would bill something else than was meant."""
 
+_UNREADABLE: Final = {
+    "not_utf8": "The row is not UTF-8 text.",
+    "wrong_column_count": "The row has more or fewer fields than the header.",
+    "stray_quote": "A quote stands inside a field that is not quoted.",
+    "unclosed_quote": "A quoted field does not end.",
+    "stray_carriage_return": "A carriage return stands in the middle of the row.",
+    "not_json": "The record is no JSON.",
+    "not_an_object": "The record is no JSON object.",
+    "duplicate_key": "A key stands twice in the record.",
+    "cut_line": "The file ends in the middle of the record.",
+    "too_long": "The record is far longer than a usage record.",
+    "too_many_keys": "The record has far more keys than a usage record.",
+}
+
+FORM: Final[Mapping[str, Reason]] = {
+    **{
+        slug: Reason(sentence, "The row cannot be read as a record; see the original file.")
+        for slug, sentence in _UNREADABLE.items()
+    },
+    "event_name_missing": Reason("The record has no event_name.", "Name the meter's event_name."),
+    "event_name_too_long": Reason(
+        "The event_name has more than 100 characters.", "Stripe takes 100 characters in event_name."
+    ),
+    "identifier_too_long": Reason(
+        "The identifier has more than 100 characters.", "Stripe takes 100 characters in identifier."
+    ),
+    IDENTIFIER_REPEATED: Reason(
+        "An earlier record has this identifier: Stripe counts that one and skips this.",
+        "An earlier record has this identifier, or is another revision of it, and Stripe counts one of them: give "
+        "this one its own if it counts as well.",
+    ),
+    "payload_as_text": Reason(
+        "The payload is JSON text in one column, of which Stripe reads nothing.",
+        "Write each key of the payload as a column of its own.",
+    ),
+    "payload_not_an_object": Reason(
+        "The payload is a text that is no JSON object.",
+        'Its payload is a text that is no JSON object: write {"stripe_customer_id": …} there.',
+    ),
+    "timestamp_missing": Reason(
+        "The record has no timestamp.", "Say when the usage happened: Stripe would take the time of the upload."
+    ),
+    "timestamp_malformed": Reason(
+        "The timestamp is no whole number of epoch seconds.", "Write it as epoch seconds, or RFC 3339."
+    ),
+    VALUE_OF_OTHER_NOTATION: Reason(
+        "The file, or a rule, uses the quantity's point otherwise.",
+        "Say by a rule how the file is written (values.decimal_comma, values.thousands).",
+    ),
+}
+"""Faults of a record's form, which the diagnosis finds: Stripe has no code for them."""
+
 REASONS: Final[Mapping[str, Reason]] = {
+    **FORM,
     ALREADY_EXISTS: Reason(
         "Stripe refused it since it holds the identifier: it is probably billed.",
         "Look in Stripe whose usage stands under the identifier.",
@@ -81,10 +145,6 @@ REASONS: Final[Mapping[str, Reason]] = {
     FILE_NOT_FOUND: Reason(
         "The file that Stripe refused was not found, so its records are only counted.",
         "Name the place that it lies in under USAGE_SOURCES, then retry the event.",
-    ),
-    IDENTIFIER_REPEATED: Reason(
-        "An earlier record has its identifier: Stripe counts one of them only.",
-        "Drop the repetition, or give the record an identifier of its own.",
     ),
     IDENTIFIER_TAKEN: Reason(
         "Stripe holds its identifier, and no submission of ours carried it.",
@@ -157,10 +217,6 @@ REASONS: Final[Mapping[str, Reason]] = {
     UNKNOWN_CODE: Reason(
         "Stripe's code for it has no remedy.",
         "Read Stripe's message, correct the record and bill it by hand.",
-    ),
-    VALUE_OF_OTHER_NOTATION: Reason(
-        "Its file writes numbers in a way in which this one has another reading.",
-        "Say by a rule how the file is written (values.decimal_comma, values.thousands).",
     ),
     WINDOW_BY_FILE: Reason(
         "Its meter keeps one value per window, and by file a newer one could be overwritten unseen.",

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from workers.kernel import dotenv_file, places
+from workers.kernel import places
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.places import Places
+from workers.kernel.settings_check import dotenv_faults
 
 DOTENV = Path(".env")
 MIB = 1024 * 1024
@@ -278,7 +279,7 @@ def load(values: Mapping[str, Any] | None = None) -> Settings:
 def read(values: Mapping[str, Any] | None = None) -> tuple[Settings, list[SettingsUnusable]]:
     """Read the settings as far as they can be used; those that cannot are listed and stand at their defaults."""
     logging.getLogger("dotenv").setLevel(logging.ERROR)  # what it warns of is told here, with its line
-    faults = dotenv_file.faults(DOTENV)
+    faults = dotenv_faults(DOTENV)
     given = dict(values or {})
     while True:
         try:

@@ -1,8 +1,19 @@
-"""What the settings lack for a running service, each with its mend: told at start and by `metermend doctor`."""
+"""What is wrong with the settings, each with its mend: told at start and by `metermend doctor`.
 
+`.env` is looked at line by line: what python-dotenv cannot parse, it leaves out without an error.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workers.kernel.settings import Settings
+from dotenv.parser import Binding, parse_stream
+
+from workers.kernel.errors import SettingsUnusable
+
+if TYPE_CHECKING:
+    from workers.kernel.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -15,43 +26,73 @@ class Problem:
     fatal: bool
 
 
-def problems(settings: Settings) -> list[Problem]:
+def problems(settings: "Settings") -> list[Problem]:
     """Return what is missing for a running service, the fatal ones first."""
-    found = []
-    if not settings.signing_secrets:
-        found.append(
-            Problem(
-                "STRIPE_WEBHOOK_SECRETS",
-                "no signing secret, so no webhook can be accepted",
-                "copy the whsec_ values of both event destinations (snapshot and thin)",
-                fatal=True,
+    missing = (
+        (
+            not settings.signing_secrets,
+            "STRIPE_WEBHOOK_SECRETS",
+            "no signing secret, so no webhook can be accepted",
+            "copy the whsec_ values of both event destinations (snapshot and thin)",
+            True,
+        ),
+        (
+            settings.stripe_api_key is None,
+            "STRIPE_API_KEY",
+            "no API key, so no event, file or meter can be fetched, nor test events be told from live ones",
+            "create a restricted key that reads meters, files, customers and events",
+            True,
+        ),
+        (
+            None not in settings.target_places,
+            "SUBMIT_TO",
+            "unset: repaired records are planned and kept, but not sent",
+            "set s3://bucket/folder (the connector's folder) or meter-events",
+            False,
+        ),
+        (
+            None not in settings.source_places,
+            "USAGE_SOURCES",
+            "unset: records behind validation reports cannot be found",
+            "name the directories or buckets that hold your own usage files",
+            False,
+        ),
+    )
+    return [Problem(name, what, mend, fatal=fatal) for lacks, name, what, mend, fatal in missing if lacks]
+
+
+def dotenv_faults(path: Path) -> list[SettingsUnusable]:
+    """Return what is wrong with the file, by line number; a line's text may be a secret and is not shown."""
+    try:
+        return [
+            SettingsUnusable(
+                f"line {_line(binding)} is not NAME=value",
+                where=str(path),
+                mend="mend the line; a value with blanks, # or quotes goes in single quotes",
             )
-        )
-    if settings.stripe_api_key is None:
-        found.append(
-            Problem(
-                "STRIPE_API_KEY",
-                "no API key, so no event, file or meter can be fetched, nor test events be told from live ones",
-                "create a restricted key that reads meters, files, customers and events",
-                fatal=True,
-            )
-        )
-    if None not in settings.target_places:
-        found.append(
-            Problem(
-                "SUBMIT_TO",
-                "unset: repaired records are planned and kept, but not sent",
-                "set s3://bucket/folder (the connector's folder) or meter-events",
-                fatal=False,
-            )
-        )
-    if None not in settings.source_places:
-        found.append(
-            Problem(
-                "USAGE_SOURCES",
-                "unset: records behind validation reports cannot be found",
-                "name the directories or buckets that hold your own usage files",
-                fatal=False,
-            )
-        )
-    return found
+            for binding in _bindings(path)
+            if binding.error or (binding.key is not None and binding.value is None)
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        return [SettingsUnusable(f"cannot be read: {error}", where=str(path), mend="make it readable, in UTF-8")]
+
+
+def dotenv_names(path: Path) -> list[str]:
+    """Return the names that the file sets; none where it cannot be read."""
+    try:
+        return [binding.key for binding in _bindings(path) if binding.key]
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _bindings(path: Path) -> Iterator[Binding]:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        yield from parse_stream(file)
+
+
+def _line(binding: Binding) -> int:
+    """Return the line on which the statement stands: python-dotenv counts from the blank lines before it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")

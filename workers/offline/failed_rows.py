@@ -34,6 +34,7 @@ from workers.records.schema import (
     UNREADABLE,
     is_payload,
 )
+from workers.remedies.codes import stripes_codes
 from workers.reports.failed_records import FailureColumns, annotate, original_row
 
 HELD_SCHEMA: Final = {ROW: pl.Int64, REASON: pl.String, SUGGESTION: pl.String}
@@ -150,7 +151,7 @@ def _told_together(file: FailedFile) -> pl.DataFrame:
     repeats = _repeats(file.portions, key, columns) if may_share else pl.DataFrame(schema=REPEATS_SCHEMA)
 
     def tell(rows: pl.DataFrame) -> pl.DataFrame:
-        return annotate(rows, file.columns).select(
+        return annotate(rows, file.columns, stripes_codes()).select(
             ROW, CODE, MESSAGE, content(columns).alias(_CONTENT), number.is_not_null().alias(_NUMBERED),
             (~is_nameless()).alias(_NAMED),
         )  # fmt: skip

@@ -34,9 +34,10 @@ from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.notation import with_evidence
 from workers.records.quick_check import SOUND, SOUND_VALUE
 from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, ROW, payload_column, with_columns_of
+from workers.remedies.codes import stripes_codes
 from workers.remedies.engine import circumstances, sift, treat_suspects
 from workers.remedies.outcome import ALL_FAULTS, all_faults
-from workers.remedies.remedy import Context
+from workers.remedies.remedy import RepairContext
 from workers.remedies.rules import Rules
 from workers.reports.failed_records import annotate, original_row
 
@@ -220,7 +221,7 @@ def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) 
     )
 
 
-def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) -> Sifted:
+def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Output) -> Sifted:
     """Read one part, tell the sound records from those to be treated, and write the sound ones."""
     columns, evidence = surveyed.facts.columns, surveyed.facts.evidence
     if surveyed.own is not None and surveyed.own.told:
@@ -229,7 +230,7 @@ def sift_part(surveyed: Survey, part: Part, context: Context, output: Output) ->
         free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
         return _sifted(Reading(free), surveyed, output)
     if surveyed.failure is not None:
-        rows = annotate(surveyed.file.read(part, columns), surveyed.failure)
+        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
         told = surveyed.rows.records_of(rows, surveyed.failure)
         records = sift(
             with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=part.first_row
@@ -273,7 +274,7 @@ def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
     return [suspect, sifted.select(pl.col(SOUND).sum(), exact.sum())]
 
 
-def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: Output) -> RunPlan:
+def plan_run(surveyed: Survey, run: Sequence[Sifted], context: RepairContext, output: Output) -> RunPlan:
     """Plan consecutive sifted parts of a file: their suspects are treated together."""
     outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
     suspects = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
@@ -299,7 +300,7 @@ def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) ->
 
 def context_of(
     surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions | None = None
-) -> Context:
+) -> RepairContext:
     """Return what the file's records are repaired by."""
     for_dashboard = options is not None and options.for_dashboard
     return circumstances(catalog, rules, now, surveyed.repeated_rows, for_dashboard=for_dashboard)
@@ -354,7 +355,7 @@ def _waiting(
     return WaitingWindows(windows, pl.concat(hashes).unique())
 
 
-def _waiting_in_run(surveyed: Survey, context: Context, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
+def _waiting_in_run(surveyed: Survey, context: RepairContext, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
     read = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
     suspects = read.filter(windows.may_concern())
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from workers.kernel.codes import Code, Outcome
+from workers.kernel.codes import Outcome
 from workers.offline.duplicates import FIRST, read_rows
 from workers.offline.scan import FileFacts
 from workers.records.content import is_nameless
@@ -19,6 +19,7 @@ from workers.records.files.usage_file import UsageFile
 from workers.records.identifiers import next_revisions, revisions
 from workers.records.schema import CHANGES, CODE, IDENTIFIER, OUTCOME, ROW
 from workers.remedies.apply import stated
+from workers.remedies.codes import stripes_codes
 
 RefusedFor = Literal["form", "data"]
 
@@ -86,4 +87,4 @@ def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: TakenR
 def _for_data(refused_for: RefusedFor | None) -> pl.Expr:
     if refused_for is not None:
         return pl.lit(refused_for == "data")
-    return pl.col(CODE).is_not_null() & pl.any_horizontal(stated(code) for code in Code)
+    return pl.col(CODE).is_not_null() & pl.any_horizontal(stated(code) for code in stripes_codes())

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
+from workers.kernel.files import sha256_of
 from workers.offline.differences import Differences, find_differences
 from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings
@@ -22,6 +22,7 @@ from workers.records.files.open import open_file
 from workers.records.files.usage_file import TARGET_BYTES, UsageFile
 from workers.records.identifiers import lines
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
+from workers.remedies.codes import stripes_codes
 from workers.reports.failed_records import FailureColumns, failure_columns, named_columns, recognise
 
 Kind = Literal["usage", "failed-records"]
@@ -172,8 +173,8 @@ def _failure_columns(
         return None
     ignored = () if ours is None else ours.names
     if kind == "failed-records":
-        return failure_columns(file, reading, ignored) or FailureColumns()
-    return recognise(file, reading, ignored)
+        return failure_columns(file, reading, ignored, stripes_codes()) or FailureColumns()
+    return recognise(file, reading, ignored, stripes_codes())
 
 
 def _keys(windows: Windows, *, revising: bool) -> dict[str, pl.Expr]:

@@ -19,7 +19,7 @@ from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings
 from workers.remedies import Rules
-from workers.sources import NoUsageSources, UsageSources
+from workers.sources import NOWHERE, UsageSources
 from workers.stripe_api import StripeApi
 from workers.targets import Target
 
@@ -69,7 +69,7 @@ class Context(Books):
 
     def sources_of(self, account: str | None) -> UsageSources:
         """Return the usage files of one account: another's may carry the same identifiers for other usage."""
-        return self.sources if account is None else self.account_sources.get(account, NoUsageSources())
+        return self.sources if account is None else self.account_sources.get(account, NOWHERE)
 
     def target_of(self, account: str | None) -> Target | None:
         """Return where an account's corrected usage goes; without a place of its own, the API where we use it.

@@ -49,19 +49,8 @@ ASPECTS: Final = ("record", "meter", "timestamp", "customer", "value", "dimensio
 FAULT_COLUMNS: Final = tuple(f"@{aspect}_fault" for aspect in ASPECTS)
 """Where the faults stand, by aspect (`fault_column`)."""
 
-ASPECT_OF_CODE: Final = {
-    Code.NO_METER: "meter",
-    Code.ARCHIVED_METER: "meter",
-    Code.TIMESTAMP_IN_FUTURE: "timestamp",
-    Code.TIMESTAMP_TOO_FAR_IN_PAST: "timestamp",
-    Code.NO_CUSTOMER_DEFINED: "customer",
-    Code.CUSTOMER_NOT_FOUND: "customer",
-    Code.VALUE_NOT_FOUND: "value",
-    Code.INVALID_VALUE: "value",
-    Code.VALUE_TOO_MANY_DIGITS: "value",
-    Code.DIMENSION_COUNT_TOO_HIGH: "dimension",
-    Code.MISSING_DIMENSION_PAYLOAD_KEYS: "dimension",
-}
+_UNSEEN: Final = (Code.DIMENSION_COUNT_TOO_HIGH, Code.MISSING_DIMENSION_PAYLOAD_KEYS)
+"""Codes whose fault may be there although none is found; so may that of any code that this module never names."""
 
 KNOWN: Final = "@known"
 """Whether the customer is known to exist, or nothing speaks against it; added by `Standard.mark_known`."""
@@ -117,7 +106,7 @@ class Standard:
             return self.catalog.meters is not None
         if code == Code.CUSTOMER_NOT_FOUND:
             return self.catalog.customers is not None
-        return code not in {Code.DIMENSION_COUNT_TOO_HIGH, Code.MISSING_DIMENSION_PAYLOAD_KEYS}
+        return code in {*Code, MALFORMED_RECORD} and code not in _UNSEEN
 
     def mark_known(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add `KNOWN`, true or not, to records that have `catalog.CUSTOMER_ID`."""
@@ -233,21 +222,6 @@ class Standard:
 def fault_column(aspect: str) -> str:
     """Return the column in which the fault of an aspect stands."""
     return f"@{aspect}_fault"
-
-
-def code_of(slug: pl.Expr) -> pl.Expr:
-    """Return the code under which a fault is counted: its own where Stripe has one, else `malformed_record`.
-
-    A quantity in another notation is treated as one that is no number.
-    """
-    return (
-        pl.when(slug.is_in([str(code) for code in ASPECT_OF_CODE]))
-        .then(slug)
-        .when(slug == VALUE_OF_OTHER_NOTATION)
-        .then(pl.lit(str(Code.INVALID_VALUE)))
-        .when(slug.is_not_null())
-        .then(pl.lit(MALFORMED_RECORD))
-    )
 
 
 def first_fault() -> pl.Expr:

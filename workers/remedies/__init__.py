@@ -1,6 +1,6 @@
 """How refused records are repaired: one file per code in `codes`, and the engine that applies them.
 
-It imports `workers.reports`, `workers.records` and `workers.kernel`, and reads nothing but the rules it is given.
+It imports `workers.reports`, `workers.records` and `workers.kernel`; beside records it reads the operator's rules.
 Start with `codes.no_meter` (the plainest remedy), then `engine.repair_frame` (records -> outcomes). A code without
 a remedy is put before a person.
 """
@@ -8,14 +8,13 @@ a remedy is put before a person.
 from workers.remedies.codes import REMEDIES
 from workers.remedies.engine import repair_frame
 from workers.remedies.lookups import customers_to_look_up, metadata_queries
-from workers.remedies.remedy import Context, Remedy
-from workers.remedies.rules import Rules, load_rules, parse_rules
-from workers.remedies.rules_file import RulesFile
+from workers.remedies.remedy import Remedy, RepairContext
+from workers.remedies.rules import Rules, RulesFile, load_rules, parse_rules
 
 __all__ = [
     "REMEDIES",
-    "Context",
     "Remedy",
+    "RepairContext",
     "Rules",
     "RulesFile",
     "customers_to_look_up",

@@ -11,11 +11,13 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
 from workers.records.files.nested import PAYLOAD_TEXT
 from workers.records.schema import CHANGES, CODE, CODES, READ_FROM, original_columns, with_columns_of
-from workers.records.validation import ASPECT_OF_CODE, ASPECTS, code_of, fault_column
+from workers.records.validation import ASPECTS, fault_column
 from workers.remedies.codes import REMEDIES
-from workers.remedies.remedy import HOW, Context
+from workers.remedies.remedy import HOW, RepairContext
 
 PLACE: Final = "@place"
 """Place of a record in the frame that is repaired, from 0: rows need not be unique, since sources can be mixed."""
@@ -36,7 +38,7 @@ _TREATABLE: Final = ASPECTS[1:]
 """What is wrong with a record as such, no remedy mends."""
 
 
-def treat(judged: pl.DataFrame, context: Context) -> pl.DataFrame:
+def treat(judged: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Return judged records as the remedies leave them, in their order, with `CHANGES`, `HOWS` and `MENDED`.
 
     Most records need treatment in one aspect, and take part in that one only. Those that need more go through all
@@ -74,7 +76,7 @@ def _path() -> pl.Expr:
     return pl.when(several).then(pl.lit(_SEVERAL)).otherwise(only)
 
 
-def _treat_aspect(work: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+def _treat_aspect(work: pl.DataFrame, aspect: str, context: RepairContext) -> pl.DataFrame:
     pending = work.with_columns(pl.coalesce(_fault_code(aspect), _stated_code(aspect)).alias(_TREAT))
     settled = []
     for _ in range(MAX_ROUNDS):
@@ -97,7 +99,7 @@ def _split(frame: pl.DataFrame, holds: pl.Series) -> tuple[pl.DataFrame, pl.Data
     return (frame.filter(holds), frame.filter(~holds)) if holds.any() else (frame.clear(), frame)
 
 
-def _apply(rows: pl.DataFrame, aspect: str, context: Context) -> pl.DataFrame:
+def _apply(rows: pl.DataFrame, aspect: str, context: RepairContext) -> pl.DataFrame:
     """Apply to each record the remedy of the code that it is to be treated for."""
     treated = []
     for (code,), alike in rows.partition_by(_TREAT, as_dict=True, maintain_order=True).items():
@@ -139,10 +141,25 @@ def stated(code: str) -> pl.Expr:
 
 def _stated_code(aspect: str) -> pl.Expr:
     """Return Stripe's code where it is one of the aspect's; one of them where it gave several."""
-    codes = [str(code) for code, of in ASPECT_OF_CODE.items() if of == aspect]
+    codes = [code for code, remedy in REMEDIES.items() if remedy.aspect == aspect]
     alone = pl.when(pl.col(CODE).is_in(codes)).then(CODE)
     return pl.coalesce(alone, *(pl.when(stated(code)).then(pl.lit(code)) for code in codes))
 
 
 def _fault_code(aspect: str) -> pl.Expr:
     return code_of(pl.col(fault_column(aspect)))
+
+
+def code_of(slug: pl.Expr) -> pl.Expr:
+    """Return the code whose remedy treats a fault: its own where Stripe has one, else `malformed_record`.
+
+    A quantity in another notation is treated as one that is no number.
+    """
+    return (
+        pl.when(slug.is_in(list(REMEDIES)))
+        .then(slug)
+        .when(slug == VALUE_OF_OTHER_NOTATION)
+        .then(pl.lit(str(Code.INVALID_VALUE)))
+        .when(slug.is_not_null())
+        .then(pl.lit(MALFORMED_RECORD))
+    )

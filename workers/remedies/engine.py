@@ -38,7 +38,7 @@ from workers.records.timestamps import Window
 from workers.records.validation import FAULT_COLUMNS, PAYLOAD_AS_TEXT, Standard, fault_column
 from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, treat
 from workers.remedies.outcome import decide
-from workers.remedies.remedy import Context
+from workers.remedies.remedy import RepairContext
 from workers.remedies.rules import ALIAS, Rules
 
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
@@ -69,7 +69,7 @@ def circumstances(
     repeated_rows: pl.Series = NO_ROWS,
     *,
     for_dashboard: bool = False,
-) -> Context:
+) -> RepairContext:
     """Return what records are repaired by at the moment `now` (aware).
 
     `repeated_rows` (Int64) are the rows whose identifier stands on an earlier row, or in an earlier file.
@@ -86,7 +86,7 @@ def circumstances(
         renamed={name: target for name, target in rules.renamed.items() if name not in active},
         for_dashboard=for_dashboard,
     )
-    return Context(standard, rules)
+    return RepairContext(standard, rules)
 
 
 def repair_frame(
@@ -107,7 +107,7 @@ def repair_frame(
     return examine(frame, context, resubmit_valid=resubmit_valid).merged()
 
 
-def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = True) -> Examined:
+def examine(frame: pl.DataFrame, context: RepairContext, *, resubmit_valid: bool = True) -> Examined:
     """Do what `repair_frame` does, but leave sound and treated records apart."""
     sifted = sift(frame.lazy(), context, resubmit_valid=resubmit_valid).collect()
     suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
@@ -115,7 +115,7 @@ def examine(frame: pl.DataFrame, context: Context, *, resubmit_valid: bool = Tru
 
 
 def sift(
-    records: pl.LazyFrame, context: Context, *, resubmit_valid: bool = True, first_place: int = 0
+    records: pl.LazyFrame, context: RepairContext, *, resubmit_valid: bool = True, first_place: int = 0
 ) -> pl.LazyFrame:
     """Add `SOUND` and `catalog.VALUE_TEXT`: what is sound, and Stripe never refused, is done with.
 
@@ -132,7 +132,9 @@ def sift(
 
 
 def treat_suspects(
-    frame: pl.DataFrame, context: Context, hold: Callable[[pl.DataFrame], pl.DataFrame] = lambda decided: decided
+    frame: pl.DataFrame,
+    context: RepairContext,
+    hold: Callable[[pl.DataFrame], pl.DataFrame] = lambda decided: decided,
 ) -> pl.DataFrame:
     """Judge, treat and decide records that are not sound, or were refused.
 

@@ -15,16 +15,15 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
+from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.kernel.reasons import ALREADY_EXISTS, NO_FAULT_FOUND, UNKNOWN_CODE
 from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, REASON, SUGGESTION, VALID_FROM
-from workers.records.validation import ASPECT_OF_CODE, FAULT_COLUMNS, code_of, fault_column
-from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, stated
+from workers.records.validation import FAULT_COLUMNS, fault_column
+from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, code_of, stated
 from workers.remedies.codes import REMEDIES
-from workers.remedies.remedy import Context, Defer
+from workers.remedies.remedy import Defer, RepairContext
 
 CURED: Final = "cured"
-OUTSIDE_CAUSES: Final = (Code.CUSTOMER_NOT_FOUND, Code.ARCHIVED_METER, Code.NO_METER, Code.TIMESTAMP_IN_FUTURE)
 
 ALL_FAULTS: Final = "@all_faults"
 """All that is wrong with a record, for a person: Stripe's codes, then the faults that were found, each once."""
@@ -38,7 +37,7 @@ _HELD: Final = "Stripe has a record with this identifier: see whether it is this
 _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 
-def decide(treated: pl.DataFrame, context: Context) -> pl.DataFrame:
+def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
     waiting = treated.with_columns(
         pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
@@ -64,15 +63,15 @@ def all_faults() -> pl.Expr:
     return pl.when(listed != "").then(listed)
 
 
-def _waiting(column: str, context: Context) -> pl.Expr:
+def _waiting(column: str, context: RepairContext) -> pl.Expr:
     return pl.when(_may_wait(column, context)).then(column)
 
 
-def _stuck(column: str, context: Context) -> pl.Expr:
+def _stuck(column: str, context: RepairContext) -> pl.Expr:
     return pl.when(~_may_wait(column, context)).then(column)
 
 
-def _may_wait(column: str, context: Context) -> pl.Expr:
+def _may_wait(column: str, context: RepairContext) -> pl.Expr:
     """Tell whether the record's fault in that aspect is one that may be waited for."""
     waits = [
         (pl.col(column) == code) & defer(context)[0] for code, of, defer in _deferrals() if of == column
@@ -80,7 +79,7 @@ def _may_wait(column: str, context: Context) -> pl.Expr:
     return pl.col(column).is_not_null() & pl.any_horizontal(pl.lit(value=False), *waits).fill_null(value=False)
 
 
-def _valid_from(context: Context) -> pl.Expr:
+def _valid_from(context: RepairContext) -> pl.Expr:
     return pl.coalesce(
         *(pl.when(pl.col(column) == code).then(defer(context)[1]) for code, column, defer in _deferrals())
     )
@@ -90,10 +89,10 @@ def _deferrals() -> Iterator[tuple[str, str, Defer]]:
     """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
     for code, remedy in REMEDIES.items():
         if remedy.defer is not None:
-            yield code, fault_column(ASPECT_OF_CODE[Code(code)]), remedy.defer
+            yield code, fault_column(remedy.aspect), remedy.defer
 
 
-def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def _outcome_and_reason(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
     cases = (
         (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
@@ -113,32 +112,33 @@ def _outcome_and_reason(context: Context) -> tuple[pl.Expr, pl.Expr]:
 
 def _is_known() -> pl.Expr:
     """Tell whether a remedy knows the record's code, and each of them where it has several."""
-    known = [str(code) for code in REMEDIES]
-    one = f"(?:{'|'.join(known)})"
-    return pl.col(CODE).is_in(known) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(value=True)
+    one = f"(?:{'|'.join(REMEDIES)})"
+    return pl.col(CODE).is_in(list(REMEDIES)) & pl.col(CODES).str.contains(f"^{one}(?:,{one})*$").fill_null(
+        value=True
+    )
 
 
-def _is_answered(context: Context) -> pl.Expr:
+def _is_answered(context: RepairContext) -> pl.Expr:
     """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured.
 
     What somebody has mended by hand is answered, whatever he changed: he knows.
     """
     mended = pl.col(MENDED)
-    answers = {str(code): mended.str.contains(f"{aspect} ") for code, aspect in ASPECT_OF_CODE.items()}
+    answers = {code: mended.str.contains(f"{remedy.aspect} ") for code, remedy in REMEDIES.items()}
     answers[MALFORMED_RECORD] = mended != ""
-    curable = [str(known) for known in OUTSIDE_CAUSES if context.standard.can_check(known)]
     if context.catalog.live:
-        answers |= {code: pl.lit(value=True) for code in curable}
+        outside = (code for code, remedy in REMEDIES.items() if remedy.cause_outside)
+        answers |= {code: pl.lit(value=True) for code in outside if context.standard.can_check(code)}
     answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
     answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
 
 
-def _can_check(context: Context) -> pl.Expr:
-    return pl.col(CODE).is_in([str(code) for code in REMEDIES if context.standard.can_check(code)])
+def _can_check(context: RepairContext) -> pl.Expr:
+    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
 
 
-def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
+def _advised(decided: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `SUGGESTION`: the advice of the remedy of the code that keeps a record in quarantine."""
     reason = pl.col(REASON)
     adviser = pl.when(reason.is_in([UNKNOWN_CODE, NO_FAULT_FOUND])).then(reason).otherwise(code_of(reason))
@@ -151,9 +151,11 @@ def _advised(decided: pl.DataFrame, context: Context) -> pl.DataFrame:
     return decided.drop(SUGGESTION, strict=False).join(table, on=PLACE, how="left", maintain_order="left")
 
 
-def _advice(adviser: str, rows: pl.DataFrame, context: Context) -> pl.Series | pl.Expr:
+def _advice(adviser: str, rows: pl.DataFrame, context: RepairContext) -> pl.Series | pl.Expr:
     if adviser == UNKNOWN_CODE:
         return pl.when(pl.col(CODE) == ALREADY_EXISTS).then(pl.lit(_HELD)).otherwise(pl.lit(_CODE_IS_NEW))
     if adviser == NO_FAULT_FOUND:
         return pl.lit(_TELLS_NOTHING)
-    return REMEDIES[adviser].advise(rows, context)
+    remedy = REMEDIES[adviser]
+    _, step = remedy.reason.clauses
+    return remedy.advise(rows, context).fill_null(step) if remedy.advise else pl.lit(step)

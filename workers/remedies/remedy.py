@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog, only_asked
 from workers.records.timestamps import Window
 from workers.records.validation import Standard
@@ -18,7 +19,7 @@ HOW: Final = "@how"
 
 
 @dataclass(frozen=True, eq=False)
-class Context:
+class RepairContext:
     """What a remedy may know: the standard that records are judged by, and the operator's rules."""
 
     standard: Standard
@@ -41,22 +42,34 @@ class Context:
         return self.standard.window
 
 
-Mend = Callable[[pl.DataFrame, Context], pl.DataFrame]
+Mend = Callable[[pl.DataFrame, RepairContext], pl.DataFrame]
 """Takes judged records with the remedy's fault; returns them in that order, mended where one reading exists."""
-Advise = Callable[[pl.DataFrame, Context], pl.Series]
-"""Takes records that stay faulty; returns a sentence for the person who looks, or null, for each."""
-Defer = Callable[[Context], tuple[pl.Expr, pl.Expr]]
+Advise = Callable[[pl.DataFrame, RepairContext], pl.Series]
+"""Takes records that stay faulty; returns for each a sentence that names what stands in it, or null."""
+Defer = Callable[[RepairContext], tuple[pl.Expr, pl.Expr]]
 """Returns whether a record that stays faulty may wait, and the RFC 3339 time from which it is valid (or null)."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """How the records of one code are repaired. What `mend` leaves as it is waits, or goes to a person."""
+    """All that is known of one code of Stripe's. What `mend` leaves as it is waits, or goes to a person.
+
+    He is told what `advise` says of the record, else the reason's next step.
+
+    `aspect` is the one of `validation.ASPECTS` in which a record has to change before Stripe takes it. `reason`
+    says what the code means and what to do, for people. `shown_in` is the column in which the fault shows; null
+    where something is absent. `cause_outside`: the cause may go away while the record stays as it is (the customer
+    is created, the time comes); such a record may be sent unchanged, once a live catalog shows that it has gone.
+    """
 
     code: str
+    aspect: str
+    reason: Reason
     mend: Mend
-    advise: Advise
+    advise: Advise | None = None
     defer: Defer | None = None
+    shown_in: str | None = None
+    cause_outside: bool = False
 
 
 def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Series]) -> pl.DataFrame:
@@ -94,8 +107,3 @@ def translate(rows: pl.DataFrame, texts: pl.Expr, table: pl.DataFrame) -> pl.Ser
 def sentence(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
     """Evaluate an expression that gives a sentence or null for each record."""
     return rows.lazy().select(expression.cast(pl.String).alias("sentence")).collect().to_series()
-
-
-def constant(rows: pl.DataFrame, text: str) -> pl.Series:
-    """Return the same sentence for each record."""
-    return pl.Series("sentence", [text], dtype=pl.String).new_from_index(0, rows.height)

@@ -1,11 +1,12 @@
 """Rules: what the operator told us. Read from `rules.toml`; reference and a worked example stand in docs/rules.md.
 
 Without a rule a remedy does only what leaves no doubt. A rule widens that, and every change that it makes is
-recorded under its name (`...alias_rule`, `...clamp_rule`, and so on).
+recorded under its name (`...alias_rule`, `...clamp_rule`, and so on). A running service reads them again when they
+change (`RulesFile`).
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -178,8 +179,8 @@ class Rules:
     timestamps: TimestampRules = field(default_factory=TimestampRules)
     archived_meters: tuple[ArchivedMeterRule, ...] = ()
     dimensions: tuple[DimensionRule, ...] = ()
-    customer_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
-    event_aliases: pl.DataFrame = field(default_factory=lambda: _aliases({}))
+    customer_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
+    event_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
     digest: str = ""
     """Names what stands in the file and its alias file; empty where there is no file."""
 
@@ -232,7 +233,7 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
     customers = document.customers
     alias_file = read_alias_file(customers, folder)
     listed = (
-        _listed_aliases(alias_file, str(folder / customers.alias_file)) if customers.alias_file else _aliases({})
+        _listed_aliases(alias_file, str(folder / customers.alias_file)) if customers.alias_file else aliases_of({})
     )
     return Rules(
         customers=customers,
@@ -240,8 +241,8 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
         timestamps=document.timestamps,
         archived_meters=document.archived_meters,
         dimensions=document.dimensions,
-        customer_aliases=_one_target_each(pl.concat([_aliases(customers.aliases), listed]), where),
-        event_aliases=_one_target_each(_aliases(document.event_names.aliases), where),
+        customer_aliases=_one_target_each(pl.concat([aliases_of(customers.aliases), listed]), where),
+        event_aliases=_one_target_each(aliases_of(document.event_names.aliases), where),
         digest=digest_of(text, alias_file),
     )
 
@@ -251,7 +252,8 @@ def meter_is(meter: str) -> pl.Expr:
     return pl.lit(value=True) if meter == "*" else pl.col(EVENT_NAME) == meter
 
 
-def _aliases(pairs: dict[str, str]) -> pl.DataFrame:
+def aliases_of(pairs: Mapping[str, str]) -> pl.DataFrame:
+    """Return alias -> target as a frame to be joined with, as `translate` does."""
     columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
@@ -316,3 +318,42 @@ def _rule_meant(steps: Sequence[str | int]) -> str:
     known = list(section.model_fields)
     near = process.extractOne(last, known, scorer=fuzz.WRatio, score_cutoff=_LIKE_ENOUGH)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+_UNTOLD: Final = ""
+"""A process before this one may have told of a fault: the first word, also that there is none, is always told."""
+
+
+class RulesFile:
+    """A rules file and its alias file, told apart by what stands in them.
+
+    `rules` are what stood in them last. While they cannot be read, the last rules that could be stay in force.
+    `tell` is called with the reason when that begins, and with None when it has ended or was over before.
+    """
+
+    def __init__(self, path: Path, rules: Rules, tell: Callable[[InputUnusable | None], None]) -> None:
+        self._path = path
+        self._rules = rules
+        self._tell = tell
+        self._fault: str | None = _UNTOLD
+
+    def current(self) -> Rules:
+        """Return the rules as the file has them now, or had them last."""
+        try:
+            if self._has_changed():
+                self._rules = load_rules(self._path)
+        except InputUnusable as error:
+            self._note(error)
+        else:
+            self._note(None)
+        return self._rules
+
+    def _has_changed(self) -> bool:
+        aliases = read_alias_file(self._rules.customers, self._path.parent)
+        return digest_of(read_named(self._path), aliases) != self._rules.digest
+
+    def _note(self, fault: InputUnusable | None) -> None:
+        said = str(fault) if fault else None
+        if said != self._fault:
+            self._tell(fault)
+            self._fault = said

@@ -37,8 +37,7 @@ from workers.records.schema import (
 
 _TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boolean}
 
-_STRIPES: Final = tuple(code.value for code in Code)
-_CODES: Final = (*_STRIPES, MALFORMED_RECORD)
+_NAMED: Final = tuple(code.value for code in Code)
 
 _CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)[ _-]?(code|type)$")
 _CODE_HEADER_BESIDE_MESSAGE: Final = re.compile(r"(?i)^code$")
@@ -91,19 +90,22 @@ class FailureColumns:
 
 
 def recognise(
-    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+    file: UsageFile,
+    options: ReadOptions | None = None,
+    ignored: Collection[str] = (),
+    codes: Collection[str] = _NAMED,
 ) -> FailureColumns | None:
     """Return the failure columns of a file that repeats the refused records, or null when it is a usage file.
 
-    Declared columns win; the `ignored` are none of Stripe's. Any others must tell a refusal on every row: in a
-    column whose name leaves no doubt, or in Stripe's words, or beside a record that stands inside the row. Raises
-    FileUnusable when a declared column is missing, when the file names failures but does not repeat the records, or
-    when it tells a refusal of some of its rows only.
+    Declared columns win; the `ignored` are none of Stripe's; `codes` are those of Stripe's that are known. Any
+    others must tell a refusal on every row: in a column whose name leaves no doubt, or in Stripe's words, or beside
+    a record that stands inside the row. Raises FileUnusable when a declared column is missing, when the file names
+    failures but does not repeat the records, or when it tells a refusal of some of its rows only.
     """
     options = options or ReadOptions()
-    proof = _proof(file, options, ignored)
+    proof = _proof(file, options, ignored, codes)
     found = _failure_columns(file.layout, options, proof, ignored)
-    if found is None or not (_is_declared(options) or _tells_refusals(file, found, proof)):
+    if found is None or not (_is_declared(options) or _tells_refusals(file, found, proof, codes)):
         return None
     if not repeats_records(file.layout):
         raise FileUnusable(
@@ -118,12 +120,12 @@ def _is_declared(options: ReadOptions) -> bool:
     return bool(options.code_column or options.error_column)
 
 
-def _tells_refusals(file: UsageFile, columns: FailureColumns, proof: _Proof) -> bool:
+def _tells_refusals(file: UsageFile, columns: FailureColumns, proof: _Proof, codes: Collection[str]) -> bool:
     """Tell whether every row says that it was refused. Raises FileUnusable where only some of them do."""
     if _has_no_usage(file.layout):
         return True
     wanted = [name for name in (columns.code, columns.message) if name]
-    parts = (_told(file.read(part, wanted), columns) for part in file.parts())
+    parts = (_told(file.read(part, wanted), columns, codes) for part in file.parts())
     told = pl.concat([pl.DataFrame(schema=_TOLD), *parts])
     plain = columns.code in proof or columns.message in proof or _is_plain(file.layout, columns)
     refused = told["filled"] if plain else told["refused"]
@@ -139,11 +141,11 @@ def _has_no_usage(layout: Layout) -> bool:
     return TIMESTAMP not in columns and EVENT_NAME not in columns and not any(map(is_payload, columns))
 
 
-def _told(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
+def _told(frame: pl.DataFrame, columns: FailureColumns, codes: Collection[str]) -> pl.DataFrame:
     """Return of each row whether it says anything, whether that is a refusal, and whether in Stripe's words."""
     code, message = _text(frame, columns.code), _text(frame, columns.message)
     said = pl.concat_str(code, message, separator=" ", ignore_nulls=True)
-    stripes = pl.coalesce(_as_code(code), _code_of_message(message)).is_not_null()
+    stripes = pl.coalesce(_as_code(code, codes), _code_of_message(message, codes)).is_not_null()
     refused = stripes | (said.str.contains(_REFUSAL) & said.str.contains(_FIELD))
     filled = ~said.str.to_lowercase().is_in(_SAYS_NOTHING)
     readable = frame.filter(pl.col(UNREADABLE).is_null())
@@ -172,14 +174,17 @@ def repeats_records(layout: Layout) -> bool:
 
 
 def failure_columns(
-    file: UsageFile, options: ReadOptions | None = None, ignored: Collection[str] = ()
+    file: UsageFile,
+    options: ReadOptions | None = None,
+    ignored: Collection[str] = (),
+    codes: Collection[str] = _NAMED,
 ) -> FailureColumns | None:
     """Return the failure columns of a file, whether or not it repeats the records; null where it has none.
 
     Raises FileUnusable when a declared column is missing.
     """
     options = options or ReadOptions()
-    return _failure_columns(file.layout, options, _proof(file, options, ignored), ignored)
+    return _failure_columns(file.layout, options, _proof(file, options, ignored, codes), ignored)
 
 
 def named_columns(layout: Layout) -> FailureColumns | None:
@@ -201,14 +206,14 @@ def _failure_columns(
     return None if found.code is None and found.message is None else found
 
 
-def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str] = ()) -> _Proof:
+def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str], codes: Collection[str]) -> _Proof:
     """Find the columns in which every filled cell is a code, one of them known, or a text of Stripe's.
 
     The file is read as long as a column may be one: of usage with columns of the sender's own, a part.
     """
     undeclared = [options.code_column, options.error_column].count(None)
     left = set(_free(_columns(file.layout))) - set(ignored) if undeclared else set()
-    codes, messages, known, filled = set(left), set(left), set[str](), set[str]()
+    coded, messages, known, filled = set(left), set(left), set[str](), set[str]()
     for part in file.parts():
         if not left:
             break
@@ -216,17 +221,17 @@ def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str] = ())
         for name in sorted(left):
             told = frame.select(_cells(name)).to_series().drop_nulls().unique().to_frame(name)
             judged = told.select(
-                known=_as_code(pl.col(name), _STRIPES).is_not_null(),
+                known=pl.col(name).is_in(list(codes)),
                 like=pl.col(name).str.contains(_LIKE_A_CODE),
-                told=_code_of_message(pl.col(name)).is_not_null(),
+                told=_code_of_message(pl.col(name), codes).is_not_null(),
             )
             filled |= {name} if judged.height else set()
             known |= {name} if judged["known"].any() else set()
-            codes -= set() if judged["like"].all() else {name}
+            coded -= set() if judged["like"].all() else {name}
             messages -= set() if judged["told"].all() else {name}
-        left = codes | messages
+        left = coded | messages
     in_order = _free(_columns(file.layout))
-    of_codes = [name for name in in_order if name in codes & known]
+    of_codes = [name for name in in_order if name in coded & known]
     of_messages = [name for name in in_order if name in messages & filled and name not in of_codes]
     return _Proof(of_codes, of_messages)
 
@@ -241,11 +246,14 @@ def _columns(layout: Layout) -> list[str]:
     return [layout.renames.get(name, name) for name in layout.columns]
 
 
-def annotate(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
-    """Add `CODE` and `MESSAGE` to the records of a failed-records file; no `CODE` is null."""
+def annotate(frame: pl.DataFrame, columns: FailureColumns, codes: Collection[str] = _NAMED) -> pl.DataFrame:
+    """Add `CODE` and `MESSAGE` to the records of a failed-records file; no `CODE` is null.
+
+    `codes` are those of Stripe's that are known: one of them that stands in a message is the record's.
+    """
     given = _text(frame, columns.code)
     message = _text(frame, columns.message)
-    code = pl.coalesce(_as_code(given), _code_of_message(message), given, pl.lit(MALFORMED_RECORD))
+    code = pl.coalesce(_as_code(given, codes), _code_of_message(message, codes), given, pl.lit(MALFORMED_RECORD))
     return frame.with_columns(code.alias(CODE), message.alias(MESSAGE))
 
 
@@ -294,11 +302,11 @@ def _text(frame: pl.DataFrame, column: str | None) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _as_code(text: pl.Expr, codes: Sequence[str] = _CODES) -> pl.Expr:
-    return pl.when(text.is_in(codes)).then(text)
+def _as_code(text: pl.Expr, codes: Collection[str]) -> pl.Expr:
+    return pl.when(text.is_in([*codes, MALFORMED_RECORD])).then(text)
 
 
-def _code_of_message(message: pl.Expr) -> pl.Expr:
-    named = message.str.extract(rf"\b({'|'.join(Code)})\b")
+def _code_of_message(message: pl.Expr, codes: Collection[str]) -> pl.Expr:
+    named = message.str.extract(rf"\b({'|'.join(codes)})\b")
     known = [pl.when(message.str.contains(text)).then(pl.lit(str(code))) for text, code in _MESSAGES.items()]
     return pl.coalesce(*known, named)

@@ -6,14 +6,12 @@ rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Star
 `search` is the real one.
 """
 
-from workers.sources.protocol import Found, NoUsageSources, UsageSources, same_usage, settle, wanted
-from workers.sources.recording import RecordingUsageSources
-from workers.sources.search import StoredUsageSources
+from workers.sources.protocol import FoundUsage, UsageSources, same_usage, settle, wanted
+from workers.sources.search import NOWHERE, StoredUsageSources
 
 __all__ = [
-    "Found",
-    "NoUsageSources",
-    "RecordingUsageSources",
+    "NOWHERE",
+    "FoundUsage",
     "StoredUsageSources",
     "UsageSources",
     "same_usage",

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Final
 
 from workers.kernel.clock import Clock
-from workers.kernel.file_names import is_ours
+from workers.kernel.files import is_ours
 from workers.kernel.storage import Store, StoredObject
 
 LOOK_BACK: Final = timedelta(days=36)

@@ -6,7 +6,7 @@ wrote the same.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -74,15 +74,8 @@ class ConvertedFiles:
 
     def parts(self, file: SourceFile) -> list[int]:
         """Return the numbers of the file's parts. Raises as `index` does."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return pl.read_parquet(self.index(file), columns=[PART])[PART].unique().sort().to_list()
-            except FileNotFoundError:
-                continue  # another process has just made room
-            except pl.exceptions.PolarsError as error:
-                _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
-                self.forget_index(file)
-        raise _short_lived(file)
+        index = self._lasting(file, lambda: pl.read_parquet(self.index(file), columns=[PART]))
+        return index[PART].unique().sort().to_list()
 
     def rows(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
         """Return the wanted rows of one part, with the file's evidence; a part that is gone is made again.
@@ -90,19 +83,28 @@ class ConvertedFiles:
         Raises as `index` does.
         """
         name = self._name(file, str(number))
-        for _ in range(_ATTEMPTS):
+        path = self._parts.directory / name
+
+        def read() -> pl.DataFrame:
             if self._parts.find(name) is None:
                 self._convert(file)
-            part = pl.scan_parquet(self._parts.directory / name)
+            return pl.scan_parquet(path).filter(wanted).with_columns(self._evidence(file).alias(EVIDENCE)).collect()
+
+        return self._lasting(file, read, path)
+
+    def _lasting(self, file: SourceFile, read: Callable[[], pl.DataFrame], *stale: Path) -> pl.DataFrame:
+        """Return what is read of the cache; of a damaged one the index, and what is `stale` then, is made again."""
+        for _ in range(_ATTEMPTS):
             try:
-                return part.filter(wanted).with_columns(self._evidence(file).alias(EVIDENCE)).collect()
+                return read()
             except FileNotFoundError:
                 continue  # another process has just made room
             except pl.exceptions.PolarsError as error:
                 _log.warning("source_cache_damaged", location=file.location, error=str(error)[:200])
-                (self._parts.directory / name).unlink(missing_ok=True)
                 self.forget_index(file)
-        raise _short_lived(file)
+                for path in stale:
+                    path.unlink(missing_ok=True)
+        raise Transient(f"what is cached of {file.location} does not last long enough to be read", retry_after=30)
 
     def _evidence(self, file: SourceFile) -> pl.Expr:
         known = pl.read_parquet(self.index(file), columns=[EVIDENCE], n_rows=1)
@@ -125,10 +127,7 @@ class ConvertedFiles:
                     path.write_text(str(error), encoding="utf-8")
             raise
         name = self._name(file, "index")
-        with self._indexes.make(name) as path:
-            _write(index, path)
-        self._indexes.shrink(keep={name})
-        return self._indexes.directory / name
+        return self._indexes.made(name, lambda path: _write(index, path))
 
     def _write_parts(self, file: SourceFile) -> pl.DataFrame:
         indexes = [pl.DataFrame(schema={HASH: pl.UInt64, PART: pl.UInt16})]
@@ -158,10 +157,6 @@ class ConvertedFiles:
         """Tells caches apart whose hashes would not match: polars promises stable hashes within a release only."""
         canary = pl.select(hashed(pl.lit("metermend"))).item()
         return f"{_LAYOUT}-{canary:016x}"
-
-
-def _short_lived(file: SourceFile) -> Transient:
-    return Transient(f"what is cached of {file.location} does not last long enough to be read", retry_after=30)
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -31,7 +31,7 @@ _TIME: Final = "@time"
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundUsage:
     """What the sources hold of the identifiers that were asked for.
 
     `rows` is a canonical frame of every row that carries one of them, the oldest file first, with the time at which
@@ -60,7 +60,7 @@ class Settled:
 class UsageSources(Protocol):
     """The sender's usage files. Files that we submitted ourselves are never among them."""
 
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         """Look records up by their identifiers. Raises Transient and SettingsUnusable as stores do."""
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
@@ -88,35 +88,6 @@ class UsageSources(Protocol):
         Raises FileUnusable when it was written later than `by`: it is not the file that was there then. Raises
         Permanent when several files of that name differ.
         """
-
-
-class NoUsageSources:
-    """The sources of an account for which no place is named."""
-
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
-        """Find nothing."""
-        del identifiers
-        return Found(carriers([]))
-
-    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
-        """Yield nothing."""
-        del event_names, start, end
-        return iter(())
-
-    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
-        """Find nothing."""
-        del records, before, but
-        return carriers([])
-
-    def copies(self, path: Path) -> frozenset[str]:
-        """Find nothing."""
-        del path
-        return frozenset()
-
-    def file(self, name: str, by: datetime) -> Path | None:
-        """Find nothing."""
-        del name, by
-        return None
 
 
 def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:

@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.files import sha256_of
 from workers.kernel.logs import get_logger
 from workers.kernel.storage import open_store
 from workers.kernel.storage.cache import FileCache
@@ -22,7 +22,7 @@ from workers.sources.index import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, 
 from workers.sources.protocol import (
     CONTENT,
     ROW_AT,
-    Found,
+    FoundUsage,
     carriers,
     concerned,
     may_tell,
@@ -57,7 +57,7 @@ class StoredUsageSources:
         self._converted = ConvertedFiles(cache_dir, cache_bytes)
         self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
 
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         """Look records up by their identifiers; for those that a recent listing misses, list anew.
 
         Raises Transient and SettingsUnusable as stores do.
@@ -118,11 +118,11 @@ class StoredUsageSources:
         digest = sha256_of(path) if alike else None
         return frozenset(file.location for file in alike if sha256_of(self._original(file)) == digest)
 
-    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> Found:
+    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> FoundUsage:
         unusable: dict[SourceFile, str] = {}
         rows = self._search(files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
         empty = [f"{place}: holds no file" for place in self._listing.empty_places]
-        return Found(carriers(rows), (*empty, *unusable.values()))
+        return FoundUsage(carriers(rows), (*empty, *unusable.values()))
 
     def _search(
         self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
@@ -177,12 +177,13 @@ class StoredUsageSources:
         if local is not None:
             return local
         name = f"{file.version}/{file.stored.name}"
-        copy = self._originals.find(name)
-        if copy is None:
-            with self._originals.make(name) as path:
-                file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
-            self._originals.shrink(keep={name})
-        return copy or self._originals.directory / name
+        return self._originals.find(name) or self._originals.made(
+            name, lambda path: file.store.get_to_file(file.stored.key, path, MAX_SOURCE_BYTES)
+        )
+
+
+NOWHERE: Final = StoredUsageSources((), Path())
+"""The sources of an account for which no place is named: nothing is ever found in them."""
 
 
 def _note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -> None:

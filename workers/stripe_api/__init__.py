@@ -8,25 +8,19 @@ every call has a timeout, a bounded number of tries and a pace. It imports `work
 from workers.stripe_api.client import LiveStripeApi
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.protocol import (
-    Downloaded,
     Grouping,
     Json,
     MeterEventReceipt,
     StripeApi,
-    StripeFile,
     Summary,
 )
-from workers.stripe_api.recording import RecordingStripeApi
 
 __all__ = [
-    "Downloaded",
     "Grouping",
     "Json",
     "Limits",
     "LiveStripeApi",
     "MeterEventReceipt",
-    "RecordingStripeApi",
     "StripeApi",
-    "StripeFile",
     "Summary",
 ]

@@ -1,13 +1,14 @@
-"""One call to Stripe: at its pace, tried a bounded number of times, its errors translated."""
+"""Calls to Stripe: at its pace, tried a bounded number of times, errors translated; lists to their last page."""
 
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import requests
@@ -186,3 +187,30 @@ class _Session(requests.Session):
     def _bearer(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
+
+
+PAGE: Final = 100
+"""Objects on a page; Stripe gives no more."""
+
+
+def v1_pages(calls: Calls, path: str, params: Json, account: str | None) -> Iterator[Json]:
+    """Yield every object of a v1 list (Stripe docs, "Pagination")."""
+    page = calls.get(path, params, account)
+    while True:
+        yield from page["data"]
+        if not page.get("has_more") or not page["data"]:
+            return
+        page = calls.get(path, {**params, "starting_after": page["data"][-1]["id"]}, account)
+
+
+def v2_pages(calls: Calls, path: str, params: Json, account: str | None) -> Iterator[Json]:
+    """Yield every object of a v2 list; `next_page_url` is followed on our own base address only."""
+    page = calls.get(path, params, account)
+    while True:
+        yield from page["data"]
+        address = urlsplit(page.get("next_page_url") or "")
+        if not address.path:
+            return
+        if address.path != path:
+            raise Permanent(f"{path}: Stripe's next page is at {address.path}, which is another list")
+        page = calls.get(path, dict(parse_qsl(address.query)), account)

@@ -15,11 +15,10 @@ from workers.kernel.errors import Permanent
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 from workers.stripe_api import customers, downloads, event_lists
-from workers.stripe_api.call import Calls, Post, Sleep
+from workers.stripe_api.call import PAGE, Calls, Post, Sleep, v1_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
-from workers.stripe_api.pages import PAGE, v1_pages
-from workers.stripe_api.protocol import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
+from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
 
 _log = get_logger(__name__)
 
@@ -62,10 +61,10 @@ class LiveStripeApi:
         return self._calls.get(f"/v2/core/events/{_part(event_id)}", {}, account)
 
     def snapshot_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
-        return event_lists.snapshot_events(self._calls, self._clock, types, since, account)
+        return event_lists.events(self._calls, self._clock, types, since, account, thin=False)
 
     def thin_events(self, types: Collection[str], since: datetime, account: str | None) -> Iterator[Json]:
-        return event_lists.thin_events(self._calls, self._clock, types, since, account)
+        return event_lists.events(self._calls, self._clock, types, since, account, thin=True)
 
     def fetch_meter(self, meter_id: str, account: str | None) -> Json | None:
         try:
@@ -82,21 +81,12 @@ class LiveStripeApi:
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         return customers.search_customers(self._calls, key, value, account)
 
-    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
-        found = self._calls.get(f"/v1/files/{_part(file_id)}", {}, account)
-        expires = found.get("expires_at")
-        return StripeFile(
-            id=found["id"],
-            filename=found.get("filename"),
-            size=found.get("size"),
-            type=found.get("type"),
-            purpose=found.get("purpose"),
-            url=found.get("url"),
-            expires_at=from_epoch(expires) if expires else None,
-        )
+    def file_name(self, file_id: str, account: str | None) -> str | None:
+        name: str | None = self._calls.get(f"/v1/files/{_part(file_id)}", {}, account).get("filename")
+        return name
 
-    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
-        return downloads.download(self._calls, self._files_base, file_id, account, into, max_bytes)
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> None:
+        downloads.download(self._calls, self._files_base, file_id, account, into, max_bytes)
 
     def event_summaries(
         self,

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
-from workers.stripe_api.call import CONCURRENCY, Calls
+from workers.stripe_api.call import CONCURRENCY, PAGE, Calls, v1_pages
 from workers.stripe_api.errors import BadRequest, NotFound
-from workers.stripe_api.pages import PAGE, v1_pages
 from workers.stripe_api.protocol import Json
 
 WORTH_LISTING: Final = 500

@@ -5,7 +5,6 @@ method for them. The address is built from our own setting and a redirect is not
 else, whatever a file's `url` says.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -17,29 +16,24 @@ from urllib.parse import quote
 import requests
 
 from workers.kernel.errors import Permanent, Transient
+from workers.kernel.files import written_whole
 from workers.stripe_api.call import Calls
 from workers.stripe_api.errors import first_line, judge
-from workers.stripe_api.protocol import Downloaded
 
 CHUNK: Final = 1 << 20
 LONGEST_DOWNLOAD: Final = 1800.0
 """Seconds; a far side that drips bytes must not hold a worker for ever."""
 
 
-def download(calls: Calls, base: str, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+def download(calls: Calls, base: str, file_id: str, account: str | None, into: Path, max_bytes: int) -> None:
     """Write the contents of a file to `into`; a cut download is begun anew, a bounded number of times."""
     path = f"/v1/files/{quote(file_id, safe='')}/contents"
     address = base.rstrip("/") + path
-    part = into.with_name(f"{into.name}.part")
-    try:
-        done = calls.persist(lambda: _once(calls, address, path, account, part, max_bytes), calls.paces.files)
-        part.replace(into)
-    finally:
-        part.unlink(missing_ok=True)
-    return done
+    with written_whole(into) as part:
+        calls.persist(lambda: _once(calls, address, path, account, part, max_bytes), calls.paces.files)
 
 
-def _once(calls: Calls, address: str, path: str, account: str | None, part: Path, max_bytes: int) -> Downloaded:
+def _once(calls: Calls, address: str, path: str, account: str | None, part: Path, max_bytes: int) -> None:
     # Without a transfer encoding, urllib3 holds what it reads against Content-Length, and raises if it is less.
     headers = {"Accept-Encoding": "identity"} | ({"Stripe-Account": account} if account else {})
     try:
@@ -48,7 +42,7 @@ def _once(calls: Calls, address: str, path: str, account: str | None, part: Path
         ) as response:
             if response.status_code != 200:
                 raise judge(response.status_code, path, _error_of(response), response.headers)
-            return _write(_bounded(response, path, max_bytes), part)
+            _write(_bounded(response, path, max_bytes), part)
     except requests.RequestException as error:
         raise Transient(f"{path}: the download broke off: {first_line(str(error))}") from error
 
@@ -66,16 +60,11 @@ def _bounded(response: requests.Response, path: str, max_bytes: int) -> Iterator
         yield piece
 
 
-def _write(pieces: Iterator[bytes], part: Path) -> Downloaded:
-    digest, written = hashlib.sha256(), 0
+def _write(pieces: Iterator[bytes], part: Path) -> None:
     with part.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-            digest.update(piece)
-            written += len(piece)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
-    return Downloaded(written, digest.hexdigest())
 
 
 def _too_large(path: str, max_bytes: int) -> Permanent:

@@ -10,8 +10,7 @@ from typing import Final
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Permanent
-from workers.stripe_api.call import Calls
-from workers.stripe_api.pages import PAGE, v1_pages, v2_pages
+from workers.stripe_api.call import PAGE, Calls, v1_pages, v2_pages
 from workers.stripe_api.protocol import Json
 
 RETENTION: Final = timedelta(days=30)
@@ -20,24 +19,17 @@ MAX_TYPES: Final = 20
 _SLICE: Final = timedelta(days=1)
 
 
-def snapshot_events(
-    calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
+def events(
+    calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None, *, thin: bool
 ) -> Iterator[Json]:
-    """Yield snapshot events (Stripe docs, "List all events")."""
+    """Yield snapshot events, or thin ones with their data (Stripe docs, "List all events", v1 and v2)."""
+    pages, path, written = (
+        (v2_pages, "/v2/core/events", _rfc3339) if thin else (v1_pages, "/v1/events", _epoch_seconds)
+    )
     for start, end in _slices(since, min(clock(), calls.told_time or clock())):
-        created = {"gte": int(start.timestamp())} | ({"lt": int(end.timestamp())} if end else {})
+        created = {"gte": written(start)} | ({"lt": written(end)} if end else {})
         params = {"types": _checked(types), "created": created, "limit": PAGE}
-        yield from _in_order(v1_pages(calls, "/v1/events", params, account))
-
-
-def thin_events(
-    calls: Calls, clock: Clock, types: Collection[str], since: datetime, account: str | None
-) -> Iterator[Json]:
-    """Yield thin events with their data (Stripe docs, "List all Events", v2)."""
-    for start, end in _slices(since, min(clock(), calls.told_time or clock())):
-        created = {"gte": _rfc3339(start)} | ({"lt": _rfc3339(end)} if end else {})
-        params = {"types": _checked(types), "created": created, "limit": PAGE}
-        yield from _in_order(v2_pages(calls, "/v2/core/events", params, account))
+        yield from _in_order(pages(calls, path, params, account))
 
 
 def _slices(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
@@ -62,3 +54,7 @@ def _checked(types: Collection[str]) -> list[str]:
 
 def _rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _epoch_seconds(moment: datetime) -> int:
+    return int(moment.timestamp())

@@ -17,27 +17,6 @@ Grouping = Literal["hour", "day"]
 
 
 @dataclass(frozen=True)
-class StripeFile:
-    """A file's metadata (Stripe docs, "The File object"); `size` in bytes, what Stripe left out is None."""
-
-    id: str
-    filename: str | None
-    size: int | None
-    type: str | None
-    purpose: str | None
-    url: str | None
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Downloaded:
-    """A file that lies complete on disk: its length and its digest in hex."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Summary:
     """What a meter has counted for a customer from `start` (inclusive) to `end`."""
 
@@ -90,10 +69,10 @@ class StripeApi(Protocol):
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         """Return the ids of the customers whose metadata has exactly this value under this key."""
 
-    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
-        """Return a file's metadata."""
+    def file_name(self, file_id: str, account: str | None) -> str | None:
+        """Return a file's name; None where it has none (Stripe docs, "The File object")."""
 
-    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> None:
         """Write a file's contents to `into`, which exists only when complete.
 
         Raises Permanent when it is larger than `max_bytes`, Transient when it was cut short.

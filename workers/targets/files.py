@@ -14,10 +14,9 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import STORE_AHEAD, Clock, utc_now
 from workers.kernel.errors import Corrupt, InputUnusable, Paced, Permanent, Transient
-from workers.kernel.file_names import PREFIX, file_name
+from workers.kernel.files import PREFIX, file_name, sha256_of
 from workers.kernel.storage import open_store
 from workers.kernel.storage.directory import disk_error
 from workers.records.files.write import TemplateWriter, WrittenFile

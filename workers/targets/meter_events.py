@@ -19,7 +19,7 @@ one at a time per customer and meter (Stripe docs, "Record usage with the API"),
 the last one. Two submissions at once may still meet; Stripe then answers 429, and the adapter backs off.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -47,7 +47,7 @@ from workers.targets.target import (
     Held,
     Outgoing,
     Progress,
-    Refused,
+    RefusedRecord,
     Rows,
     Sent,
     Withheld,
@@ -63,7 +63,7 @@ _CUSTOMER: Final = payload_column("stripe_customer_id")
 Record = dict[str, str | None]
 
 
-class Receipt(Protocol):
+class MeterEventAnswer(Protocol):
     """Stripe's answer: `error` is its error object of a 400, None when the record was accepted for processing.
 
     `asked_before` tells that an earlier try of the same call went unanswered.
@@ -78,7 +78,9 @@ class Receipt(Protocol):
 class MeterEventsApi(Protocol):
     """The one call that this target needs of Stripe."""
 
-    def create_meter_event(self, event: Mapping[str, Any], idempotency_key: str, account: str | None) -> Receipt:
+    def create_meter_event(
+        self, event: Mapping[str, Any], idempotency_key: str, account: str | None
+    ) -> MeterEventAnswer:
         """Record usage. Raises Transient or Permanent when there is no answer about this record."""
 
 
@@ -93,11 +95,8 @@ class _Answers:
     withheld: list[list[str]] = field(default_factory=list)
 
     def add(self, other: "_Answers") -> None:
-        self.accepted += other.accepted
-        self.refused += other.refused
-        self.held += other.held
-        self.unresolved += other.unresolved
-        self.withheld += other.withheld
+        for name, more in vars(other).items():
+            setattr(self, name, getattr(self, name) + more)
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -107,16 +106,11 @@ class _Answers:
 class MeterEventsTarget:
     """Sends records one by one to `/v1/billing/meter_events`."""
 
+    name = "meter-events"
+    at_once = True
+
     api: MeterEventsApi
     clock: Clock = utc_now
-
-    @property
-    def name(self) -> str:
-        return "meter-events"
-
-    @property
-    def at_once(self) -> bool:
-        return True
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every chunk that has no result yet; see `Target.send`. Raises Corrupt for an unfit record set."""
@@ -221,19 +215,13 @@ def _lanes(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _event(record: Record) -> dict[str, Any]:
-    payload = _payload(record)
+    payload = {payload_key(name): text for name, text in record.items() if is_payload(name) and text is not None}
     return {
         "event_name": record[EVENT_NAME],
         "identifier": record[IDENTIFIER],
         "timestamp": int(str(record[TIMESTAMP])),
-        "payload": dict(payload),
+        "payload": payload,
     }
-
-
-def _payload(record: Record) -> Iterator[tuple[str, str]]:
-    for column, text in record.items():
-        if is_payload(column) and text is not None:
-            yield payload_key(column), text
 
 
 def _without(chunk: pl.DataFrame, withheld: Sequence[Withheld]) -> pl.DataFrame:
@@ -251,13 +239,13 @@ def _sent(answers: _Answers, withheld: Sequence[Withheld]) -> Sent:
     )
 
 
-def _coded(refused: Sequence[Sequence[Any]]) -> tuple[Refused, ...]:
+def _coded(refused: Sequence[Sequence[Any]]) -> tuple[RefusedRecord, ...]:
     """Name Stripe's code where its `code` or its sentence is certain."""
     said = pl.DataFrame(
         refused, schema={IDENTIFIER: pl.String, "code": pl.String, "message": pl.String}, orient="row"
     )
     coded = annotate(said, FailureColumns(code="code", message="message"))
     return tuple(
-        Refused(identifier, code, message or "")
+        RefusedRecord(identifier, code, message or "")
         for identifier, code, message in coded.select(IDENTIFIER, CODE, MESSAGE).iter_rows()
     )

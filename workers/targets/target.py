@@ -1,7 +1,7 @@
 """The seam between the pipeline and wherever corrected usage is sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -91,7 +91,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRecord:
     """A record that the target turned away at once.
 
     `code` is Stripe's where it is certain, else `malformed_record`; `message` is the target's own sentence.
@@ -126,7 +126,7 @@ class Sent:
 
     location: str
     accepted: int
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedRecord, ...] = ()
     held: tuple[Held, ...] = ()
     unresolved: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()
@@ -152,17 +152,3 @@ class Target(Protocol):
         Raises Transient when the rest has to wait (with `retry_after` in seconds where known), and Permanent when a
         person has to look; either way what was finished stays finished.
         """
-
-
-@dataclass
-class RecordingTarget:
-    """A target that accepts everything and remembers it; a second try of a submission is not recorded twice."""
-
-    name: str = "recording"
-    at_once: bool = True
-    sent: dict[str, Outgoing] = field(default_factory=dict)
-
-    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
-        del progress
-        self.sent.setdefault(outgoing.submission_id, outgoing)
-        return Sent(location=f"{self.name}:{outgoing.submission_id}", accepted=outgoing.records)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from slack_sdk.http_retry.interval_calculator import RetryIntervalCalculator
 
-from tests.unit.alerts.test_slack_blocks import NOTICE
+from tests.unit.alerts.test_slack import NOTICE
 from workers.alerts import SlackAlerts
 from workers.alerts.slack import RETRIES
 from workers.kernel.errors import Permanent, Transient

@@ -14,7 +14,7 @@ import requests
 from pydantic import SecretStr
 
 from fixtures.twin import Twin
-from workers.alerts import RecordingAlerts
+from tests.recording import RecordingAlerts
 from workers.archive import Archive
 from workers.kernel.clock import utc_now
 from workers.kernel.errors import Conflict

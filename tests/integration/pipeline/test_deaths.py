@@ -13,7 +13,8 @@ import pytest
 from tests.books import a_context
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_leases import Outage
-from workers.alerts import RecordingAlerts, Trouble
+from tests.recording import RecordingAlerts
+from workers.alerts import Trouble
 from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.event_envelope import read_envelope
 from workers.kernel.jobqueue import RecordingJobQueue

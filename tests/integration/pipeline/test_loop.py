@@ -18,7 +18,7 @@ from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.run import carry_on, process
-from workers.sources import Found, UsageSources
+from workers.sources import FoundUsage, UsageSources
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -260,7 +260,7 @@ class SlowSources:
         self._sources, self._ledger = sources, ledger
         self.due_meanwhile: list[tuple[str, int]] | None = None
 
-    def find(self, identifiers: Collection[str] | pl.Series) -> Found:
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         time.sleep(1.5)
         self.due_meanwhile = list(self._ledger.events.due(10))
         return self._sources.find(identifiers)

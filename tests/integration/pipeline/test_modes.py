@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from fixtures.twin import Twin
 from tests.integration.pipeline.loop import KEY, Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved
-from workers.alerts import RecordingAlerts
+from tests.recording import RecordingAlerts
 from workers.kernel.errors import InputUnusable
 from workers.kernel.event_envelope import LIVEMODE_MISMATCH, read_envelope
 from workers.kernel.ledger.events import EventState

@@ -13,7 +13,7 @@ from tests.integration.pipeline.stripe_says import (
     verdict,
 )
 from tests.integration.pipeline.test_attacks_planning import assert_proved
-from workers.kernel.file_names import file_name
+from workers.kernel.files import file_name
 from workers.kernel.ledger.journal import Bucket
 
 STAMP = "2026-11-20T10:00:00Z"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from workers.kernel.clock import to_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
 from workers.schedule import run
-from workers.stripe_api import RecordingStripeApi
 
 
 def a_clocked_context(ledger: Ledger, folder: Path, clock: FrozenClock, redis_url: str) -> Context:

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from tests.integration.storage.moto_s3 import BUCKET, moto_s3
+from tests.recording import RecordingUsageSources
 from workers.kernel.clock import utc_now
 from workers.kernel.storage import open_store
 from workers.records.files.open import open_file
 from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE, WRITTEN, dtype_of
-from workers.sources import RecordingUsageSources, StoredUsageSources, UsageSources
+from workers.sources import StoredUsageSources, UsageSources
 
 Build = Callable[[Mapping[str, bytes]], UsageSources]
 

@@ -13,7 +13,7 @@ from tests.conftest import FrozenClock
 from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from workers.kernel.clock import utc_now
 from workers.kernel.errors import Corrupt, Permanent, Transient
-from workers.kernel.file_names import file_name, is_ours, submission_of
+from workers.kernel.files import file_name, is_ours, submission_of
 from workers.kernel.storage import Store, open_store
 from workers.targets import files
 from workers.targets.files import FileTarget

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import FrozenClock
 from tests.integration.targets_files.test_files import KEY, Book, outgoing
-from workers.kernel.file_names import file_name
+from workers.kernel.files import file_name
 from workers.targets import files
 from workers.targets.files import FileTarget
 from workers.targets.target import Chunk, Sent, Withheld

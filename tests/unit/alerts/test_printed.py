@@ -6,8 +6,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tests.unit.alerts.test_slack_blocks import NOTICE
-from workers.alerts import NextStep, Notice, PrintedAlerts, ReasonCount, RecordingAlerts, Trouble
+from tests.recording import RecordingAlerts
+from tests.unit.alerts.test_slack import NOTICE
+from workers.alerts import NextStep, Notice, PrintedAlerts, ReasonCount, Trouble
 
 
 def _printed(alert: Notice | Trouble) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.usage import DOCUMENT, FAILED_RECORDS, NOW, USAGE, company, run, told
-from workers.cli.fault_view import MEANINGS
-from workers.cli.plan_view import row_ranges
-from workers.kernel.codes import Code
+from workers.cli.show import FORM_SHOWN_IN, row_ranges
+from workers.kernel.reasons import FORM
 from workers.records.files.layout import Unreadable
 
 
@@ -112,8 +111,8 @@ def test_every_fault_has_its_meaning() -> None:
     form = {"event_name_missing", "event_name_too_long", "identifier_too_long", "identifier_repeated"}
     payload = {"payload_as_text", "payload_not_an_object"}
     others = {"timestamp_missing", "timestamp_malformed", "value_of_other_notation", *payload}
-    known = {*Unreadable, *Code, *form, *others}
-    assert known <= set(MEANINGS) <= {*known, "too_many_keys"}
+    assert {*Unreadable, *form, *others} == set(FORM)
+    assert set(FORM_SHOWN_IN) <= set(FORM)
 
 
 def test_json_lists_faults_and_findings_by_file(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def _break(*_: object, **__: object) -> None:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("METERMEND_DEBUG", raising=False)
-    for module, name in ((check, "plan_file"), (repair, "plan_file"), (rules, "explain")):
+    for module, name in ((check, "planned"), (repair, "planned"), (rules, "explain")):
         monkeypatch.setattr(module, name, _break)
 
 
@@ -58,7 +58,7 @@ def test_a_reader_that_goes_away_is_no_internal_error(tmp_path: Path, monkeypatc
     def gone(*_: object, **__: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(check, "plan_file", gone)
+    monkeypatch.setattr(check, "planned", gone)
     result = run("check", company(tmp_path))
     assert result.stderr == ""
     assert result.exit_code == 141  # as of any command that `head` ends; 1 would say that something was found
@@ -79,7 +79,7 @@ def test_what_the_system_refuses_is_named_and_is_no_fault_of_ours(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(check, "plan_file", refuse)
+    monkeypatch.setattr(check, "planned", refuse)
     result = run("check", company(tmp_path))
     assert (result.exit_code, result.stderr) == (2, f"Error: {told}\n")
 

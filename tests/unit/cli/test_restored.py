@@ -10,6 +10,7 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from tests.unit.cli.usage import run
 from workers.bootstrap import _of_process
 from workers.kernel.clock import to_text
@@ -21,7 +22,6 @@ from workers.kernel.settings import Settings
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.context import Context
 from workers.pipeline.restores import last_restore
-from workers.stripe_api import RecordingStripeApi
 
 TYPE = "v1.billing.meter.error_report_triggered"
 
@@ -56,7 +56,7 @@ def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypat
     Book(made)
     stripe_of(made).events += [a_report(number, clock() + timedelta(hours=number)) for number in (1, 2)]
     clock.turn(days=3)
-    monkeypatch.setattr("workers.cli.restored.open_context", lambda: made)
+    monkeypatch.setattr("workers.cli.reconcile.open_context", lambda: made)
     return made
 
 
@@ -142,7 +142,7 @@ def test_an_empty_ledger_has_lost_nothing_that_it_knows_of(
 ) -> None:
     """A traceback in the worst hour of the year."""
     made = a_context(sqlite_ledger, tmp_path, clock)
-    monkeypatch.setattr("workers.cli.restored.open_context", lambda: made)
+    monkeypatch.setattr("workers.cli.reconcile.open_context", lambda: made)
     result = run("restored")
     assert result.exit_code == 0
     assert result.stdout.startswith("nothing is known from 2026-11-21 09:30 to 2026-11-21 09:30 UTC\n")

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from tests.recording import RecordingUsageSources
 from tests.unit.protocol.bucket import MALFORMED, as_csv
 from tests.unit.protocol.published import case_keys
 from tests.unit.protocol.stripe_truth import API_CALLS, OLD_CALLS, StripeTruth
 from workers.records.schema import IDENTIFIER, ROW, SOURCE, WRITTEN, dtype_of
-from workers.sources import RecordingUsageSources
 
 HOUR = 3600
 NOT_FOUND = "meter_event_customer_not_found"

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from tests.unit.protocol.mortality import Fuse
 from tests.unit.protocol.published import import_set, told_anew, validation_report
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
 from workers.records.identifiers import origin_of
-from workers.stripe_api import MeterEventReceipt, RecordingStripeApi
+from workers.stripe_api import MeterEventReceipt
 from workers.stripe_api.errors import NotFound
-from workers.stripe_api.protocol import StripeFile
 
 MEMORY = timedelta(hours=24)
 API_CALLS, OLD_CALLS = "mtr_1", "mtr_2"
@@ -118,7 +118,7 @@ class StripeTruth(RecordingStripeApi):
     def keep_file(self, name: str, contents: str) -> str:
         """Keep a file that can be downloaded, and return its id."""
         data, file_id = contents.encode(), f"file_{len(self.files)}"
-        self.files[file_id] = (StripeFile(file_id, name, len(data), "csv", None, None, None), data)
+        self.files[file_id] = (name, data)
         return file_id
 
     def event(self, event_id: str) -> dict[str, Any]:

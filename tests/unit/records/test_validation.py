@@ -4,11 +4,10 @@ import polars as pl
 import pytest
 
 from tests.unit.remedies.frames import EPOCH_NOW, NOW, good, records
-from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import UNREADABLE
 from workers.records.timestamps import Window
-from workers.records.validation import ASPECT_OF_CODE, ASPECTS, FAULT_COLUMNS, Standard, code_of, first_fault
+from workers.records.validation import FAULT_COLUMNS, Standard, first_fault
 
 METERS = (
     Meter("api_calls", dimensions=()),
@@ -99,15 +98,3 @@ def test_later_rows_with_the_same_identifier_are_faulty() -> None:
     standard = Standard(KNOWN.catalog, KNOWN.window, repeated_rows=pl.Series([2], dtype=pl.Int64))
     judged = standard.judge(records([good(), good()]))
     assert judged["@record_fault"].to_list() == [None, "identifier_repeated"]
-
-
-def test_every_code_of_stripes_belongs_to_an_aspect_and_counts_as_itself() -> None:
-    assert set(ASPECT_OF_CODE) == set(Code)
-    assert set(ASPECT_OF_CODE.values()) <= set(ASPECTS)
-    slugs = pl.Series([*map(str, Code), "timestamp_missing", "cut_line", None])
-    assert pl.select(code_of(pl.lit(slugs))).to_series().to_list() == [
-        *Code,
-        MALFORMED_RECORD,
-        MALFORMED_RECORD,
-        None,
-    ]

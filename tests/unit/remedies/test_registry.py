@@ -7,6 +7,7 @@ from typing import get_args
 import stripe
 
 from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.records.validation import ASPECTS
 from workers.remedies import REMEDIES, Remedy, codes
 
 
@@ -15,8 +16,15 @@ def test_each_remedy_is_registered_under_its_own_code() -> None:
     assert {key: remedy.code for key, remedy in REMEDIES.items()} == {key: key for key in REMEDIES}
 
 
+def test_every_code_speaks_of_an_aspect_and_says_what_to_do() -> None:
+    for remedy in REMEDIES.values():
+        assert remedy.aspect in ASPECTS
+        assert remedy.reason.sentence.endswith(".")
+        assert remedy.reason.step.endswith(".")
+
+
 def test_every_code_that_the_docs_and_the_sdk_name_is_routed() -> None:
-    assert set(REMEDIES) == {*Code, MALFORMED_RECORD}
+    assert set(REMEDIES) >= {*Code, MALFORMED_RECORD}
     assert _sdk_codes() <= set(REMEDIES)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.targets.stripe_double import Crash, Kept, Stripe, outgoing
 from workers.kernel.errors import Corrupt, Transient
-from workers.targets import Held, Outgoing, Refused, Sent, Withheld
+from workers.targets import Held, Outgoing, RefusedRecord, Sent, Withheld
 from workers.targets.meter_events import CHUNK, MeterEventsTarget, idempotency_key
 from workers.targets.target import RESEND_WITHIN
 
@@ -170,7 +170,7 @@ def test_a_refusal_at_once_names_the_code_where_it_is_certain(tmp_path: Path) ->
     stripe, progress = Stripe({("id-0~r2", 1): "bad"}), Kept()
     sent = _target(stripe, progress).send(outgoing(tmp_path, 2), progress)
     message = "Customer mapping key x not found in payload."
-    assert sent.refused == (Refused("id-0~r2", "meter_event_no_customer_defined", message),)
+    assert sent.refused == (RefusedRecord("id-0~r2", "meter_event_no_customer_defined", message),)
     assert sent.accepted == 1
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from tests.recording import RecordingTarget
 from tests.unit.targets.stripe_double import Kept
-from workers.targets import Outgoing, RecordingTarget, Target
+from workers.targets import Outgoing, Target
 
 
 def test_a_submission_is_recorded_once_however_often_it_is_sent() -> None:

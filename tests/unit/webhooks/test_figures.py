@@ -11,7 +11,10 @@ from webhooks.console import advice
 from webhooks.console.figures import duration, equation, grouped, moment, pretty_json
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.reasons import NO_FAULT_FOUND, REASONS
 
+AT = datetime(2026, 11, 27, tzinfo=UTC)
 NARROW = "\u202f"
 
 
@@ -80,3 +83,15 @@ def test_an_equation_that_does_not_hold_is_shown_as_such() -> None:
 
 def test_every_state_of_a_case_has_a_next_step() -> None:
     assert set(advice.NEXT_STEP) == set(CaseState)
+
+
+def test_a_case_says_of_each_reason_in_it_what_it_means_and_what_to_do() -> None:
+    def entry(way: tuple[Bucket, Bucket], **reasons: int) -> EntryRow:
+        return EntryRow(1, "moved", *way, 1, "1", 1, None, None, None, None, "metermend", {"reasons": reasons}, AT)
+
+    waits, leaves = (Bucket.PENDING, Bucket.QUARANTINED), (Bucket.QUARANTINED, Bucket.PENDING)
+    journal = [entry(waits, no_meter=2, no_fault_found=3, window_open=1), entry(leaves, window_open=1)]
+    assert advice.reasons_of(journal) == {
+        "no_fault_found": REASONS[NO_FAULT_FOUND],
+        "no_meter": advice.OF_THE_RECORD,
+    }

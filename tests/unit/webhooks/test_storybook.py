@@ -14,7 +14,7 @@ from jinja2 import StrictUndefined
 import webhooks.console
 from tests.builders import a_failure
 from webhooks.app import create_app
-from webhooks.console.advice import next_step
+from webhooks.console.advice import next_step, reasons_of
 from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
@@ -113,7 +113,13 @@ LIST: dict[str, Any] = {
     "cases": [CASE],
     "more": None,
 }
-ABOUT: dict[str, Any] = {"case": CASE, "advice": next_step(CASE), "entries": [ENTRY], "submissions": [SUBMISSION]}
+ABOUT: dict[str, Any] = {
+    "case": CASE,
+    "advice": next_step(CASE),
+    "reasons": reasons_of([ENTRY]),
+    "entries": [ENTRY],
+    "submissions": [SUBMISSION],
+}
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {

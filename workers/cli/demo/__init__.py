@@ -1,6 +1,6 @@
 """`metermend demo`: a company's bad day, played through the whole loop with real processes.
 
-Start at `command`; `stage` starts the processes, `progress` watches the ledger, `report` prints what came of it.
+Start at `command`, which also watches the ledger; `stage` starts the processes, `report` prints what came of it.
 """
 
 from workers.cli.demo.command import demo

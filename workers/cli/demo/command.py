@@ -3,21 +3,26 @@
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
-from workers.cli.demo.progress import watch
 from workers.cli.demo.report import report, sourcing
-from workers.cli.demo.slack import SlackSink
-from workers.cli.demo.stage import Stage, set_stage
+from workers.cli.demo.stage import SlackSink, Stage, set_stage
+from workers.cli.main import exit_code
 from workers.cli.processes import Processes
-from workers.cli.stopping import exit_code
 from workers.kernel import terminal
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger import connect
+from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.journal import Balance, Bucket
 
 DRAIN_SECONDS = 90.0
 
@@ -78,3 +83,62 @@ def _hold(console: Console, stage: Stage, processes: Processes) -> None:
     console.print("[dim]Ctrl-C stops everything.[/]")
     while processes.first_ended() is None:
         time.sleep(0.5)
+
+
+STILL_SECONDS: Final = 2.0
+"""How long nothing may happen before the day counts as over: longer than a poll, a window and its lag."""
+_LOOK_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class DemoState:
+    """The ledger at one moment."""
+
+    events: Mapping[str, int]
+    cases: Mapping[str, int]
+    balance: Balance
+    undelivered: int
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way here or on its way here."""
+        working = self.events.get(EventState.RECEIVED, 0) + self.events.get(EventState.PROCESSING, 0)
+        return bool(self.events) and not working and not self.balance.in_flight.records and not self.undelivered
+
+
+def watch(console: Console, stage: Stage, ledger: Ledger, processes: Processes, seconds: float) -> bool:
+    """Show the progress until the loop has come to rest; return False when `seconds` were not enough.
+
+    Raises InputUnusable when one of the processes ends.
+    """
+    deadline = time.monotonic() + seconds
+    last, since = None, time.monotonic()
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        while time.monotonic() < deadline:
+            look = _look(stage, ledger)
+            live.update(_shown(look))
+            if not look.at_rest or look != last:
+                last, since = look, time.monotonic()
+            elif time.monotonic() - since > STILL_SECONDS:
+                return True
+            if ended := processes.first_ended():
+                raise InputUnusable(f"{ended[0]} ended with exit code {ended[1]}", mend=f"see {processes.log_dir}")
+            time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _look(stage: Stage, ledger: Ledger) -> DemoState:
+    queries = ledger.queries
+    twin = stage.twin_state()
+    undelivered = twin["waiting_to_publish"] + sum(one["undelivered_events"] for one in twin["accounts"].values())
+    return DemoState(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
+
+
+def _shown(look: DemoState) -> Table:
+    table = Table.grid(padding=(0, 2))
+    counts = look.events
+    table.add_row("events", f"{sum(counts.values())} received, {counts.get(EventState.DONE, 0)} worked on")
+    table.add_row("cases", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(look.cases.items())))
+    table.add_row("records", f"{look.balance.failed.records} refused, {look.balance.in_flight.records} in flight")
+    table.add_row("", f"[green]{look.balance[Bucket.CONFIRMED].records} recovered[/]")
+    return table

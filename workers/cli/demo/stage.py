@@ -1,4 +1,4 @@
-"""The demo's stage: Redis, the twin, web, workers and clock as processes of their own, on a folder of their own."""
+"""The demo's stage: Redis, the twin, web, workers, clock and a stand-in for Slack, on a folder of their own."""
 
 import json
 import secrets
@@ -6,10 +6,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import requests
 from werkzeug.security import generate_password_hash
@@ -160,3 +163,34 @@ def _twin_command(stage: Stage, port: int, signing: list[str]) -> list[str]:
     settings = [part for setting in TWIN_SETTINGS for part in ("--set", setting)]
     bucket = ["--bucket", f"file://{stage.bucket}"]
     return [sys.executable, "-m", "fixtures.twin", "--port", str(port), *bucket, *destinations, *settings]
+
+
+class SlackSink:
+    """Listens on a free port of this machine; `messages` are the payloads in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        messages = self.messages
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/services/demo"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from workers.kernel.files import written_whole
 from workers.kernel.storage.directory import disk_error
 
 UNFINISHED_SECONDS: Final = 3600.0
@@ -44,16 +45,19 @@ class FileCache:
         Raises Transient when the disk is full.
         """
         path = self.directory / name
-        temporary = self.directory / f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            self._unchecked_bytes += temporary.stat().st_size
-            temporary.replace(path)
+            with written_whole(path) as temporary:
+                yield temporary
+                self._unchecked_bytes += temporary.stat().st_size
         except OSError as error:
             raise disk_error(error, str(path)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+
+    def made(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Return the path of a copy that is made now: `write` is given where to write it. Raises as `make` does."""
+        with self.make(name) as path:
+            write(path)
+        self.shrink(keep={name})
+        return self.directory / name
 
     def shrink(self, keep: Collection[str] = ()) -> None:
         """Remove the copies used longest ago until the bound holds; those named in `keep` stay.
@@ -70,7 +74,7 @@ class FileCache:
             if excess <= 0:
                 return
             name = path.relative_to(self.directory).as_posix()
-            spare_seconds = UNFINISHED_SECONDS if name.startswith(".") else self._spare_seconds
+            spare_seconds = UNFINISHED_SECONDS if path.name.startswith(".") else self._spare_seconds
             if used < now - spare_seconds and name not in keep:
                 path.unlink(missing_ok=True)
                 excess -= size

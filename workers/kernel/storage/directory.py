@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,10 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from workers.kernel.errors import MetermendError, Permanent, Transient
+from workers.kernel.files import UNFINISHED, unfinished, written_whole
 from workers.kernel.storage.store import StoredObject
-
-_UNFINISHED = ".tmp"
-"""Files under work are hidden and end in this, so no reader of the directory takes them for usage files."""
 
 
 class DirectoryStore:
@@ -50,9 +47,8 @@ class DirectoryStore:
             raise Permanent(f"{self.location(key)} does not exist")
         if found.size > max_bytes:
             raise Permanent(f"{self.location(key)} has {found.size} bytes; at most {max_bytes} are taken")
-        with _translated(str(path)), _unfinished(path) as temporary:
+        with _translated(str(path)), written_whole(path) as temporary:
             shutil.copyfile(self._path(key), temporary)
-            temporary.replace(path)
         return found.size
 
     def put_file(self, key: str, path: Path) -> None:
@@ -74,7 +70,7 @@ class DirectoryStore:
     @contextmanager
     def _written(self, key: str, source: Path) -> Iterator[Path]:
         target = self._path(key)
-        with _translated(str(target)), _unfinished(target) as temporary:
+        with _translated(str(target)), unfinished(target) as temporary:
             shutil.copyfile(source, temporary)
             _flush(temporary)
             yield temporary
@@ -101,23 +97,12 @@ class DirectoryStore:
 
 
 def _is_unfinished(name: str) -> bool:
-    return name.startswith(".") and name.endswith(_UNFINISHED)
+    return name.startswith(".") and name.endswith(UNFINISHED)
 
 
 def _described(key: str, stat: os.stat_result) -> StoredObject:
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
     return StoredObject(key, stat.st_size, modified, f"{stat.st_size:x}-{stat.st_mtime_ns:x}-{stat.st_ino:x}")
-
-
-@contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
-    """Name a hidden file beside `target` for the writing; it is gone afterwards, whatever happened."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{_UNFINISHED}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -5,7 +5,6 @@ A process that has talked to one of these must not fork: obstore's threads do no
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +16,7 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable, Transient
+from workers.kernel.files import written_whole
 from workers.kernel.storage.directory import disk_error
 from workers.kernel.storage.store import StoredObject
 
@@ -81,15 +81,8 @@ class RemoteStore:
                     return
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
-        try:
-            with self._translated(key):
-                written = self._download(key, temporary, max_bytes)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return written
+        with written_whole(path) as temporary, self._translated(key):
+            return self._download(key, temporary, max_bytes)
 
     def put_file(self, key: str, path: Path) -> None:
         with self._translated(key):

@@ -7,7 +7,6 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.ledger.journal import Bucket
-from workers.kernel.reasons import REASONS
 from workers.pipeline.context import Books
 from workers.pipeline.record_sets import COUNTED_AS, records_in
 from workers.records.files.formulas import for_spreadsheet
@@ -23,6 +22,7 @@ from workers.records.schema import (
     original_name,
     template_order,
 )
+from workers.remedies.codes import reasons
 
 WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 """The buckets that a person reads."""
@@ -60,7 +60,7 @@ def _shown(name: str) -> pl.Expr:
     if name == ROW:
         return pl.col(name)
     if name == SUGGESTION:
-        steps = {reason: known.step for reason, known in REASONS.items()}
+        steps = {reason: known.step for reason, known in reasons().items()}
         always = pl.col(REASON).replace_strict(steps, default=None, return_dtype=pl.String)
         return for_spreadsheet(pl.coalesce(SUGGESTION, always))
     return for_spreadsheet(pl.col(name))

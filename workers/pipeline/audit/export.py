@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from workers.archive import Archive
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import to_text
 from workers.kernel.errors import InputUnusable
+from workers.kernel.files import sha256_of, written_whole
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.events import RECEIPT
@@ -70,14 +70,13 @@ def export(ledger: Ledger, archive: Archive, case_id: str, into: Path) -> None:
     case = ledger.cases.get(case_id)
     if case is None:
         raise InputUnusable("there is no such case", where=case_id, mend="`metermend cases` lists them")
-    unfinished = into.with_name(into.name + ".unfinished")
-    try:
-        # No name and no time go into the gzip header: the bytes must not depend on where and when.
-        with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-            _write(packed, case, ledger, archive)
-        unfinished.replace(into)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # No name and no time go into the gzip header: the bytes must not depend on where and when.
+    with (
+        written_whole(into) as path,
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+    ):
+        _write(packed, case, ledger, archive)
 
 
 def _write(packed: gzip.GzipFile, case: Case, ledger: Ledger, archive: Archive) -> None:

@@ -31,7 +31,7 @@ from workers.pipeline.submit.submitted_index import SUBMISSION, carried, recent_
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
-from workers.sources import Found, settle, wanted
+from workers.sources import FoundUsage, settle, wanted
 
 _NOT_SAMPLED: Final = (
     "Stripe names samples only: `metermend check` on the files of that time shows the same faults."
@@ -227,7 +227,7 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated, oddities=oddities))
 
 
-def _not_found(account: str | None, places: Found, others: pl.DataFrame) -> str:
+def _not_found(account: str | None, places: FoundUsage, others: pl.DataFrame) -> str:
     """Return what was found under the identifiers of records that no source holds, and what to do about them.
 
     A source that cannot be read comes first.

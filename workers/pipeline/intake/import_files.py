@@ -11,9 +11,9 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.checksum import sha256_of
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
+from workers.kernel.files import sha256_of
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
@@ -36,6 +36,7 @@ from workers.records.schema import (
     TIMESTAMP,
     is_payload,
 )
+from workers.remedies.codes import stripes_codes
 from workers.reports.failed_records import (
     FailureColumns,
     annotate,
@@ -137,7 +138,7 @@ def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
         file = open_file(path, options)
     except FileForeign as error:  # it tells of no failure either, so it is no list of them
         raise FileUnusable(error.what, where=error.where, mend=_NO_LIST) from error
-    columns = failure_columns(file, options)
+    columns = failure_columns(file, options, codes=stripes_codes())
     if not repeats_records(file.layout):
         if columns is None or columns.row is None:
             raise _no_list(file)
@@ -179,7 +180,7 @@ def original_file(imported: Import) -> OriginalFile | None:
 def _numbered(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
     """Give the records their codes and the row numbers of the original, without the columns that Stripe added."""
     given = given_row(frame, columns)
-    told = annotate(frame, columns) if columns.code or columns.message else frame
+    told = annotate(frame, columns, stripes_codes()) if columns.code or columns.message else frame
     numbered = told.with_columns(given.is_not_null().alias(NUMBERED), pl.coalesce(given, ROW).alias(ROW))
     return numbered.drop([name for name in (columns.code, columns.message, columns.row) if name], strict=False)
 
@@ -204,7 +205,7 @@ def _rows_of_original(imported: Import, failures: UsageFile, columns: FailureCol
             where=failures.layout.name,
             mend="name the place that the file lies in under USAGE_SOURCES",
         )
-    told = (annotate(failures.read(part), columns) for part in failures.parts())
+    told = (annotate(failures.read(part), columns, stripes_codes()) for part in failures.parts())
     reasons = pl.concat([frame.select(given_row(frame, columns).alias(ROW), CODE, MESSAGE) for frame in told])
     unreadable = reasons[ROW].null_count()
     if unreadable:

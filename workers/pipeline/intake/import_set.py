@@ -15,7 +15,7 @@ import polars as pl
 
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
-from workers.kernel.file_names import submission_of
+from workers.kernel.files import submission_of
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import FILE_NOT_FOUND, PERHAPS_IMPORTED, ROWS_NOT_LISTED
@@ -68,7 +68,7 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
     """Return the names under which the imported file may be known, Stripe's own first."""
     if report.source_file_id is None:
         return report.source_names
-    name = context.stripe.fetch_file(report.source_file_id, event.account).filename
+    name = context.stripe.file_name(report.source_file_id, event.account)
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
 
 

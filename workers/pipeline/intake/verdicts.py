@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
-from workers.kernel.file_names import part_of
+from workers.kernel.files import part_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Movement

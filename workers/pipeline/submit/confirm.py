@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.kernel.file_names import file_name
+from workers.kernel.files import file_name
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement

@@ -6,32 +6,35 @@ will be nobody knows, so it is deferred without a time.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
-from workers.remedies.remedy import Context, Remedy, constant, offer, translate
-from workers.remedies.rules import ALIAS, TARGET
+from workers.remedies.remedy import Remedy, RepairContext, offer, translate
+from workers.remedies.rules import aliases_of
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the successor's event name, unless the meter is known to be active again."""
     successors = {rule.meter: rule.successor for rule in context.rules.archived_meters if rule.successor}
-    table = pl.DataFrame(
-        {ALIAS: list(successors), TARGET: list(successors.values())}, schema={ALIAS: pl.String, TARGET: pl.String}
-    )
-    archived = pl.col(METER_STATUS).ne_missing("active")
-    return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, pl.when(archived).then(EVENT_NAME), table)))
+    name = pl.when(pl.col(METER_STATUS).ne_missing("active")).then(EVENT_NAME)
+    return offer(rows, EVENT_NAME, ("successor_rule", translate(rows, name, aliases_of(successors))))
 
 
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the two ways out."""
-    return constant(rows, "reactivate the meter, or name its successor (rule archived_meters)")
-
-
-def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     """Let the records of the meters that are to wait, wait."""
     waiting = [rule.meter for rule in context.rules.archived_meters if rule.wait]
     return pl.col(EVENT_NAME).is_in(waiting), pl.lit(None, pl.String)
 
 
-ARCHIVED_METER = Remedy(Code.ARCHIVED_METER, mend, advise, defer)
+ARCHIVED_METER = Remedy(
+    "archived_meter",
+    "meter",
+    Reason(
+        "The meter of this event_name is archived.",
+        "Reactivate the meter, or name its successor (rule archived_meters).",
+    ),
+    mend,
+    defer=defer,
+    shown_in=EVENT_NAME,
+    cause_outside=True,
+)

@@ -9,25 +9,16 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import MALFORMED_RECORD as CODE
-from workers.kernel.reasons import IDENTIFIER_REPEATED
+from workers.kernel.reasons import FORM, Reason
 from workers.records import timestamps
 from workers.records.schema import TIMESTAMP
-from workers.records.validation import PAYLOAD_NOT_AN_OBJECT, TIMESTAMP_MALFORMED, fault_column, first_fault
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.records.validation import TIMESTAMP_MALFORMED, fault_column, first_fault
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 
-_ADVICE: Final = {
-    "event_name_missing": "name the meter's event_name",
-    "event_name_too_long": "Stripe takes 100 characters in event_name",
-    "identifier_too_long": "Stripe takes 100 characters in identifier",
-    IDENTIFIER_REPEATED: "an earlier record has this identifier, or is another revision of it, and Stripe counts "
-    "one of them: give this one its own if it counts as well",
-    PAYLOAD_NOT_AN_OBJECT: 'its payload is a text that is no JSON object: write {"stripe_customer_id": …} there',
-    "timestamp_missing": "say when the usage happened: Stripe would take the time of the upload",
-}
+_ADVICE: Final = {slug: reason.clauses[1] for slug, reason in FORM.items()}
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Write the timestamp as epoch seconds."""
     malformed = pl.when(pl.col(fault_column("timestamp")) == TIMESTAMP_MALFORMED).then(TIMESTAMP)
     zone, formats = context.rules.timestamps.naive_zone, context.rules.timestamps.formats
@@ -42,14 +33,18 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what the timestamp looks like, or what is wrong with the row."""
-    advice = first_fault().replace_strict(
-        _ADVICE, default="the row cannot be read as a record; see the original file"
-    )
+    advice = first_fault().replace_strict(_ADVICE, default=None)
     malformed, rules = first_fault() == TIMESTAMP_MALFORMED, context.rules.timestamps
     doubt = timestamps.doubt(pl.col(TIMESTAMP), context.window, rules.formats, rules.naive_zone)
     return sentence(rows, pl.when(malformed).then(doubt).otherwise(advice))
 
 
-MALFORMED_RECORD = Remedy(CODE, mend, advise)
+MALFORMED_RECORD = Remedy(
+    "malformed_record",
+    "record",
+    Reason("Stripe refused it for its form.", "The row cannot be read as a record; see the original file."),
+    mend,
+    advise,
+)

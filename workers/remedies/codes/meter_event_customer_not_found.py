@@ -6,14 +6,14 @@ exactly one customer that carries the id in its metadata (Stripe docs, "Search",
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
-from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
-from workers.remedies.rules import ALIAS, TARGET
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
+from workers.remedies.rules import ALIAS, TARGET, aliases_of
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the id that exists, or the one that a rule leads to."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
     aliases, hits = context.rules.customer_aliases, _single_hits(context.catalog)
@@ -28,8 +28,8 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the trimmed id, several metadata hits, the nearest known id, or the two ways out."""
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
+    """Name the trimmed id, several metadata hits, or the nearest known id."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
     ids = context.ids
     near = ids.nearest(rows[CUSTOMER_ID]) if ids else pl.Series([None], dtype=pl.String)
@@ -41,7 +41,6 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
             pl.format("without what stands around it the id is {}; nothing here says that it exists", trimmed),
             pl.format("several customers carry it in their metadata: {}", pl.lit(several)),
             pl.format("did you mean {}? (rule customers.aliases)", pl.lit(near)),
-            pl.lit("create the customer in Stripe, or say which one is meant (rule customers.aliases)"),
         ),
     )
 
@@ -49,21 +48,27 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
 def _existing(catalog: Catalog) -> pl.DataFrame:
     known = catalog.known_customers
     if known is None:
-        return pl.DataFrame(schema={ALIAS: pl.String, TARGET: pl.String})
+        return aliases_of({})
     return known.select(pl.col(CUSTOMER_ID).alias(ALIAS), pl.col(CUSTOMER_ID).alias(TARGET))
 
 
 def _single_hits(catalog: Catalog) -> pl.DataFrame:
-    return _table({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
+    return aliases_of({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
 
 
 def _several_hits(catalog: Catalog) -> pl.DataFrame:
-    return _table({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
+    return aliases_of({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
 
 
-def _table(pairs: dict[str, str]) -> pl.DataFrame:
-    columns = {ALIAS: list(pairs), TARGET: list(pairs.values())}
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-
-
-CUSTOMER_NOT_FOUND = Remedy(Code.CUSTOMER_NOT_FOUND, mend, advise)
+CUSTOMER_NOT_FOUND = Remedy(
+    "meter_event_customer_not_found",
+    "customer",
+    Reason(
+        "No customer has this id.",
+        "Create the customer in Stripe, or say which one is meant (rule customers.aliases).",
+    ),
+    mend,
+    advise,
+    shown_in=CUSTOMER_ID,
+    cause_outside=True,
+)

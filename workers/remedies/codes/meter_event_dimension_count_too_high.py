@@ -6,14 +6,14 @@ By rule only: the payload keys to keep, or those to drop. The customer's and the
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN
 from workers.records.schema import payload_column, payload_columns
-from workers.remedies.remedy import HOW, Context, Remedy, constant
+from workers.remedies.remedy import HOW, Remedy, RepairContext
 from workers.remedies.rules import DimensionRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Take out the keys that the first rule for the meter gives up."""
     free = pl.lit(value=True)
     for rule in context.rules.dimension_rules():
@@ -21,11 +21,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
             rows = _give_up(rows, rule, free & meter_is(rule.meter))
             free = free & ~meter_is(rule.meter)
     return rows
-
-
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the rule."""
-    return constant(rows, "say which payload keys to keep or to drop (rule dimensions)")
 
 
 def _give_up(rows: pl.DataFrame, rule: DimensionRule, covered: pl.Expr) -> pl.DataFrame:
@@ -49,4 +44,12 @@ def _given_up(rows: pl.DataFrame, rule: DimensionRule) -> list[str]:
     return [name for name in present if name in {payload_column(key) for key in rule.drop}]
 
 
-DIMENSION_COUNT_TOO_HIGH = Remedy(Code.DIMENSION_COUNT_TOO_HIGH, mend, advise)
+DIMENSION_COUNT_TOO_HIGH = Remedy(
+    "meter_event_dimension_count_too_high",
+    "dimension",
+    Reason(
+        "The record has more dimensions than the meter takes.",
+        "Say which payload keys to keep or to drop (rule dimensions).",
+    ),
+    mend,
+)

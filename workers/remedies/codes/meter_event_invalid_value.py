@@ -8,18 +8,17 @@ rule: what the marks mean, and units.
 
 import polars as pl
 
-from workers.kernel.codes import Code
-from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION, Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.notation import COMMA_SHOWN, POINT_SHOWN
 from workers.records.schema import EVENT_NAME, VALUE_READ
 from workers.records.validation import fault_column
-from workers.remedies.remedy import HOW, Context, Remedy, offer
+from workers.remedies.remedy import HOW, Remedy, RepairContext, offer
 from workers.remedies.rules import Rules
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the plain decimal that the text means."""
     read = _readings(rows, context.rules)
     text = pl.col(VALUE_TEXT)
@@ -37,7 +36,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what keeps the text from being read."""
     return _readings(rows, context.rules)["doubt"]
 
@@ -81,4 +80,14 @@ def _weighed(read: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-INVALID_VALUE = Remedy(Code.INVALID_VALUE, mend, advise)
+INVALID_VALUE = Remedy(
+    "meter_event_invalid_value",
+    "value",
+    Reason(
+        "The quantity is no plain decimal number.",
+        "Correct the quantity, or say how its file is written (rules values).",
+    ),
+    mend,
+    advise,
+    shown_in=VALUE_TEXT,
+)

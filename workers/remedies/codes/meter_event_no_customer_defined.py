@@ -11,18 +11,18 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.notation import customer_like, is_stranger
 from workers.records.quantities import bare_text, is_blank
 from workers.records.schema import EVIDENCE, SOURCE, original_columns, with_columns_of
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 from workers.remedies.rules import MissingCustomer, Rules
 
 _FORM: Final = r"^(cus|acct)_[A-Za-z0-9_]+$"
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Copy the id to the meter's key."""
     rows = with_columns_of(rows, (EVIDENCE,))
     candidates, strange = _candidates(rows, context.catalog), _stands_among_strangers(rows, context.catalog)
@@ -32,8 +32,8 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     return offer(rows, CUSTOMER_ID, *((how, pl.when(blank).then(text)) for how, text in offers))
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the candidates, or the rule that would help."""
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
+    """Name the candidates."""
     candidates = _candidates(rows, context.catalog)
     several = pl.when(candidates.list.len() > 1).then(candidates.list.join(" or "))
     strange = pl.when(_stands_among_strangers(rows, context.catalog)).then(candidates.list.first())
@@ -46,7 +46,6 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
                 " where it stands (rule customers.missing)",
                 strange,
             ),
-            pl.lit("name the customer, or where it stands (rule customers.missing)"),
         ),
     )
 
@@ -94,4 +93,13 @@ def _candidates(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:
     return pl.concat_list(ids).list.drop_nulls().list.unique(maintain_order=True)
 
 
-NO_CUSTOMER_DEFINED = Remedy(Code.NO_CUSTOMER_DEFINED, mend, advise)
+NO_CUSTOMER_DEFINED = Remedy(
+    "meter_event_no_customer_defined",
+    "customer",
+    Reason(
+        "Nothing stands under the meter's customer key.",
+        "Name the customer, or where it stands (rule customers.missing).",
+    ),
+    mend,
+    advise,
+)

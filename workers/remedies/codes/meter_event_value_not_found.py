@@ -7,15 +7,15 @@ By rule: a column for the meter, or 1 for a meter that counts.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, VALUE_TEXT, Catalog
 from workers.records.schema import EVENT_NAME, VALUE, payload_columns, with_columns_of
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 from workers.remedies.rules import ValueRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Copy the quantity to the meter's key."""
     rows = with_columns_of(rows, (VALUE,))
     ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.value_rules()]
@@ -27,17 +27,11 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the numbers that it could be, or the rule that would help."""
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
+    """Name the numbers that it could be."""
     numbers = _numbers(rows, context.catalog)
     found = pl.when(numbers.list.len() > 0).then(numbers.list.join(" or "))
-    return sentence(
-        rows,
-        pl.coalesce(
-            pl.format("it could be {}, from another payload column (rule values.column)", found),
-            pl.lit("name the column of the quantity (rule values.column)"),
-        ),
-    )
+    return sentence(rows, pl.format("it could be {}, from another payload column (rule values.column)", found))
 
 
 def _ruled(rule: ValueRule, rows: pl.DataFrame, catalog: Catalog) -> tuple[str, pl.Expr]:
@@ -68,4 +62,10 @@ def _filled(text: pl.Expr) -> pl.Expr:
     return pl.when(~quantities.is_blank(text)).then(text)
 
 
-VALUE_NOT_FOUND = Remedy(Code.VALUE_NOT_FOUND, mend, advise)
+VALUE_NOT_FOUND = Remedy(
+    "meter_event_value_not_found",
+    "value",
+    Reason("Nothing stands under the meter's value key.", "Name the column of the quantity (rule values.column)."),
+    mend,
+    advise,
+)

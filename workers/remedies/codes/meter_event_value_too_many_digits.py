@@ -6,15 +6,15 @@ By rule: the value is rounded to a number of digits.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
-from workers.remedies.remedy import Context, Remedy, constant, offer, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, translate
 from workers.remedies.rules import ALIAS, TARGET, ValueRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Drop idle zeros; where that is not enough, round as the rule says."""
     value = pl.col(VALUE_TEXT)
     plain = quantities.is_plain(value)
@@ -32,13 +32,6 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the limit and the rule."""
-    return constant(
-        rows, f"Stripe takes {MAX_SIGNIFICANT_DIGITS} digits; a rule may round (rule values.round_to_digits)"
-    )
-
-
 def _rounded(rows: pl.DataFrame, rule: ValueRule, text: pl.Expr) -> pl.Series:
     """Round the distinct texts in Python: `decimal` is the only exact arithmetic for them."""
     distinct = rows.select(text.alias(ALIAS)).drop_nulls().unique()
@@ -47,4 +40,13 @@ def _rounded(rows: pl.DataFrame, rule: ValueRule, text: pl.Expr) -> pl.Series:
     return translate(rows, text, distinct.with_columns(pl.Series(TARGET, targets, dtype=pl.String)))
 
 
-VALUE_TOO_MANY_DIGITS = Remedy(Code.VALUE_TOO_MANY_DIGITS, mend, advise)
+VALUE_TOO_MANY_DIGITS = Remedy(
+    "meter_event_value_too_many_digits",
+    "value",
+    Reason(
+        "The quantity has more than 15 significant digits.",
+        "Stripe takes 15 digits; a rule may round (rule values.round_to_digits).",
+    ),
+    mend,
+    shown_in=VALUE_TEXT,
+)

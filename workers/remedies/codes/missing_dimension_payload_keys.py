@@ -5,23 +5,18 @@ Source: stripe-python's `V1BillingMeterErrorReportTriggeredEvent`. By rule only:
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.quantities import is_blank
 from workers.records.schema import payload_column, with_columns_of
-from workers.remedies.remedy import HOW, Context, Remedy, constant
+from workers.remedies.remedy import HOW, Remedy, RepairContext
 from workers.remedies.rules import DimensionRule, meter_is
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Fill in the defaults, those of a rule for the very meter first."""
     for rule in context.rules.dimension_rules():
         rows = _fill(rows, rule)
     return rows
-
-
-def advise(rows: pl.DataFrame, _: Context) -> pl.Series:
-    """Name the rule."""
-    return constant(rows, "fill in the dimension, or give its key a default (rule dimensions.defaults)")
 
 
 def _fill(rows: pl.DataFrame, rule: DimensionRule) -> pl.DataFrame:
@@ -40,4 +35,12 @@ def _fill(rows: pl.DataFrame, rule: DimensionRule) -> pl.DataFrame:
     )
 
 
-MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(Code.MISSING_DIMENSION_PAYLOAD_KEYS, mend, advise)
+MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(
+    "missing_dimension_payload_keys",
+    "dimension",
+    Reason(
+        "The payload lacks one of the meter's dimensions.",
+        "Fill in the dimension, or give its key a default (rule dimensions.defaults).",
+    ),
+    mend,
+)

@@ -6,16 +6,16 @@ By rule: an alias.
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records.catalog import Catalog, folded
 from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
-from workers.remedies.remedy import Context, Remedy, offer, sentence, translate
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
 from workers.remedies.rules import ALIAS, TARGET
 from workers.remedies.suggestions import nearest_names
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the meter's own spelling, or the rule's."""
     name, aliases = pl.col(EVENT_NAME), context.rules.event_aliases
     return offer(
@@ -27,17 +27,10 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
-    """Name the nearest active meter, or the two ways out."""
-    names = (meter.event_name for meter in context.catalog.active)
-    near = nearest_names(rows[EVENT_NAME], names)
-    return sentence(
-        rows,
-        pl.coalesce(
-            pl.format("did you mean the meter {}? (rule event_names.aliases)", pl.lit(near)),
-            pl.lit("create a meter with this event name, or say which one is meant (rule event_names.aliases)"),
-        ),
-    )
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
+    """Name the nearest active meter."""
+    near = nearest_names(rows[EVENT_NAME], (meter.event_name for meter in context.catalog.active))
+    return sentence(rows, pl.format("did you mean the meter {}? (rule event_names.aliases)", pl.lit(near)))
 
 
 def _spellings(catalog: Catalog) -> pl.DataFrame:
@@ -46,4 +39,15 @@ def _spellings(catalog: Catalog) -> pl.DataFrame:
     return spelled.filter(~pl.col(ALIAS).is_duplicated())
 
 
-NO_METER = Remedy(Code.NO_METER, mend, advise)
+NO_METER = Remedy(
+    "no_meter",
+    "meter",
+    Reason(
+        "No meter has this event_name.",
+        "Create a meter with this event name, or say which one is meant (rule event_names.aliases).",
+    ),
+    mend,
+    advise,
+    shown_in=EVENT_NAME,
+    cause_outside=True,
+)

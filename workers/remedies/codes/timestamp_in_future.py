@@ -6,13 +6,13 @@ Alone: the number is milli-, micro- or nanoseconds whose seconds Stripe takes. B
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import timestamps
 from workers.records.schema import MAX_AHEAD, TIMESTAMP
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the seconds that the number means."""
     seconds = timestamps.epoch_seconds(pl.col(TIMESTAMP))
     ahead, shift = seconds > context.window.newest, context.rules.timestamps.shift_seconds
@@ -25,14 +25,14 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what the number looks like, or how far ahead it lies."""
     shown = timestamps.rfc3339(timestamps.epoch_seconds(pl.col(TIMESTAMP)))
     ahead = pl.format("{} lies beyond the horizon (rule timestamps.horizon_hours)", shown)
     return sentence(rows, pl.coalesce(timestamps.doubt(pl.col(TIMESTAMP), context.window), ahead))
 
 
-def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
+def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     """Let records wait whose time comes within the horizon."""
     valid_from = timestamps.epoch_seconds(pl.col(TIMESTAMP)) - int(MAX_AHEAD.total_seconds())
     now = context.window.newest - int(MAX_AHEAD.total_seconds())
@@ -40,4 +40,16 @@ def defer(context: Context) -> tuple[pl.Expr, pl.Expr]:
     return waits, timestamps.rfc3339(valid_from)
 
 
-TIMESTAMP_IN_FUTURE = Remedy(Code.TIMESTAMP_IN_FUTURE, mend, advise, defer)
+TIMESTAMP_IN_FUTURE = Remedy(
+    "timestamp_in_future",
+    "timestamp",
+    Reason(
+        "The timestamp is more than 5 minutes ahead.",
+        "Correct the time, or let it wait (rule timestamps.horizon_hours).",
+    ),
+    mend,
+    advise,
+    defer,
+    shown_in=TIMESTAMP,
+    cause_outside=True,
+)

@@ -10,15 +10,15 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import Code
+from workers.kernel.reasons import Reason
 from workers.records import timestamps
 from workers.records.schema import MAX_AGE, TIMESTAMP
-from workers.remedies.remedy import Context, Remedy, offer, sentence
+from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
 
 _SPARE: Final = timedelta(hours=1)
 
 
-def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the seconds that the text means, or the rule's time."""
     too_old = timestamps.epoch_seconds(pl.col(TIMESTAMP)) < context.window.oldest
     rules = context.rules.timestamps
@@ -33,7 +33,7 @@ def mend(rows: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
+def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     """Say what the number looks like, or when the record ceased to be billable at its own time."""
     seconds = timestamps.epoch_seconds(pl.col(TIMESTAMP))
     expired = timestamps.rfc3339(seconds + int(MAX_AGE.total_seconds()))
@@ -41,4 +41,14 @@ def advise(rows: pl.DataFrame, context: Context) -> pl.Series:
     return sentence(rows, pl.coalesce(timestamps.doubt(pl.col(TIMESTAMP), context.window), late))
 
 
-TIMESTAMP_TOO_FAR_IN_PAST = Remedy(Code.TIMESTAMP_TOO_FAR_IN_PAST, mend, advise)
+TIMESTAMP_TOO_FAR_IN_PAST = Remedy(
+    "timestamp_too_far_in_past",
+    "timestamp",
+    Reason(
+        "The timestamp is more than 35 days old.",
+        "Bill it otherwise, or let a rule clamp or re-date it (rule timestamps).",
+    ),
+    mend,
+    advise,
+    shown_in=TIMESTAMP,
+)

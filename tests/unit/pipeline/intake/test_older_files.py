@@ -10,13 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.recording import RecordingUsageSources
 from workers.kernel.clock import utc_now
 from workers.kernel.reasons import IN_OLDER_FILE
 from workers.pipeline.intake.older_files import OlderFiles
 from workers.records.files.open import open_file
 from workers.records.schema import REASON, SOURCE, SUGGESTION, UNREADABLE, WRITTEN, dtype_of
 from workers.records.schema import ROW as ROW_NUMBER
-from workers.sources import RecordingUsageSources, StoredUsageSources
+from workers.sources import StoredUsageSources
 
 NOW = utc_now()  # the sources look back from the machine's present
 AT = int(NOW.timestamp()) - 3600

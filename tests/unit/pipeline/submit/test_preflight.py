@@ -16,7 +16,7 @@ import pytest
 
 from tests.books import Book, a_context, some_usage
 from tests.conftest import FrozenClock
-from workers.alerts import RecordingAlerts
+from tests.recording import RecordingAlerts, RecordingStripeApi, RecordingUsageSources
 from workers.kernel.clock import to_text
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.journal import EntryKind
@@ -26,8 +26,6 @@ from workers.pipeline.record_sets import DATA, RECORD, movement, numbered
 from workers.pipeline.run import _tell_of_queue
 from workers.pipeline.submit.preflight import LastLook
 from workers.records.schema import REASON, WRITTEN, dtype_of
-from workers.sources import RecordingUsageSources
-from workers.stripe_api import RecordingStripeApi
 from workers.stripe_api.protocol import Summary
 from workers.targets import Rows
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.books import Book, a_context, records_of
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
@@ -27,7 +28,6 @@ from workers.pipeline.undo.approvals import left_open
 from workers.pipeline.undo.cancel import submissions_of, undo, undoable
 from workers.pipeline.undo.reverse import counter_enter, counter_identifier
 from workers.records.schema import IDENTIFIER, REASON
-from workers.stripe_api import RecordingStripeApi
 from workers.stripe_api.errors import NotFound
 from workers.sweeper import sweep
 

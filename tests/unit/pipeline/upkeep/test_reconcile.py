@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingStripeApi
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.jobqueue import RecordingJobQueue
@@ -22,7 +23,6 @@ from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState, NewEvent, Origin
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import OVERLAP, Look, reconcile, start_from_now
-from workers.stripe_api import RecordingStripeApi
 
 
 @dataclass

@@ -1,8 +1,12 @@
-"""How a plan is shown to a person: narrow tables, notes, and a progress bar where there is a terminal."""
+"""How files and a plan are shown to a person: faults by row, narrow tables, notes, a progress bar on a terminal.
+
+What a fault means, `remedies.codes.reasons` knows; here is added the first record that shows it.
+"""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
 from typing import Final
@@ -12,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from workers.cli.fault_view import FaultGroup
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
 from workers.offline.differences import Difference
@@ -20,11 +23,61 @@ from workers.offline.repair_files import OnPart
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Survey
 from workers.records import quantities
+from workers.records.catalog import VALUE_TEXT, Catalog
+from workers.records.files.json_record import PAYLOAD
+from workers.records.files.layout import Unreadable
+from workers.records.schema import EVENT_NAME, IDENTIFIER, RAW, TIMESTAMP
+from workers.remedies.codes import REMEDIES, reasons
 
+FORM_SHOWN_IN: Final = {
+    **dict.fromkeys(map(str, Unreadable), RAW),
+    "event_name_too_long": EVENT_NAME,
+    "identifier_too_long": IDENTIFIER,
+    "identifier_repeated": IDENTIFIER,
+    "payload_as_text": IDENTIFIER,
+    "payload_not_an_object": PAYLOAD,
+    "timestamp_malformed": TIMESTAMP,
+    "value_of_other_notation": VALUE_TEXT,
+}
+"""Fault of form -> the column in which it shows; the others show in none, since something is absent."""
 RANGES_SHOWN: Final = 6
 EXAMPLE_LENGTH: Final = 60
 _OPEN_HEADER: Final = frozenset({"header_missing", "header_ambiguous"})
 """Findings that one of Stripe's columns is not there by its name."""
+
+
+@dataclass(frozen=True)
+class FaultGroup:
+    """The records of a file with one fault: the first of their rows, and what stands in the very first."""
+
+    fault: str
+    meaning: str
+    records: int
+    rows: tuple[int, ...]
+    example: str | None
+
+
+def fault_groups(surveyed: Survey, outcomes: OutcomeCounts, catalog: Catalog) -> list[FaultGroup]:
+    """Return the faults of a surveyed file, the most frequent first. Reads the parts that hold an example again."""
+    examples = dict(_examples(surveyed, outcomes, catalog))
+    ordered = sorted(outcomes.faults.items(), key=lambda item: -item[1].records)
+    known = reasons()
+    return [
+        FaultGroup(slug, known[slug].clauses[0], found.records, found.rows, examples[slug])
+        for slug, found in ordered
+    ]
+
+
+def _examples(surveyed: Survey, outcomes: OutcomeCounts, catalog: Catalog) -> Iterator[tuple[str, str | None]]:
+    """Yield each fault with what stands in its column in the first record that has it."""
+    for part in surveyed.facts.parts:
+        rows = {slug: found.rows[0] - part.first_row for slug, found in outcomes.faults.items()}
+        here = {slug: row for slug, row in rows.items() if 0 <= row < part.rows}
+        if here:
+            frame = catalog.resolve(surveyed.file.read(part, surveyed.facts.columns))
+            for slug, row in here.items():
+                column = REMEDIES[slug].shown_in if slug in REMEDIES else FORM_SHOWN_IN.get(slug)
+                yield slug, None if column is None else frame.item(row, column)
 
 
 @contextmanager
@@ -90,7 +143,7 @@ def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:
     for group in groups:
         rows = f"{'row' if group.records == 1 else 'rows'} {row_ranges(group.rows, group.records)}"
         example = "" if group.example is None else f", e.g. row {group.rows[0]}: {_shortened(group.example)}"
-        console.print(f"{group.slug}: {counted(group.records, 'record')}, {rows}", markup=False)
+        console.print(f"{group.fault}: {counted(group.records, 'record')}, {rows}", markup=False)
         console.print(f"  {group.meaning}{example}", markup=False)
 
 

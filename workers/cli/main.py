@@ -1,16 +1,16 @@
-"""The entry point: finds the command, and turns errors into one line and an exit code."""
+"""The entry point: finds the command, and turns errors and signals into one line and an exit code."""
 
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
+from types import FrameType
 from typing import Any, Final
 
 import click
 
-from workers.cli.stopping import exit_code
 from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.terminal import shown, visible
 
@@ -21,13 +21,13 @@ COMMANDS: Final[Mapping[str, str]] = {
     "db": "workers.cli.db:db",
     "demo": "workers.cli.demo:demo",
     "doctor": "workers.cli.doctor:doctor",
-    "export": "workers.cli.export:export",
+    "export": "workers.cli.cases:export",
     "prove": "workers.cli.prove:prove",
     "quarantine": "workers.cli.quarantine:quarantine",
     "reconcile": "workers.cli.reconcile:reconcile",
     "repair": "workers.cli.repair:repair",
     "replay": "workers.cli.replay:replay",
-    "restored": "workers.cli.restored:restored",
+    "restored": "workers.cli.reconcile:restored",
     "retry": "workers.cli.retry:retry",
     "rules": "workers.cli.rules:rules",
     "serve": "workers.cli.serve:serve",
@@ -105,3 +105,38 @@ def _in_one_line(error: Exception) -> str:
 @click.version_option(package_name="metermend")
 def main() -> None:
     """Find every usage record that Stripe refused, repair it without guessing, prove that it was billed once."""
+
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """The signal that was sent."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
+@contextmanager
+def signals_answered(answer: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Answer signals within the block so; one that this process was started to ignore (nohup) stays ignored."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, answer)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop(number: int, _frame: FrameType | None) -> None:
+    """Break off what runs, by Stopped."""
+    raise Stopped(number)
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Return what a shell expects of a process that a signal ended."""
+    return 128 + (interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.phrases import MAX_CODES, MAX_REASONS
-from workers.alerts.slack_blocks import MAX_BLOCKS, MAX_HEADER, MAX_TEXT, message
+from workers.alerts.slack import MAX_BLOCKS, MAX_HEADER, MAX_TEXT, message
 from workers.kernel.ledger.journal import Tally
 
 NOTICE = Notice(

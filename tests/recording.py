@@ -1,16 +1,24 @@
-"""A Stripe that answers from what it was given and remembers what it was asked."""
+"""Stand-ins for the adapters, each behind its Protocol: they answer from what they were given and remember it.
 
-import hashlib
+The contract tests of tests/integration play the same questions to each of them and to the real one.
+"""
+
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from workers.kernel.clock import from_text
+import polars as pl
+
+from workers.alerts import Notice, Trouble
+from workers.kernel.clock import from_epoch, from_text
 from workers.kernel.errors import Permanent
+from workers.records.schema import IDENTIFIER, WRITTEN, empty_frame
+from workers.sources.protocol import ROW_AT, FoundUsage, carriers, concerned, same_usage, wanted, written_later
 from workers.stripe_api.errors import NotFound
-from workers.stripe_api.protocol import Downloaded, Grouping, Json, MeterEventReceipt, StripeFile, Summary
+from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
+from workers.targets import Outgoing, Progress, Sent
 
 
 class Call(NamedTuple):
@@ -33,7 +41,7 @@ class RecordingStripeApi:
     events: list[Json] = field(default_factory=list)
     meters: list[Json] = field(default_factory=list)
     customers: list[Json] = field(default_factory=list)
-    files: dict[str, tuple[StripeFile, bytes]] = field(default_factory=dict)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     summaries: dict[tuple[str, str], list[Summary]] = field(default_factory=dict)
     refuse: dict[str, Json] = field(default_factory=dict)
     meter_events: dict[str, Json] = field(default_factory=dict)
@@ -81,17 +89,16 @@ class RecordingStripeApi:
         self._note("search_customers", f"{key}={value}", account)
         return [one["id"] for one in self.customers if one.get("metadata", {}).get(key) == value]
 
-    def fetch_file(self, file_id: str, account: str | None) -> StripeFile:
-        self._note("fetch_file", file_id, account)
+    def file_name(self, file_id: str, account: str | None) -> str | None:
+        self._note("file_name", file_id, account)
         return self._file(file_id)[0]
 
-    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> Downloaded:
+    def download_file(self, file_id: str, account: str | None, into: Path, max_bytes: int) -> None:
         self._note("download_file", file_id, account)
         contents = self._file(file_id)[1]
         if len(contents) > max_bytes:
             raise Permanent(f"{file_id}: larger than {max_bytes} bytes")
         into.write_bytes(contents)
-        return Downloaded(len(contents), hashlib.sha256(contents).hexdigest())
 
     def event_summaries(
         self,
@@ -133,7 +140,69 @@ class RecordingStripeApi:
             raise NotFound(f"{event_id}: no such event", {"code": "resource_missing"})
         return found
 
-    def _file(self, file_id: str) -> tuple[StripeFile, bytes]:
+    def _file(self, file_id: str) -> tuple[str, bytes]:
         if file_id not in self.files:
             raise NotFound(f"{file_id}: no such file", {"code": "resource_missing"})
         return self.files[file_id]
+
+
+@dataclass
+class RecordingUsageSources:
+    """Holds one canonical frame of usage, with `WRITTEN` where known, and whole files by base name."""
+
+    records: pl.DataFrame = field(default_factory=empty_frame)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
+        """Look records up in the frame."""
+        looked_up = wanted(identifiers)
+        self.asked.append(tuple(looked_up))
+        return FoundUsage(carriers([self.records.filter(pl.col(IDENTIFIER).is_in(looked_up.implode()))]))
+
+    def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Yield rows of the frame."""
+        yield self.records.filter(concerned(event_names, start, end))
+
+    def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
+        """Look the same usage up in the frame; its files have no addresses."""
+        del but
+        rows = carriers([self.records]).filter(pl.col(WRITTEN) < before)
+        return rows[same_usage(records, rows)[ROW_AT].unique().sort()]
+
+    def copies(self, path: Path) -> frozenset[str]:
+        """Tell of none: the frame is no file."""
+        del path
+        return frozenset()
+
+    def file(self, name: str, by: datetime) -> Path | None:
+        """Return a whole file by its base name."""
+        path = self.files.get(PurePosixPath(name).name)
+        written = from_epoch(path.stat().st_mtime) if path else None
+        if path and written and written > by:
+            raise written_later(str(path), written, by)
+        return path
+
+
+@dataclass
+class RecordingTarget:
+    """A target that accepts everything and remembers it; a second try of a submission is not recorded twice."""
+
+    name: str = "recording"
+    at_once: bool = True
+    sent: dict[str, Outgoing] = field(default_factory=dict)
+
+    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
+        del progress
+        self.sent.setdefault(outgoing.submission_id, outgoing)
+        return Sent(location=f"{self.name}:{outgoing.submission_id}", accepted=outgoing.records)
+
+
+@dataclass
+class RecordingAlerts:
+    """Remembers what was posted."""
+
+    posted: list[Notice | Trouble] = field(default_factory=list)
+
+    def post(self, notice: Notice | Trouble) -> None:
+        self.posted.append(notice)
