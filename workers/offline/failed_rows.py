@@ -18,8 +18,7 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.reasons import ROW_CONTRADICTED, TOLD_TWICE
 from workers.offline.duplicates import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
-from workers.offline.ordered_map import in_order
-from workers.offline.scan import FileFacts
+from workers.offline.scan import FileFacts, in_order
 from workers.records.content import is_nameless
 from workers.records.files.usage_file import UsageFile
 from workers.records.schema import (
@@ -34,6 +33,7 @@ from workers.records.schema import (
     UNREADABLE,
     is_payload,
 )
+from workers.remedies.outcome import quarantined
 from workers.reports.failed_records import FailureColumns, annotate, original_row
 
 HELD_SCHEMA: Final = {ROW: pl.Int64, REASON: pl.String, SUGGESTION: pl.String}
@@ -104,6 +104,15 @@ def failed_rows(files: Sequence[FailedFile]) -> list[FailedRows]:
     told = [_told_together(file) for file in files]
     equal = _equal_rows(files)
     return [_failed_rows(*one, equal) for one in zip(files, told, strict=True)]
+
+
+def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Put the rows of `held` (`HELD_SCHEMA`) into quarantine, whatever was decided of them."""
+    if held.is_empty():
+        return decided
+    joined = decided.join(held, on=ROW, how="left", suffix=" held", maintain_order="left")
+    reason, advice = pl.col(f"{REASON} held"), pl.col(f"{SUGGESTION} held")
+    return quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
 
 
 def content(columns: Sequence[str]) -> pl.Expr:

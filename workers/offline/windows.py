@@ -12,10 +12,11 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Outcome
-from workers.kernel.reasons import IDENTIFIER_REPEATED, TOLD_TWICE
+from workers.kernel.reasons import IDENTIFIER_REPEATED, TOLD_TWICE, WOULD_OVERWRITE
 from workers.records.catalog import Catalog, Meter, is_among, text_hash
 from workers.records.schema import EVENT_NAME, OUTCOME, REASON, REQUIRED_COLUMNS, ROW, TIMESTAMP, with_columns_of
 from workers.records.timestamps import epoch_seconds
+from workers.remedies.outcome import quarantined
 
 ADVICE: Final = (
     "another value of its window waits, and the meter keeps the last one only: mend that one, then repair both"
@@ -102,3 +103,12 @@ def waiting_in(decided: pl.DataFrame, differing: pl.Series) -> pl.Series:
     again = (pl.col(REASON) == IDENTIFIER_REPEATED) & ~pl.col(ROW).is_in(differing.implode())
     told_twice = again | (pl.col(REASON) == TOLD_TWICE)
     return decided.filter(waits & ~told_twice)[WINDOW].drop_nulls().unique()
+
+
+def hold_windows(decided: pl.DataFrame, waiting: WaitingWindows) -> pl.DataFrame:
+    """Put what is to be sent into a window in which another value waits into quarantine."""
+    if not waiting:
+        return decided
+    to_be_sent = pl.col(OUTCOME).is_in([Outcome.VALID, Outcome.REPAIRED])
+    stopped = to_be_sent & waiting.holds().fill_null(value=False)
+    return quarantined(decided, stopped, pl.lit(WOULD_OVERWRITE), pl.lit(ADVICE))

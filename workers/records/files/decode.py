@@ -10,7 +10,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -18,7 +18,6 @@ import zstandard
 
 from workers.kernel.errors import FileUnusable
 from workers.records.files.layout import Finding
-from workers.records.files.temporary import temporary_room
 
 BLOCK: Final = 1 << 20
 MAX_PLAIN_BYTES: Final = 64 << 30
@@ -55,6 +54,31 @@ def unpack(path: Path, compression: str) -> IO[bytes]:
         raise FileUnusable(
             f"its {compression} data cannot be unpacked ({error})", where=path.name, mend="send the file again"
         ) from error
+
+
+@contextmanager
+def temporary_room(name: str = "") -> Iterator[None]:
+    """Raise FileUnusable where a temporary file cannot be made or written; `name` is the file that it is for."""
+    try:
+        yield
+    except OSError as error:
+        raise FileUnusable(
+            f"no temporary file can be written in {_folder()} ({_why(error)})",
+            where=name,
+            mend="make room there, or set TMPDIR to a folder that has it",
+        ) from error
+
+
+def _why(error: OSError) -> str:
+    """Say why, as the system does; polars puts the number behind it and into no attribute."""
+    return error.strerror or str(error).partition(" (os error")[0]
+
+
+def _folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "TMPDIR"
 
 
 def filled(fill: Callable[[IO[bytes]], None], name: str) -> IO[bytes]:
