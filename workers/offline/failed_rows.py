@@ -19,8 +19,8 @@ from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.reasons import ROW_CONTRADICTED, TOLD_TWICE
 from workers.offline.duplicates import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
 from workers.offline.scan import FileFacts, in_order
-from workers.records.content import is_nameless
 from workers.records.files.usage_file import UsageFile
+from workers.records.identifiers import is_nameless
 from workers.records.schema import (
     CODE,
     CODES,

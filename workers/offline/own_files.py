@@ -24,10 +24,10 @@ from workers.kernel.reasons import (
     VALUE_OF_OTHER_NOTATION,
     WOULD_OVERWRITE,
 )
-from workers.records.content import content
-from workers.records.files.formulas import for_spreadsheet, has_our_apostrophe
 from workers.records.files.layout import Finding, Layout
 from workers.records.files.usage_file import UsageFile
+from workers.records.files.write import for_spreadsheet, has_our_apostrophe
+from workers.records.identifiers import content
 from workers.records.schema import (
     CODE,
     CODES,

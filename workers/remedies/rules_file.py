@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from workers.kernel.errors import InputUnusable
-from workers.records.named_file import read_named
+from workers.records.files.decode import read_named
 from workers.remedies.rules import Rules, digest_of, load_rules, read_alias_file
 
 _UNTOLD: Final = ""

@@ -11,12 +11,13 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import IO, Final, cast
 
 import zstandard
 
-from workers.kernel.errors import FileUnusable
+from workers.kernel.errors import FileUnusable, InputUnusable
 from workers.records.files.layout import Finding
 
 BLOCK: Final = 1 << 20
@@ -35,6 +36,28 @@ BOMS: Final = (
 )
 MULTIBYTE: Final = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 C1_CONTROL: Final = re.compile(rb"[\x80-\x9f]")
+
+
+def read_named(path: Path) -> str:
+    """Return the text (UTF-8) of a small file that the operator named, without its mark.
+
+    Raises InputUnusable in one line, without an errno.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputUnusable(why_not(error), where=str(path), mend="check the path and its permissions") from error
+    except ValueError as error:
+        raise InputUnusable("it is no UTF-8 text", where=str(path), mend="save it as UTF-8") from error
+
+
+def why_not(error: OSError) -> str:
+    """Say in words why a file cannot be opened, or be gone through more than once."""
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, UnsupportedOperation):
+        return "it is a pipe, no file that can be read twice"
+    return f"it cannot be read ({error.strerror})"
 
 
 def compression_of(head: bytes) -> str | None:

@@ -6,19 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
-from workers.records.files.formulas import for_spreadsheet, is_formula
 from workers.records.files.stripe_formats import TEMPLATES, csv_header, csv_rows, template_columns
 from workers.records.schema import MAX_FILE_RECORDS, original_name
+
+_FORMULA: Final = r"^(?:[\t\r\n]|\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])"
+"""Cells that a spreadsheet takes for a formula: they begin with `=`, `+`, `-` or `@`, also behind blanks or control
+characters, and in East Asian editions their full-width forms too (OWASP, "CSV Injection"). An apostrophe before one
+makes it text. A number stays as it is: nothing runs in it, and sums need it."""
+_NUMBER: Final = r"^\s*[+-]?(?:[0-9]+(?:[.,][0-9]+)*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file as it was written; `neutralised` cells would have run as formulas (`formulas`)."""
+    """A file as it was written; `neutralised` cells would have run as formulas."""
 
     path: Path
     records: int
@@ -189,6 +194,21 @@ class TemplateWriter(_Writer):
         if self._drafts:
             self._drafts[-1].write(self._template.closing)
         return super().close()
+
+
+def is_formula(column: pl.Expr) -> pl.Expr:
+    """Tell of each text whether a spreadsheet would take it for a formula; null for null."""
+    return column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
+
+
+def has_our_apostrophe(column: pl.Expr) -> pl.Expr:
+    """Tell of each text whether it begins as `for_spreadsheet` writes a formula; null for null."""
+    return column.str.starts_with("'") & is_formula(column.str.slice(1))
+
+
+def for_spreadsheet(column: pl.Expr) -> pl.Expr:
+    """Return each text as a spreadsheet shows it and never runs it: a formula gets a leading apostrophe."""
+    return pl.when(is_formula(column)).then(column.str.replace("^", "'")).otherwise(column)
 
 
 class CsvWriter(_Writer):
