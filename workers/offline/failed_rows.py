@@ -20,18 +20,16 @@ from workers.kernel.reasons import ROW_CONTRADICTED, TOLD_TWICE
 from workers.offline.duplicates import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
 from workers.offline.scan import FileFacts, in_order
 from workers.records.files.usage_file import UsageFile
-from workers.records.identifiers import is_nameless
+from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     CODE,
     CODES,
     IDENTIFIER,
     MESSAGE,
     REASON,
-    REQUIRED_COLUMNS,
     ROW,
     SUGGESTION,
     UNREADABLE,
-    is_payload,
 )
 from workers.remedies.outcome import quarantined
 from workers.reports.failed_records import FailureColumns, annotate, original_row
@@ -115,13 +113,6 @@ def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     return quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
 
 
-def content(columns: Sequence[str]) -> pl.Expr:
-    """Return one text for all that Stripe bills by among the columns; equal for equal records only."""
-    billed = dict.fromkeys([*REQUIRED_COLUMNS, *filter(is_payload, columns)])
-    cells = [pl.format("{}:{}", pl.col(name).str.len_chars(), pl.col(name)) for name in billed]
-    return pl.concat_str(*(pl.coalesce(cell, pl.lit("-")) for cell in cells))
-
-
 def _failed_rows(file: FailedFile, told: pl.DataFrame, equal: pl.DataFrame) -> FailedRows:
     """Put together what is known of the rows of one file."""
     alike, before = told.filter(~pl.col(_DIFFERS)), file.facts.before
@@ -158,9 +149,12 @@ def _told_together(file: FailedFile) -> pl.DataFrame:
     may_share = file.columns.row is not None or file.facts.repeats[IDENTIFIER].height > 0
     repeats = _repeats(file.portions, key, columns) if may_share else pl.DataFrame(schema=REPEATS_SCHEMA)
 
+    whole = pl.concat_str(content(columns), pl.col(IDENTIFIER).fill_null(""), separator="\n")
+
     def tell(rows: pl.DataFrame) -> pl.DataFrame:
         return annotate(rows, file.columns).select(
-            ROW, CODE, MESSAGE, content(columns).alias(_CONTENT), number.is_not_null().alias(_NUMBERED),
+            ROW, CODE, MESSAGE, whole.alias(_CONTENT),
+            number.is_not_null().alias(_NUMBERED),
             (~is_nameless()).alias(_NAMED),
         )  # fmt: skip
 

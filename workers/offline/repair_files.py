@@ -21,7 +21,7 @@ from workers.offline.revisions import RefusedFor
 from workers.offline.scan import THREADS, in_order
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Kind, Survey, survey
-from workers.offline.windows import NONE_WAITING, WaitingWindows, Windows
+from workers.offline.windows import NONE_WAITING, MeterWindows, WaitingWindows
 from workers.records.catalog import Catalog
 from workers.records.files.layout import ReadOptions
 from workers.records.files.stripe_formats import Template
@@ -218,7 +218,7 @@ def _waiting(
     surveys: Sequence[Survey], catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> WaitingWindows:
     """Return the windows of pre-aggregated meters in which a value will wait: all suspects are treated for that."""
-    windows = Windows.of(catalog)
+    windows = MeterWindows.of(catalog)
     if not windows:
         return NONE_WAITING
     output = Output(output_columns(surveys, catalog, rules))

@@ -16,7 +16,14 @@ from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, s
 from workers.offline.revisions import RefusedFor, revised
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Survey
-from workers.offline.windows import NONE_WAITING, WaitingWindows, Windows, hold_windows, waiting_in, with_window
+from workers.offline.windows import (
+    NONE_WAITING,
+    MeterWindows,
+    WaitingWindows,
+    hold_windows,
+    waiting_in,
+    with_window,
+)
 from workers.records.catalog import VALUE_TEXT
 from workers.records.files.layout import Part
 from workers.records.files.stripe_formats import Template, template_columns
@@ -149,7 +156,7 @@ def plan_run(surveyed: Survey, run: Sequence[Sifted], context: Context, output: 
     return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
 
 
-def waiting_in_run(surveyed: Survey, context: Context, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
+def waiting_in_run(surveyed: Survey, context: Context, windows: MeterWindows, run: Sequence[Sifted]) -> pl.Series:
     """Return the windows, as `waiting_in` does, in which a value of these parts waits."""
     suspects = _suspects(surveyed, run).filter(windows.may_concern())
 

@@ -14,7 +14,7 @@ from workers.kernel.errors import FileUnusable
 from workers.offline.duplicates import FIRST, Portion, RepeatFinder
 from workers.records.files.layout import MAX_FILE_KEYS, Part
 from workers.records.files.usage_file import TARGET_BYTES, UsageFile
-from workers.records.notation import Evidence, Look, look_at
+from workers.records.notation import Evidence, EvidenceScan, look_at
 from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order, with_columns_of
 
 Item = TypeVar("Item")
@@ -136,7 +136,7 @@ def _look(
     return _PartFacts(part, columns, unreadable, missing, look.found(seen))
 
 
-def _see(finders: Mapping[str, RepeatFinder], look: Look, records: pl.LazyFrame) -> _Seen:
+def _see(finders: Mapping[str, RepeatFinder], look: EvidenceScan, records: pl.LazyFrame) -> _Seen:
     unreadable, identifier = pl.col(UNREADABLE).is_not_null(), pl.col(IDENTIFIER)
     seen = records.select(
         ROW,

@@ -26,14 +26,14 @@ WINDOW: Final = "@window"
 
 
 @dataclass(frozen=True)
-class Windows:
+class MeterWindows:
     """The windows of active meters; falsy where none has any. `others` are the event names of those without."""
 
     meters: Sequence[Meter]
     others: Sequence[str] = ()
 
     @classmethod
-    def of(cls, catalog: Catalog) -> "Windows":
+    def of(cls, catalog: Catalog) -> "MeterWindows":
         """Return the windows of a catalog's meters."""
         others = [meter.event_name for meter in catalog.active if not meter.window_seconds]
         return cls(catalog.windowed, others)
@@ -74,7 +74,7 @@ class WaitingWindows:
     Two keys that share a hash, once in some 10^12 records, put before a person what could have gone.
     """
 
-    windows: Windows
+    windows: MeterWindows
     hashes: pl.Series
 
     def __bool__(self) -> bool:
@@ -85,10 +85,10 @@ class WaitingWindows:
         return is_among(self.windows.key(), self.hashes) | is_among(self.windows.key_without_time(), self.hashes)
 
 
-NONE_WAITING: Final = WaitingWindows(Windows(()), pl.Series(dtype=pl.UInt64))
+NONE_WAITING: Final = WaitingWindows(MeterWindows(()), pl.Series(dtype=pl.UInt64))
 
 
-def with_window(decided: pl.DataFrame, windows: Windows) -> pl.DataFrame:
+def with_window(decided: pl.DataFrame, windows: MeterWindows) -> pl.DataFrame:
     """Add `WINDOW` to treated records: the hash of their window, or of all windows of their customer."""
     keyed = with_columns_of(decided, windows.columns)
     return keyed.with_columns(text_hash(pl.coalesce(windows.key(), windows.key_without_time())).alias(WINDOW))

@@ -57,7 +57,8 @@ def csv_record_starts(text: bytes) -> NDArray[np.int64]:
     if b'"' not in text:
         return starts
     quotes = np.flatnonzero(np.frombuffer(text, np.uint8) == ord('"'))
-    return starts[np.searchsorted(quotes, starts) % 2 == 0]
+    outside: NDArray[np.bool_] = np.searchsorted(quotes, starts) % 2 == 0
+    return starts[outside]
 
 
 def _written(frame: pl.DataFrame, **style: Any) -> bytes:
