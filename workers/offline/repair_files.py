@@ -199,9 +199,7 @@ def plan_surveyed(
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now, options)
-        sift_one = partial(sift_part, surveyed, context=context, output=output)
-        parts = surveyed.facts.parts
-        runs = _runs(in_order(sift_one, parts, options.threads), len(parts))
+        runs = _runs(surveyed, context, output, options)
         plan_one = partial(plan_run, surveyed, context=context, output=output)
         planned = in_order(plan_one, runs, options.threads)
         outcomes = OutcomeCounts()
@@ -225,8 +223,7 @@ def _waiting(
     hashes = [NONE_WAITING.hashes]
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now, options)
-        sift_one = partial(sift_part, surveyed, context=context, output=output)
-        runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads), len(surveyed.facts.parts))
+        runs = _runs(surveyed, context, output, options)
         hashes += in_order(partial(waiting_in_run, surveyed, context, windows), runs, options.threads)
     return WaitingWindows(windows, pl.concat(hashes).unique())
 
@@ -237,14 +234,15 @@ def _hand_over(sink: Sink | None, planned: RunPlan) -> OutcomeCounts:
     return planned.outcomes
 
 
-def _runs(sifted: Iterable[Sifted], parts: int) -> Iterator[list[Sifted]]:
-    """Join consecutive parts, of so many in all, until they have suspects enough to be worth a treatment."""
+def _runs(surveyed: Survey, context: Context, output: Output, options: PlanOptions) -> Iterator[list[Sifted]]:
+    """Sift the parts of a file, and join consecutive ones until their suspects are worth a treatment."""
+    parts = surveyed.facts.parts
     run: list[Sifted] = []
-    for part in sifted:
+    for part in in_order(partial(sift_part, surveyed, context=context, output=output), parts, options.threads):
         run.append(part)
         suspects = sum(one.suspect.height for one in run)
         held = sum(len(one.text) for one in run)
-        if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= parts:
+        if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= len(parts):
             yield run
             run = []
     if run:
