@@ -64,7 +64,7 @@ def with_identifiers(source: str, row: pl.Expr | None = None) -> pl.Expr:
     made = pl.concat_str(
         pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String) if row is None else row
     )
-    return pl.when(is_nameless()).then(made).otherwise(IDENTIFIER)
+    return pl.when(~is_nameless()).then(pl.col(IDENTIFIER)).otherwise(made)
 
 
 def origin_of(identifier: str) -> tuple[str, int]:
