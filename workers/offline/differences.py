@@ -12,9 +12,9 @@ from typing import Any, Final
 import polars as pl
 
 from workers.offline.duplicates import FIRST, Portion, read_rows
-from workers.offline.failed_rows import content
 from workers.offline.scan import FileFacts
 from workers.records.files.usage_file import UsageFile
+from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, ROW, SOURCE, original_columns, original_name
 
 SHOWN: Final = 10
@@ -78,8 +78,7 @@ def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Seque
     schema = {ROW: pl.Int64, _CONTENT: pl.UInt64}
 
     def take(records: pl.DataFrame) -> pl.DataFrame:
-        alike = records.with_columns(pl.lit("").alias(IDENTIFIER))
-        return alike.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
+        return records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
 
     told = pl.concat([pl.DataFrame(schema=schema), *read_rows(portions, groups[ROW].sort(), columns, take)])
     pairs = groups.select(ROW, FIRST).join(told, on=ROW)

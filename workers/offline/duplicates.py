@@ -17,8 +17,8 @@ from typing import Final, Self
 
 import polars as pl
 
+from workers.records.files.decode import temporary_room
 from workers.records.files.layout import Part
-from workers.records.files.temporary import temporary_room
 from workers.records.files.usage_file import UsageFile
 from workers.records.schema import ROW
 

@@ -18,7 +18,6 @@ from workers.offline.repair_files import PlanOptions, plan_surveyed, survey_file
 from workers.offline.summary import OutcomeCounts
 from workers.records import quantities
 from workers.records.catalog import Catalog
-from workers.records.files.gapped_text import RecordText
 from workers.records.files.write import WrittenFile
 from workers.records.schema import QUANTITY
 from workers.remedies.rules import Rules
@@ -70,7 +69,7 @@ class _RuleChanges:
     def __init__(self) -> None:
         self._parts: list[pl.DataFrame] = []
 
-    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
+    def append(self, corrected: Iterable[tuple[bytes, int]], treated: pl.DataFrame) -> None:
         del corrected
         ruled = changes_of(treated).filter(pl.col("remedy").str.ends_with("_rule"))
         self._parts.append(ruled.group_by(_KEY).agg(pl.len().alias("records"), QUANTITY))

@@ -18,23 +18,21 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.reasons import ROW_CONTRADICTED, TOLD_TWICE
 from workers.offline.duplicates import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
-from workers.offline.ordered_map import in_order
-from workers.offline.scan import FileFacts
-from workers.records.content import is_nameless
+from workers.offline.scan import FileFacts, in_order
 from workers.records.files.usage_file import UsageFile
+from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     CODE,
     CODES,
     IDENTIFIER,
     MESSAGE,
     REASON,
-    REQUIRED_COLUMNS,
     ROW,
     SUGGESTION,
     UNREADABLE,
-    is_payload,
 )
 from workers.remedies.codes import stripes_codes
+from workers.remedies.outcome import quarantined
 from workers.reports.failed_records import FailureColumns, annotate, original_row
 
 HELD_SCHEMA: Final = {ROW: pl.Int64, REASON: pl.String, SUGGESTION: pl.String}
@@ -107,11 +105,13 @@ def failed_rows(files: Sequence[FailedFile]) -> list[FailedRows]:
     return [_failed_rows(*one, equal) for one in zip(files, told, strict=True)]
 
 
-def content(columns: Sequence[str]) -> pl.Expr:
-    """Return one text for all that Stripe bills by among the columns; equal for equal records only."""
-    billed = dict.fromkeys([*REQUIRED_COLUMNS, *filter(is_payload, columns)])
-    cells = [pl.format("{}:{}", pl.col(name).str.len_chars(), pl.col(name)) for name in billed]
-    return pl.concat_str(*(pl.coalesce(cell, pl.lit("-")) for cell in cells))
+def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Put the rows of `held` (`HELD_SCHEMA`) into quarantine, whatever was decided of them."""
+    if held.is_empty():
+        return decided
+    joined = decided.join(held, on=ROW, how="left", suffix=" held", maintain_order="left")
+    reason, advice = pl.col(f"{REASON} held"), pl.col(f"{SUGGESTION} held")
+    return quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
 
 
 def _failed_rows(file: FailedFile, told: pl.DataFrame, equal: pl.DataFrame) -> FailedRows:
@@ -150,9 +150,12 @@ def _told_together(file: FailedFile) -> pl.DataFrame:
     may_share = file.columns.row is not None or file.facts.repeats[IDENTIFIER].height > 0
     repeats = _repeats(file.portions, key, columns) if may_share else pl.DataFrame(schema=REPEATS_SCHEMA)
 
+    whole = pl.concat_str(content(columns), pl.col(IDENTIFIER).fill_null(""), separator="\n")
+
     def tell(rows: pl.DataFrame) -> pl.DataFrame:
         return annotate(rows, file.columns, stripes_codes()).select(
-            ROW, CODE, MESSAGE, content(columns).alias(_CONTENT), number.is_not_null().alias(_NUMBERED),
+            ROW, CODE, MESSAGE, whole.alias(_CONTENT),
+            number.is_not_null().alias(_NUMBERED),
             (~is_nameless()).alias(_NAMED),
         )  # fmt: skip
 

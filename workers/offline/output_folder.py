@@ -17,7 +17,6 @@ import polars as pl
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.offline.own_files import VERDICT, verdict_headers
-from workers.records.files.gapped_text import RecordText
 from workers.records.files.stripe_formats import TEMPLATES, template_columns
 from workers.records.files.write import CsvWriter, TemplateWriter, WrittenFile
 from workers.records.schema import (
@@ -65,10 +64,10 @@ class PlanFolder:
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
+    def append(self, corrected: Iterable[tuple[bytes, int]], treated: pl.DataFrame) -> None:
         """Write one run's records."""
-        for text in corrected:
-            self._corrected.append_text(text, self._columns)
+        for text, records in corrected:
+            self._corrected.append_text(text, records, self._columns)
         self._others["quarantine"].append(treated.filter(pl.col(OUTCOME) == Outcome.QUARANTINED))
         self._others["deferred"].append(treated.filter(pl.col(OUTCOME) == Outcome.DEFERRED))
         self._others["changes"].append(changes_of(treated))

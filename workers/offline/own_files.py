@@ -24,11 +24,10 @@ from workers.kernel.reasons import (
     VALUE_OF_OTHER_NOTATION,
     WOULD_OVERWRITE,
 )
-from workers.offline.holds import quarantined
-from workers.records.content import content
-from workers.records.files.formulas import for_spreadsheet, has_our_apostrophe
 from workers.records.files.layout import Finding, Layout
 from workers.records.files.usage_file import UsageFile
+from workers.records.files.write import for_spreadsheet, has_our_apostrophe
+from workers.records.identifiers import content
 from workers.records.schema import (
     CODE,
     CODES,
@@ -43,7 +42,7 @@ from workers.records.schema import (
     VALID_FROM,
 )
 from workers.remedies.apply import HOWS
-from workers.remedies.outcome import ALL_FAULTS
+from workers.remedies.outcome import ALL_FAULTS, quarantined
 
 REFUSED_AS: Final = "@refused_as"
 DIGEST: Final = "@digest"

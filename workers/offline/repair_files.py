@@ -5,9 +5,8 @@ the result is the same for any cut. Memory holds a few parts, never a file.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,36 +15,27 @@ import polars as pl
 
 from workers.kernel.clock import to_text
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
-from workers.offline.holds import hold_rows, hold_windows
-from workers.offline.ordered_map import THREADS, in_order
 from workers.offline.output_folder import PlanFolder, replaced_folder, write_plan
-from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
-from workers.offline.revisions import RefusedFor, revised
+from workers.offline.repair_part import Output, RunPlan, Sifted, plan_run, sift_part, waiting_in_run
+from workers.offline.revisions import RefusedFor
+from workers.offline.scan import THREADS, in_order
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Kind, Survey, survey
-from workers.offline.windows import NONE_WAITING, WaitingWindows, Windows, waiting_in, with_window
-from workers.records.catalog import VALUE_TEXT, Catalog
-from workers.records.files.gapped_text import GappedText, RecordText
-from workers.records.files.layout import Part, ReadOptions
-from workers.records.files.reading import Reading
-from workers.records.files.stripe_formats import Template, template_columns
+from workers.offline.windows import NONE_WAITING, MeterWindows, WaitingWindows
+from workers.records.catalog import Catalog
+from workers.records.files.layout import ReadOptions
+from workers.records.files.stripe_formats import Template
 from workers.records.files.write import WrittenFile
-from workers.records.identifiers import next_revisions, with_identifiers
-from workers.records.notation import with_evidence
-from workers.records.quick_check import SOUND, SOUND_VALUE
-from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, ROW, payload_column, with_columns_of
-from workers.remedies.codes import stripes_codes
-from workers.remedies.engine import circumstances, sift, treat_suspects
-from workers.remedies.outcome import ALL_FAULTS, all_faults
+from workers.records.schema import payload_column
+from workers.remedies.engine import circumstances
 from workers.remedies.remedy import RepairContext
 from workers.remedies.rules import Rules
-from workers.reports.failed_records import annotate, original_row
 
 PART_BYTES: Final = 8 << 20
 """Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
 RUN_SUSPECTS: Final = 30_000
 """Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
-RUN_TEXT: Final = 32 << 20
+RUN_TEXT: Final = 48 << 20
 """Bytes of sound records that may wait in memory for a run to have its suspects together."""
 RUNS: Final = 2
 """Runs of a file at least, if it has the parts, so that one is treated while the next is read."""
@@ -67,51 +57,6 @@ class PlanOptions:
     reading: ReadOptions = field(default_factory=ReadOptions)
     part_bytes: int = PART_BYTES
     threads: int = THREADS
-
-
-@dataclass(frozen=True)
-class Output:
-    """What becomes of the records that are to be sent: text of `columns`, in a template's shape.
-
-    `template` null: no text is made, since the outcome alone is wanted. To the `waiting` windows nothing is sent.
-    """
-
-    columns: Sequence[str]
-    template: Template | None = None
-    new_identifiers: bool = False
-    refused_for: RefusedFor | None = None
-    waiting: WaitingWindows = NONE_WAITING
-
-
-@dataclass(frozen=True)
-class Sifted:
-    """A part's records before treatment: the sound ones, which are counted and written, and the `suspect` ones.
-
-    `suspect` carry `PLACE` and stand in that order; each is a gap in `text`, which is null where none is wanted.
-    """
-
-    valid: int
-    quantity: Decimal
-    suspect: pl.DataFrame
-    text: GappedText | None
-
-    @property
-    def records(self) -> int:
-        """All records."""
-        return self.valid + self.suspect.height
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """A planned run of parts, in the file's order.
-
-    `corrected` are each part's records that are to be sent; their text is put together when it is asked for, once.
-    `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
-    """
-
-    outcomes: OutcomeCounts
-    corrected: Iterable[RecordText]
-    treated: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -169,8 +114,8 @@ class Sink(Protocol):
         """The shape in which it wants `corrected`; null where it has no use for them."""
         ...
 
-    def append(self, corrected: Iterable[RecordText], treated: pl.DataFrame) -> None:
-        """Take in one run."""
+    def append(self, corrected: Iterable[tuple[bytes, int]], treated: pl.DataFrame) -> None:
+        """Take in one run, as `RunPlan` has it."""
 
     def close(self) -> Mapping[str, Sequence[WrittenFile]]:
         """Finish, and return what was written, by kind."""
@@ -221,76 +166,6 @@ def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) 
     )
 
 
-def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Output) -> Sifted:
-    """Read one part, tell the sound records from those to be treated, and write the sound ones."""
-    columns, evidence = surveyed.facts.columns, surveyed.facts.evidence
-    if surveyed.own is not None and surveyed.own.told:
-        told = surveyed.own.annotate(surveyed.file.read(part, [*columns, *surveyed.own.told]), columns)
-        records = sift(with_evidence(told.lazy(), evidence), context, first_place=part.first_row)
-        free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
-        return _sifted(Reading(free), surveyed, output)
-    if surveyed.failure is not None:
-        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
-        told = surveyed.rows.records_of(rows, surveyed.failure)
-        records = sift(
-            with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=part.first_row
-        )
-        return _sifted(Reading(records), surveyed, output)
-
-    def work(reading: Reading) -> Sifted:
-        read = with_evidence(reading.records, evidence)
-        records = _free(sift(read, context, first_place=part.first_row), output.waiting)
-        return _sifted(replace(reading, records=records), surveyed, output)
-
-    return surveyed.file.work_through(part, columns, work)
-
-
-def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
-    """Let no record count as sound whose window is waiting."""
-    if not waiting:
-        return sifted
-    keyed = with_columns_of(sifted, waiting.windows.columns)
-    return keyed.with_columns(pl.col(SOUND) & ~waiting.holds().fill_null(value=False))
-
-
-def _sifted(reading: Reading, surveyed: Survey, output: Output) -> Sifted:
-    if output.template is None:
-        text, (suspect, sums) = None, pl.collect_all(_suspects_and_sums(reading.records), engine="streaming")
-    else:
-        cells = _cells(surveyed, output)
-        text, (suspect, sums) = output.template.with_gaps(reading, cells, SOUND, _suspects_and_sums)
-    valid, quantity = sums.row(0)
-    return Sifted(valid, Decimal(quantity or 0), _copied(suspect), text)
-
-
-def _copied(few: pl.DataFrame) -> pl.DataFrame:
-    """Return the records with texts of their own: a filtered text keeps all that was read with it in memory."""
-    return few.with_columns(pl.col(pl.String) + "")
-
-
-def _suspects_and_sums(sifted: pl.LazyFrame) -> list[pl.LazyFrame]:
-    exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
-    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT).drop(EVIDENCE, strict=False)
-    return [suspect, sifted.select(pl.col(SOUND).sum(), exact.sum())]
-
-
-def plan_run(surveyed: Survey, run: Sequence[Sifted], context: RepairContext, output: Output) -> RunPlan:
-    """Plan consecutive sifted parts of a file: their suspects are treated together."""
-    outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
-    suspects = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
-
-    def hold(decided: pl.DataFrame) -> pl.DataFrame:
-        return hold_windows(hold_unmended(hold_rows(decided, surveyed.rows.held)), output.waiting)
-
-    decided = with_columns_of(treat_suspects(suspects, context, hold), output.columns)
-    if not output.new_identifiers:
-        decided = revised(decided, output.refused_for, surveyed.taken)
-    faults = pl.coalesce(still_faulty(decided), all_faults()).alias(ALL_FAULTS)
-    named = decided.with_columns(_identifier(surveyed, output), faults)
-    treated = named.with_columns(as_it_came(output.columns))
-    return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
-
-
 def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
     """Return the sender's columns over all files, and those that a remedy can fill."""
     fillable = [payload_column(key) for rule in rules.dimensions for key in rule.defaults]
@@ -324,15 +199,14 @@ def plan_surveyed(
     by_file: list[OutcomeCounts] = []
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now, options)
-        sift_one = partial(sift_part, surveyed, context=context, output=output)
-        parts = surveyed.facts.parts
-        runs = _runs(in_order(sift_one, parts, options.threads), len(parts))
+        runs = _runs(surveyed, context, output, options)
         plan_one = partial(plan_run, surveyed, context=context, output=output)
         planned = in_order(plan_one, runs, options.threads)
         outcomes = OutcomeCounts()
         for found in in_order(partial(_hand_over, sink), planned, threads=1):
             outcomes += found
             on_part(sum(by_file, outcomes).total, records)
+        surveyed.file.require_unchanged()
         by_file.append(outcomes)
     written = sink.close() if sink is not None else {}
     return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
@@ -342,27 +216,16 @@ def _waiting(
     surveys: Sequence[Survey], catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> WaitingWindows:
     """Return the windows of pre-aggregated meters in which a value will wait: all suspects are treated for that."""
-    windows = Windows.of(catalog)
+    windows = MeterWindows.of(catalog)
     if not windows:
         return NONE_WAITING
     output = Output(output_columns(surveys, catalog, rules))
     hashes = [NONE_WAITING.hashes]
     for surveyed in surveys:
         context = context_of(surveyed, catalog, rules, now, options)
-        sift_one = partial(sift_part, surveyed, context=context, output=output)
-        runs = _runs(in_order(sift_one, surveyed.facts.parts, options.threads), len(surveyed.facts.parts))
-        hashes += in_order(partial(_waiting_in_run, surveyed, context, windows), runs, options.threads)
+        runs = _runs(surveyed, context, output, options)
+        hashes += in_order(partial(waiting_in_run, surveyed, context, windows), runs, options.threads)
     return WaitingWindows(windows, pl.concat(hashes).unique())
-
-
-def _waiting_in_run(surveyed: Survey, context: RepairContext, windows: Windows, run: Sequence[Sifted]) -> pl.Series:
-    read = with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
-    suspects = read.filter(windows.may_concern())
-
-    def hold(decided: pl.DataFrame) -> pl.DataFrame:
-        return with_window(hold_unmended(hold_rows(decided, surveyed.rows.held)), windows)
-
-    return waiting_in(treat_suspects(suspects, context, hold), surveyed.differences.rows)
 
 
 def _hand_over(sink: Sink | None, planned: RunPlan) -> OutcomeCounts:
@@ -371,62 +234,19 @@ def _hand_over(sink: Sink | None, planned: RunPlan) -> OutcomeCounts:
     return planned.outcomes
 
 
-def _runs(sifted: Iterable[Sifted], parts: int) -> Iterator[list[Sifted]]:
-    """Join consecutive parts, of so many in all, until they have suspects enough to be worth a treatment."""
+def _runs(surveyed: Survey, context: RepairContext, output: Output, options: PlanOptions) -> Iterator[list[Sifted]]:
+    """Sift the parts of a file, and join consecutive ones until their suspects are worth a treatment."""
+    parts = surveyed.facts.parts
     run: list[Sifted] = []
-    for part in sifted:
+    for part in in_order(partial(sift_part, surveyed, context=context, output=output), parts, options.threads):
         run.append(part)
         suspects = sum(one.suspect.height for one in run)
-        held = sum(one.text.held for one in run if one.text)
-        if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= parts:
+        held = sum(len(one.text) for one in run)
+        if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= len(parts):
             yield run
             run = []
     if run:
         yield run
-
-
-def _cells(surveyed: Survey, output: Output) -> list[pl.Expr]:
-    """Return what a sound record has in each of the output's columns."""
-    given = {name: pl.col(name) for name in surveyed.facts.columns} | {IDENTIFIER: _identifier(surveyed, output)}
-    return [given.get(name, pl.lit(None, pl.String).alias(name)) for name in template_columns(output.columns)]
-
-
-def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
-    """Return the identifier of each record: the sender's, one made from file and row, or the next revision's."""
-    facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
-    if facts.missing_identifiers or facts.unreadable:
-        identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
-    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
-    return following if output.new_identifiers else identifier
-
-
-def _row_of_origin(surveyed: Survey) -> pl.Expr | None:
-    """Return what names the row of each record: the original's number where a failed-records file gives it.
-
-    Its own row stands in for one that is missing, marked so that it is not taken for an original's.
-    """
-    if surveyed.failure is None or surveyed.failure.row is None:
-        return None
-    return pl.coalesce(original_row(surveyed.failure), pl.format("at-{}", ROW))
-
-
-def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> Iterator[RecordText]:
-    """Put the treated records that are to be sent into the gaps between the sound ones, part by part."""
-    if output.template is None:
-        return
-    is_sent = treated[OUTCOME].is_in([Outcome.VALID, Outcome.REPAIRED])
-    sent = treated.filter(is_sent).select(template_columns(output.columns))
-    texts = output.template.records(output.template.rows(sent)) if sent.height else []
-    fillings = [b""] * treated.height
-    for place, text in zip(is_sent.arg_true().to_list(), texts, strict=True):
-        fillings[place] = text
-    first = 0
-    for part in run:
-        end = first + part.suspect.height
-        if part.text is not None:
-            records = part.valid + int(is_sent[first:end].sum())
-            yield RecordText(part.text.filled(fillings[first:end]), records)
-        first = end
 
 
 def _headers(surveys: Sequence[Survey]) -> dict[str, str]:

@@ -14,9 +14,8 @@ import polars as pl
 from workers.kernel.codes import Outcome
 from workers.offline.duplicates import FIRST, read_rows
 from workers.offline.scan import FileFacts
-from workers.records.content import is_nameless
 from workers.records.files.usage_file import UsageFile
-from workers.records.identifiers import next_revisions, revisions
+from workers.records.identifiers import is_nameless, next_revisions, revisions
 from workers.records.schema import CHANGES, CODE, IDENTIFIER, OUTCOME, ROW
 from workers.remedies.apply import stated
 from workers.remedies.codes import stripes_codes

@@ -1,22 +1,27 @@
 """What only whole files can tell, found in one pass with bounded memory before any record is judged."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
 from workers.kernel.errors import FileUnusable
 from workers.offline.duplicates import FIRST, Portion, RepeatFinder
-from workers.offline.ordered_map import in_order
 from workers.records.files.layout import MAX_FILE_KEYS, Part
-from workers.records.files.reading import Reading
 from workers.records.files.usage_file import TARGET_BYTES, UsageFile
-from workers.records.notation import Evidence, Look, look_at
+from workers.records.notation import Evidence, EvidenceScan, look_at
 from workers.records.schema import IDENTIFIER, ROW, UNREADABLE, template_order, with_columns_of
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREADS: Final = 2
+"""polars' own work runs in native threads; two callers keep two cores busy while one of them is in Python."""
 _UNREADABLE: Final = "@is_unreadable"
 _MISSING: Final = "@lacks_identifier"
 
@@ -120,7 +125,7 @@ def _look(
         frame = file.read_and_keep(part)
         columns = file.columns_of(frame)
         look = look_at(columns, customers)
-        seen = _see(finders, look, Reading(with_columns_of(frame.lazy(), wanted))).frame
+        seen = _see(finders, look, with_columns_of(frame.lazy(), wanted)).frame
     else:
         look = look_at(file.header_columns, customers)
         see = partial(_see, finders, look)
@@ -131,9 +136,9 @@ def _look(
     return _PartFacts(part, columns, unreadable, missing, look.found(seen))
 
 
-def _see(finders: Mapping[str, RepeatFinder], look: Look, reading: Reading) -> _Seen:
+def _see(finders: Mapping[str, RepeatFinder], look: EvidenceScan, records: pl.LazyFrame) -> _Seen:
     unreadable, identifier = pl.col(UNREADABLE).is_not_null(), pl.col(IDENTIFIER)
-    seen = reading.records.select(
+    seen = records.select(
         ROW,
         unreadable.alias(_UNREADABLE),
         (~unreadable & (identifier.str.strip_chars() == "").fill_null(value=True)).alias(_MISSING),
@@ -171,3 +176,22 @@ def _all_columns(file: UsageFile, seen: Sequence[_PartFacts]) -> tuple[str, ...]
             mend="keep what differs from record to record in a value, not in a key",
         )
     return tuple(template_order(list(columns)))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in the items' order, computed by `threads` threads.
+
+    At most `threads` results are in the making or waiting. The first error ends the iteration and is raised.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                if len(waiting) == threads:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

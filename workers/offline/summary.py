@@ -28,14 +28,14 @@ _OPEN_OUTCOMES: Final = (Outcome.REPAIRED, Outcome.DEFERRED, Outcome.QUARANTINED
 
 
 @dataclass(frozen=True)
-class Found:
+class FaultCount:
     """How many records have a fault, and the numbers of the first of them."""
 
     records: int
     rows: tuple[int, ...]
 
-    def __add__(self, other: "Found") -> "Found":
-        return Found(self.records + other.records, (self.rows + other.rows)[:ROWS_KEPT])
+    def __add__(self, other: "FaultCount") -> "FaultCount":
+        return FaultCount(self.records + other.records, (self.rows + other.rows)[:ROWS_KEPT])
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class OutcomeCounts:
     quantity: Mapping[str, Decimal] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    faults: Mapping[str, Found] = field(default_factory=dict)
+    faults: Mapping[str, FaultCount] = field(default_factory=dict)
     remedies: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -81,7 +81,7 @@ class OutcomeCounts:
             quantity=_merged(self.quantity, other.quantity, quantities.add, Decimal(0)),
             unknown=_merged(self.unknown, other.unknown, int.__add__, 0),
             reasons=_merged(self.reasons, other.reasons, int.__add__, 0),
-            faults=_merged(self.faults, other.faults, Found.__add__, Found(0, ())),
+            faults=_merged(self.faults, other.faults, FaultCount.__add__, FaultCount(0, ())),
             remedies=_merged(self.remedies, other.remedies, int.__add__, 0),
         )
 
@@ -182,10 +182,10 @@ def _reasons(treated: pl.DataFrame) -> dict[tuple[str, str, str], int]:
     return {(code, outcome, reason): records for code, outcome, reason, records in counts.iter_rows()}
 
 
-def _faults(treated: pl.DataFrame) -> dict[str, Found]:
+def _faults(treated: pl.DataFrame) -> dict[str, FaultCount]:
     found = treated.select(pl.col(FAULTS).str.split(",").alias("slug"), ROW).explode("slug").drop_nulls("slug")
     groups = found.group_by("slug").agg(pl.len(), pl.col(ROW).sort().head(ROWS_KEPT)).sort("slug")
-    return {slug: Found(count, tuple(rows)) for slug, count, rows in groups.iter_rows()}
+    return {slug: FaultCount(count, tuple(rows)) for slug, count, rows in groups.iter_rows()}
 
 
 def _remedies(treated: pl.DataFrame) -> dict[str, int]:

@@ -15,7 +15,7 @@ from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings
 from workers.offline.revisions import TakenRevisions, taken_revisions
 from workers.offline.scan import FileFacts, find_facts
-from workers.offline.windows import Windows
+from workers.offline.windows import MeterWindows
 from workers.records.catalog import Catalog
 from workers.records.files.layout import Finding, ReadOptions
 from workers.records.files.open import open_file
@@ -106,7 +106,7 @@ def survey(
     declared = reading is not None and bool(reading.code_column or reading.error_column)
     own = [None if declared else own_columns(file.layout, heeded=kind != "usage") for file in files]
     failures = [_failure_columns(file, kind, reading, ours) for file, ours in zip(files, own, strict=True)]
-    windows = Windows.of(catalog)
+    windows = MeterWindows.of(catalog)
     keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
     found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
     facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
@@ -177,7 +177,7 @@ def _failure_columns(
     return recognise(file, reading, ignored, stripes_codes())
 
 
-def _keys(windows: Windows, *, revising: bool) -> dict[str, pl.Expr]:
+def _keys(windows: MeterWindows, *, revising: bool) -> dict[str, pl.Expr]:
     """Return the keys whose repeats matter: the identifier, and the window where only the last value counts.
 
     Where records go out under the next revision's identifier all revisions of a record are one.

@@ -12,10 +12,11 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Outcome
-from workers.kernel.reasons import IDENTIFIER_REPEATED, TOLD_TWICE
+from workers.kernel.reasons import IDENTIFIER_REPEATED, TOLD_TWICE, WOULD_OVERWRITE
 from workers.records.catalog import Catalog, Meter, is_among, text_hash
 from workers.records.schema import EVENT_NAME, OUTCOME, REASON, REQUIRED_COLUMNS, ROW, TIMESTAMP, with_columns_of
 from workers.records.timestamps import epoch_seconds
+from workers.remedies.outcome import quarantined
 
 ADVICE: Final = (
     "another value of its window waits, and the meter keeps the last one only: mend that one, then repair both"
@@ -25,14 +26,14 @@ WINDOW: Final = "@window"
 
 
 @dataclass(frozen=True)
-class Windows:
+class MeterWindows:
     """The windows of active meters; falsy where none has any. `others` are the event names of those without."""
 
     meters: Sequence[Meter]
     others: Sequence[str] = ()
 
     @classmethod
-    def of(cls, catalog: Catalog) -> "Windows":
+    def of(cls, catalog: Catalog) -> "MeterWindows":
         """Return the windows of a catalog's meters."""
         others = [meter.event_name for meter in catalog.active if not meter.window_seconds]
         return cls(catalog.windowed, others)
@@ -73,7 +74,7 @@ class WaitingWindows:
     Two keys that share a hash, once in some 10^12 records, put before a person what could have gone.
     """
 
-    windows: Windows
+    windows: MeterWindows
     hashes: pl.Series
 
     def __bool__(self) -> bool:
@@ -84,10 +85,10 @@ class WaitingWindows:
         return is_among(self.windows.key(), self.hashes) | is_among(self.windows.key_without_time(), self.hashes)
 
 
-NONE_WAITING: Final = WaitingWindows(Windows(()), pl.Series(dtype=pl.UInt64))
+NONE_WAITING: Final = WaitingWindows(MeterWindows(()), pl.Series(dtype=pl.UInt64))
 
 
-def with_window(decided: pl.DataFrame, windows: Windows) -> pl.DataFrame:
+def with_window(decided: pl.DataFrame, windows: MeterWindows) -> pl.DataFrame:
     """Add `WINDOW` to treated records: the hash of their window, or of all windows of their customer."""
     keyed = with_columns_of(decided, windows.columns)
     return keyed.with_columns(text_hash(pl.coalesce(windows.key(), windows.key_without_time())).alias(WINDOW))
@@ -102,3 +103,12 @@ def waiting_in(decided: pl.DataFrame, differing: pl.Series) -> pl.Series:
     again = (pl.col(REASON) == IDENTIFIER_REPEATED) & ~pl.col(ROW).is_in(differing.implode())
     told_twice = again | (pl.col(REASON) == TOLD_TWICE)
     return decided.filter(waits & ~told_twice)[WINDOW].drop_nulls().unique()
+
+
+def hold_windows(decided: pl.DataFrame, waiting: WaitingWindows) -> pl.DataFrame:
+    """Put what is to be sent into a window in which another value waits into quarantine."""
+    if not waiting:
+        return decided
+    to_be_sent = pl.col(OUTCOME).is_in([Outcome.VALID, Outcome.REPAIRED])
+    stopped = to_be_sent & waiting.holds().fill_null(value=False)
+    return quarantined(decided, stopped, pl.lit(WOULD_OVERWRITE), pl.lit(ADVICE))

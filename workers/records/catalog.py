@@ -18,7 +18,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
-from workers.records.named_file import read_named
+from workers.records.files.decode import read_named
 from workers.records.quantities import bare_text
 from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE, payload_column, with_columns_of
 

@@ -1,17 +1,25 @@
 """Identifiers of our own: deterministic, so that a retry is the same record to Stripe and never a second one.
 
 Stripe keeps an identifier unique for at least 24 hours (stripe-python, `billing.MeterEvent`, `identifier`), of at
-most 100 characters. Revision 1 of a record has the sender's identifier; revision n has `~rn` appended to it.
+most 100 characters. Revision 1 of a record has the sender's identifier; revision n has `~rn` appended to it. What
+has no identifier is told apart by its content: all else that Stripe bills by.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
 
-from workers.records.schema import IDENTIFIER, MAX_IDENTIFIER_LENGTH, ROW
+from workers.records.schema import (
+    EVENT_NAME,
+    IDENTIFIER,
+    MAX_IDENTIFIER_LENGTH,
+    ROW,
+    TIMESTAMP,
+    payload_columns,
+)
 
 MARK: Final = "~r"
 _NUMBER: Final = "~r([2-9]|[1-9][0-9]{1,3})"
@@ -19,6 +27,25 @@ REVISED: Final = re.compile(f"(?s)(.+){_NUMBER}")
 LONGEST_ORIGIN: Final = MAX_IDENTIFIER_LENGTH - len("~r9999")
 _IDENTIFIER: Final = "identifier"
 _LATEST: Final = "latest"
+
+
+def content(columns: Sequence[str], shown: Callable[[pl.Expr], pl.Expr] = lambda cell: cell) -> pl.Expr:
+    """Return one text for time, event name and payload; equal for equal records only.
+
+    `columns` are the frame's, of which those that Stripe does not bill by do not matter. Blank cells say nothing.
+    `shown` is how a cell is taken.
+    """
+    billed = [TIMESTAMP, EVENT_NAME, *sorted(payload_columns(list(columns)))]
+    cells = [
+        pl.when(cell.str.strip_chars() != "").then(pl.format("{}={}:{};", pl.lit(name), cell.str.len_bytes(), cell))
+        for name, cell in ((name, shown(pl.col(name))) for name in billed)
+    ]
+    return pl.concat_str(cells, ignore_nulls=True)
+
+
+def is_nameless() -> pl.Expr:
+    """Tell whether the record has no identifier."""
+    return (pl.col(IDENTIFIER).str.strip_chars() == "").fill_null(value=True)
 
 
 def source_digest(source: str) -> str:
@@ -37,7 +64,7 @@ def with_identifiers(source: str, row: pl.Expr | None = None) -> pl.Expr:
     made = pl.concat_str(
         pl.lit(f"mm-{source_digest(source)}-"), pl.col(ROW).cast(pl.String) if row is None else row
     )
-    return pl.when(pl.col(IDENTIFIER).str.strip_chars() != "").then(pl.col(IDENTIFIER)).otherwise(made)
+    return pl.when(~is_nameless()).then(pl.col(IDENTIFIER)).otherwise(made)
 
 
 def origin_of(identifier: str) -> tuple[str, int]:

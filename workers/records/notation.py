@@ -132,7 +132,7 @@ class Evidence:
         }
 
 
-class Look:
+class EvidenceScan:
     """What is looked at in each part of a file, as expressions, so that it can be done while the part is read.
 
     `numbers` are the columns in which quantities may stand, `customers` those that meters may read customers from,
@@ -181,11 +181,11 @@ def _joined(found: Iterable[tuple[str, Mapping[str, Mapping[str, str]]]]) -> Mar
     return marks
 
 
-def look_at(columns: Sequence[str], customers: Iterable[str]) -> Look:
+def look_at(columns: Sequence[str], customers: Iterable[str]) -> EvidenceScan:
     """Return what to look at in a file with these columns, where meters read customers from `customers`."""
     present = [name for name in original_columns(list(columns)) if name not in REQUIRED_COLUMNS]
     named = [name for name in dict.fromkeys((CUSTOMER, *customers)) if name in present]
-    return Look([name for name in present if name != CUSTOMER], named, customer_like(present, named))
+    return EvidenceScan([name for name in present if name != CUSTOMER], named, customer_like(present, named))
 
 
 def evidence_in(frame: pl.DataFrame) -> Evidence:

@@ -12,9 +12,13 @@ validation" (2026-04-22).
 
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 import polars as pl
+from polars.exceptions import PolarsError
+
+from workers.kernel.errors import Corrupt
 
 IDENTIFIER: Final = "identifier"
 TIMESTAMP: Final = "timestamp"
@@ -157,3 +161,13 @@ def with_columns_of(records: Records, columns: Iterable[str]) -> Records:
     present = set(records.collect_schema().names())
     missing = [name for name in dict.fromkeys(columns) if name not in present]
     return records.with_columns(pl.lit(None, pl.String).alias(name) for name in missing) if missing else records
+
+
+def scan_record_set(path: Path) -> pl.LazyFrame:
+    """Return a record set, a frame in the archive, to read lazily; raises Corrupt where it is none."""
+    frames = pl.scan_parquet(path)
+    try:
+        frames.collect_schema()
+    except PolarsError as error:
+        raise Corrupt(f"{path.name} is no record set ({error})") from error
+    return frames

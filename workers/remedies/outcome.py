@@ -54,6 +54,17 @@ def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     return _advised(timed, context).drop(_WAITING, _STUCK, _ANSWERED)
 
 
+def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
+    """Quarantine what is stopped; a record without a fault is counted under the reason."""
+    return decided.with_columns(
+        pl.when(stopped).then(pl.lit(str(Outcome.QUARANTINED))).otherwise(OUTCOME).alias(OUTCOME),
+        pl.when(stopped).then(reason).otherwise(REASON).alias(REASON),
+        pl.when(stopped).then(advice).otherwise(SUGGESTION).alias(SUGGESTION),
+        pl.when(stopped).then(pl.coalesce(FAULT, reason)).otherwise(FAULT).alias(FAULT),
+        pl.when(~stopped).then(VALID_FROM).alias(VALID_FROM),
+    )
+
+
 def all_faults() -> pl.Expr:
     """Return `ALL_FAULTS` of decided records; null where nothing is known but that Stripe refused the form."""
     told = pl.coalesce(CODES, CODE)

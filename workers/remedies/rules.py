@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from rapidfuzz import fuzz, process
 
 from workers.kernel.errors import InputUnusable
-from workers.records.named_file import read_named, why_not
+from workers.records.files.decode import read_named, why_not
 from workers.records.quantities import ORDINARY, Notation
 from workers.records.schema import EVENT_NAME, MAX_SIGNIFICANT_DIGITS
 from workers.records.timestamps import pattern_of

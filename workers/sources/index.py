@@ -19,8 +19,8 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.storage.cache import FileCache
 from workers.kernel.storage.directory import disk_error
-from workers.records.content import content, is_nameless
 from workers.records.files.open import open_file
+from workers.records.identifiers import content, is_nameless
 from workers.records.notation import Evidence, evidence_in
 from workers.records.schema import EVIDENCE, IDENTIFIER, RAW, UNREADABLE
 from workers.sources.files import SourceFile

@@ -12,7 +12,7 @@ from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import FileUnusable
 from workers.records import timestamps
 from workers.records.catalog import folded, folded_text
-from workers.records.content import content, is_nameless
+from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,

@@ -15,7 +15,7 @@ from workers.kernel.files import sha256_of
 from workers.kernel.logs import get_logger
 from workers.kernel.storage import open_store
 from workers.kernel.storage.cache import FileCache
-from workers.records.content import content
+from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, MAX_AHEAD, WRITTEN, dtype_of
 from workers.sources.files import Listing, SourceFile
 from workers.sources.index import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed

@@ -30,7 +30,6 @@ import polars as pl
 
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import Corrupt
-from workers.records.record_set import scan_record_set
 from workers.records.schema import (
     CODE,
     EVENT_NAME,
@@ -40,6 +39,7 @@ from workers.records.schema import (
     is_payload,
     payload_column,
     payload_key,
+    scan_record_set,
 )
 from workers.reports.failed_records import FailureColumns, annotate
 from workers.targets.target import (

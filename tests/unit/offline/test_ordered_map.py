@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workers.offline.ordered_map import in_order
+from workers.offline.scan import in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

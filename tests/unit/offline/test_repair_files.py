@@ -16,16 +16,14 @@ from hypothesis import strategies as st
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW
 from workers.kernel.errors import FileUnusable, InputUnusable
 from workers.offline.repair_files import (
-    Output,
     PlanOptions,
     PlanSummary,
     context_of,
     output_columns,
     plan_file,
-    plan_run,
-    sift_part,
     survey_files,
 )
+from workers.offline.repair_part import Output, plan_run, sift_part
 from workers.offline.summary import OutcomeCounts
 from workers.records.catalog import Catalog, Meter
 from workers.records.files.layout import ReadOptions

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from workers.kernel.errors import Corrupt
-from workers.records.record_set import scan_record_set
+from workers.records.schema import scan_record_set
 
 FRAME = pl.DataFrame({"@row": [1, 2], "payload_value": ["0.10", None]})
 

@@ -9,7 +9,7 @@ import polars as pl
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Books
 from workers.pipeline.record_sets import COUNTED_AS, records_in
-from workers.records.files.formulas import for_spreadsheet
+from workers.records.files.write import for_spreadsheet
 from workers.records.schema import (
     RAW,
     REASON,

@@ -11,13 +11,13 @@ In memory stand the hashes of all rows, and the texts of those that tell a recor
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.reasons import ALREADY_EXISTS, ROW_CONTRADICTED, ROW_COUNT_DIFFERS
-from workers.records.content import content, is_nameless
-from workers.records.identifiers import with_identifiers
+from workers.records.identifiers import content, is_nameless, with_identifiers
 from workers.records.schema import (
     CODE,
     IDENTIFIER,
@@ -41,6 +41,31 @@ _EXISTS: Final = "Stripe holds its identifier: it was billed before. Bill it oth
 _CONTRADICTED: Final = (
     "The failed-records file tells this row of the original twice, and differently: see there which is right."
 )
+
+
+class StoredRows:
+    """Frames put down in a local folder: all can be read before any is taken in, and iterating reads one at a time.
+
+    `records` counts what they hold.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: list[Path] = []
+        self.records = 0
+
+    def put_down(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take in all of `frames`, or none of them where one cannot be had."""
+        parts: list[Path] = []
+        records = 0
+        for frame in frames:
+            parts.append(self._folder / f"{len(parts)}.parquet")
+            frame.write_parquet(parts[-1], compression="lz4", statistics=False)
+            records += frame.height
+        self._parts, self.records = parts, records
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return map(pl.read_parquet, self._parts)
 
 
 @dataclass(frozen=True)

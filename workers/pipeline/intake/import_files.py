@@ -18,12 +18,11 @@ from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
 from workers.pipeline.intake.failed_rows import NUMBERED
-from workers.records.content import is_nameless
 from workers.records.files.headers import are_titles
 from workers.records.files.layout import Format, Layout, ReadOptions
 from workers.records.files.open import open_file
 from workers.records.files.usage_file import UsageFile
-from workers.records.identifiers import with_identifiers
+from workers.records.identifiers import is_nameless, with_identifiers
 from workers.records.notation import Evidence, evidence_in, with_evidence
 from workers.records.schema import (
     CODE,

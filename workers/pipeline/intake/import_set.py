@@ -21,7 +21,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import FILE_NOT_FOUND, PERHAPS_IMPORTED, ROWS_NOT_LISTED
 from workers.pipeline.case_key import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
 from workers.pipeline.context import Context
-from workers.pipeline.intake.failed_rows import told_records
+from workers.pipeline.intake.failed_rows import StoredRows, told_records
 from workers.pipeline.intake.import_files import (
     Import,
     content_digest,
@@ -31,7 +31,6 @@ from workers.pipeline.intake.import_files import (
 )
 from workers.pipeline.intake.older_files import OlderFiles
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
-from workers.pipeline.intake.spool import Spool, spool
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.intake.verdicts import take_in_verdict
 from workers.pipeline.record_sets import FORMAT, keep_file, workspace
@@ -60,8 +59,8 @@ def _take_in(imported: Import) -> Taken:
     if status is ImportStatus.OTHER:
         return Taken(ignored=UNFINISHED)
     take_in_by_status = _take_in_file if status is ImportStatus.FAILED else _take_in_rows
-    with spool(imported.context) as rows:
-        return take_in_by_status(imported, rows)
+    with workspace(imported.context) as folder:
+        return take_in_by_status(imported, StoredRows(folder))
 
 
 def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -> tuple[str, ...]:
@@ -83,7 +82,7 @@ def _our_submission(imported: Import) -> Submission | None:
     return None
 
 
-def _take_in_rows(imported: Import, rows: Spool) -> Taken:
+def _take_in_rows(imported: Import, rows: StoredRows) -> Taken:
     """Open the case of a file of which rows were refused."""
     report = imported.report
     try:
@@ -103,7 +102,7 @@ def _take_in_rows(imported: Import, rows: Spool) -> Taken:
     return _opened(imported, FAILED_RECORDS, told, unlocated, by_row=True)
 
 
-def _take_in_file(imported: Import, rows: Spool) -> Taken:
+def _take_in_file(imported: Import, rows: StoredRows) -> Taken:
     """Open the case of a file that was refused whole: every record of it is to be sent again."""
     report = imported.report
     try:

@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.reasons import IN_OLDER_FILE
-from workers.records.content import content, is_nameless
+from workers.records.identifiers import content, is_nameless
 from workers.records.schema import IDENTIFIER, REASON, ROW, SOURCE, SUGGESTION, WRITTEN, with_columns_of
 from workers.records.timestamps import rfc3339
 from workers.sources import UsageSources, same_usage

@@ -6,10 +6,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from workers.records.files.csv_grammar import MISREAD, CsvGrammar, OddLines, OddRecord, lines_of
-from workers.records.files.json_record import NotARecord
+from workers.records.files.json_record import NotARecord, Row, frame_of
 from workers.records.files.layout import Part
 from workers.records.files.nested import Nesting
-from workers.records.files.rows import Row, frame_of
 from workers.records.schema import RAW, ROW, UNREADABLE
 
 

@@ -10,15 +10,15 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import IO, Final, cast
 
 import zstandard
 
-from workers.kernel.errors import FileUnusable
+from workers.kernel.errors import FileUnusable, InputUnusable
 from workers.records.files.layout import Finding
-from workers.records.files.temporary import temporary_room
 
 BLOCK: Final = 1 << 20
 MAX_PLAIN_BYTES: Final = 64 << 30
@@ -38,6 +38,28 @@ MULTIBYTE: Final = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 C1_CONTROL: Final = re.compile(rb"[\x80-\x9f]")
 
 
+def read_named(path: Path) -> str:
+    """Return the text (UTF-8) of a small file that the operator named, without its mark.
+
+    Raises InputUnusable in one line, without an errno.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputUnusable(why_not(error), where=str(path), mend="check the path and its permissions") from error
+    except ValueError as error:
+        raise InputUnusable("it is no UTF-8 text", where=str(path), mend="save it as UTF-8") from error
+
+
+def why_not(error: OSError) -> str:
+    """Say in words why a file cannot be opened, or be gone through more than once."""
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, UnsupportedOperation):
+        return "it is a pipe, no file that can be read twice"
+    return f"it cannot be read ({error.strerror})"
+
+
 def compression_of(head: bytes) -> str | None:
     """Return `gzip` or `zstd` by the file's first bytes, whatever its name says."""
     if head.startswith(GZIP_MAGIC):
@@ -55,6 +77,31 @@ def unpack(path: Path, compression: str) -> IO[bytes]:
         raise FileUnusable(
             f"its {compression} data cannot be unpacked ({error})", where=path.name, mend="send the file again"
         ) from error
+
+
+@contextmanager
+def temporary_room(name: str = "") -> Iterator[None]:
+    """Raise FileUnusable where a temporary file cannot be made or written; `name` is the file that it is for."""
+    try:
+        yield
+    except OSError as error:
+        raise FileUnusable(
+            f"no temporary file can be written in {_folder()} ({_why(error)})",
+            where=name,
+            mend="make room there, or set TMPDIR to a folder that has it",
+        ) from error
+
+
+def _why(error: OSError) -> str:
+    """Say why, as the system does; polars puts the number behind it and into no attribute."""
+    return error.strerror or str(error).partition(" (os error")[0]
+
+
+def _folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "TMPDIR"
 
 
 def filled(fill: Callable[[IO[bytes]], None], name: str) -> IO[bytes]:

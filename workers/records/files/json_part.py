@@ -6,11 +6,10 @@ from typing import Final
 import polars as pl
 
 from workers.records.files.csv_grammar import lines_of
-from workers.records.files.json_record import NotARecord, parse_record
+from workers.records.files.json_record import NotARecord, Row, frame_of, parse_record
 from workers.records.files.json_shapes import MAX_SHAPES, shape_of
 from workers.records.files.layout import Part, Unreadable
 from workers.records.files.nested import Nesting
-from workers.records.files.rows import Row, frame_of
 from workers.records.schema import RAW, ROW, UNREADABLE
 
 JSON_BLANKS: Final = " \t\r\n"

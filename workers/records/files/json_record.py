@@ -6,19 +6,25 @@ its JSON text. `payload: {"key": …}` and a flat `payload_key` become the same 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+import polars as pl
+
 from workers.records.files.layout import MAX_KEYS, Unreadable
-from workers.records.schema import carried_name, payload_column
+from workers.records.schema import RAW, READER_COLUMNS, ROW, UNREADABLE, carried_name, payload_column
 
 DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 _BLANK: Final = re.compile(r"[ \t\n\r]*")
 PAYLOAD: Final = "payload"
 LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 """Half a character: JSON can escape it, UTF-8 cannot hold it."""
+
+
+Row = tuple[int, str, dict[str, str | None]]
+"""A record's number, its text, and its cells; `UNREADABLE` and `RAW` alone where it could not be read."""
 
 
 class NotARecord(ValueError):
@@ -140,3 +146,25 @@ class _Walker:
         if not self.text.startswith(mark, at):
             raise json.JSONDecodeError(f"Expecting {mark!r}", self.text, at)
         return at + 1
+
+
+def frame_of(rows: Sequence[Row], wanted: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the rows with `wanted` of their columns (all if None), `ROW`, and other `READER_COLUMNS` where needed.
+
+    A record that would bring more than `MAX_KEYS` different keys into the frame is unreadable, those behind it are
+    not: without a bound a few megabytes of ever new keys are a frame that no memory holds.
+    """
+    keys: set[str] = set()
+    records = []
+    for _, text, cells in rows:
+        record = cells
+        if UNREADABLE not in cells and len(keys.union(cells)) > MAX_KEYS:
+            record = {UNREADABLE: Unreadable.TOO_MANY_KEYS, RAW: text}
+        elif UNREADABLE not in cells:
+            keys.update(cells)
+        records.append(record)
+    names = dict.fromkeys(name for record in records for name in record)
+    kept = [name for name in names if wanted is None or name in wanted or name in READER_COLUMNS]
+    columns = {name: [record.get(name) for record in records] for name in kept}
+    frame = pl.DataFrame({ROW: [row for row, _, _ in rows]}, schema={ROW: pl.Int64})
+    return frame.with_columns(pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items())

@@ -10,15 +10,14 @@ from typing import IO
 from workers.kernel.errors import FileUnusable
 from workers.records.files import decode, detect, json_array, json_bodies
 from workers.records.files.csv_part import CsvReader
+from workers.records.files.decode import why_not
 from workers.records.files.headers import frame_columns, missing_columns, renames_for, require_header
 from workers.records.files.json_part import JsonReader
 from workers.records.files.json_record import PAYLOAD
 from workers.records.files.layout import Finding, Format, Layout, ReadOptions
 from workers.records.files.nested import nesting_of, sampled
-from workers.records.files.other_formats import is_workbook, require_no_other
 from workers.records.files.usage_file import UsageFile
 from workers.records.files.workbook import Workbook
-from workers.records.named_file import why_not
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,12 @@ def _as_text(packed: IO[bytes], path: Path, options: ReadOptions, streams: ExitS
     stream = streams.enter_context(decode.unpack(path, compression)) if compression else packed
     stream.seek(0)
     head = stream.read(detect.HEAD_BYTES)
-    if is_workbook(head):
+    if detect.is_workbook(head):
         workbook = Workbook(stream, path.name)
         sheet = streams.enter_context(workbook.as_csv())
         size, said = path.stat().st_size, tuple(workbook.findings)
         return _Text(path.name, size, compression, "utf-8", said, sheet, is_workbook=True)
-    require_no_other(head, path.name)
+    detect.require_no_other(head, path.name)
     encoding, findings = (
         (_codec_name(options.encoding, path.name), [])
         if options.encoding

@@ -14,10 +14,9 @@ from typing import Final, Protocol
 import numpy as np
 
 from workers.kernel.errors import FileUnusable
-from workers.records.files.csv_grammar import CsvGrammar, OddLines, OddRecord, lines_of
+from workers.records.files.csv_grammar import CsvGrammar, OddLines, OddRecord, line_starts, lines_of
 from workers.records.files.json_part import BLANKS, blank_lines
 from workers.records.files.layout import MAX_LINE_BYTES, Part
-from workers.records.files.lines import line_starts
 
 BLOCK: Final = 512 << 10
 """Small enough for the allocator to use its memory again: blocks of 4 MiB are new pages each, and cost as much."""

@@ -9,14 +9,14 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, pairwise
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from workers.records.files.gapped_text import GappedText, Lines, Written
-from workers.records.files.reading import Reading
-from workers.records.files.scratch import SCRATCH
+from workers.records.files.csv_grammar import line_starts
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
@@ -34,13 +34,6 @@ SPECIAL: Final = r'["\\\x00-\x1f]'
 ESCAPED: Final = {mark: json.dumps(mark)[1:-1] for mark in ('"', "\\", *map(chr, range(32)))}
 NUMBERS: Final = (TIMESTAMP, VALUE)
 LINE: Final = "line"
-GAP: Final = "\x1e"
-"""What stands in a CSV for a record that is left out; several of them where a record looks like it."""
-
-Derive = Callable[[pl.LazyFrame], Sequence[pl.LazyFrame]]
-"""Returns what else is wanted of the records whose text is made, to be found in the same pass."""
-Gapped = tuple[GappedText, Sequence[pl.DataFrame]]
-"""The text, with a gap for each record that is left out, and what else was wanted."""
 
 
 def template_columns(columns: Sequence[str]) -> list[str]:
@@ -58,64 +51,20 @@ def csv_rows(frame: pl.DataFrame) -> bytes:
     return _written(frame)
 
 
-def csv_with_gaps(reading: Reading, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
-    """Write the cells of the records that are `kept` (a boolean column), and find what `derive` wants of all.
-
-    A line of the file that has these very cells is taken as it stands.
-    """
-    lines = reading.lines
-    if lines is None or not _are_columns(cells, lines.columns):
-        return _rows_with_gaps(reading.records, cells, kept, derive)
-    marks, *derived = pl.collect_all([reading.records.select(kept), *derive(reading.records)], engine="streaming")
-    return Lines(lines.read, marks.height, (~marks[kept]).arg_true().to_list()), derived
-
-
-def _are_columns(cells: Sequence[pl.Expr], columns: Sequence[str]) -> bool:
-    return len(cells) == len(columns) and all(
-        cell.meta.eq(pl.col(name)) for cell, name in zip(cells, columns, strict=True)
-    )
-
-
-def _rows_with_gaps(records: pl.LazyFrame, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
-    """Write the records anew, each gap as a line that no record has.
-
-    If the text has more of these lines than there are gaps, a longer one is taken.
-    """
-    is_kept = pl.col(kept)
-    first, *others = cells
-    for times in count(1):
-        mark, text = GAP * times, io.BytesIO()
-        lines = records.select(
-            pl.when(is_kept).then(first).otherwise(pl.lit(mark)), *(pl.when(is_kept).then(cell) for cell in others)
-        )
-        written = lines.sink_csv(text, include_header=False, lazy=True)
-        gaps = records.select((~is_kept).sum())
-        _, found, *derived = pl.collect_all([written, gaps, *derive(records)], engine="streaming")
-        pieces = text.getvalue().split(mark.encode() + b"," * len(others) + b"\n")
-        if len(pieces) == found.item() + 1:
-            return Written(pieces), derived
-    raise AssertionError("a text is finite")
-
-
-def csv_records(text: bytes) -> list[bytes]:
-    """Take CSV text apart into its records, each with its line end; one may hold line feeds between quotes."""
-    lines = text.split(b"\n")[:-1]
+def csv_record_starts(text: bytes) -> NDArray[np.int64]:
+    """Return where each record of CSV text starts and the last one ends: no line feed between quotes ends one."""
+    starts = line_starts(text)
     if b'"' not in text:
-        return [line + b"\n" for line in lines]
-    records: list[bytes] = []
-    is_open = False
-    for line in lines:
-        if is_open:
-            records[-1] += line + b"\n"
-        else:
-            records.append(line + b"\n")
-        is_open ^= line.count(b'"') % 2 == 1
-    return records
+        return starts
+    quotes = np.flatnonzero(np.frombuffer(text, np.uint8) == ord('"'))
+    outside: NDArray[np.bool_] = np.searchsorted(quotes, starts) % 2 == 0
+    return starts[outside]
 
 
 def _written(frame: pl.DataFrame, **style: Any) -> bytes:
-    with SCRATCH.filled(lambda text: frame.write_csv(text, include_header=False, **style)) as view:
-        return bytes(view)
+    text = io.BytesIO()
+    frame.write_csv(text, include_header=False, **style)
+    return text.getvalue()
 
 
 def json_rows(frame: pl.DataFrame) -> bytes:
@@ -126,22 +75,6 @@ def json_rows(frame: pl.DataFrame) -> bytes:
 def json_elements(frame: pl.DataFrame) -> bytes:
     """Return the frame's rows as elements of a JSON array, each with a comma behind it, without its brackets."""
     return _written(_objects(frame), quote_style="never", line_terminator=",\n")
-
-
-def json_records(text: bytes) -> list[bytes]:
-    """Take rows of JSON objects, one a line, apart into records with their line ends."""
-    return text.splitlines(keepends=True)
-
-
-def _json_with_gaps(rows: Callable[[pl.DataFrame], bytes]) -> "WithGaps":
-    def with_gaps(reading: Reading, cells: Sequence[pl.Expr], kept: str, derive: Derive) -> Gapped:
-        frame = reading.records.collect(engine="streaming")
-        is_kept = frame[kept]
-        text = rows(frame.filter(is_kept).select(cells)) if is_kept.any() else b""
-        before = is_kept.cum_sum().filter(~is_kept).to_list()
-        return Written.of_lines(text, before), pl.collect_all(derive(frame.lazy()))
-
-    return with_gaps
 
 
 def _objects(frame: pl.DataFrame) -> pl.DataFrame:
@@ -224,25 +157,44 @@ def _json_text(name: str, *, escape: bool) -> pl.Expr:
     return pl.when(cell.str.contains(JSON_NUMBER)).then(cell).otherwise(string) if name in NUMBERS else string
 
 
-WithGaps = Callable[[Reading, Sequence[pl.Expr], str, Derive], Gapped]
-
-
 @dataclass(frozen=True)
 class Template:
     """One output format: how a file opens, how records become text, how a file closes.
 
-    `rows` gives each record the same end, of which the file's last record loses `between`; `records` takes such
-    text apart again; `with_gaps` writes some of the records (see `csv_with_gaps`).
+    `rows` gives each record the same end, of which the file's last record loses `between`; `starts` finds the
+    records in such text, and its end. `streams` says that polars can write the text while it reads.
     """
 
     suffix: str
     opening: Callable[[Sequence[str]], bytes]
     rows: Callable[[pl.DataFrame], bytes]
-    records: Callable[[bytes], list[bytes]]
-    with_gaps: WithGaps
+    starts: Callable[[bytes], NDArray[np.int64]]
     between: bytes = b""
     closing: bytes = b""
     max_bytes: int = MAX_FILE_BYTES
+    streams: bool = False
+
+    def collect(
+        self, records: pl.LazyFrame, others: Sequence[pl.LazyFrame]
+    ) -> tuple[bytes, Sequence[pl.DataFrame]]:
+        """Return the text of the records, and the other frames, from one pass over what all come from."""
+        if not self.streams:
+            frame, *collected = pl.collect_all([records, *others], engine="streaming")
+            return (self.rows(frame) if frame.height else b""), collected
+        text = io.BytesIO()
+        written = records.sink_csv(text, include_header=False, lazy=True)
+        _, *collected = pl.collect_all([written, *others], engine="streaming")
+        return text.getvalue(), collected
+
+    def records(self, text: bytes) -> list[bytes]:
+        """Take text of `rows` apart into its records."""
+        return [text[start:end] for start, end in pairwise(self.starts(text).tolist())]
+
+    def woven(self, text: bytes, before: Sequence[int], others: Sequence[bytes]) -> bytes:
+        """Put others between the records of a text: so many of these stand before each. Any may be empty."""
+        edges = self.starts(text)[[0, *before, -1]].tolist()
+        pieces = [text[start:end] for start, end in pairwise(edges)]
+        return b"".join(chain.from_iterable(zip(pieces, [*others, b""], strict=True)))
 
 
 def _nothing(_columns: Sequence[str]) -> bytes:
@@ -253,7 +205,7 @@ def _bracket(_columns: Sequence[str]) -> bytes:
     return b"[\n"
 
 
-_CSV: Final = Template(".csv", csv_header, csv_rows, csv_records, csv_with_gaps)
+_CSV: Final = Template(".csv", csv_header, csv_rows, csv_record_starts, streams=True)
 
 TEMPLATES: Final[Mapping[str, Template]] = {
     "csv": _CSV,
@@ -262,12 +214,11 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         ".json",
         _bracket,
         json_elements,
-        json_records,
-        _json_with_gaps(json_elements),
+        line_starts,
         between=b",\n",
         closing=b"\n]\n",
     ),
-    "jsonl": Template(".jsonl", _nothing, json_rows, json_records, _json_with_gaps(json_rows)),
+    "jsonl": Template(".jsonl", _nothing, json_rows, line_starts),
 }
 """Output formats by name. The Dashboard takes the CSV template in smaller files (Stripe docs, "Record usage in bulk
 with the Dashboard"). Its sample has no `identifier`; ours keeps it: without it a second upload bills twice."""

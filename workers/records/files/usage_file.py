@@ -1,24 +1,23 @@
 """An open usage file: cut into parts, read part by part into canonical frames."""
 
+import io
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import IO, Final, Self, TypeVar
+from tempfile import TemporaryFile
+from typing import IO, Final, Protocol, Self, TypeVar
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from workers.kernel.errors import FileUnusable
-from workers.records.files.csv_grammar import FEW_QUOTES
 from workers.records.files.csv_part import CsvReader
+from workers.records.files.decode import temporary_room
 from workers.records.files.json_part import JsonReader
 from workers.records.files.layout import Format, Layout, Part
-from workers.records.files.lines import has_at_most
-from workers.records.files.reading import Counted, CsvLines, Reading
 from workers.records.files.split import CsvScanner, JsonLinesScanner, Scanner, cut
-from workers.records.files.spool import Spool
 from workers.records.schema import (
     RAW,
     READER_COLUMNS,
@@ -33,7 +32,17 @@ from workers.records.schema import (
 TARGET_BYTES: Final = 4 << 20
 """Default size of a part: small enough for the allocator to use its memory again, and about as fast as any."""
 
-Found = TypeVar("Found", bound=Counted)
+
+class OfRecords(Protocol):
+    """What was made of records, and tells of how many."""
+
+    @property
+    def records(self) -> int:
+        """All of them, whatever became of them."""
+        ...
+
+
+Made = TypeVar("Made", bound=OfRecords)
 
 
 class UsageFile:
@@ -50,7 +59,7 @@ class UsageFile:
         self._written = self._last_written()
         self._start, self._end = start, os.fstat(self._fd).st_size
         self._reader = reader
-        self._kept = Spool() if self.has_open_columns else None
+        self._kept = _KeptFrames() if self.has_open_columns else None
 
     def __enter__(self) -> Self:
         return self
@@ -86,30 +95,24 @@ class UsageFile:
             return self._canonical(kept, columns)
         return self._canonical(self._parse(part, columns), columns)
 
-    def work_through(self, part: Part, columns: Sequence[str], work: Callable[[Reading], Found]) -> Found:
+    def work_through(self, part: Part, columns: Sequence[str], work: Callable[[pl.LazyFrame], Made]) -> Made:
         """Put the part's records, as `read` returns them, through `work`, reading them on the way where possible.
 
         `work` may be called a second time, with records that were read with more care. Raises FileUnusable.
         """
-        reading = self._scanned(part, columns)
-        if reading is not None:
+        records = self._scanned(part, columns)
+        if records is not None:
             with suppress(PolarsError):
-                found = work(reading)
-                if found.records == part.rows:
-                    return found
-        return work(Reading(self.read(part, columns).lazy()))
+                made = work(records)
+                if made.records == part.rows:
+                    return made
+        return work(self.read(part, columns).lazy())
 
-    def _scanned(self, part: Part, columns: Sequence[str]) -> Reading | None:
+    def _scanned(self, part: Part, columns: Sequence[str]) -> pl.LazyFrame | None:
         if not isinstance(self._reader, CsvReader) or self.has_open_columns or not part.plain:
             return None
-        data = self._whole_part(part)
-        records = self._reader.scan(data, part, columns)
-        if records is None:
-            return None
-        plain = self._reader.grammar.delimiter == "," and data.endswith(b"\n") and b"\r" not in data
-        few_quotes = has_at_most(data, b'"', part.rows // FEW_QUOTES)
-        lines = CsvLines(partial(self._whole_part, part), self._reader.columns) if plain and few_quotes else None
-        return Reading(self._whole(records, columns), lines)
+        records = self._reader.scan(self._whole_part(part), part, columns)
+        return None if records is None else self._whole(records, columns)
 
     def read_and_keep(self, part: Part) -> pl.DataFrame:
         """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""
@@ -131,12 +134,18 @@ class UsageFile:
 
     def _whole_part(self, part: Part) -> bytes:
         data = self._bytes(part.offset, part.length)
-        if len(data) != part.length or self._last_written() != self._written:
+        self.require_unchanged()
+        if len(data) != part.length:
             raise self._has_changed()
         return data
 
+    def require_unchanged(self) -> None:
+        """Raise FileUnusable where it was written to since it was opened: what was judged must be what is sent."""
+        if self._last_written() != self._written:
+            raise self._has_changed()
+
     def _last_written(self) -> int:
-        """Return when the file was last written to, in nanoseconds: what was judged must be what is sent."""
+        """Return when the file was last written to, in nanoseconds."""
         return os.fstat(self._fd).st_mtime_ns
 
     def _has_changed(self) -> FileUnusable:
@@ -169,3 +178,35 @@ class UsageFile:
 
     def _scanner(self) -> Scanner:
         return CsvScanner(self._reader.grammar) if isinstance(self._reader, CsvReader) else JsonLinesScanner()
+
+
+class _KeptFrames:
+    """Frames put aside between two passes in an unnamed temporary file, by the offsets of their parts.
+
+    It only saves work: where the disk has no room a frame is not kept, and is made again.
+    """
+
+    def __init__(self) -> None:
+        with temporary_room(), TemporaryFile() as file:
+            self._fd = os.dup(file.fileno())
+        self.close = weakref.finalize(self, os.close, self._fd)
+        self._lock, self._end = threading.Lock(), 0
+        self._places: dict[int, tuple[int, int]] = {}
+
+    def put(self, offset: int, frame: pl.DataFrame) -> None:
+        """Keep a frame; may be called by several threads."""
+        data = io.BytesIO()
+        frame.write_ipc(data, compression="uncompressed")
+        with data.getbuffer() as view:
+            with self._lock:
+                start, self._end = self._end, self._end + len(view)
+            with suppress(OSError):
+                if os.pwrite(self._fd, view, start) == len(view):
+                    self._places[offset] = (start, len(view))
+
+    def get(self, offset: int) -> pl.DataFrame | None:
+        """Return the frame that is kept of the part; None where none is."""
+        if offset not in self._places:
+            return None
+        start, length = self._places[offset]
+        return pl.read_ipc(os.pread(self._fd, length, start))

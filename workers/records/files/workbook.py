@@ -101,9 +101,9 @@ class Workbook:
         from openpyxl import load_workbook  # an extra
 
         try:
-            book = load_workbook(self._source, read_only=True, data_only=True, keep_links=False)
-            self._sheets = [sheet.title for sheet in book.worksheets]
-            sheet = book.worksheets[0]
+            workbook = load_workbook(self._source, read_only=True, data_only=True, keep_links=False)
+            self._sheets = [sheet.title for sheet in workbook.worksheets]
+            sheet = workbook.worksheets[0]
             sheet.reset_dimensions()  # what the file says of its size need not be true
             yield from sheet.iter_rows(max_col=MAX_KEYS + 1, values_only=True)
         except Exception as error:

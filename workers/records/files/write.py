@@ -5,25 +5,25 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import IO, Final, Self
 
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
-from workers.records.files.formulas import for_spreadsheet, is_formula
-from workers.records.files.gapped_text import Pieces, RecordText
 from workers.records.files.stripe_formats import TEMPLATES, csv_header, csv_rows, template_columns
 from workers.records.schema import MAX_FILE_RECORDS, original_name
 
-BUFFER: Final = 1 << 20
-"""Text comes in pieces of a few lines; each would be a call of the operating system."""
+_FORMULA: Final = r"^(?:[\t\r\n]|\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])"
+"""Cells that a spreadsheet takes for a formula: they begin with `=`, `+`, `-` or `@`, also behind blanks or control
+characters, and in East Asian editions their full-width forms too (OWASP, "CSV Injection"). An apostrophe before one
+makes it text. A number stays as it is: nothing runs in it, and sums need it."""
+_NUMBER: Final = r"^\s*[+-]?(?:[0-9]+(?:[.,][0-9]+)*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file as it was written; `neutralised` cells would have run as formulas (`formulas`)."""
+    """A file as it was written; `neutralised` cells would have run as formulas."""
 
     path: Path
     records: int
@@ -40,12 +40,12 @@ class _Draft:
         self._temporary = path.with_name(f".{path.name}.part")
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = self._temporary.open("wb", buffering=BUFFER)
+            self._file: IO[bytes] = self._temporary.open("wb")
 
-    def write(self, pieces: Pieces, records: int = 0) -> None:
+    def write(self, text: bytes, records: int = 0) -> None:
         with _disk_errors(self.path):
-            self._file.writelines(pieces)
-        self.bytes += sum(map(len, pieces))
+            self._file.write(text)
+        self.bytes += len(text)
         self.records += records
 
     def finish(self) -> None:
@@ -131,32 +131,31 @@ class TemplateWriter(_Writer):
         columns = template_columns(frame.columns)
         absent = [pl.lit(None, pl.String).alias(name) for name in columns if name not in frame.columns]
         data = self._template.rows(frame.with_columns(absent).select(columns))
-        self.append_text(RecordText([data], frame.height), columns)
+        self.append_text(data, frame.height, columns)
 
-    def append_text(self, text: RecordText, columns: Sequence[str]) -> None:
-        """Write records that are text in the writer's format already, of these `template_columns`."""
+    def append_text(self, text: bytes, records: int, columns: Sequence[str]) -> None:
+        """Write so many records that are text in the writer's format already, of these `template_columns`."""
         self._columns = self._columns or list(columns)
         if list(columns) != self._columns:
             raise ValueError(f"columns {columns} differ from the first frame's, {self._columns}")
-        if not text.records:
+        if not records:
             return
         if not self._drafts:
             self._open()
-        if text.records <= self._free_records and text.bytes <= self._free_bytes:
-            self._write(text.pieces, text.records)
+        if records <= self._free_records and len(text) <= self._free_bytes:
+            self._write(text, records)
         else:
-            self._divide(b"".join(text.pieces))
+            self._divide(text)
 
     def _divide(self, text: bytes) -> None:
         """Fill the present file, and as many more as it takes."""
-        records = self._template.records(text)
-        ends = [0, *accumulate(map(len, records))]
+        ends = self._template.starts(text).tolist()
         written = 0
-        while written < len(records):
+        while written < len(ends) - 1:
             fits = bisect_right(ends, ends[written] + self._free_bytes) - 1
             upto = min(fits, written + self._free_records)
             if upto > written:
-                self._write([text[ends[written] : ends[upto]]], upto - written)
+                self._write(text[ends[written] : ends[upto]], upto - written)
                 written = upto
             elif self._drafts[-1].records:
                 self._end(self._drafts[-1])
@@ -175,27 +174,41 @@ class TemplateWriter(_Writer):
         joint = len(template.between)
         return self._max_bytes - draft.bytes - len(template.closing) + (0 if draft.records else joint)
 
-    def _write(self, pieces: Pieces, records: int) -> None:
+    def _write(self, text: bytes, records: int) -> None:
         draft, between = self._drafts[-1], self._template.between
         if draft.records:
-            draft.write([between])
-        *others, last = filter(len, pieces)
-        draft.write([*others, bytes(last).removesuffix(between)], records)
+            draft.write(between)
+        draft.write(text.removesuffix(between), records)
 
     def _open(self) -> None:
         number = len(self._drafts) + 1
         name = self._stem.name + (f"-{number}" if number > 1 else "") + self._template.suffix
         self._drafts.append(_Draft(self._stem.with_name(name)))
-        self._drafts[-1].write([self._template.opening(self._columns)])
+        self._drafts[-1].write(self._template.opening(self._columns))
 
     def _end(self, draft: _Draft) -> None:
-        draft.write([self._template.closing])
+        draft.write(self._template.closing)
         draft.finish()
 
     def close(self) -> list[WrittenFile]:
         if self._drafts:
-            self._drafts[-1].write([self._template.closing])
+            self._drafts[-1].write(self._template.closing)
         return super().close()
+
+
+def is_formula(column: pl.Expr) -> pl.Expr:
+    """Tell of each text whether a spreadsheet would take it for a formula; null for null."""
+    return column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
+
+
+def has_our_apostrophe(column: pl.Expr) -> pl.Expr:
+    """Tell of each text whether it begins as `for_spreadsheet` writes a formula; null for null."""
+    return column.str.starts_with("'") & is_formula(column.str.slice(1))
+
+
+def for_spreadsheet(column: pl.Expr) -> pl.Expr:
+    """Return each text as a spreadsheet shows it and never runs it: a formula gets a leading apostrophe."""
+    return pl.when(is_formula(column)).then(column.str.replace("^", "'")).otherwise(column)
 
 
 class CsvWriter(_Writer):
@@ -215,11 +228,11 @@ class CsvWriter(_Writer):
             return
         if not self._drafts:
             self._drafts.append(_Draft(self._path))
-            self._drafts[0].write([csv_header(self._headers)])
+            self._drafts[0].write(csv_header(self._headers))
         cells = frame.select(self._columns)
         texts = pl.col(pl.String)
         self._neutralised += sum(cells.select(is_formula(texts).sum()).row(0))
-        self._drafts[0].write([csv_rows(cells.with_columns(for_spreadsheet(texts)))], frame.height)
+        self._drafts[0].write(csv_rows(cells.with_columns(for_spreadsheet(texts))), frame.height)
 
     def close(self) -> list[WrittenFile]:
         return [replace(file, neutralised=self._neutralised) for file in super().close()]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.records.files.formulas import for_spreadsheet, is_formula
+from workers.records.files.write import for_spreadsheet, is_formula
 
 
 def shown(text: str | None) -> str | None:

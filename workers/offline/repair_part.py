@@ -1,0 +1,213 @@
+"""Planning one part of a file, or a few in a row: from records to outcomes, without knowledge of the other parts.
+
+Sound records become text while they are read, and are not looked at again. The suspect ones of a run of parts are
+treated together, and those that may be sent are put back between the sound ones, each in its place.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import polars as pl
+
+from workers.kernel.codes import Outcome
+from workers.offline.failed_rows import hold_rows
+from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
+from workers.offline.revisions import RefusedFor, revised
+from workers.offline.summary import OutcomeCounts
+from workers.offline.survey import Survey
+from workers.offline.windows import (
+    NONE_WAITING,
+    MeterWindows,
+    WaitingWindows,
+    hold_windows,
+    waiting_in,
+    with_window,
+)
+from workers.records.catalog import VALUE_TEXT
+from workers.records.files.layout import Part
+from workers.records.files.stripe_formats import Template, template_columns
+from workers.records.identifiers import next_revisions, with_identifiers
+from workers.records.notation import with_evidence
+from workers.records.quick_check import SOUND, SOUND_VALUE
+from workers.records.schema import EVIDENCE, IDENTIFIER, OUTCOME, ROW, with_columns_of
+from workers.remedies.apply import PLACE
+from workers.remedies.codes import stripes_codes
+from workers.remedies.engine import sift, treat_suspects
+from workers.remedies.outcome import ALL_FAULTS, all_faults
+from workers.remedies.remedy import RepairContext
+from workers.reports.failed_records import annotate, original_row
+
+
+@dataclass(frozen=True)
+class Output:
+    """What becomes of the records that are to be sent: text of `columns`, in a template's shape.
+
+    `template` null: no text is made, since the outcome alone is wanted. To the `waiting` windows nothing is sent.
+    """
+
+    columns: Sequence[str]
+    template: Template | None = None
+    new_identifiers: bool = False
+    refused_for: RefusedFor | None = None
+    waiting: WaitingWindows = NONE_WAITING
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """A part's records before treatment: the `valid` ones, which are sound, as `text`, and the `suspect` ones.
+
+    `suspect` carry `PLACE`, the record's number in the file but for those that tell one again, and stand in that
+    order; `first_place` is that of the part's first record.
+    """
+
+    valid: int
+    quantity: Decimal
+    suspect: pl.DataFrame
+    text: bytes
+    first_place: int
+
+    @property
+    def records(self) -> int:
+        """All records."""
+        return self.valid + self.suspect.height
+
+    @property
+    def sound_before(self) -> list[int]:
+        """How many sound records stand before each suspect one."""
+        places = self.suspect[PLACE].cast(pl.Int64) - self.first_place
+        return (places - pl.int_range(self.suspect.height, eager=True)).to_list()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A planned run of parts, in the file's order.
+
+    `corrected` is each part's text of the records that are to be sent, and their number; it is made once, when it
+    is asked for. `treated` holds every record that was not sound, with `PLAN_COLUMNS`: also the repaired ones.
+    """
+
+    outcomes: OutcomeCounts
+    corrected: Iterator[tuple[bytes, int]]
+    treated: pl.DataFrame
+
+
+def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Output) -> Sifted:
+    """Read one part, tell the sound records from those to be treated, and make text of the sound ones."""
+    columns, evidence, first = surveyed.facts.columns, surveyed.facts.evidence, part.first_row
+    if surveyed.own is not None and surveyed.own.told:
+        told = surveyed.own.annotate(surveyed.file.read(part, [*columns, *surveyed.own.told]), columns)
+        records = sift(with_evidence(told.lazy(), evidence), context, first_place=first)
+        free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
+        return _sifted(free, first, surveyed, output)
+    if surveyed.failure is not None:
+        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
+        told = surveyed.rows.records_of(rows, surveyed.failure)
+        records = sift(with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=first)
+        return _sifted(records, first, surveyed, output)
+
+    def work(read: pl.LazyFrame) -> Sifted:
+        records = sift(with_evidence(read, evidence), context, first_place=first)
+        return _sifted(_free(records, output.waiting), first, surveyed, output)
+
+    return surveyed.file.work_through(part, columns, work)
+
+
+def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
+    """Let no record count as sound whose window is waiting."""
+    if not waiting:
+        return sifted
+    keyed = with_columns_of(sifted, waiting.windows.columns)
+    return keyed.with_columns(pl.col(SOUND) & ~waiting.holds().fill_null(value=False))
+
+
+def _sifted(records: pl.LazyFrame, first_place: int, surveyed: Survey, output: Output) -> Sifted:
+    exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
+    wanted = [
+        records.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT).drop(EVIDENCE, strict=False),
+        records.select(pl.col(SOUND).sum(), exact.sum()),
+    ]
+    if output.template is None:
+        text, (suspect, sums) = b"", pl.collect_all(wanted, engine="streaming")
+    else:
+        sound = records.filter(SOUND).select(_cells(surveyed, output))
+        text, (suspect, sums) = output.template.collect(sound, wanted)
+    valid, quantity = sums.row(0)
+    return Sifted(valid, Decimal(quantity or 0), _copied(suspect), text, first_place)
+
+
+def _copied(few: pl.DataFrame) -> pl.DataFrame:
+    """Return the records with texts of their own: a filtered text keeps all that was read with it in memory."""
+    return few.with_columns(pl.col(pl.String) + "")
+
+
+def plan_run(surveyed: Survey, run: Sequence[Sifted], context: RepairContext, output: Output) -> RunPlan:
+    """Plan consecutive sifted parts of a file: their suspects are treated together."""
+    outcomes = sum((OutcomeCounts.of_valid(part.valid, part.quantity) for part in run), OutcomeCounts())
+
+    def hold(decided: pl.DataFrame) -> pl.DataFrame:
+        return hold_windows(hold_unmended(hold_rows(decided, surveyed.rows.held)), output.waiting)
+
+    decided = with_columns_of(treat_suspects(_suspects(surveyed, run), context, hold), output.columns)
+    if not output.new_identifiers:
+        decided = revised(decided, output.refused_for, surveyed.taken)
+    faults = pl.coalesce(still_faulty(decided), all_faults()).alias(ALL_FAULTS)
+    named = decided.with_columns(_identifier(surveyed, output), faults)
+    treated = named.with_columns(as_it_came(output.columns))
+    return RunPlan(outcomes + OutcomeCounts.of(treated), _corrected(run, treated, output), treated)
+
+
+def waiting_in_run(
+    surveyed: Survey, context: RepairContext, windows: MeterWindows, run: Sequence[Sifted]
+) -> pl.Series:
+    """Return the windows, as `waiting_in` does, in which a value of these parts waits."""
+    suspects = _suspects(surveyed, run).filter(windows.may_concern())
+
+    def hold(decided: pl.DataFrame) -> pl.DataFrame:
+        return with_window(hold_unmended(hold_rows(decided, surveyed.rows.held)), windows)
+
+    return waiting_in(treat_suspects(suspects, context, hold), surveyed.differences.rows)
+
+
+def _suspects(surveyed: Survey, run: Sequence[Sifted]) -> pl.DataFrame:
+    return with_evidence(pl.concat([part.suspect for part in run]), surveyed.facts.evidence)
+
+
+def _cells(surveyed: Survey, output: Output) -> list[pl.Expr]:
+    """Return what a sound record has in each of the output's columns."""
+    given = {name: pl.col(name) for name in surveyed.facts.columns} | {IDENTIFIER: _identifier(surveyed, output)}
+    return [given.get(name, pl.lit(None, pl.String).alias(name)) for name in template_columns(output.columns)]
+
+
+def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
+    """Return the identifier of each record: the sender's, one made from file and row, or the next revision's."""
+    facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
+    if facts.missing_identifiers or facts.unreadable:
+        identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
+    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
+    return following if output.new_identifiers else identifier
+
+
+def _row_of_origin(surveyed: Survey) -> pl.Expr | None:
+    """Return what names the row of each record: the original's number where a failed-records file gives it.
+
+    Its own row stands in for one that is missing, marked so that it is not taken for an original's.
+    """
+    if surveyed.failure is None or surveyed.failure.row is None:
+        return None
+    return pl.coalesce(original_row(surveyed.failure), pl.format("at-{}", ROW))
+
+
+def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> Iterator[tuple[bytes, int]]:
+    """Put the treated records that are to be sent between the sound ones, part by part."""
+    if output.template is None:
+        return
+    is_sent = treated[OUTCOME].is_in([Outcome.VALID, Outcome.REPAIRED])
+    sent = treated.filter(is_sent).select(template_columns(output.columns))
+    texts = iter(output.template.records(output.template.rows(sent)) if sent.height else [])
+    first = 0
+    for part in run:
+        sends = is_sent[first : first + part.suspect.height]
+        first += part.suspect.height
+        repaired = [next(texts) if one else b"" for one in sends]
+        yield output.template.woven(part.text, part.sound_before, repaired), part.valid + int(sends.sum())
