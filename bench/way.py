@@ -118,10 +118,10 @@ def _environment(folder: Path, stripe: str) -> dict[str, str]:
 
 def _send(twin: Twin, folder: Path, kind: str, meter: str, way: Way) -> None:
     """Send a file with one faulty record, post the event that refuses it, and do its jobs until it is confirmed."""
+    from tests.recording import RecordingJobQueue
     from webhooks.app import create_app
     from workers import jobs
     from workers.bootstrap import context
-    from workers.kernel.jobqueue import RecordingJobQueue
     from workers.kernel.ledger.journal import Bucket
     from workers.kernel.settings import load
 

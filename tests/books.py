@@ -8,10 +8,15 @@ from typing import Any
 import polars as pl
 
 from tests.builders import a_failure, open_case
-from tests.recording import RecordingAlerts, RecordingStripeApi, RecordingTarget, RecordingUsageSources
+from tests.recording import (
+    RecordingAlerts,
+    RecordingJobQueue,
+    RecordingStripeApi,
+    RecordingTarget,
+    RecordingUsageSources,
+)
 from workers.archive import Archive
 from workers.kernel.clock import Clock
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Intent

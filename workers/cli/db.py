@@ -3,7 +3,7 @@
 import click
 
 from workers.kernel.ledger import connect
-from workers.kernel.ledger.schema import is_current, newest, upgrade
+from workers.kernel.ledger.schema import NEWEST, is_current, upgrade
 from workers.kernel.settings import load
 
 
@@ -18,5 +18,5 @@ def upgrade_command() -> None:
     ledger = connect(load().database_url)
     already = is_current(ledger.database)
     upgrade(ledger.database)
-    click.echo(f"ledger at revision {newest()}" + (", nothing to do" if already else ""))
+    click.echo(f"ledger at revision {NEWEST}" + (", nothing to do" if already else ""))
     ledger.close()

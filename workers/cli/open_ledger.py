@@ -8,7 +8,7 @@ from sqlalchemy.exc import ArgumentError
 from workers.archive import Archive
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.schema import newest, revision
+from workers.kernel.ledger.schema import NEWEST, revision
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
 
@@ -50,9 +50,9 @@ def require_ledger(settings: Settings) -> str:
         ledger.close()
     if found is None:
         raise SettingsUnusable(f"no ledger at {_shown(url)}", mend=_UPGRADE)
-    if found != newest():
+    if found != NEWEST:
         raise SettingsUnusable(
-            f"the ledger at {_shown(url)} is at revision {found}, this release needs {newest()}", mend=_UPGRADE
+            f"the ledger at {_shown(url)} is at revision {found}, this release needs {NEWEST}", mend=_UPGRADE
         )
     return version
 

@@ -116,36 +116,6 @@ class RqJobQueue:
         )
 
 
-class RecordingJobQueue:
-    """Keeps what was enqueued in lists. `away` makes it answer as if Redis were down."""
-
-    def __init__(self, *, away: bool = False) -> None:
-        self.away = away
-        self.events: list[tuple[str, int]] = []
-        self.large_events: list[tuple[str, int]] = []
-        self.cases: list[tuple[str, int, bool]] = []
-
-    def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
-        self.ping()
-        queue = self.large_events if large else self.events
-        if (event_id, attempt) not in queue:
-            queue.append((event_id, attempt))
-
-    def waiting(self, *, large: bool = False) -> int:
-        self.ping()
-        of_cases = sum(is_large is large for _, _, is_large in self.cases)
-        return len(self.large_events if large else self.events) + of_cases
-
-    def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
-        self.ping()
-        if (case_id, version, large) not in self.cases:
-            self.cases.append((case_id, version, large))
-
-    def ping(self) -> None:
-        if self.away:
-            raise Transient("the job queue does not answer")
-
-
 def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
     """Hint at an event that was just stored, unless many wait already; the sweeper hints at it then in its turn.
 

@@ -14,12 +14,11 @@ import requests
 from pydantic import SecretStr
 
 from fixtures.twin import Twin
-from tests.recording import RecordingAlerts
+from tests.recording import RecordingAlerts, RecordingJobQueue
 from workers.archive import Archive
 from workers.kernel.clock import utc_now
 from workers.kernel.errors import Conflict
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Balance

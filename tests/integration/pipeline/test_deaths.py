@@ -13,11 +13,10 @@ import pytest
 from tests.books import a_context
 from tests.conftest import FrozenClock
 from tests.integration.ledger.test_leases import Outage
-from tests.recording import RecordingAlerts
+from tests.recording import RecordingAlerts, RecordingJobQueue
 from workers.alerts import Trouble
 from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.leases import MAX_DEATHS

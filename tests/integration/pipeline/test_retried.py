@@ -7,9 +7,9 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved, reasons
+from tests.recording import RecordingJobQueue
 from workers.kernel.errors import InputUnusable
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context

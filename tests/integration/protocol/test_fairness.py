@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingJobQueue
 from workers.kernel.errors import Conflict
 from workers.kernel.event_envelope import LARGE_RECORDS, read_envelope
-from workers.kernel.jobqueue import CROWDED, JobQueue, RecordingJobQueue, RqJobQueue, hint_at_new
+from workers.kernel.jobqueue import CROWDED, JobQueue, RqJobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.tables import events

@@ -11,8 +11,9 @@ from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
 
 from tests.conftest import FrozenClock
+from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
-from workers.kernel.jobqueue import JobQueue, RecordingJobQueue
+from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.settings import Settings
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import MakeClient, an_event, signed
-from workers.kernel.jobqueue import RecordingJobQueue
+from tests.recording import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect, schema
 from workers.kernel.ledger.journal import EntryKind
 

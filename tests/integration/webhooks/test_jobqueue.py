@@ -14,18 +14,10 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from tests.recording import RecordingJobQueue
 from tests.servers import RedisServer
 from workers.kernel.errors import SettingsUnusable, Transient
-from workers.kernel.jobqueue import (
-    EVENTS,
-    FILES,
-    LARGE_TIMES,
-    PROCESS_EVENT,
-    JobQueue,
-    RecordingJobQueue,
-    RqJobQueue,
-    job_id,
-)
+from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, PROCESS_EVENT, JobQueue, RqJobQueue, job_id
 
 
 class Observed(Protocol):

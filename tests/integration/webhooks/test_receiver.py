@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import SECRETS, MakeClient, an_event, signed
+from tests.recording import RecordingJobQueue
 from workers.kernel import metrics
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState
 from workers.kernel.metrics import REGISTRY

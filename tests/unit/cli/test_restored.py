@@ -10,12 +10,11 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
-from tests.recording import RecordingStripeApi
+from tests.recording import RecordingJobQueue, RecordingStripeApi
 from tests.unit.cli.usage import run
 from workers.bootstrap import _of_process
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.settings import Settings

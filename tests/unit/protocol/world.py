@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
+from tests.recording import RecordingJobQueue
 from tests.unit.protocol.bucket import CLEAN, Bucket, MortalFileTarget, Verdict
 from tests.unit.protocol.company import Company
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
@@ -19,7 +20,6 @@ from tests.unit.protocol.published import as_delivered
 from tests.unit.protocol.stripe_truth import API_CALLS, OLD_CALLS, StripeTruth, a_meter
 from workers.kernel.errors import Conflict, InputUnusable, Transient
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.ledger import Ledger
 from workers.pipeline.context import Context

@@ -13,9 +13,9 @@ from jinja2 import StrictUndefined
 
 import webhooks.console
 from tests.builders import a_failure
+from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
 from webhooks.console.advice import next_step, reasons_of
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 from workers.kernel.ledger.journal import Balance, Bucket, Tally

@@ -12,10 +12,9 @@ import pytest
 
 from tests.books import Book, a_context, records_of
 from tests.conftest import FrozenClock
-from tests.recording import RecordingStripeApi
+from tests.recording import RecordingJobQueue, RecordingStripeApi
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from workers.kernel.errors import InputUnusable, Transient
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.prove import prove

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from tests.books import a_context
 from tests.conftest import FrozenClock
-from tests.recording import RecordingStripeApi
+from tests.recording import RecordingJobQueue, RecordingStripeApi
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent, Transient
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.events import EventState, NewEvent, Origin
 from workers.pipeline.context import Context

@@ -10,8 +10,8 @@ import pytest
 from tests.books import EVENT, Book, a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
+from tests.recording import RecordingJobQueue
 from workers.kernel.errors import Conflict, InputUnusable, Permanent
-from workers.kernel.jobqueue import RecordingJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind
