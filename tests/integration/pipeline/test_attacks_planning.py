@@ -106,7 +106,7 @@ def test_planning_that_outlasts_its_lease_keeps_the_case(loop: Loop) -> None:
     list_meters = loop.context.stripe.list_meters
 
     def slow(account: str | None) -> Any:
-        time.sleep(1.5)
+        time.sleep(1.0)
         for case in loop.cases():
             try:
                 with loop.ledger.cases.hold(case.id, "another", loop.context.lease):
@@ -115,7 +115,7 @@ def test_planning_that_outlasts_its_lease_keeps_the_case(loop: Loop) -> None:
                 free.append(False)
         return list_meters(account)
 
-    settings = loop.context.settings.model_copy(update={"lease_seconds": 1})
+    settings = loop.context.settings.model_copy(update={"lease_seconds": 0.7})
     loop.context = replace(loop.context, settings=settings)
     with_stripe(loop, list_meters=slow)
     loop.upload("day.csv", usage(f"use-1,{an_hour_ago()},api_requests,cus_1,40"))

@@ -245,7 +245,7 @@ def test_a_case_over_which_workers_die_is_left_to_a_person(loop: Loop) -> None:
 
 def test_work_that_outlasts_its_lease_is_not_taken_for_a_death(loop: Loop) -> None:
     """A large file would be worked on twice, and after the third time be given up though nobody died."""
-    settings = loop.context.settings.model_copy(update={"lease_seconds": 1})
+    settings = loop.context.settings.model_copy(update={"lease_seconds": 0.7})
     slow = SlowSources(loop.context.sources, loop.ledger)
     loop.context = replace(loop.context, settings=settings, sources=slow)
     loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40"))
@@ -254,14 +254,14 @@ def test_work_that_outlasts_its_lease_is_not_taken_for_a_death(loop: Loop) -> No
 
 
 class SlowSources:
-    """Usage sources that take longer than a lease of one second, and see who could have taken the event."""
+    """Usage sources that take longer than a lease, and see who could have taken the event."""
 
     def __init__(self, sources: UsageSources, ledger: Ledger) -> None:
         self._sources, self._ledger = sources, ledger
         self.due_meanwhile: list[tuple[str, int]] | None = None
 
     def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
-        time.sleep(1.5)
+        time.sleep(1.0)
         self.due_meanwhile = list(self._ledger.events.due(10))
         return self._sources.find(identifiers)
 
