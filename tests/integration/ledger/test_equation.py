@@ -46,7 +46,7 @@ def test_no_allowed_movement_breaks_the_equation(attempts: list[Movement]) -> No
 
 
 @given(st.lists(movements, max_size=8))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_stored_book_tells_the_same_as_the_movements_made(
     sqlite_ledger: Ledger, tmp_path: Path, attempts: list[Movement]
 ) -> None:

@@ -324,7 +324,7 @@ def other(value: Any, column: sa.Column[Any]) -> st.SearchStrategy[Any]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],

@@ -204,7 +204,7 @@ def test_a_folder_bills_nobody_but_its_account(loop: Loop) -> None:
 WORLDS = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.integers(0, 3))
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=WORLDS)
 def test_all_that_stripe_counts_stands_in_some_book(loop: Loop, world: tuple[int, int, int, int]) -> None:
     """Of ours and of the sender's some are named, some not: none is counted nowhere, and each book holds."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FrozenClock
@@ -71,7 +71,6 @@ def test_a_file_is_put_again_only_while_stripe_knows_its_identifiers_at_the_conn
     assert (sent.accepted, sent.unresolved, there) == ((3, (), [KEY]) if again else (0, ALL_THREE, []))
 
 
-@settings(max_examples=25)
 @given(
     age=st.timedeltas(-timedelta(days=40), timedelta(days=40)) | st.timedeltas(22 * HOUR, 25 * HOUR),
     looks_after=st.timedeltas(timedelta(0), HOUR - timedelta(seconds=1)),

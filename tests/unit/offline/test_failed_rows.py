@@ -195,7 +195,7 @@ def test_a_usage_file_may_hold_equal_rows(tmp_path: Path) -> None:
     assert sent(tmp_path) == ["12", "12"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tellings=st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), min_size=1, max_size=12),
     part_bytes=st.integers(1, 400),

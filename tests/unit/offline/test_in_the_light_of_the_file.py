@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import EPOCH_NOW, NOW, good, records
@@ -110,7 +110,6 @@ def test_nothing_of_a_file_that_shows_its_notation_is_sent_with_another_meaning(
 
 
 @given(st.sampled_from([writer for writer in WRITERS if writer.group]), AMOUNTS)
-@settings(max_examples=25)
 def test_a_rule_that_names_the_marks_reads_all_of_a_file_and_all_of_it_rightly(
     writer: Writer, amounts: list[Decimal]
 ) -> None:
@@ -126,7 +125,6 @@ def test_a_rule_that_names_the_marks_reads_all_of_a_file_and_all_of_it_rightly(
 
 
 @given(AMOUNTS)
-@settings(max_examples=15)
 def test_plain_decimals_alone_are_sent_as_they_are(amounts: list[Decimal]) -> None:
     """A file without evidence stays as it was: nobody is asked about 1.234."""
     rows = [good(identifier=f"id-{place}", payload_value=f"{amount:f}") for place, amount in enumerate(amounts)]

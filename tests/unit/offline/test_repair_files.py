@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW
@@ -78,7 +78,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         {"note": st.sampled_from(["note", "payload_note"]), "end": st.sampled_from(["\n", "\r\n"])}
     ),
 )
-@settings(max_examples=25)
 def test_any_cut_and_any_number_of_threads_give_the_same_files(
     tmp_path_factory: pytest.TempPathFactory,
     kinds: list[str],

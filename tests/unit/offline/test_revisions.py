@@ -170,7 +170,7 @@ def test_sound_records_of_a_usage_file_keep_theirs(tmp_path: Path) -> None:
     assert identifiers(tmp_path / "out") == ["a", "b~r2"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "a~r2", "a~r3", "b", "b~r2", "a~r02"]), st.sampled_from(list(REFUSED))),

@@ -149,7 +149,7 @@ def test_without_meters_nothing_is_known_of_windows(tmp_path: Path) -> None:
 QUANTITIES = {"5": True, " 5 ": True, "1,234": False, "": False}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     drawn=st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from(["cus_a", "cus_b"]), st.sampled_from(list(QUANTITIES))),

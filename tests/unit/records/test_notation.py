@@ -4,7 +4,7 @@ from functools import reduce
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.records.notation import Evidence, evidence_in
@@ -63,7 +63,6 @@ TEXTS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*COMMA,
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.randoms())
-@settings(max_examples=25)
 def test_evidence_is_the_same_for_any_cut_of_a_file(parts: list[list[tuple[str, str]]], order: object) -> None:
     """A plan that hangs on where a file was cut could be undone by nobody."""
     schema = {EVENT_NAME: pl.String, VALUE: pl.String}

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, records
@@ -71,7 +71,6 @@ CATALOGS = st.sampled_from([MIXED, Catalog(), Catalog(meters=MIXED.meters), CATA
 
 
 @given(rows=RECORDS, catalog=CATALOGS, refused=st.booleans())
-@settings(max_examples=20)
 def test_every_record_has_one_outcome_in_its_place(
     rows: list[dict[str, str | None]], catalog: Catalog, refused: bool
 ) -> None:
@@ -84,7 +83,6 @@ def test_every_record_has_one_outcome_in_its_place(
 
 
 @given(rows=RECORDS, catalog=CATALOGS)
-@settings(max_examples=20)
 def test_a_repaired_record_passes_the_diagnosis_and_is_not_changed_again(
     rows: list[dict[str, str | None]], catalog: Catalog
 ) -> None:
@@ -98,7 +96,6 @@ def test_a_repaired_record_passes_the_diagnosis_and_is_not_changed_again(
 
 
 @given(rows=RECORDS, catalog=CATALOGS)
-@settings(max_examples=20)
 def test_a_record_is_judged_alike_in_any_company(rows: list[dict[str, str | None]], catalog: Catalog) -> None:
     """Parts and workers cut a file anywhere: a plan that hangs on the cut is no plan."""
     frame = records(rows)
@@ -108,7 +105,6 @@ def test_a_record_is_judged_alike_in_any_company(rows: list[dict[str, str | None
 
 
 @given(rows=RECORDS, catalog=CATALOGS)
-@settings(max_examples=20)
 def test_quarantined_records_are_as_they_were(rows: list[dict[str, str | None]], catalog: Catalog) -> None:
     """A half-repaired record would be sent by whoever mends the other half."""
     before = records(rows)
@@ -120,7 +116,6 @@ def test_quarantined_records_are_as_they_were(rows: list[dict[str, str | None]],
 
 
 @given(rows=RECORDS)
-@settings(max_examples=20)
 def test_without_a_rule_a_quantity_changes_only_to_its_one_reading(rows: list[dict[str, str | None]]) -> None:
     """Anything else is a guess about money."""
     after = repair_frame(records(rows), catalog=MIXED, rules=parse_rules(""), now=NOW)
@@ -140,7 +135,6 @@ def counted(examined: Examined) -> OutcomeCounts:
 
 
 @given(rows=RECORDS, catalog=CATALOGS)
-@settings(max_examples=20)
 def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
     rows: list[dict[str, str | None]], catalog: Catalog
 ) -> None:
@@ -160,7 +154,6 @@ def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
 
 
 @given(rows=RECORDS, catalog=CATALOGS, cut=st.integers(0, 12))
-@settings(max_examples=15)
 def test_outcomes_of_parts_add_up_to_those_of_the_whole(
     rows: list[dict[str, str | None]], catalog: Catalog, cut: int
 ) -> None:

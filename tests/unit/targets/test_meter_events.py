@@ -43,7 +43,6 @@ def test_a_record_is_sent_as_stripe_wants_it(tmp_path: Path) -> None:
     assert "region" not in stripe.events["id-0~r2"]["payload"]
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     orders=st.dictionaries(
         st.tuples(st.integers(0, 2 * CHUNK + 20).map(lambda n: f"id-{n}~r2"), st.integers(1, 3)),
@@ -246,7 +245,7 @@ def test_what_must_not_go_is_asked_for_before_each_chunk(tmp_path: Path) -> None
     assert (stripe.asked["id-1~r2"], stripe.asked[f"id-{CHUNK}~r2"]) == (calls, 0)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     orders=st.dictionaries(
         st.tuples(st.integers(0, CHUNK + 20).map(lambda n: f"id-{n}~r2"), st.integers(1, 3)),

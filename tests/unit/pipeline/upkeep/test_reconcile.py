@@ -229,7 +229,7 @@ def test_a_checkpoint_that_lies_ahead_is_pulled_back(
     assert by_kind(reconcile(context))["thin"].since == clock.now - OVERLAP
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     errors=st.lists(st.floats(-60, 400, allow_nan=False), min_size=1, max_size=5),
     created=st.lists(st.integers(0, 40), min_size=1, max_size=6),
