@@ -3,7 +3,6 @@
 A worker that nobody knows of goes on submitting usage, with the settings of yesterday.
 """
 
-import fcntl
 import hmac
 import json
 import os
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,8 @@ import pytest
 import requests
 
 from tests.servers import free_ports
+
+pytestmark = pytest.mark.xdist_group("serve")
 
 SECRET = "whsec_stopping"
 PATIENCE = 40.0
@@ -35,14 +35,11 @@ def a_hang_up_is_heard() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def one_at_a_time() -> Iterator[None]:
+def no_redis_of_the_test_before() -> None:
     """`serve` uses the Redis that answers; that of another test ends with it, perhaps a moment later."""
-    with (Path(tempfile.gettempdir()) / "metermend-test-serve.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        deadline = time.monotonic() + 10
-        while _listens(6379) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield
+    deadline = time.monotonic() + 10
+    while _listens(6379) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _listens(port: int) -> bool:
