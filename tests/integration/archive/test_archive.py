@@ -1,35 +1,27 @@
 """The archive on a directory and on S3: what was kept comes back as it was, or not at all."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 
-from tests.integration.storage.moto_s3 import BUCKET, moto_s3
+from tests.integration.storage.moto_s3 import BUCKET
 from workers.archive import Archive
 from workers.kernel.errors import Corrupt, Permanent
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.storage import Store, open_store
 from workers.kernel.storage.cache import FileCache
 
+pytestmark = pytest.mark.xdist_group("s3")
+
 CASE = "case_0011223344556677"
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with moto_s3() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["directory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "directory":
         return open_store(str(tmp_path / "archive"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    return open_store(f"s3://{BUCKET}/{tmp_path.name}")
+    return open_store(request.getfixturevalue("s3"))
 
 
 @pytest.fixture
@@ -116,18 +108,13 @@ def test_a_directory_is_read_in_place(tmp_path: Path) -> None:
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_bucket_is_read_once_and_a_damaged_copy_is_made_again(
-    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    archive = Archive(open_store(f"s3://{BUCKET}/{tmp_path.name}"), tmp_path / "scratch")
+def test_a_bucket_is_read_once_and_a_damaged_copy_is_made_again(s3: str, s3_endpoint: str, tmp_path: Path) -> None:
+    archive = Archive(open_store(s3), tmp_path / "scratch")
     ref = archive.keep(CASE, "planned", record_set(tmp_path))
     copy = archive.fetch(ref)
     copy.write_bytes(b"damaged")
     assert archive.fetch(ref).read_bytes() == b"PAR1 some records PAR1"
-    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client = boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1")
     client.delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/{ref.name}")
     client.close()
     assert archive.fetch(ref) == copy

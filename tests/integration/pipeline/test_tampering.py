@@ -30,6 +30,8 @@ from workers.kernel.storage import open_store
 from workers.pipeline.audit.anchor import Anchor, take
 from workers.pipeline.audit.prove import CaseProof, prove
 
+pytestmark = pytest.mark.xdist_group("tampering")
+
 COVERED_COLUMNS = {
     "cases": [*Failure.__dataclass_fields__, "id", "state", "version", "head", "balance", "opened_at"],
     "entries": [*COVERED, "hash"],

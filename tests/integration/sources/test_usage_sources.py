@@ -2,20 +2,21 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from tests.recording import RecordingUsageSources
 from workers.kernel.clock import utc_now
 from workers.kernel.storage import open_store
 from workers.records.files.open import open_file
 from workers.records.schema import CUSTOMER, IDENTIFIER, READER_COLUMNS, ROW, SOURCE, VALUE, WRITTEN, dtype_of
 from workers.sources import StoredUsageSources, UsageSources
+
+pytestmark = pytest.mark.xdist_group("s3")
 
 Build = Callable[[Mapping[str, bytes]], UsageSources]
 
@@ -36,14 +37,8 @@ MAY = gzip.compress(
 )
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with moto_s3() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["directory", "s3", "recording"])
-def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     folder = tmp_path / "usage"
 
     def on_disk(files: Mapping[str, bytes]) -> StoredUsageSources:
@@ -51,10 +46,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return StoredUsageSources([str(folder)], tmp_path / "cache")
 
     def on_s3(files: Mapping[str, bytes]) -> StoredUsageSources:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-        store = open_store(url := f"s3://{BUCKET}/{tmp_path.name}")
+        store = open_store(url := request.getfixturevalue("s3"))
         for path in write(folder, files):
             store.put_file(path.relative_to(folder).as_posix(), path)
         return StoredUsageSources([url], tmp_path / "cache")

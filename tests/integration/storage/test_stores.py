@@ -4,41 +4,29 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable, Transient
 from workers.kernel.storage import Store, open_store
 from workers.kernel.storage.directory import disk_error
 
+pytestmark = pytest.mark.xdist_group("s3")
+
 OpenStore = Callable[[str], Store]
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with moto_s3() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["directory", "memory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "directory":
         return open_store(str(tmp_path / "store"))
     if request.param == "memory":
         return open_store("memory://")
-    use_s3(monkeypatch, request.getfixturevalue("s3"))
-    return open_store(f"s3://{BUCKET}/{tmp_path.name}")
-
-
-def use_s3(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    return open_store(request.getfixturevalue("s3"))
 
 
 def file_with(tmp_path: Path, content: bytes, name: str = "source.bin") -> Path:
@@ -188,9 +176,9 @@ def test_an_address_that_is_none_is_a_settings_error(url: str, monkeypatch: pyte
         open_store(url)
 
 
-def test_a_missing_bucket_is_a_settings_error(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("s3")
+def test_a_missing_bucket_is_a_settings_error(tmp_path: Path) -> None:
     """Silence here would read as 'no usage found'."""
-    use_s3(monkeypatch, s3)
     store = open_store("s3://no-such-bucket/folder")
     source = file_with(tmp_path, b"x")
     attempts: list[Callable[[], Any]] = [

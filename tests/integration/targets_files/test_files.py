@@ -1,6 +1,6 @@
 """The file target on a directory and on S3: every submission arrives once, whole, and at the connector's pace."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from tests.conftest import FrozenClock
-from tests.integration.storage.moto_s3 import BUCKET, moto_s3
 from workers.kernel.clock import utc_now
 from workers.kernel.errors import Corrupt, Permanent, Transient
 from workers.kernel.files import file_name, is_ours, submission_of
@@ -18,6 +17,8 @@ from workers.kernel.storage import Store, open_store
 from workers.targets import files
 from workers.targets.files import FileTarget
 from workers.targets.target import Chunk, Outgoing, Rows, Sent, Target, Withheld
+
+pytestmark = pytest.mark.xdist_group("s3")
 
 SUBMISSION = "case_0011223344556677-1"
 KEY = f"metermend-{SUBMISSION}.csv"
@@ -54,20 +55,11 @@ class DiesBeforeWritingTheAnswer(Book):
         raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with moto_s3() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["directory", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "directory":
         return f"file://{tmp_path}/folder"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    return f"s3://{BUCKET}/{tmp_path.name}"
+    return str(request.getfixturevalue("s3"))
 
 
 @pytest.fixture

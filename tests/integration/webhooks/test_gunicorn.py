@@ -32,6 +32,8 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | settings
 
 
+pytestmark = pytest.mark.xdist_group("gunicorn")
+
 CONF = ROOT / "webhooks" / "gunicorn.conf.py"
 IMPATIENT = f"""
 from runpy import run_path

@@ -18,6 +18,8 @@ from tests.integration.webhooks.test_console import token_of
 from tests.integration.webhooks.test_gunicorn import Web, chunked, now, running
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.xdist_group("slow clients")
+
 BODY = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{"
 HEAD = b"POST /webhooks HTTP/1.1\r\nX-Slow: "
 CHUNKS = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n7000\r\n"

@@ -29,6 +29,8 @@ from workers.records.schema import REASON, WRITTEN, dtype_of
 from workers.stripe_api.protocol import Summary
 from workers.targets import Rows
 
+pytestmark = pytest.mark.xdist_group("preflight")
+
 HOUR = timedelta(hours=1)
 AT = 1_795_253_400 - 2 * 3600
 """When the usage of the submission was: half past an hour that is over."""
