@@ -22,7 +22,7 @@ from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, RecordSetRe
 from workers.kernel.ledger.submissions import Intent
 from workers.kernel.settings import load
 from workers.kernel.storage import open_store
-from workers.pipeline.context import Books, Context
+from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import DATA, RECORD, REVISION, keep, movement, numbered, records_in
 from workers.records.schema import (
     EVENT_NAME,
@@ -79,7 +79,7 @@ def some_usage(count: int, *, first: int = 0, at: int = 1_795_253_400) -> pl.Dat
 
 
 class Book:
-    """One case, and the record sets that a test moves through its book."""
+    """One case, and the record sets that a test moves through its journal."""
 
     def __init__(self, context: Context, count: int = 6, **failure: Any) -> None:
         self.context = context
@@ -154,6 +154,6 @@ class Book:
         return case.balance[bucket].records
 
 
-def records_of(books: Books, case_id: str, bucket: Bucket) -> pl.LazyFrame | None:
+def records_of(books: Stores, case_id: str, bucket: Bucket) -> pl.LazyFrame | None:
     """Return the records of a case that stand in a bucket, by its journal as it is now."""
     return records_in(books, books.ledger.queries.entries(case_id), bucket)

@@ -40,7 +40,7 @@ def context() -> Context:
 def build(settings: Settings, clock: Clock = utc_now) -> Context:
     """Build every adapter that the settings name; nothing is contacted yet. Raises SettingsUnusable."""
     stripe = LiveStripeApi(settings)
-    ledger, archive = books(settings, clock)
+    ledger, archive = stores(settings, clock)
     cache = settings.scratch_dir / "sources"
     sources: dict[str | None, UsageSources] = {
         account: StoredUsageSources(named, cache) for account, named in settings.source_places.items()
@@ -68,7 +68,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
     )
 
 
-def books(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
+def stores(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
     """Return the ledger and the archive alone, for what needs neither Stripe nor Redis."""
     return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
 

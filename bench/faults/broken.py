@@ -3,7 +3,7 @@
 - `intent_after_send`: a chunk's intent is written down once its answer is known, not before the first call, and a
   plan is sent however old it is (else its age would stop what the missing intent lets through).
 - `new_identifier_on_timeout`: a call that went unanswered is made again under a fresh identifier.
-- `overlooked_row`: the last refused row of every report and file is not written into the book.
+- `overlooked_row`: the last refused row of every report and file is not written into the journal.
 """
 
 import uuid
@@ -54,7 +54,7 @@ def new_identifier_on_timeout() -> None:
 
 
 def overlooked_row() -> None:
-    """Let a record fall between Stripe's refusal and the book."""
+    """Let a record fall between Stripe's refusal and the journal."""
     take_in_seen = open_case.take_in_seen
 
     def take_in_most(context: Context, shown: open_case.Seen) -> str:

@@ -127,7 +127,7 @@ def test_a_rule_that_is_taken_back_while_a_worker_runs_repairs_nothing_more(
 def test_a_piece_of_work_that_has_begun_ends_by_the_rules_it_began_with(
     rules: Path, alerts: RecordingAlerts
 ) -> None:
-    """One plan would be made by two sets of rules, and its book would name one of them."""
+    """One plan would be made by two sets of rules, and its journal would name one of them."""
     begun = bootstrap.context()
     rules.write_text(ALIAS)
     assert begun.rules.customer_aliases.is_empty()

@@ -17,11 +17,11 @@ _UPGRADE = "set DATABASE_URL, or run `metermend db upgrade`"
 
 def open_books() -> tuple[Ledger, Archive]:
     """Return the ledger and the archive of the settings. Raises SettingsUnusable, LedgerUnavailable."""
-    from workers.bootstrap import books
+    from workers.bootstrap import stores
 
     settings = load()
     require_ledger(settings)
-    return books(settings)
+    return stores(settings)
 
 
 def open_context() -> Context:

@@ -13,7 +13,7 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.audit.case_csv import write_csv
-from workers.pipeline.context import Books
+from workers.pipeline.context import Stores
 from workers.pipeline.record_sets import unlocated
 from workers.remedies.codes import reasons
 
@@ -32,7 +32,7 @@ def quarantine(case: str, out: Path | None) -> None:
         raise InputUnusable("there is no such case", where=case, mend="`metermend cases` lists them")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "quarantined.csv"
-        there = write_csv(Books(ledger, archive), case, Bucket.QUARANTINED, path)
+        there = write_csv(Stores(ledger, archive), case, Bucket.QUARANTINED, path)
         if there:
             _hand_over(path, out)
     _say_the_rest(ledger, case, there=there)

@@ -34,7 +34,7 @@ def _new_owner() -> str:
 
 
 @dataclass(frozen=True)
-class Books:
+class Stores:
     """What reading a case needs: the ledger, and the archive of its record sets.
 
     `verified` has the local paths of record sets whose digest was found right in this piece of work.
@@ -46,7 +46,7 @@ class Books:
 
 
 @dataclass(frozen=True)
-class Context(Books):
+class Context(Stores):
     """The ledger, the adapters and the rules that one piece of work uses.
 
     `sources` and `target` are of our own account; those of connected accounts are kept by account. `api_target` is

@@ -1,4 +1,4 @@
-"""Finding records by the book: which records of a case stand in a bucket, and writing sets of them.
+"""Finding records by the journal: which records of a case stand in a bucket, and writing sets of them.
 
 A record set of a case carries, beside the canonical columns, what follows a record through its revisions:
 
@@ -25,7 +25,7 @@ from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
-from workers.pipeline.context import Books, Context
+from workers.pipeline.context import Context, Stores
 from workers.records import quantities
 from workers.records.identifiers import next_revisions
 from workers.records.schema import CODE, FAILURE_COLUMNS, IDENTIFIER, OUTCOME, QUANTITY, REASON, with_columns_of
@@ -41,7 +41,7 @@ COUNTED_AS: Final = "@counted_as"
 FOLLOWING: Final = (RECORD, REVISION, ORIGIN, REFUSED_AS, COUNTED_AS)
 """What follows a record through its revisions, beside what the engine knows of it."""
 FINDING: Final = (EntryKind.SEEN, EntryKind.LOCATED)
-"""The entries that bring rows into the book which were not in it before."""
+"""The entries that bring rows into the journal which were not in it before."""
 FORMAT: Final = "format"
 DATA: Final = "data"
 
@@ -59,7 +59,7 @@ class Standing:
 
 
 def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
-    """Tell from the book in which record sets the located records of `bucket` lie."""
+    """Tell from the journal in which record sets the located records of `bucket` lie."""
     sets: list[Standing] = []
     located = 0
     for entry in entries:
@@ -78,7 +78,7 @@ def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
 
 
 def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
-    """Return how many quarantined records the book only counts, by reason: their rows have not been found."""
+    """Return how many quarantined records the journal only counts, by reason: their rows have not been found."""
     counts: Counter[str] = Counter()
     for entry in entries:
         if entry.kind == EntryKind.LOCATED:
@@ -91,19 +91,19 @@ def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
 
 
 def records_in(
-    books: Books, journal: Sequence[EntryRow], bucket: Bucket, *, submission_id: str | None = None
+    stores: Stores, journal: Sequence[EntryRow], bucket: Bucket, *, submission_id: str | None = None
 ) -> pl.LazyFrame | None:
     """Return a case's records that stand in `bucket`, of one submission if named; None when there are none."""
     there = _standing_of(journal, bucket, submission_id)
-    frames = [remaining(books, one) for one in there]
+    frames = [remaining(stores, one) for one in there]
     return pl.concat(frames, how="diagonal") if frames else None
 
 
-def remaining(books: Books, there: Standing) -> pl.LazyFrame:
+def remaining(stores: Stores, there: Standing) -> pl.LazyFrame:
     """Return the records of a set that have not left it."""
-    records = scan(books, there.records)
+    records = scan(stores, there.records)
     for ref in there.left:
-        records = records.join(scan(books, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
+        records = records.join(scan(stores, ref).select(RECORD), on=RECORD, how="anti", maintain_order="left")
     return records
 
 
@@ -123,7 +123,7 @@ def _standing_of(journal: Sequence[EntryRow], bucket: Bucket, submission_id: str
 
 
 def as_before_plan(context: Context, journal: Sequence[EntryRow], records: pl.LazyFrame) -> pl.LazyFrame:
-    """Return records as they were when they were last pending, but for what the book has counted since.
+    """Return records as they were when they were last pending, but for what the journal has counted since.
 
     So they can be planned anew: what Stripe refused is there to be found and mended again.
     """
@@ -158,19 +158,19 @@ def _as_in(
     return before.join(counted, on=RECORD).sort(RECORD)
 
 
-def scan(books: Books, ref: RecordSetRef) -> pl.LazyFrame:
+def scan(stores: Stores, ref: RecordSetRef) -> pl.LazyFrame:
     """Open a record set of the archive. Raises Corrupt when its bytes are not those that were kept."""
-    return pl.scan_parquet(path_of(books, ref))
+    return pl.scan_parquet(path_of(stores, ref))
 
 
-def path_of(books: Books, ref: RecordSetRef) -> Path:
+def path_of(stores: Stores, ref: RecordSetRef) -> Path:
     """Return the local path of a record set, to be read only. Raises as `Archive.fetch` does.
 
     Its digest is computed once in a piece of work: no other file may take its place under that name.
     """
-    if ref not in books.verified:
-        books.verified[ref] = books.archive.fetch(ref)
-    return books.verified[ref]
+    if ref not in stores.verified:
+        stores.verified[ref] = stores.archive.fetch(ref)
+    return stores.verified[ref]
 
 
 def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.DataFrame) -> RecordSetRef:

@@ -1,4 +1,4 @@
-"""If these fail, two workers decide about the same refused records, or the book says what did not happen."""
+"""If these fail, two workers decide about the same refused records, or the journal says what did not happen."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ def what_breaks(ledger: Ledger, case_id: str) -> str | None:
 
 
 def opened(ledger: Ledger, *kinds: EntryKind, records: int = 3) -> Case:
-    """A case whose book has one entry of each kind, all of the same size."""
+    """A case whose journal has one entry of each kind, all of the same size."""
     case = open_case(ledger, a_failure())
     with ledger.cases.hold(case.id, "worker", LEASE) as held, held.transaction() as draft:
         for kind in kinds:

@@ -126,7 +126,7 @@ class Loop:
 
     @property
     def balance(self) -> Balance:
-        """The book over all cases."""
+        """The journal over all cases."""
         return self.ledger.queries.balance()
 
     def cases(self) -> list[Case]:

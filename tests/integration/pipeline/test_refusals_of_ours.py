@@ -20,7 +20,7 @@ STAMP = "2026-11-20T10:00:00Z"
 
 
 def test_unnamed_refusals_beyond_our_submission_are_counted(loop: Loop) -> None:
-    """99 records that Stripe refused would stand in no book: that some are ours is not known."""
+    """99 records that Stripe refused would stand in no journal: that some are ours is not known."""
     three_sent(loop)
     report(loop, {"meter_event_customer_not_found": (100, ["use-0"])})
     assert loop.balance.failed.records == 3 + 99
@@ -56,7 +56,7 @@ def test_a_late_report_takes_back_what_it_does_not_name(loop: Loop) -> None:
 
 
 def test_a_second_report_of_one_window_adds_what_it_names(loop: Loop) -> None:
-    """A record that Stripe names as refused must stand in the book."""
+    """A record that Stripe names as refused must stand in the journal."""
     three_sent(loop)
     report(loop, {"archived_meter": (1, ["use-0"])})
     report(loop, {"archived_meter": (1, ["use-1"])})
@@ -279,7 +279,7 @@ def test_a_verdict_told_again_after_the_file_was_imported_twice_holds_nothing(lo
 
 
 def test_a_file_that_was_counted_twice_is_put_before_a_person(loop: Loop) -> None:
-    """It is billed twice, and the book would say that all is well."""
+    """It is billed twice, and the journal would say that all is well."""
     submission = three_sent(loop)
     for name in ("impset_a", "impset_b"):
         result = {"successes": {"row_count": 3}}

@@ -171,7 +171,7 @@ def test_a_file_with_other_rows_than_stripe_read_is_not_taken_for_the_refused_on
 def test_a_refusal_of_the_senders_that_stripe_does_not_name_is_counted_beside_ours(
     loop: Loop, named: list[str]
 ) -> None:
-    """What we set aside may be another record, and the sender's refusal would stand in no book."""
+    """What we set aside may be another record, and the sender's refusal would stand in no journal."""
     three_sent(loop)
     keep(loop, "s.csv", "s-1,{t},api_requests, cus_1,1")
     report(loop, {NOT_FOUND: (len(named) + 1, named)})
@@ -207,7 +207,7 @@ WORLDS = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.i
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=WORLDS)
 def test_all_that_stripe_counts_stands_in_some_book(loop: Loop, world: tuple[int, int, int, int]) -> None:
-    """Of ours and of the sender's some are named, some not: none is counted nowhere, and each book holds."""
+    """Of ours and of the sender's some are named, some not: none is counted nowhere, and each journal holds."""
     ours_named, theirs_found, theirs_missing, unnamed = world
     if not loop.cases():
         three_sent(loop)

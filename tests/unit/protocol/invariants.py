@@ -55,7 +55,7 @@ class Invariants:
         assert not undone, f"undone, but billed: {undone}"
 
     def check_at_rest(self) -> None:
-        """Nothing is stuck, every refused record stands where it should, and the book says what is billed."""
+        """Nothing is stuck, every refused record stands where it should, and the journal says what is billed."""
         self.check()
         self._known.clear()
         self.check()
@@ -78,7 +78,7 @@ class Invariants:
         version, stands = self._known.get(case.id, (-1, []))
         if case.version != version:
             broken = [p.breach for p in prove(self.world.ledger, self.world.context.archive, case.id) if p.breach]
-            assert not broken, f"the book of {case.id} does not hold: {broken}"
+            assert not broken, f"the journal of {case.id} does not hold: {broken}"
             stands = list(self._standing(case))
             self._known[case.id] = (case.version, stands)
         return stands

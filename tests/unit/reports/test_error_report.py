@@ -185,7 +185,7 @@ A, B, NAMELESS = ({"request": {"identifier": name}} for name in ("a", "b", None)
 def test_no_refusal_that_is_told_in_any_place_goes_uncounted(
     error_types: list[Any], total: int | None, told: dict[str, int]
 ) -> None:
-    """Nobody would look for usage that was refused and stands in no book: it is never invoiced."""
+    """Nobody would look for usage that was refused and stands in no journal: it is never invoiced."""
     assert {errors.code: errors.told for errors in read(event(*error_types, total=total)).errors} == told
 
 

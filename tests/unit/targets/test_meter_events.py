@@ -258,7 +258,7 @@ def test_what_must_not_go_is_asked_for_before_each_chunk(tmp_path: Path) -> None
 def test_whatever_fails_and_whatever_is_stopped_each_record_has_one_end(
     orders: dict[tuple[str, int], str], stopped: set[str], later: set[str]
 ) -> None:
-    """A record in two ends breaks the book, one in none is lost, and a stopped one that is called overwrites."""
+    """A record in two ends breaks the journal, one in none is lost, and a stopped one that is called overwrites."""
     records = CHUNK + 21
     stripe, progress = Stripe(orders), Kept(stopped=dict.fromkeys(stopped, "would_overwrite"))
     with TemporaryDirectory() as folder:

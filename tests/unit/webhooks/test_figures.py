@@ -1,4 +1,4 @@
-"""If these fail, the console shows other numbers than the book holds."""
+"""If these fail, the console shows other numbers than the journal holds."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal

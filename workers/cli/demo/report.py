@@ -16,7 +16,7 @@ from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.storage import open_store
 from workers.pipeline.audit.case_csv import write_csv
-from workers.pipeline.context import Books
+from workers.pipeline.context import Stores
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
@@ -73,7 +73,7 @@ def sourcing(stage: Stage) -> str:
 
 def _print_places(console: Console, stage: Stage, ledger: Ledger) -> None:
     """Say where the files lie, and make those of the quarantined records."""
-    places = Books(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
+    places = Stores(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
     folder = stage.folder / "quarantined"
     folder.mkdir(exist_ok=True)
     for case_id in ledger.queries.case_ids():

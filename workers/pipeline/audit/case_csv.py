@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.ledger.journal import Bucket
-from workers.pipeline.context import Books
+from workers.pipeline.context import Stores
 from workers.pipeline.record_sets import COUNTED_AS, records_in
 from workers.records.files.write import for_spreadsheet
 from workers.records.schema import (
@@ -38,7 +38,7 @@ _OURS: Final = {
 _ALWAYS: Final = (*TEMPLATE_COLUMNS, COUNTED_AS, REASON, SUGGESTION)
 
 
-def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
+def write_csv(stores: Stores, case_id: str, bucket: Bucket, path: Path) -> bool:
     """Write the located records that stand in `bucket`; return False, and write nothing, when there are none.
 
     The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
@@ -47,7 +47,7 @@ def write_csv(books: Books, case_id: str, bucket: Bucket, path: Path) -> bool:
     would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
     does.
     """
-    records = records_in(books, books.ledger.queries.entries(case_id), bucket)
+    records = records_in(stores, stores.ledger.queries.entries(case_id), bucket)
     if records is None:
         return False
     headers = _headers(_filled(records))

@@ -27,14 +27,14 @@ from workers.kernel.ledger.events import RECEIPT
 from workers.kernel.ledger.hash_chain import COVERED
 from workers.kernel.ledger.journal import EntryKind, RecordSetRef
 from workers.pipeline.audit.case_csv import WAITING, write_csv
-from workers.pipeline.context import Books
+from workers.pipeline.context import Stores
 
 README: Final = """\
 This is everything that metermend holds about one case of refused usage.
 
 manifest.json     sha256 and size of every other file here
 case.json         what the case is about, and its balance
-entries.jsonl     its book: one entry a line, oldest first
+entries.jsonl     its journal: one entry a line, oldest first
 submissions.json  what was sent to Stripe, with the progress of those sent in chunks
 events/           Stripe's events as they were received; those that came too long ago are named without a body
 files/            the record sets (Parquet) and the files they were read from
@@ -101,7 +101,7 @@ def _members(case: Case, ledger: Ledger, archive: Archive, folder: Path) -> Iter
         yield f"files/{name}", path
     for bucket in WAITING:
         path = folder / f"{bucket}.csv"
-        if write_csv(Books(ledger, archive), case.id, bucket, path):
+        if write_csv(Stores(ledger, archive), case.id, bucket, path):
             yield path.name, path
 
 
@@ -124,7 +124,7 @@ def _events(ledger: Ledger, event_ids: set[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _files(archive: Archive, case_id: str, rows: list[dict[str, Any]]) -> dict[str, Path]:
-    """Return every file of the case, verified; those that the book names must be there, or removed by retention."""
+    """Return every file of the case, verified; what the journal names must be there, or retention took it."""
     found = {Path(name).name: archive.fetch_named(name) for name in archive.names(case_id)}
     if any(row["kind"] == EntryKind.REMOVED for row in rows):
         return found

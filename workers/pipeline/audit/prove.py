@@ -1,11 +1,11 @@
-"""Proving the book: recomputing it from its entries, and from the record sets themselves.
+"""Proving the journal: recomputing it from its entries, and from the record sets themselves.
 
 For each case, in this order, until something does not hold:
 
 1. The hash chain: no entry was altered, removed or added, and none is another than an anchor saw.
 2. What the case is about is what its entries say.
 3. The balance, folded again from the entries, is the one that the case shows, and the equation holds in it.
-4. Every submission stands in the book as it was sent, with Stripe's verdict on it.
+4. Every submission stands in the journal as it was sent, with Stripe's verdict on it.
 5. Every event that led to an entry is there as it was received.
 6. The records: every set has the digest it was kept with, each record moves from where it stood to one other place,
    and what the sets say at the end is what the balance says, in records and in quantity. So do the files that
@@ -57,7 +57,7 @@ class CaseProof:
 
 
 @dataclass(frozen=True)
-class _Book:
+class _StoredCase:
     """A case with its entries and submissions, all as of one moment, and the events that led to them."""
 
     case: Case
@@ -91,15 +91,15 @@ def prove(
 
 def _proof(ledger: Ledger, archive: Archive, case_id: str, against: Anchor | None) -> CaseProof:
     try:
-        book = _read(ledger, case_id)
-        breach = next(_breaches(ledger, book, archive, against), None)
+        stored = _read(ledger, case_id)
+        breach = next(_breaches(ledger, stored, archive, against), None)
     except UNREADABLE as error:
         return CaseProof(case_id, Balance(), 0, 0, Breach(None, unreadable(error)), None)
-    sets = sum(entry.record_set is not None for entry in book.entries)
-    return CaseProof(case_id, book.case.balance, len(book.entries), sets, breach, book.removed_at)
+    sets = sum(entry.record_set is not None for entry in stored.entries)
+    return CaseProof(case_id, stored.case.balance, len(stored.entries), sets, breach, stored.removed_at)
 
 
-def _read(ledger: Ledger, case_id: str) -> _Book:
+def _read(ledger: Ledger, case_id: str) -> _StoredCase:
     """Read a case so that all parts of it are of one moment, while workers go on."""
     for _ in range(READS):
         case = ledger.cases.get(case_id)
@@ -110,39 +110,39 @@ def _read(ledger: Ledger, case_id: str) -> _Book:
         events = ledger.events.of({entry.event_id for entry in entries if entry.event_id})
         submissions = ledger.submissions.of_case(case_id)
         verdicts = {one.id: ledger.chunks.verdicts(one.id) for one in submissions}
-        book = _Book(case, chained, entries, submissions, verdicts, events)
+        stored = _StoredCase(case, chained, entries, submissions, verdicts, events)
         again = ledger.cases.get(case_id)
         if again is not None and again.version == case.version:
-            return book
+            return stored
     raise Conflict(f"{case_id} is being written to all the time: prove it again in a while")
 
 
-def _breaches(ledger: Ledger, book: _Book, archive: Archive, against: Anchor | None) -> Iterator[Breach]:
-    yield from _altered(book)
-    yield from _unlike_anchor(book, against)
-    yield from _unlike_told(facts_of(book.case), [entry.detail.get(CASE, {}) for entry in book.entries], "its")
-    yield from _misfolded(book)
-    yield from _unlike_submissions(book)
-    yield from _unlike_events(ledger, book)
-    if book.removed_at is None:
-        yield from first_misplaced(book.entries, book.case.balance, archive)
-        yield from _unlike_evidence(book.entries, archive)
+def _breaches(ledger: Ledger, stored: _StoredCase, archive: Archive, against: Anchor | None) -> Iterator[Breach]:
+    yield from _altered(stored)
+    yield from _unlike_anchor(stored, against)
+    yield from _unlike_told(facts_of(stored.case), [entry.detail.get(CASE, {}) for entry in stored.entries], "its")
+    yield from _misfolded(stored)
+    yield from _unlike_submissions(stored)
+    yield from _unlike_events(ledger, stored)
+    if stored.removed_at is None:
+        yield from first_misplaced(stored.entries, stored.case.balance, archive)
+        yield from _unlike_evidence(stored.entries, archive)
 
 
-def _altered(book: _Book) -> Iterator[Breach]:
-    found = hash_chain.first_break(book.case.failure.key, book.case.head, book.chained)
+def _altered(stored: _StoredCase) -> Iterator[Breach]:
+    found = hash_chain.first_break(stored.case.failure.key, stored.case.head, stored.chained)
     if found:
         yield Breach(*found)
 
 
-def _unlike_anchor(book: _Book, against: Anchor | None) -> Iterator[Breach]:
-    seen = against.cases.get(book.case.id) if against else None
+def _unlike_anchor(stored: _StoredCase, against: Anchor | None) -> Iterator[Breach]:
+    seen = against.cases.get(stored.case.id) if against else None
     if against is None or seen is None:
         return
     since = f"since {against.at:%Y-%m-%d %H:%M}"
-    if len(book.chained) < seen.number:
+    if len(stored.chained) < seen.number:
         yield Breach(seen.number, f"it is missing {since}")
-    elif book.chained[seen.number - 1]["hash"] != seen.hash:
+    elif stored.chained[seen.number - 1]["hash"] != seen.hash:
         yield Breach(seen.number, f"it was altered, or an entry before it, {since}")
 
 
@@ -154,15 +154,15 @@ def _unlike_told(now: Mapping[str, Any], told: Iterable[Mapping[str, Any]], whos
             yield Breach(None, f"{whose} {name} is {now.get(name)!r}, but its entries say {value!r}")
 
 
-def _unlike_events(ledger: Ledger, book: _Book) -> Iterator[Breach]:
-    for entry in book.entries:
-        event = book.events.get(entry.event_id or "")
+def _unlike_events(ledger: Ledger, stored: _StoredCase) -> Iterator[Breach]:
+    for entry in stored.entries:
+        event = stored.events.get(entry.event_id or "")
         told = entry.detail.get(EVENT_DIGEST)
         if told is not None and event is None:
             yield Breach(entry.number, f"its event {entry.event_id} is missing")
         elif told is not None and event is not None and event.digest != told:
             yield Breach(entry.number, f"its event {event.id} is not what was received")
-    for event, what in damaged(ledger, list(book.events.values())):
+    for event, what in damaged(ledger, list(stored.events.values())):
         yield Breach(None, f"event {event.id}: {what}")
 
 
@@ -175,9 +175,9 @@ def _unlike_evidence(entries: Sequence[EntryRow], archive: Archive) -> Iterator[
                 yield Breach(entry.number, str(error))
 
 
-def _misfolded(book: _Book) -> Iterator[Breach]:
+def _misfolded(stored: _StoredCase) -> Iterator[Breach]:
     balance = Balance()
-    for entry in book.entries:
+    for entry in stored.entries:
         try:
             balance = balance.after(_movement(entry))
         except Corrupt as error:
@@ -185,13 +185,13 @@ def _misfolded(book: _Book) -> Iterator[Breach]:
             return
         if not balance.holds():
             yield Breach(entry.number, "the equation does not hold after it")
-    case, number = book.case, len(book.entries)
+    case, number = stored.case, len(stored.entries)
     if case.version != number:
-        yield Breach(number, f"the case counts {case.version} entries, the book has {number}")
+        yield Breach(number, f"the case counts {case.version} entries, the journal has {number}")
     if case.balance != balance + Balance():
         yield Breach(number, "the case's balance is not what its entries add up to")
     if number and case.state is not state_of(balance):
-        yield Breach(number, f"the case is {case.state}, but its book says {state_of(balance)}")
+        yield Breach(number, f"the case is {case.state}, but its journal says {state_of(balance)}")
 
 
 def _movement(entry: EntryRow) -> Movement:
@@ -199,15 +199,15 @@ def _movement(entry: EntryRow) -> Movement:
     return Movement(EntryKind(entry.kind), source, to, entry.records, Decimal(entry.quantity))
 
 
-def _unlike_submissions(book: _Book) -> Iterator[Breach]:
-    known = {submission.id: submission for submission in book.submissions}
-    for entry in book.entries:
+def _unlike_submissions(stored: _StoredCase) -> Iterator[Breach]:
+    known = {submission.id: submission for submission in stored.submissions}
+    for entry in stored.entries:
         if entry.submission_id is not None and entry.submission_id not in known:
             yield Breach(entry.number, f"it names {entry.submission_id}, which is no submission of the case")
-    for submission in book.submissions:
-        yield from _unlike_submission(submission, [e for e in book.entries if e.submission_id == submission.id])
-        told = [entry.detail.get(SUBMISSIONS, {}).get(submission.id, {}) for entry in book.entries]
-        now = plain(asdict(submission)) | book.verdicts[submission.id]
+    for submission in stored.submissions:
+        yield from _unlike_submission(submission, [e for e in stored.entries if e.submission_id == submission.id])
+        told = [entry.detail.get(SUBMISSIONS, {}).get(submission.id, {}) for entry in stored.entries]
+        now = plain(asdict(submission)) | stored.verdicts[submission.id]
         yield from _unlike_told(now, told, f"{submission.id}: its")
 
 

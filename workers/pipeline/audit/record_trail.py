@@ -140,7 +140,7 @@ class _Walk:
 
 
 def _finds(entry: EntryRow) -> bool:
-    """Whether the entry brings rows into the book that were not in it before."""
+    """Whether the entry brings rows into the journal that were not in it before."""
     return entry.record_set is not None and entry.kind in FINDING
 
 

@@ -25,7 +25,7 @@ INTAKE: Final[Mapping[str, Callable[[Context, StoredEvent], Taken]]] = {
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
-    """Find the refused records behind an event and write them into the book of their cases.
+    """Find the refused records behind an event and write them into the journal of their cases.
 
     An event of the other mode, which a web without a key may have stored, is none of ours. One that names our own
     account is worked on as any other of ours: cases and submissions know our account as None.

@@ -114,7 +114,7 @@ def _take_in_rest(told: _Told, ours: _Ours) -> list[str]:
     """Take in what is not ours by name: the sender's own records, and those that nobody named.
 
     An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. It may as
-    well be the sender's own, so it is counted there in any case: what Stripe refused stands in some book.
+    well be the sender's own, so it is counted there in any case: what Stripe refused stands in some journal.
     """
     aside = sum(_set_aside(told, submission) for submission, _ in ours) if told.unnamed else 0
     named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]

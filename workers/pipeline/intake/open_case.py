@@ -117,7 +117,7 @@ class _Counted:
 
 
 def _located(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:
-    """Return the identifiers, as the sender gave them, of all rows that the book holds."""
+    """Return the identifiers, as the sender gave them, of all rows that the journal holds."""
     held = [scan(context, entry.ref).select(ORIGIN) for entry in entries if entry.kind in FINDING and entry.ref]
     return pl.concat([pl.LazyFrame(schema={ORIGIN: pl.String}), *held]).collect()
 

@@ -4,7 +4,7 @@ Every telling of one failure tells of the same records, and each record is count
 
 1. A row that was named before and is found now takes the place of its own count.
 2. Any other row that is new takes the place of one that Stripe had only counted; so does a new name without a row.
-3. What then is more than the book has counted is new: further rows, further names, a larger count.
+3. What then is more than the journal has counted is new: further rows, further names, a larger count.
 
 An imported file is refused once, so rows of it that are more than were counted are those of a changed file.
 """
@@ -35,7 +35,7 @@ _CHANGED: Final = "they stand in the case already; put the file back as it was u
 class Retold:
     """One more telling of a failure.
 
-    `rows` are those that the book does not hold yet, `located` the identifiers of those that it holds, `records`
+    `rows` are those that the journal does not hold yet, `located` the identifiers of those that it holds, `records`
     how many records the telling is about in all.
     """
 
@@ -49,7 +49,7 @@ class Retold:
 def retold_moves(
     context: Context, failure: Failure, entries: Sequence[EntryRow], failed: int, told: Retold
 ) -> list[Movement]:
-    """Return the entries that a telling adds to a book of `failed` records; none where it says nothing new.
+    """Return the entries that a telling adds to a journal of `failed` records; none where it says nothing new.
 
     Raises Permanent when a file tells of other rows than it did before.
     """

@@ -1,4 +1,4 @@
-"""Records that Stripe counts as refused but whose rows nobody has shown: the book counts them, by reason."""
+"""Records that Stripe counts as refused but whose rows nobody has shown: the journal counts them, by reason."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ def counted_moves(
 ) -> Iterator[Movement]:
     """Yield the entries that put records without rows before a person, under the reasons of `missing`.
 
-    `known` are those of them, by their reason until now, that the book counts already; the others are new in it.
+    `known` are those of them, by their reason until now, that the journal counts already; the others are new in it.
     """
     before = Counter(known or {})
     if before:

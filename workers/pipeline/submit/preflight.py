@@ -100,7 +100,7 @@ def _has_planned(held: HeldCase) -> bool:
 
 def _all_planned(context: Context, held: HeldCase) -> RecordSetRef:
     ref = keep_records_in(context, held, Bucket.PLANNED, "planned")
-    assert ref is not None, "the book holds planned records without a record set"
+    assert ref is not None, "the journal holds planned records without a record set"
     return ref
 
 

@@ -84,7 +84,7 @@ def _remove(context: Context, case_id: str) -> bool:
 
 
 def _delete(context: Context, case_id: str) -> None:
-    """Delete the files of a case whose book says that they are gone; of one whose entry was never made, nothing."""
+    """Delete the files whose case's journal says that they are gone; of one whose entry was never made, nothing."""
     if any(entry.kind == EntryKind.REMOVED for entry in context.ledger.queries.entries(case_id)):
         for name in context.archive.names(case_id):
             context.archive.delete(name)

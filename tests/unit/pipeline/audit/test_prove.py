@@ -169,7 +169,7 @@ def delete_a_record_set(context: Context, book: Book) -> None:
         (remove_the_last_entry, "8: entries after 8 are missing"),
         (forge_a_whole_chain, "9: the case's balance is not what its entries add up to"),
         (change_the_balance, "9: the case's balance is not"),
-        (change_the_state, "9: the case is settled, but its book says needs_person"),
+        (change_the_state, "9: the case is settled, but its journal says needs_person"),
         (change_a_submission, "is not what the entry says was to be sent"),
         (forget_the_answer, "is intended, but has 1 entries of an answer"),
         (settle_too_early, "is settled, but 2 of its records are still submitted"),

@@ -157,7 +157,7 @@ def test_rows_that_are_found_later_take_the_place_of_those_that_were_counted(con
 def test_rows_that_a_second_report_names_take_the_place_of_those_that_the_first_only_counted(
     context: Context,
 ) -> None:
-    """Two events about one change: counted as new, the book would claim usage that never was."""
+    """Two events about one change: counted as new, the journal would claim usage that never was."""
     case_id = counted(context, 2, not_sampled=4)
     for _ in range(2):
         counted(context, 3, first=2, not_sampled=3)
