@@ -118,6 +118,9 @@ class Loop:
                 process(self._new_owner(), event_id)
         for case_id, _ in self.ledger.cases.due(1000):
             carry_on(self._new_owner(), case_id)
+        while large := [case_id for case_id, _, is_large in self.queue.cases if is_large]:
+            self.queue.cases = [job for job in self.queue.cases if job[0] != large[0]]
+            carry_on(self._new_owner(), large[0])
 
     def pass_window(self) -> None:
         """Let the confirmation window pass and do what is due then."""

@@ -72,9 +72,19 @@ def test_a_large_case_is_left_to_the_queue_of_large_work(loop: Loop, monkeypatch
     monkeypatch.setattr(SLICE, 10)
     case = taken_in(loop, monkeypatch)
     assert loop.queue.cases == [(case.id, case.version, True)]
-    assert [case_id for case_id, _ in loop.ledger.cases.due(10)] == [case.id]
     carry_on(loop.context, case.id)
     assert_planned_as_one(loop)
+
+
+def test_a_large_case_that_is_left_to_large_work_is_not_hinted_at_all_the_time(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs of small work for it, at each sweep, would keep the workers from the queue in which it stands."""
+    monkeypatch.setattr(SLICE, 10)
+    case = taken_in(loop, monkeypatch)
+    assert loop.ledger.cases.due(10) == []
+    loop.clock.turn(minutes=2, seconds=1)
+    assert [case_id for case_id, _ in loop.ledger.cases.due(10)] == [case.id]
 
 
 def test_a_plan_whose_workers_die_ends_with_a_person_and_goes_on_when_the_cause_is_mended(
@@ -97,7 +107,7 @@ def test_a_plan_whose_workers_die_ends_with_a_person_and_goes_on_when_the_cause_
         for _ in range(MAX_DEATHS):
             with pytest.raises(Killed):
                 loop.work()
-            loop.clock.turn(seconds=loop.context.lease.total_seconds() + 1)
+            loop.clock.turn(minutes=3, seconds=loop.context.lease.total_seconds())
     loop.work()
     case = loop.cases()[0]
     assert (case.trouble, case.due_at) == (f"a worker died over it {MAX_DEATHS} times", None)
