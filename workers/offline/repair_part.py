@@ -207,7 +207,7 @@ def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> 
     texts = iter(output.template.records(output.template.rows(sent)) if sent.height else [])
     first = 0
     for part in run:
-        sends = is_sent[first : first + part.suspect.height]
+        sends = is_sent[first : first + part.suspect.height].to_list()
         first += part.suspect.height
         repaired = [next(texts) if one else b"" for one in sends]
-        yield output.template.woven(part.text, part.sound_before, repaired), part.valid + int(sends.sum())
+        yield output.template.woven(part.text, part.sound_before, repaired), part.valid + sum(sends)
