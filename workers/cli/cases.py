@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from workers.cli.open_ledger import open_books
+from workers.cli.open_ledger import open_stores
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
@@ -27,7 +27,7 @@ COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def cases(states: tuple[str, ...], limit: int, *, as_json: bool) -> None:
     """List cases, the most recently changed first."""
-    ledger, _ = open_books()
+    ledger, _ = open_stores()
     found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit)
     counts = ledger.queries.case_counts()
     ledger.close()
@@ -95,7 +95,7 @@ def export(case: str, path: Path | None) -> None:
 
     Records that wait for a person are in it as quarantined.csv and deferred.csv, beside their Parquet.
     """
-    ledger, archive = open_books()
+    ledger, archive = open_stores()
     into = path or Path(f"{case}.tar.gz")
     export_case(ledger, archive, case, into)
     click.echo(f"{into}: {into.stat().st_size:,} bytes")

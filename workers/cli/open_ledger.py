@@ -15,7 +15,7 @@ from workers.pipeline.context import Context
 _UPGRADE = "set DATABASE_URL, or run `metermend db upgrade`"
 
 
-def open_books() -> tuple[Ledger, Archive]:
+def open_stores() -> tuple[Ledger, Archive]:
     """Return the ledger and the archive of the settings. Raises SettingsUnusable, LedgerUnavailable."""
     from workers.bootstrap import stores
 

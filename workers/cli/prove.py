@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from workers.cli.balance_text import lines, terms
-from workers.cli.open_ledger import open_books
+from workers.cli.open_ledger import open_stores
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.journal import Balance
@@ -83,7 +83,7 @@ def prove(case: str | None, *, as_json: bool, anchors: bool, against: Path | Non
     if case and (anchors or against):
         raise InputUnusable("is about the whole ledger", where="--anchor" if anchors else "--against")
     kept = read(against) if against else None
-    ledger, archive = open_books()
+    ledger, archive = open_stores()
     anchor = take(ledger, utc_now()) if anchors else None
     proved = Proved()
     for proof in prove_cases(ledger, archive, case, against=kept):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from workers.cli.open_ledger import open_books
+from workers.cli.open_ledger import open_stores
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
@@ -27,7 +27,7 @@ def quarantine(case: str, out: Path | None) -> None:
     A cell that a spreadsheet would run as a formula begins with an apostrophe, which is not the sender's. Records
     that Stripe only counts have no row to print; how many they are is said on standard error.
     """
-    ledger, archive = open_books()
+    ledger, archive = open_stores()
     if ledger.cases.get(case) is None:
         raise InputUnusable("there is no such case", where=case, mend="`metermend cases` lists them")
     with TemporaryDirectory() as folder:

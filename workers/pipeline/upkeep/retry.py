@@ -136,13 +136,14 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     reason = pl.col(REASON).fill_null("")
     resent = quarantined.filter(reason.is_in(SENT_BEFORE)) if approved_by else quarantined.clear()
     closed = SENT_BEFORE if approved_by else UNCERTAIN
-    again = _as_judged(context, held, quarantined.filter(~reason.is_in(closed)))
+    taken_up = quarantined.filter(~reason.is_in(closed))
+    again = _as_judged(context, held, taken_up)
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
         *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
         *_let_go(context, case_id, again.filter(reason == WINDOW_BY_FILE), BY_FILE, approved_by),
         *_let_go(context, case_id, again.filter(reason == PERHAPS_SENT_BEFORE), SEND_AGAIN, approved_by),
-        *_reopen(context, case_id, again),
+        *_reopen(context, case_id, again, reasons_of(taken_up.with_columns(reason))),
         *_resend(context, held, resent, approved_by),
     ]
     counts = [sum(m.records for m in moves if m.kind is kind) for kind in (EntryKind.REOPENED, EntryKind.PLANNED)]
@@ -159,12 +160,16 @@ def _events_to_look_at(context: Context, entries: Sequence[EntryRow]) -> Iterato
             yield event.id
 
 
-def _reopen(context: Context, case_id: str, records: pl.LazyFrame) -> Iterator[Movement]:
-    if records.select(pl.len()).collect().item() == 0:
+def _reopen(
+    context: Context, case_id: str, records: pl.LazyFrame, reasons: Mapping[str, int]
+) -> Iterator[Movement]:
+    """Yield the entry that has records planned anew; like every other, it tells which reasons end with it."""
+    if not reasons:
         return
     stale = [name for name in PLAN_COLUMNS if name != QUANTITY]
     ref = keep(context, case_id, "reopened", records.drop(stale, strict=False))
-    yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref)
+    route = (Bucket.QUARANTINED, Bucket.PENDING)
+    yield movement(context, EntryKind.REOPENED, route, ref, detail={"reasons": reasons})
 
 
 def _as_judged(context: Context, held: HeldCase, records: pl.LazyFrame) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from tests.books import EVENT, Book, a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
+from webhooks.console.advice import reasons_of
 from workers.kernel.errors import Conflict, InputUnusable, Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent
@@ -67,6 +68,15 @@ def test_records_that_may_be_billed_already_are_left_alone(context: Context, rea
     retried = retry_case(context, book.case_id)
     assert (retried.reopened, dict(retried.kept_back)) == (1, {reason: 1})
     assert identifiers(context, book.case_id, Bucket.QUARANTINED) == ["u0"]
+
+
+def test_what_was_taken_up_is_no_reason_for_waiting_any_more(context: Context) -> None:
+    """The console would send somebody after records that wait for nobody."""
+    book = Book(context, 2)
+    for record, reason in enumerate(("arrival_unknown", "ambiguous_value")):
+        book.move(EntryKind.QUARANTINED, [record], reason=reason, detail={"reasons": {reason: 1}})
+    retry_case(context, book.case_id)
+    assert list(reasons_of(context.ledger.queries.entries(book.case_id))) == ["arrival_unknown"]
 
 
 def test_on_somebodys_word_a_record_of_unknown_arrival_is_sent_again_under_its_own_identifier(
