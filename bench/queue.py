@@ -19,6 +19,7 @@ from typing import Any, Final
 from redis import Redis
 from rq import Queue, Worker
 
+from bench.company import company, settings_of
 from bench.faults.databases import Postgres
 from bench.faults.processes import Supervisor
 from bench.faults.redis_server import RedisServer
@@ -70,16 +71,11 @@ def _empty_jobs(redis_url: str, jobs: int) -> float:
 
 
 def _events(folder: Path, redis_url: str, database_url: str, events: int) -> float:
-    for name in ("bucket", "sources"):
-        (folder / name).mkdir()
-    with Twin(bucket=f"file://{folder / 'bucket'}", poll_seconds=1e9) as twin:
-        twin.add_meter("api_requests")
-        twin.add_customers(["cus_1"])
-        environment = {**os.environ, **_environment(folder, twin.url, redis_url, database_url)}
-        os.environ.update(environment)
-        subprocess.run(
-            [sys.executable, "-m", "workers.cli", "db", "upgrade"], check=True, stdout=subprocess.DEVNULL
-        )
+    with company(folder, "api_requests") as twin:
+        settings = settings_of(folder, twin.url, REDIS_URL=redis_url, DATABASE_URL=database_url)
+        environment = {**os.environ, **settings}
+        upgrade = [sys.executable, "-m", "workers.cli", "db", "upgrade"]
+        subprocess.run(upgrade, env=environment, check=True, stdout=subprocess.DEVNULL)
         delivered = _refused_files(twin, folder, events)
         with Redis.from_url(redis_url) as redis, _workers(redis, ["-m", "workers.cli", "worker"], environment):
             return events / _drained_in(delivered, database_url, redis_url)
@@ -143,17 +139,3 @@ def _until(holds: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the workers do not come to an end")
         time.sleep(0.05)
-
-
-def _environment(folder: Path, stripe: str, redis_url: str, database_url: str) -> dict[str, str]:
-    bases = ("STRIPE_API_BASE", "STRIPE_FILES_BASE", "STRIPE_METER_EVENTS_BASE")
-    return dict.fromkeys(bases, stripe) | {
-        "STRIPE_API_KEY": "sk_test_queue1",
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "ARCHIVE_URL": str(folder / "archive"),
-        "SCRATCH_DIR": str(folder / "scratch"),
-        "USAGE_SOURCES": str(folder / "sources"),
-        "SUBMIT_TO": f"file://{folder / 'bucket'}",
-        "SUBMIT_PACE_SECONDS": "0",
-    }

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from bench.company import company, settings_of
 from fixtures.twin import Twin
 from fixtures.twin.signing import signature_header
 
@@ -85,35 +86,21 @@ def _way(twin: Twin, folder: Path, kind: str) -> Way:
 
 @contextmanager
 def _company(folder: Path) -> Iterator[Twin]:
-    """Set up a company with two meters and a customer, whose metermend is this process."""
-    for name in ("bucket", "sources"):
-        (folder / name).mkdir()
-    with Twin(bucket=f"file://{folder / 'bucket'}", poll_seconds=1e9) as twin:
-        for meter in ("tokens", "api_requests"):
-            twin.add_meter(meter)
-        twin.add_customers(["cus_1"])
-        os.environ.update(_environment(folder, twin.url))
+    """Set up a company with two meters whose metermend is this process."""
+    with company(folder, "tokens", "api_requests") as twin:
+        os.environ |= settings_of(
+            folder,
+            twin.url,
+            STRIPE_WEBHOOK_SECRETS=SECRET,
+            CONSOLE_PASSWORD_HASH="pbkdf2:sha256:1$made$00",
+            DATABASE_URL=f"sqlite:///{folder}/ledger.db",
+            CONFIRMATION_WINDOW=str(WINDOW),
+        )
         from workers.kernel.ledger.database import Database
         from workers.kernel.ledger.schema import upgrade
 
         upgrade(Database(os.environ["DATABASE_URL"]))
         yield twin
-
-
-def _environment(folder: Path, stripe: str) -> dict[str, str]:
-    bases = ("STRIPE_API_BASE", "STRIPE_FILES_BASE", "STRIPE_METER_EVENTS_BASE")
-    return dict.fromkeys(bases, stripe) | {
-        "STRIPE_API_KEY": "sk_test_way",
-        "STRIPE_WEBHOOK_SECRETS": SECRET,
-        "CONSOLE_PASSWORD_HASH": "pbkdf2:sha256:1$made$00",
-        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-        "ARCHIVE_URL": str(folder / "archive"),
-        "SCRATCH_DIR": str(folder / "scratch"),
-        "USAGE_SOURCES": str(folder / "sources"),
-        "SUBMIT_TO": f"file://{folder / 'bucket'}",
-        "SUBMIT_PACE_SECONDS": "0",
-        "CONFIRMATION_WINDOW": str(WINDOW),
-    }
 
 
 def _send(twin: Twin, folder: Path, kind: str, meter: str, way: Way) -> None:
