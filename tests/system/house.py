@@ -25,7 +25,7 @@ from tests.servers import RedisServer, free_ports
 SECRET = "whsec_system_snapshot"
 THIN_SECRET = "whsec_system_thin"
 KEY = "sk_test_system0001"
-PATIENCE = 40.0
+PATIENCE = 90.0
 TIMEOUT = 10.0
 
 
