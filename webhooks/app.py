@@ -28,8 +28,8 @@ def create_app(
     Raises SettingsUnusable without a signing secret: every post would be refused, and refusals look like attacks.
     """
     settings = startable(settings)
-    ledger = ledger or connect(settings.database_url, clock)
-    queue = queue or RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout)
+    ledger = ledger or connect(settings.database_url.get_secret_value(), clock)
+    queue = queue or RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout)
     app = Flask(__name__, static_folder=None)
     app.wsgi_app = BoundedBodies(_SingleSlashes(app.wsgi_app))  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)

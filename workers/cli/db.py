@@ -15,7 +15,7 @@ def db() -> None:
 @db.command(name="upgrade")
 def upgrade_command() -> None:
     """Bring the ledger to the schema of this release; safe to run from several processes at once."""
-    ledger = connect(load().database_url)
+    ledger = connect(load().database_url.get_secret_value())
     already = is_current(ledger.database)
     upgrade(ledger.database)
     click.echo(f"ledger at revision {NEWEST}" + (", nothing to do" if already else ""))

@@ -55,7 +55,7 @@ def _ready_to_start(settings: Settings) -> Settings:
         raise InputUnusable(f"port {settings.port} is in use", mend="set PORT to another")
     _has_redis(settings)
     build(settings)
-    ledger = connect(settings.database_url)
+    ledger = connect(settings.database_url.get_secret_value())
     upgrade(ledger.database)
     ledger.close()
     return startable(settings.model_copy(update={"port": port}))
@@ -73,7 +73,7 @@ def _start(settings: Settings, processes: Processes, workers: int) -> None:
 def _redis(settings: Settings, processes: Processes) -> str:
     """Return the address of a Redis that answers: the one that is set, else one of our own."""
     if _has_redis(settings):
-        return settings.redis_url
+        return settings.redis_url.get_secret_value()
     [port] = free_ports(6379)
     processes.start("redis", redis_command(port, settings.scratch_dir.parent / "redis"))
     processes.wait_until(Ready("127.0.0.1", port), "redis", 10)
@@ -82,7 +82,7 @@ def _redis(settings: Settings, processes: Processes) -> str:
 
 def _has_redis(settings: Settings) -> bool:
     """Tell whether the Redis that is set answers. Raises SettingsUnusable where it must and does not."""
-    there = _answers(settings.redis_url)
+    there = _answers(settings.redis_url.get_secret_value())
     if not there and settings.redis_url != _DEFAULT_REDIS:
         raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL")
     return there

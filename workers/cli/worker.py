@@ -61,7 +61,7 @@ def _ready(settings: Settings) -> Redis:
     from workers.bootstrap import context
 
     logs.configure(settings.log_format)
-    redis = reachable(settings.redis_url)
+    redis = reachable(settings.redis_url.get_secret_value())
     require_ledger(settings)
     context()
     return redis

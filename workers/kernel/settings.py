@@ -30,6 +30,7 @@ _QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
 _SEPARATOR: Final = re.compile(r"[,\r\n]")
 _WORD: Final = re.compile("[!-~]+")
 _WEB_ADDRESS: Final = re.compile("https?://[^/]")
+_PASSWORD: Final = re.compile("//[^/@]*:[^/@]*@")
 _Secrets = SecretStr | tuple[SecretStr, ...] | None
 
 List = Annotated[tuple[str, ...], NoDecode]
@@ -55,8 +56,10 @@ class Settings(BaseSettings):
     webhook_max_body: int = Field(MIB, ge=1024, description="Largest webhook body, in bytes.")
     port: int = Field(4242, ge=0, le=65535, description="Port of the web process.")
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The queue.")
-    database_url: str = Field("sqlite:///.metermend/ledger.db", description="The ledger: SQLite or PostgreSQL.")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="The queue.")
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///.metermend/ledger.db"), description="The ledger: SQLite or PostgreSQL."
+    )
     archive_url: str = Field(
         ".metermend/archive",
         description="Where record sets are kept: a directory or s3://, gs://, az://.",
@@ -183,6 +186,16 @@ class Settings(BaseSettings):
             _require_one_word(value)
             if not _WEB_ADDRESS.match(value):
                 raise ValueError("no web address: it begins with https://")
+        return value
+
+    @field_validator(
+        *("archive_url", "usage_sources", "submit_to", "console_url"),
+        *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
+    )
+    @classmethod
+    def _without_password(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if _PASSWORD.search(value if isinstance(value, str) else "\n".join(value or ())):
+            raise ValueError("a password stands in the address, which is shown: keys come from the environment")
         return value
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
