@@ -16,7 +16,7 @@ __all__ = ["init_app"]
 
 def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
     """Put the pages under /console/, behind a login."""
-    session.init_app(app, settings)
+    session.init_app(app, settings, ledger)
     app.jinja_env.filters.update(FILTERS)
     app.extensions["console"] = ledger
     app.register_blueprint(pages.blueprint)

@@ -11,6 +11,7 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 
@@ -51,6 +52,7 @@ class Ledger:
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
         self.queries = Queries(database, clock)
+        self.sessions = Sessions(database, clock)
 
     def close(self) -> None:
         """Close the database's connections."""

@@ -200,3 +200,10 @@ checkpoints = Table(
     Column("value", JSON, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
 )
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("ends_at", UtcTime, nullable=False),
+)
