@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -177,6 +178,36 @@ def test_an_event_shows_what_stripe_sent(operator: FlaskClient, clock: FrozenClo
     page = operator.get("/console/events/evt_1").text
     assert "data_management.import_set.failed" in page
     assert "&lt;i&gt;größe&lt;/i&gt;" in page
+
+
+@pytest.mark.parametrize("event_id", ["evt/1", "evt ?#%", "..", "../x", "<b>"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\ud800", "\\ud800"),
+        ("\u202efdp.exe", "\\u202efdp.exe"),
+        ("\x1b[2J", "u001b[2J"),
+        ("</pre><b>", "&lt;b&gt;"),
+    ],
+    ids=["half a character", "writing turned round", "an escape", "markup"],
+)
+def test_an_event_has_a_page_whatever_it_holds_and_is_called(
+    operator: FlaskClient, clock: FrozenClock, event_id: str, text: str, shown: str
+) -> None:
+    body = an_event(id=event_id, note=text)
+    assert operator.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200
+    page = operator.get(f"/console/events/{quote(event_id, safe='')}")
+    assert page.status_code == 200
+    assert shown in page.text
+    assert text not in page.text
+    assert "<b>" not in page.text
+
+
+def test_what_a_case_says_in_others_words_cannot_turn_the_page_round(
+    operator: FlaskClient, sqlite_ledger: Ledger
+) -> None:
+    case_id = needy_case(sqlite_ledger, event_name="\u202ecalls\u2028")
+    assert "\\u202ecalls\\u2028" in operator.get(f"/console/cases/{case_id}").text
 
 
 @pytest.mark.parametrize("state", EventState)
