@@ -1,6 +1,7 @@
 """One part of a CSV file as a canonical frame."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -92,8 +93,10 @@ class CsvReader:
             return None
         if b'"' not in data:
             return frame
-        quoted_empty = [name for name, found in zip(columns, _has_empty(frame), strict=True) if found]
-        return frame.with_columns(pl.when(pl.col(name) != "").then(name) for name in quoted_empty)
+        quoted_empty = frame.select((pl.all() == "").any()).row(0)  # such a field is as absent as a bare one
+        return frame.with_columns(
+            pl.when(pl.col(name) != "").then(name) for name in compress(columns, quoted_empty)
+        )
 
     def _careful(self, data: bytes, first_row: int, columns: list[str]) -> pl.DataFrame:
         """Read regular lines by polars and the odd ones by Python's csv, each with its exact row number."""
@@ -121,34 +124,23 @@ class CsvReader:
     def _odd_frame(
         self, odd: list[OddRecord], rows: pl.Series, settler: OddLines, columns: list[str]
     ) -> pl.DataFrame:
-        records = [record for record in odd if record.is_row]
         at = [self.columns.index(name) for name in columns]
-        cells: dict[str, list[str | None]] = {
-            name: [(record.fields[index] or None) if record.fields else None for record in records]
-            for name, index in zip(columns, at, strict=True)
-        }
-        raw = [
-            settler.text(record.line, record.lines).decode(errors="backslashreplace") if record.reason else None
-            for record in records
-        ]
-        numbers = rows.gather([record.line for record in records])
-        frame = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String))
-        return frame.with_columns(
-            numbers.alias(ROW),
-            pl.Series(UNREADABLE, [record.reason for record in records], dtype=pl.String),
-            pl.Series(RAW, raw, dtype=pl.String),
-        )
-
-
-def _has_empty(frame: pl.DataFrame) -> tuple[bool, ...]:
-    """Tell for each column whether it has a quoted empty field: it is as absent as a bare one."""
-    return frame.select((pl.all() == "").any()).row(0)
+        cells: list[list[str | None]] = []
+        for record in odd:
+            if isinstance(record.found, list):
+                cells.append([*(record.found[index] or None for index in at), None, None])
+            elif record.found:
+                raw = settler.text(record.line, record.lines).decode(errors="backslashreplace")
+                cells.append([*(None for _ in at), record.found, raw])
+        schema = dict.fromkeys((*columns, UNREADABLE, RAW), pl.String)
+        numbers = rows.gather([record.line for record in odd if record.found])
+        return pl.DataFrame(cells, schema=schema, orient="row").insert_column(len(at), numbers.alias(ROW))
 
 
 def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple[pl.Series, pl.Series]:
     """Return which lines are whole regular records, and per line the number of the record that it belongs to."""
     spanned = [line for record in odd for line in range(record.line, record.line + record.lines)]
-    opening = [record.line for record in odd if record.is_row]
+    opening = [record.line for record in odd if record.found]
     whole, begins = regular.clone(), regular.clone()  # scatter works in place
     whole.scatter(spanned, values=False)
     begins.scatter(spanned, values=False)

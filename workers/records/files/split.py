@@ -99,7 +99,7 @@ def _odd_segments(starts: list[int], odd: list[OddRecord], settled: int, target:
         if behind and (last := odd[behind - 1]).line + last.lines > end:
             end = last.line + last.lines
         inside = odd[seen:behind]
-        rows = end - line - sum(record.lines - 1 if record.is_row else record.lines for record in inside)
+        rows = end - line - sum(record.lines - bool(record.found) for record in inside)
         yield Segment(starts[end] - starts[line], rows, plain=not inside)
         line, seen = end, behind
 
