@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Final, Protocol, Self, TypeVar
 
@@ -17,7 +18,7 @@ from workers.records.files.csv_part import CsvReader
 from workers.records.files.decode import temporary_room
 from workers.records.files.json_part import JsonReader
 from workers.records.files.layout import Format, Layout, Part
-from workers.records.files.split import CsvScanner, JsonLinesScanner, Scanner, cut
+from workers.records.files.split import csv_segments, cut, json_segments
 from workers.records.schema import (
     RAW,
     READER_COLUMNS,
@@ -81,7 +82,8 @@ class UsageFile:
 
     def parts(self, target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
         """Cut the file into parts of about `target_bytes`; raises FileUnusable where it cannot be cut."""
-        return cut(self._bytes, self._start, self._end, self._scanner(), target_bytes, self.layout.name)
+        scan = partial(csv_segments, self._reader.grammar) if isinstance(self._reader, CsvReader) else json_segments
+        return cut(self._bytes, self._start, self._end, scan, target_bytes, self.layout.name)
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the part as a canonical frame in the file's order.
@@ -175,9 +177,6 @@ class UsageFile:
             chunks.append(chunk)
             offset, length = offset + len(chunk), length - len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _scanner(self) -> Scanner:
-        return CsvScanner(self._reader.grammar) if isinstance(self._reader, CsvReader) else JsonLinesScanner()
 
 
 class _KeptFrames:
