@@ -40,22 +40,17 @@ class _Text:
         findings: list[Finding],
         delimiter: str | None = None,
     ) -> Layout:
+        facts = (self.name, self.size, file_format, self.compression)
+        of_the_file = [] if self.is_workbook else detect.file_findings(*facts)
         return Layout(
             name=self.name,
-            bytes=self.size,
             format=file_format,
-            compression=self.compression,
             encoding=self.encoding,
             delimiter=delimiter,
             columns=columns,
             renames=renames,
-            findings=(*self.findings, *self._of_the_file(file_format), *findings),
+            findings=(*self.findings, *of_the_file, *findings),
         )
-
-    def _of_the_file(self, file_format: Format) -> list[Finding]:
-        if self.is_workbook:
-            return []
-        return detect.file_findings(self.name, self.size, file_format, self.compression)
 
 
 def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
