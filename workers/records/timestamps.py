@@ -226,10 +226,9 @@ def _read_form(core: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def _read_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
-    absolute = pl.when(_HAS_ZONE & pl.col("agrees")).then(pl.col("instant").dt.epoch("s"))
-    if zone is not None:
-        absolute = pl.when(_HAS_ZONE).then(absolute).otherwise(_in_zone(pl.col("local"), zone))
-    return _taken_apart(texts).select(absolute).to_series()
+    instant = pl.when(pl.col("agrees")).then(pl.col("instant").dt.epoch("s"))
+    local = pl.lit(None, pl.Int64) if zone is None else _in_zone(pl.col("local"), zone)
+    return _taken_apart(texts).select(pl.when(_HAS_ZONE).then(instant).otherwise(local)).to_series()
 
 
 def _doubt_of_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
