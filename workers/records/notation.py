@@ -13,7 +13,7 @@ and travels with the file's records as one text (`schema.EVIDENCE`): a few of th
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
@@ -163,12 +163,8 @@ class EvidenceScan:
 
     def found(self, seen: pl.DataFrame) -> Evidence:
         """Return the evidence in the records of which `expressions` were selected."""
-        strangers = [pair for pair in self._pairs if seen.height and seen[_pair(*pair)][0]]
-        return reduce(
-            Evidence.__add__,
-            (_marks_of(seen, name) for name in self._numbers),
-            Evidence(strangers=frozenset(strangers)),
-        )
+        strangers = frozenset(pair for pair in self._pairs if seen.height and seen[_pair(*pair)][0])
+        return sum((_marks_of(seen, name) for name in self._numbers), Evidence(strangers=strangers))
 
 
 def _joined(found: Iterable[tuple[str, Mapping[str, Mapping[str, str]]]]) -> Marks:
