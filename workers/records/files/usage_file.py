@@ -92,10 +92,10 @@ class UsageFile:
         the default is all that the part has, and the required ones. `READER_COLUMNS` are always there. Raises
         FileUnusable if the file no longer is what it was when it was cut.
         """
-        kept = self._kept.get(part.offset) if self._kept is not None else None
-        if kept is not None and kept.height == part.rows:
-            return self._canonical(kept, columns)
-        return self._canonical(self._parse(part, columns), columns)
+        frame = self._kept.get(part.offset) if self._kept is not None else None
+        if frame is None or frame.height != part.rows:
+            frame = self._parse(part, columns)
+        return self._canonical(frame, columns)
 
     def work_through(self, part: Part, columns: Sequence[str], work: Callable[[pl.LazyFrame], Made]) -> Made:
         """Put the part's records, as `read` returns them, through `work`, reading them on the way where possible.
@@ -156,9 +156,7 @@ class UsageFile:
     def _canonical(self, frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
         if self.layout.format is Format.JSON and RAW in frame.columns:
             frame = frame.with_columns(pl.col(RAW).str.replace_all("\r", "\n", literal=True))
-        if columns is None:
-            columns = self.columns_of(frame)
-        return self._whole(frame, columns)
+        return self._whole(frame, self.columns_of(frame) if columns is None else columns)
 
     def _whole(self, records: Records, columns: Sequence[str]) -> Records:
         """Name the source, and add the columns that are absent."""
