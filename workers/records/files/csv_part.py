@@ -10,7 +10,7 @@ from workers.records.files.csv_grammar import MISREAD, CsvGrammar, OddLines, Odd
 from workers.records.files.json_record import NotARecord, Row, frame_of
 from workers.records.files.layout import Part
 from workers.records.files.nested import Nesting
-from workers.records.schema import RAW, ROW, UNREADABLE
+from workers.records.schema import RAW, ROW, UNREADABLE, with_columns_of
 
 
 class CsvReader:
@@ -35,7 +35,7 @@ class CsvReader:
             frame = self._plain(data, columns)
             if frame is not None and frame.height == part.rows:
                 rows = pl.int_range(part.first_row, part.first_row + part.rows, eager=True)
-                return _with_reader_columns(frame, rows)
+                return with_columns_of(frame.with_columns(rows.alias(ROW)), (UNREADABLE, RAW))
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
 
     def _spread(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -118,7 +118,7 @@ class CsvReader:
         frame = self._plain((kept.str.join("\n").item() or "").encode(), columns)
         if frame is None or frame.height != len(kept):
             return None
-        good = _with_reader_columns(frame, rows.filter(whole))
+        good = with_columns_of(frame.with_columns(rows.filter(whole).alias(ROW)), (UNREADABLE, RAW))
         return pl.concat([good, self._odd_frame(odd, rows, settler, columns)]).sort(ROW)
 
     def _odd_frame(
@@ -146,11 +146,3 @@ def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple
     begins.scatter(spanned, values=False)
     begins.scatter(opening, values=True)
     return whole, begins.cast(pl.Int64).cum_sum() + (first_row - 1)
-
-
-def _with_reader_columns(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
-    return frame.with_columns(
-        rows.cast(pl.Int64).alias(ROW),
-        pl.lit(None, pl.String).alias(UNREADABLE),
-        pl.lit(None, pl.String).alias(RAW),
-    )
