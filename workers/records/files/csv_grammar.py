@@ -183,7 +183,8 @@ class OddLines:
             if line < settled:
                 continue
             record = self._record_at(line)
-            if record.found is Unreadable.UNCLOSED_QUOTE and not final and self._may_go_on(line):
+            may_go_on = not final and len(self.block) - self.starts[line] <= MAX_RECORD_BYTES
+            if record.found is Unreadable.UNCLOSED_QUOTE and may_go_on:
                 return records, line
             records.append(record)
             settled = record.line + record.lines
@@ -196,9 +197,6 @@ class OddLines:
         if found is not Unreadable.UNCLOSED_QUOTE or (end := self.grammar.end_of_record(self.block, start)) is None:
             return OddRecord(line, 1, found)
         return OddRecord(line, bisect_right(self.starts, end) - line, self.grammar.fields(self.block[start:end]))
-
-    def _may_go_on(self, line: int) -> bool:
-        return len(self.block) - self.starts[line] <= MAX_RECORD_BYTES
 
     def text(self, line: int, lines: int = 1) -> bytes:
         """Return the bytes of the lines without the last line's end."""
