@@ -65,15 +65,13 @@ class JsonReader:
         numbered = pl.DataFrame(
             {"line": lines, ROW: pl.int_range(part.first_row, part.first_row + len(lines), eager=True)}
         )
-        needed = None if wanted is None else self._with_sources(wanted)
+        sources = (old for old, new in self.renames.items() if wanted is not None and new in wanted)
+        needed = None if wanted is None else [*wanted, *sources]
         frames, odd = self._by_shapes(numbered, needed, ascii_only=data.isascii(), escapes=b"\\" in data)
         if odd.height:
             frames.append(self._odd_frame(odd, needed, data, part, cut=cut))
         frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={ROW: pl.Int64})
         return self._renamed(frame.sort(ROW) if len(frames) > 1 else frame)
-
-    def _with_sources(self, wanted: Sequence[str]) -> list[str]:
-        return [*wanted, *(old for old, new in self.renames.items() if new in wanted)]
 
     def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Move each renamed key's value to its canonical column where that has none."""
