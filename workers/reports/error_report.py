@@ -113,9 +113,9 @@ def _errors(fields: Fields, error_types: object) -> tuple[CodeErrors, ...]:
     errors: dict[str, CodeErrors] = {}
     for number, item in enumerate(fields.items(error_types, "data.reason.error_types")):
         found = _code_errors(fields, item, f"error_types[{number}]")
-        if found.code in errors:
+        if earlier := errors.get(found.code):
             fields.note(f"{found.code} stands twice")
-            found = _merged(errors[found.code], found)
+            found = CodeErrors(found.code, earlier.told + found.told, earlier.samples + found.samples)
         errors[found.code] = found
     for found in errors.values():
         _check_samples(fields, found)
@@ -150,10 +150,6 @@ def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sampl
         message=message,
         event_name=match["name"] if match else None,
     )
-
-
-def _merged(one: CodeErrors, other: CodeErrors) -> CodeErrors:
-    return CodeErrors(one.code, one.told + other.told, one.samples + other.samples)
 
 
 def _check_samples(fields: Fields, errors: CodeErrors) -> None:
