@@ -41,9 +41,8 @@ class CsvReader:
     def _spread(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Put what stands inside the cells beside them, record by record."""
         nested = frame.select(pl.any_horizontal(pl.col(*self.nesting.columns).is_not_null())).to_series()
-        numbers = frame.filter(nested)[ROW].to_list()
-        cells = frame.filter(nested).select(self.columns).iter_rows(named=True)
-        spread = [self._spread_row(*numbered) for numbered in zip(numbers, cells, strict=True)]
+        rows = frame.filter(nested).select(ROW, *self.columns).iter_rows(named=True)
+        spread = [self._spread_row(cells.pop(ROW), cells) for cells in rows]
         return pl.concat([frame.filter(~nested), frame_of(spread)], how="diagonal").sort(ROW)
 
     def _spread_row(self, row: int, cells: dict[str, str | None]) -> Row:
