@@ -130,12 +130,9 @@ def _code_errors(fields: Fields, item: object, where: str) -> CodeErrors:
     count = fields.count(error_type.get("error_count"), f"{where}.error_count")
     if count is None:
         fields.note(f"{code or UNKNOWN} has no error_count")
-    samples = fields.items(error_type.get("sample_errors"), f"{where}.sample_errors")
-    return CodeErrors(
-        code=code or UNKNOWN,
-        error_count=count,
-        samples=tuple(_sample(fields, sample, code, f"{where}.sample_errors") for sample in samples),
-    )
+    place = f"{where}.sample_errors"
+    samples = fields.items(error_type.get("sample_errors"), place)
+    return CodeErrors(code or UNKNOWN, count, tuple(_sample(fields, sample, code, place) for sample in samples))
 
 
 def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sample:
@@ -145,11 +142,7 @@ def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sampl
     message = fields.text(sample.get("error_message"), f"{where}.error_message")
     named = [fields.text(request.get(name), f"{where}.request") for name in ("identifier", "idempotency_key")]
     match = _NAME_IN_MESSAGE.search(message or "") if code == Code.NO_METER else None
-    return Sample(
-        identifier=next(filter(None, named), None),
-        message=message,
-        event_name=match["name"] if match else None,
-    )
+    return Sample(next(filter(None, named), None), message, event_name=match["name"] if match else None)
 
 
 def _check_samples(fields: Fields, errors: CodeErrors) -> None:
