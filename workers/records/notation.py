@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -198,9 +197,7 @@ def customer_like(columns: Iterable[str], customers: Iterable[str]) -> list[str]
     return [name for name in columns if _key(name) in keys]
 
 
-def weigh(
-    records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})
-) -> pl.DataFrame:
+def weigh(records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mapping[str, str]) -> pl.DataFrame:
     """Add `COMMA_SHOWN` and `POINT_SHOWN` to resolved records, which keep what an earlier event name of theirs had.
 
     `quantity_columns` are those that a quantity may be taken from, beside the one that the meter reads, and
