@@ -152,8 +152,6 @@ class Standard:
         """Return the decimal mark of the record's event name, where a rule declares it, else null."""
         named = {name: mark for name, mark in self.decimal_marks.items() if name != EVERY_METER}
         every = pl.lit(self.decimal_marks.get(EVERY_METER), pl.String)
-        if not named:
-            return every
         return pl.col(EVENT_NAME).replace_strict(named, default=every, return_dtype=pl.String)
 
     def is_repeated(self) -> pl.Expr:
