@@ -129,7 +129,9 @@ def epoch_seconds(text: pl.Expr) -> pl.Expr:
 def read(text: pl.Expr, window: Window, zone: str | None = None) -> pl.Expr:
     """Return a timestamp's one reading as Int64 epoch seconds, or null. `zone` (IANA) is that of local times."""
     core = bare_text(text)
-    return pl.coalesce(_read_number(core, window), _read_form(core, zone))
+    units = [_number(core).floordiv(unit) for unit in UNITS.values()]
+    in_window = (pl.when(window.holds(seconds)).then(seconds) for seconds in units)
+    return pl.coalesce(*in_window, _read_form(core, zone))
 
 
 def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
@@ -192,11 +194,6 @@ def rfc3339(seconds: pl.Expr) -> pl.Expr:
     """Write epoch seconds as RFC 3339 text in UTC; null where the calendar has no such year."""
     shown = seconds.is_between(-62_135_596_800, 253_402_300_799)
     return pl.from_epoch(pl.when(shown).then(seconds)).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _read_number(core: pl.Expr, window: Window) -> pl.Expr:
-    units = [_number(core).floordiv(unit) for unit in UNITS.values()]
-    return pl.coalesce(*(pl.when(window.holds(seconds)).then(seconds) for seconds in units))
 
 
 def _number(core: pl.Expr) -> pl.Expr:
