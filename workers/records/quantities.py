@@ -251,9 +251,7 @@ def _read_unsigned(body: str) -> Reading:
     spaced = _INNER_BLANK.sub(" ", body)
     if grouped := _GROUPED.match(spaced):
         return _read_grouped(spaced, grouped)
-    if _EXPONENT.match(body):
-        return _read_exponent(body)
-    return Reading(doubt=_doubt(body))
+    return _read_exponent(body) if _EXPONENT.match(body) else Reading(doubt=_doubt(body))
 
 
 def _point_of(body: str) -> str | None:
