@@ -53,10 +53,6 @@ class CaseTransaction:
         """
         self._changes |= {"due_at": at, "attempts": 0, "deaths": 0, "trouble": trouble}
 
-    def put_off(self, at: datetime) -> None:
-        """Have nobody look at the case until then. Failures and deaths still count."""
-        self._changes["due_at"] = at
-
     def record_failure(self, trouble: str, at: datetime | None) -> None:
         """Note that work on the case failed and when it is tried again; None leaves it to a person."""
         self._changes |= {"trouble": trouble, "due_at": at, "attempts": self._case.attempts + 1}

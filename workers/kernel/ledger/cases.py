@@ -40,18 +40,14 @@ class Cases:
             row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().first()
         return case_of(row) if row else None
 
-    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
-        """Return (id, version) of cases that are due and that nobody holds, the longest waiting first."""
+    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[Case]:
+        """Return cases that are due and that nobody holds, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now - quiet, cases.c.changed_at > now + LONGEST_WAIT)
-        query = select(cases.c.id, cases.c.version).where(
-            cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now)
-        )
+        query = select(cases).where(cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now))
         with self._database.read() as connection:
-            return [
-                (row.id, row.version) for row in connection.execute(query.order_by(cases.c.due_at).limit(limit))
-            ]
+            return list(map(case_of, connection.execute(query.order_by(cases.c.due_at).limit(limit)).mappings()))
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
