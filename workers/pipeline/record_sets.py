@@ -25,6 +25,7 @@ from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context, Stores
 from workers.records import quantities
 from workers.records.identifiers import next_revisions
@@ -203,8 +204,7 @@ def movement(
     route: tuple[Bucket | None, Bucket | None],
     ref: RecordSetRef,
     *,
-    revision: int = 0,
-    submission_id: str | None = None,
+    submission: Submission | None = None,
     event_id: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Movement:
@@ -216,9 +216,9 @@ def movement(
         *route,
         total.records,
         total.quantity,
-        revision=revision,
+        revision=submission.revision if submission else 0,
         record_set=ref,
-        submission_id=submission_id,
+        submission_id=submission.id if submission else None,
         event_id=event_id,
         detail={**(detail or {}), BY_CODE: detail_of(tallies)},
     )

@@ -131,7 +131,7 @@ def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
     context, key, event_id = told.context, told.failure.key, told.event.id
     for submission, samples in ours:
         with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-            moves = refuse(context, held, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
+            moves = refuse(context, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
             _write(context, held, list(moves))
     return [submission.case_id for submission, _ in ours]
 
@@ -140,18 +140,9 @@ def _set_aside(told: _Told, submission: Submission) -> int:
     """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
     context, key = told.context, told.failure.key
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        moves = list(
-            set_aside_rest(
-                context,
-                held,
-                submission,
-                told.samples,
-                told.unnamed,
-                failure_key=key,
-                event_name=told.report.event_name,
-            )
-        )
-        _write(context, held, moves)
+        named = told.report.event_name
+        moves = set_aside_rest(context, submission, told.samples, told.unnamed, failure_key=key, event_name=named)
+        _write(context, held, list(moves))
     entries = context.ledger.queries.entries(submission.case_id)
     of_this = [e for e in entries if e.kind == EntryKind.HELD and e.submission_id == submission.id]
     return sum(entry.records for entry in of_this if entry.detail.get("failure") == key)

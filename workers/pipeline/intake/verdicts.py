@@ -23,8 +23,14 @@ from workers.pipeline.context import Context
 from workers.pipeline.intake.import_files import Import, failed_rows
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.record_sets import FORMAT, scan
-from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
-from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.pipeline.submit.outcomes import (
+    REASON_SCHEMA,
+    REFUSAL_SCHEMA,
+    held_reasons,
+    refuse,
+    set_aside,
+    set_aside_rest,
+)
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION, with_columns_of
 from workers.reports.import_set import ImportSetReport, ImportStatus
 from workers.targets.files import PUT_AGAIN
@@ -215,7 +221,7 @@ class _Verdict:
         self, refused: pl.DataFrame, unnamed: int, report: ImportSetReport, event_id: str
     ) -> Iterator[Movement]:
         """Yield the entries for what was refused, and for what may have been or may not have been taken in."""
-        case = self.context, self.held, self.submission
+        case = self.context, self.submission
         whole_in_doubt = report.status is ImportStatus.FAILED and not self.accounted_for
         exists = refused.filter(pl.col(CODE).eq_missing(ALREADY_EXISTS))[IDENTIFIER]
         named = refused.clear() if whole_in_doubt else refused

@@ -8,6 +8,7 @@ the same facts of the whole case, so the plan is the same for any size of slices
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -83,11 +84,11 @@ def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFr
     reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
     if not reasons:
         return None
-    revision = len(held.submissions) + 1
     rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
     ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
     detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
-    return movement(context, kind, (Bucket.PENDING, to), ref, revision=revision, detail=detail)
+    moved = movement(context, kind, (Bucket.PENDING, to), ref, detail=detail)
+    return replace(moved, revision=len(held.submissions) + 1)
 
 
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:

@@ -59,7 +59,7 @@ def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, fil
     reasons = rows.with_columns(
         pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_UNJUDGED).alias(SUGGESTION)
     ).collect()
-    moves = list(set_aside(context, held, submission, reasons, failure_key=f"unjudged:{submission.id}"))
+    moves = list(set_aside(context, submission, reasons, failure_key=f"unjudged:{submission.id}"))
     with held.transaction() as transaction:
         transaction.move(*moves)
 
@@ -95,8 +95,7 @@ def _confirmed(
         EntryKind.CONFIRMED,
         (Bucket.SUBMITTED, Bucket.CONFIRMED),
         record_set,
-        revision=submission.revision,
-        submission_id=submission.id,
+        submission=submission,
         detail={"proof": proof},
     )
     return confirmed if confirmed.records else None

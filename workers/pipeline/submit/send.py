@@ -5,7 +5,7 @@ same id, and the target resumes instead of repeating.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any, Final
 
 import polars as pl
@@ -30,8 +30,7 @@ from workers.pipeline.record_sets import (
     records_in,
     scan,
 )
-from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
-from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, held_reasons, refuse, set_aside
 from workers.records.schema import EVENT_NAME, IDENTIFIER
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
@@ -109,14 +108,8 @@ def intend(
     """
     ordinal = len(held.submissions) + 1
     submission_id = f"{held.case.id}-{ordinal}"
-    intended = movement(
-        context,
-        EntryKind.INTENDED,
-        (Bucket.PLANNED, Bucket.SUBMITTED),
-        record_set,
-        revision=ordinal,
-        submission_id=submission_id,
-    )
+    moved = movement(context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), record_set)
+    intended = replace(moved, revision=ordinal, submission_id=submission_id)
     names = scan(context, record_set).select(pl.col(EVENT_NAME).unique().sort()).collect().to_series()
     intent = Intent(
         submission_id, ordinal, target.name, intended.records, intended.quantity, tuple(names), record_set
@@ -141,8 +134,8 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
     tried = {record.identifier for record in sent.held if record.tried_before}
     exists = held_reasons(context, held.case.failure.account, submission, taken, tried=tried)
     moves = [
-        *refuse(context, held, submission, refused, refused_as=DATA, failure_key=key),
-        *set_aside(context, held, submission, pl.concat([uncertain, exists]), failure_key=key),
+        *refuse(context, submission, refused, refused_as=DATA, failure_key=key),
+        *set_aside(context, submission, pl.concat([uncertain, exists]), failure_key=key),
         *_never_sent(context, held, submission, [one for one in sent.withheld if not one.tried_before]),
     ]
     with held.transaction() as transaction:
@@ -168,8 +161,7 @@ def _never_sent(
         EntryKind.QUARANTINED,
         (Bucket.SUBMITTED, Bucket.QUARANTINED),
         keep(context, held.case.id, "stopped", quarantined(before, stopped)),
-        revision=submission.revision,
-        submission_id=submission.id,
+        submission=submission,
         detail={"reasons": reasons_of(stopped)},
     )
 

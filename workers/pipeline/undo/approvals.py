@@ -14,7 +14,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import DATA, RECORD, REFUSED_AS, keep, movement
-from workers.pipeline.submit.billed import billed_by_bucket
+from workers.pipeline.submit.outcomes import billed_by_bucket
 from workers.records.schema import OUTCOME, REASON, SUGGESTION
 
 UNDO: Final = "undo"
@@ -87,12 +87,5 @@ def _moved(
         marked = records.drop(REASON, SUGGESTION, strict=False).join(reasons, on=RECORD, maintain_order="left")
         gone = marked.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.lit(DATA).alias(REFUSED_AS))
         ref = keep(context, submission.case_id, "undone", gone)
-        yield movement(
-            context,
-            EntryKind.UNDONE,
-            (bucket, Bucket.QUARANTINED),
-            ref,
-            revision=submission.revision,
-            submission_id=submission.id,
-            detail=detail,
-        )
+        route = (bucket, Bucket.QUARANTINED)
+        yield movement(context, EntryKind.UNDONE, route, ref, submission=submission, detail=detail)

@@ -28,7 +28,7 @@ from workers.kernel.reasons import PERHAPS_UNDONE, UNDONE
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.record_sets import RECORD, keep, scan
-from workers.pipeline.submit.billed import billed_records
+from workers.pipeline.submit.outcomes import billed_records
 from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION

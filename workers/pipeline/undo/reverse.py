@@ -23,7 +23,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA, RECORD, keep, movement, numbered, scan
-from workers.pipeline.submit.billed import billed_records
+from workers.pipeline.submit.outcomes import billed_records
 from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back
 from workers.records.catalog import Meter
 from workers.records.schema import (
