@@ -36,9 +36,7 @@ class Cases:
 
     def get(self, case_id: str) -> Case | None:
         """Return one case, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().first()
-        return case_of(row) if row else None
+        return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
     def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[Case]:
         """Return cases that are due and that nobody holds, the longest waiting first."""
@@ -46,8 +44,7 @@ class Cases:
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now - quiet, cases.c.changed_at > now + LONGEST_WAIT)
         query = select(cases).where(cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now))
-        with self._database.read() as connection:
-            return list(map(case_of, connection.execute(query.order_by(cases.c.due_at).limit(limit)).mappings()))
+        return list(map(case_of, self._database.rows(query.order_by(cases.c.due_at).limit(limit))))
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:

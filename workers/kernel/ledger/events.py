@@ -142,15 +142,12 @@ class Events:
 
     def get(self, event_id: str) -> StoredEvent | None:
         """Return one event, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().first()
-        return _stored(row) if row else None
+        return self.of([event_id]).get(event_id)
 
     def of(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Return those of `event_ids` that the ledger holds."""
         query = select(*_COLUMNS).where(events.c.id.in_(event_ids))
-        with self._database.read() as connection:
-            return {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
+        return {row["id"]: _stored(row) for row in self._database.rows(query)}
 
     def pages(self, until: datetime | None = None) -> Iterator[Sequence[StoredEvent]]:
         """Yield all events, or those that were received up to `until`, oldest first, so many at a time."""
@@ -158,8 +155,7 @@ class Events:
         query = select(*_COLUMNS).order_by(events.c.received_at, events.c.id).limit(PAGE)
         page = query = query if until is None else query.where(events.c.received_at <= until)
         while True:
-            with self._database.read() as connection:
-                found = [_stored(row) for row in connection.execute(page).mappings()]
+            found = list(map(_stored, self._database.rows(page)))
             if found:
                 yield found
             if len(found) < PAGE:
@@ -240,8 +236,7 @@ class Events:
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:
             query = query.where(events.c.large.is_(large))
-        with self._database.read() as connection:
-            return [(row.id, row.attempts) for row in connection.execute(query)]
+        return [(row["id"], row["attempts"]) for row in self._database.rows(query)]
 
     def ignored_since(self, reason: str, moment: datetime) -> tuple[datetime, int] | None:
         """Return (when the newest arrived, how many) of events ignored for `reason` after `moment`, or None."""
@@ -254,8 +249,7 @@ class Events:
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         """Return those of `event_ids` that the ledger holds."""
-        with self._database.read() as connection:
-            return set(connection.scalars(select(events.c.id).where(events.c.id.in_(event_ids))))
+        return set(self._database.values(select(events.c.id).where(events.c.id.in_(event_ids))))
 
 
 def _stored(row: Any) -> StoredEvent:
