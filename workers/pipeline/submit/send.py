@@ -5,7 +5,7 @@ same id, and the target resumes instead of repeating.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -65,28 +65,26 @@ def _target_of(context: Context, account: str | None, submission: Submission) ->
     return target
 
 
+@dataclass
 class LedgerProgress:
     """A target's progress through one submission, kept in the ledger; each intent renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str, renewed: Renewed, may_not_go: MayNotGo) -> None:
-        self._chunks = ledger.chunks
-        self._submission_id = submission_id
-        self._renewed = renewed
-        self.may_not_go = may_not_go
+    _ledger: Ledger
+    _submission_id: str
+    _renewed: Renewed
+    may_not_go: MayNotGo
 
     def chunks(self) -> Mapping[int, Chunk]:
-        """Return every chunk that was ever intended."""
-        known = self._chunks.of(self._submission_id)
+        known = self._ledger.chunks.of(self._submission_id)
         return {number: _chunk(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        self._chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
+        self._ledger.chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
-        """Commit what became of a chunk."""
-        self._chunks.finish(self._submission_id, number, result)
+        self._ledger.chunks.finish(self._submission_id, number, result)
 
 
 def _chunk(stored: StoredChunk) -> Chunk:
