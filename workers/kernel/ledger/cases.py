@@ -5,7 +5,8 @@ was written meanwhile makes the late writer lose instead of both winning.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,11 +39,11 @@ class Cases:
         """Return one case, or None."""
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
-    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[Case]:
+    def due(self, limit: int) -> Sequence[Case]:
         """Return cases that are due and that nobody holds, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
-        due = or_(cases.c.due_at <= now - quiet, cases.c.changed_at > now + LONGEST_WAIT)
+        due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
         query = select(cases).where(cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now))
         return list(map(case_of, self._database.rows(query.order_by(cases.c.due_at).limit(limit))))
 
@@ -54,7 +55,7 @@ class Cases:
         """
         case_id, new = (case, None) if isinstance(case, str) else (case.case_id, _opened(case, self._clock()))
         row = self._leases.take(case_id, owner, lease, new=new)
-        held = HeldCase(self._database, self._leases, self._clock, case_of(row), owner, lease)
+        held = HeldCase(self._leases, owner, lease, case_of(row))
         try:
             yield held
         finally:
@@ -62,6 +63,7 @@ class Cases:
                 self._leases.give_back(Lease(case_id, owner, held.case.deaths))
 
 
+@dataclass(eq=False)
 class HeldCase:
     """A case under lease. `case`, `journal` and `submissions` are always as of the last write.
 
@@ -69,17 +71,12 @@ class HeldCase:
     `given_back` tells that the last commit has ended the lease.
     """
 
-    def __init__(
-        self, database: Database, leases: Leases, clock: Clock, case: Case, owner: str, lease: timedelta
-    ) -> None:
-        self._database = database
-        self._leases = leases
-        self._clock = clock
-        self._owner = owner
-        self._lease = lease
-        self.case = case
-        self.given_back = False
-        self._read: tuple[list[EntryRow], Sequence[Submission]] | None = None
+    _leases: Leases
+    _owner: str
+    _lease: timedelta
+    case: Case
+    given_back: bool = field(default=False, init=False)
+    _read: tuple[list[EntryRow], Sequence[Submission]] | None = field(default=None, init=False)
 
     @property
     def journal(self) -> Sequence[EntryRow]:
@@ -93,7 +90,7 @@ class HeldCase:
 
     def _loaded(self) -> tuple[list[EntryRow], Sequence[Submission]]:
         if self._read is None:
-            with self._database.read() as connection:
+            with self._leases.database.read() as connection:
                 self._read = journal_of(connection, self.case.id), submissions_of_case(connection, self.case.id)
         return self._read
 
@@ -103,8 +100,8 @@ class HeldCase:
 
         The `last` one gives the case back as well. Raises Conflict when the lease was lost or the case moved on.
         """
-        with self._database.write() as connection:
-            draft = CaseTransaction(connection, self.case, self._clock())
+        with self._leases.database.write() as connection:
+            draft = CaseTransaction(connection, self.case, self._leases.clock())
             yield draft
             rows = draft.entries()
             self._update(connection, draft.changes(), last=last)
@@ -113,21 +110,20 @@ class HeldCase:
             if read is not None:
                 there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]
                 read = [*read[0], *(entry_of({**row, "detail": as_stored(row["detail"])}) for row in rows)], there
-        self.case, self._read, self.given_back = case_of(draft.row()), read, last
+        self.case, self._read, self.given_back = draft.case(), read, last
 
     def _update(self, connection: Connection, values: Mapping[str, Any], *, last: bool) -> None:
-        lease = {"lease_owner": None, "lease_until": None} if last else {"lease_until": self._clock() + self._lease}
+        until = None if last else self._leases.clock() + self._lease
+        lease = {"lease_owner": None if last else self._owner, "lease_until": until}
         not_moved_on = cases.c.version == self.case.version
         self._leases.write(connection, self.case.id, self._owner, {**values, **lease}, not_moved_on)
 
-    @contextmanager
-    def renewed(self) -> Iterator[Connection]:
+    def renewed(self) -> AbstractContextManager[Connection]:
         """Extend the lease in one transaction with what is written beside the journal.
 
         Raises Conflict when it was lost.
         """
-        with self._leases.renewed(self.case.id, self._owner, self._lease) as connection:
-            yield connection
+        return self._leases.renewed(self.case.id, self._owner, self._lease)
 
     def renew(self) -> None:
         """Extend the lease during long work, from any thread. Raises Conflict when it was lost."""
@@ -147,8 +143,6 @@ def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
         "due_at": now,
         "opened_at": now,
         "changed_at": now,
-        "attempts": 0,
-        "deaths": 0,
     }
 
 

@@ -129,8 +129,6 @@ class Events:
             "sha256": sha256(receipt.raw).hexdigest(),
             "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
             "reason": receipt.ignored,
-            "attempts": 0,
-            "deaths": 0,
             "due_at": None if receipt.ignored else now,
         }
         try:

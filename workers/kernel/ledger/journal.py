@@ -6,7 +6,7 @@ Each refused record stands in exactly one bucket of its case, so the equation
 """
 
 import decimal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -201,8 +201,3 @@ class Balance:
         return cls(
             tallies.get("failed", Tally()), {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}
         )
-
-
-def total(balances: Iterable[Balance]) -> Balance:
-    """Return the balance over all cases."""
-    return sum(balances, Balance())

@@ -12,7 +12,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef, total
+from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
 
@@ -143,7 +143,7 @@ class Queries:
 
     def balance(self) -> Balance:
         """Return the balance over all cases."""
-        return total(map(Balance.from_json, self._database.values(select(cases.c.balance))))
+        return sum(map(Balance.from_json, self._database.values(select(cases.c.balance))), Balance())
 
     def event_counts(self) -> Mapping[str, int]:
         """Return the number of events by state."""
