@@ -77,17 +77,20 @@ def _take_in_again(context: Context, seen: Seen) -> None:
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
         entries = held.journal
         located = _located(context, entries)
-        told = _Counted(seen.frames)
-        fresh = (
-            frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
-            for frame in told
-        )
-        rows = _keep_numbered(context, seen, fresh, first=located.height)
+        found = 0
+
+        def fresh() -> Iterator[pl.DataFrame]:
+            nonlocal found
+            for frame in seen.frames:
+                found += frame.height
+                yield frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
+
+        rows = _keep_numbered(context, seen, fresh(), first=located.height)
         retold = Retold(
             _NO_ROWS if rows is None else scan(context, rows),
             located[ORIGIN],
             seen.unlocated,
-            told.records + seen.unlocated.records,
+            found + seen.unlocated.records,
             seen.event_id,
         )
         moves = retold_moves(context, failure, entries, held.case.balance.failed.records, retold)
@@ -101,19 +104,6 @@ def _take_in_again(context: Context, seen: Seen) -> None:
 
 
 _NO_ROWS = pl.LazyFrame(schema={ORIGIN: pl.String})
-
-
-class _Counted:
-    """Frames as they pass by; `records` is how many records they held so far."""
-
-    def __init__(self, frames: Iterable[pl.DataFrame]) -> None:
-        self._frames = frames
-        self.records = 0
-
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        for frame in self._frames:
-            self.records += frame.height
-            yield frame
 
 
 def _located(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:
