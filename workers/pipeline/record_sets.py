@@ -186,11 +186,6 @@ def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.
     return ref
 
 
-def keep_file(context: Context, case_id: str, label: str, path: Path) -> RecordSetRef:
-    """Keep a file as it came, as evidence, and return its name in the archive and its digest."""
-    return context.archive.keep(case_id, label, path)
-
-
 @contextmanager
 def workspace(context: Context) -> Iterator[Path]:
     """Open a folder on local disk that is gone afterwards."""

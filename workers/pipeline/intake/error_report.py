@@ -5,6 +5,7 @@ belong to the case that they came from, then in the sender's usage files. What S
 never guessed at: it is counted, and put before a person.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -81,13 +82,11 @@ class _Told:
 
     @cached_property
     def failure(self) -> Failure:
-        """What the refusals of this code are as a case."""
         report = self.report
         names = [sample.event_name for sample in self.errors.samples if sample.event_name]
         return of_report(
+            self.event,
             self.errors.code,
-            account=self.event.account,
-            livemode=self.event.livemode,
             meter_id=report.meter_id,
             event_name=report.event_name or ", ".join(sorted(set(names))) or None,
             window_start=to_text(report.window_start) if report.window_start else self.event.id,
@@ -102,7 +101,6 @@ class _Told:
 
     @property
     def unnamed(self) -> int:
-        """How many refused records are counted but not named."""
         return self.errors.told - self.samples.height
 
 
@@ -196,11 +194,8 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
     claimed = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
     located = with_held(claimed, claim.older(places.rows))
-    counts = {
-        **unnamed,
-        NOT_IN_SOURCES: len(found.missing),
-        AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
-    }
+    named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
+    counts = Counter(unnamed) + Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     oddities = told.report.oddities
     suggestions = {
         PERHAPS_OURS: _PERHAPS_OURS,
@@ -208,11 +203,9 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
         NOT_IN_SOURCES: _not_found(event.account, places, others),
         AMBIGUOUS_IN_SOURCES: _AMBIGUOUS,
     }
-    counted = {reason: count for reason, count in counts.items() if count}
-    named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
     unlocated = Unlocated(
-        counted,
-        {reason: suggestions[reason] for reason in counted},
+        counts,
+        {reason: suggestions[reason] for reason in counts},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
     return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated, oddities=oddities))

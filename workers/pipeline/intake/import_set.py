@@ -33,7 +33,7 @@ from workers.pipeline.intake.older_files import OlderFiles
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.intake.verdicts import take_in_verdict
-from workers.pipeline.record_sets import FORMAT, keep_file, workspace
+from workers.pipeline.record_sets import FORMAT, workspace
 from workers.records.schema import REASON, SUGGESTION
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 
@@ -145,15 +145,14 @@ def _opened(
     context, event = imported.context, imported.event
     older = OlderFiles(imported.sources, imported.begun, partial(copies_of_refused, imported), by_row)
     failure = of_import_set(
+        event,
         imported.id,
         kind=kind,
-        account=event.account,
-        livemode=event.livemode,
         file_name=imported.names[0] if imported.names else None,
         reason=imported.report.failed_reason,
     )
     files = sorted(imported.folder.iterdir())
-    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
+    evidence = [context.archive.keep(failure.case_id, path.stem, path) for path in files]
     oddities = imported.report.oddities
     seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
     return Taken((take_in_seen(context, seen),))
