@@ -51,6 +51,8 @@ from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 
 log = get_logger(__name__)
 
+_WORDS: Final = {WOULD_OVERWRITE: OVERWRITE, WINDOW_BY_FILE: BY_FILE, PERHAPS_SENT_BEFORE: SEND_AGAIN}
+"""What an approval says that lets records go which wait for this reason."""
 _UNKNOWN: Final = "there is no such event or case"
 _IDS: Final = "`metermend cases`, the alerts and the console name the ids"
 
@@ -140,9 +142,7 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     again = _as_judged(context, held, taken_up)
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
-        *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
-        *_let_go(context, case_id, again.filter(reason == WINDOW_BY_FILE), BY_FILE, approved_by),
-        *_let_go(context, case_id, again.filter(reason == PERHAPS_SENT_BEFORE), SEND_AGAIN, approved_by),
+        *_let_go(context, case_id, again, approved_by),
         *_reopen(context, case_id, again, reasons_of(taken_up.with_columns(reason))),
         *_resend(context, held, resent, approved_by),
     ]
@@ -181,15 +181,16 @@ def _as_judged(context: Context, held: HeldCase, records: pl.LazyFrame) -> pl.La
     return pl.concat([others, as_refused(context, held.journal, undone)], how="diagonal")
 
 
-def _let_go(
-    context: Context, case_id: str, records: pl.LazyFrame, word: str, approved_by: str | None
-) -> Iterator[Movement]:
-    """Yield the entry that lets records past the guard that has stopped them, on somebody's word."""
-    if approved_by is None or records.select(pl.len()).collect().item() == 0:
+def _let_go(context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:
+    """Yield the entries that let records past the guard that has stopped them, on somebody's word."""
+    if approved_by is None:
         return
-    ref = keep(context, case_id, "approved", records)
-    entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
-    yield replace(entry, actor=approved_by)
+    for reason, word in _WORDS.items():
+        stopped = records.filter(pl.col(REASON) == reason)
+        if stopped.select(pl.len()).collect().item():
+            ref = keep(context, case_id, "approved", stopped)
+            entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
+            yield replace(entry, actor=approved_by)
 
 
 def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:
@@ -203,10 +204,7 @@ def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by
     new = with_next_identifiers(planned.filter(taken).with_columns(pl.lit(DATA).alias(REFUSED_AS)))
     ref = keep(context, held.case.id, "resent", pl.concat([planned.filter(~taken), new]))
     detail = {"reasons": reasons, "approved": "resend what may be billed already"}
-    word = Movement(EntryKind.APPROVED, None, None, chosen.height, Decimal(0), actor=approved_by, detail=detail)
-    yield word
-    for kind, source, to in (
-        (EntryKind.REOPENED, Bucket.QUARANTINED, Bucket.PENDING),
-        (EntryKind.PLANNED, Bucket.PENDING, Bucket.PLANNED),
-    ):
-        yield movement(context, kind, (source, to), ref, detail={"reasons": reasons})
+    yield Movement(EntryKind.APPROVED, None, None, chosen.height, Decimal(0), actor=approved_by, detail=detail)
+    told = {"reasons": reasons}
+    yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref, detail=told)
+    yield movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), ref, detail=told)
