@@ -155,7 +155,7 @@ class Queries:
 
     def _counts(self, column: Column[str]) -> Mapping[str, int]:
         with self._database.read() as connection:
-            return dict(connection.execute(select(column, func.count()).group_by(column)).tuples())
+            return {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
 
     def oldest_unprocessed(self) -> timedelta:
         """Return how long the longest-waiting event has waited; zero when none waits."""
