@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict
-from datetime import datetime
 from hashlib import sha256
 
 from workers.kernel.clock import from_text
@@ -73,11 +72,8 @@ def damaged(ledger: Ledger, events: Sequence[StoredEvent]) -> Iterator[tuple[Sto
     said = ledger.checkpoints.get(BODIES_REMOVED)
     removed_before = from_text(said) if said else None
     for event in events:
-        if event.raw is None and not _removed(event, removed_before):
+        is_removed = removed_before is not None and event.received_at < removed_before
+        if event.raw is None and not is_removed:
             yield event, "the body is missing, and retention has not come to it"
         elif event.raw is not None and sha256(event.raw).hexdigest() != event.sha256:
             yield event, "the body was altered"
-
-
-def _removed(event: StoredEvent, removed_before: datetime | None) -> bool:
-    return removed_before is not None and event.received_at < removed_before
