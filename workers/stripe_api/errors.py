@@ -88,7 +88,8 @@ class NotFound(BadRequest):
 def translate(error: stripe.StripeError, path: str) -> MetermendError:
     """Return our error for what the SDK raised while it asked for `path`."""
     if type(error) in PERMANENT:
-        return Permanent(_sentence(path, error))
+        said = _because({"message": error.user_message}, error.headers or {})
+        return Permanent(f"{path}: {type(error).__name__}{said}")
     if type(error) is stripe.APIConnectionError:
         return Transient(f"Stripe could not be reached for {path}: {first_line(error.user_message or '')}")
     body = error.json_body if isinstance(error.json_body, Mapping) else {}
@@ -155,10 +156,6 @@ def _limited(path: str, error: Mapping[str, Any], headers: Mapping[str, str]) ->
 
 def _said(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     return f"{path}: Stripe answered {status}{_because(error, headers)}"
-
-
-def _sentence(path: str, error: stripe.StripeError) -> str:
-    return f"{path}: {type(error).__name__}{_because({'message': error.user_message}, error.headers or {})}"
 
 
 def _because(error: Mapping[str, Any], headers: Mapping[str, str]) -> str:
