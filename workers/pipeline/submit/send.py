@@ -43,9 +43,9 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     progress = LedgerProgress(context.ledger, submission.id, held.renewed, may_not_go)
-    sent = _target_of(context, held.case.failure.account, submission).send(
-        _outgoing(context, held, submission), progress
-    )
+    account = held.case.failure.account
+    outgoing = Outgoing(submission.id, account, path_of(context, submission.ref), submission.records)
+    sent = _target_of(context, account, submission).send(outgoing, progress)
     _note_answer(context, held, submission, sent)
 
 
@@ -116,11 +116,6 @@ def intend(
         transaction.submissions.intend(intent, last_turn)
         transaction.move(intended)
     return next(s for s in held.submissions if s.id == submission_id)
-
-
-def _outgoing(context: Context, held: HeldCase, submission: Submission) -> Outgoing:
-    path = path_of(context, submission.ref)
-    return Outgoing(submission.id, held.case.failure.account, path, submission.records)
 
 
 def _note_answer(context: Context, held: HeldCase, submission: Submission, sent: Sent) -> None:
