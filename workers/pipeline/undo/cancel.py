@@ -102,7 +102,10 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         if open_approval(held, UNDO, submission) is None:
-            _approve(context, held, submission, approved_by)
+            chosen = billed_records(context, submission)
+            if chosen is None:
+                raise InputUnusable("nothing of it is billed", where=submission.id, mend="there is nothing to undo")
+            approve(context, held, chosen, {UNDO: submission.id}, approved_by)
         undone = finish_undo(context, held, submission)
     assert undone is not None
     return undone
@@ -132,13 +135,6 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
         return Tally()
     column = records.select(QUANTITY).collect()[QUANTITY]
     return Tally(len(column), quantities.total(column))
-
-
-def _approve(context: Context, held: HeldCase, submission: Submission, approved_by: str) -> None:
-    chosen = billed_records(context, submission)
-    if chosen is None:
-        raise InputUnusable("nothing of it is billed", where=submission.id, mend="there is nothing to undo")
-    approve(context, held, chosen, {UNDO: submission.id}, approved_by)
 
 
 def _cancel(

@@ -9,7 +9,7 @@ usage for billing"). The usage keeps its time, so it has to lie within the 35 da
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -82,8 +82,13 @@ def finish_counter_entry(context: Context, held: HeldCase, submission: Submissio
     undo_id, approved = found
     chosen = _still_counting(context, submission, approved)
     case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
-    records = _take_back(context, held, submission, undo_id, approved, case_id)
-    return CounterEntered(submission.id, case_id, records, {})
+    advice = f"{case_id} takes it back: see that it is confirmed before you bill this otherwise."
+    words = pl.lit(COUNTER_ENTERED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
+    reasons = scan(context, approved).select(RECORD, *words)
+    moves = taken_back(context, submission, reasons, {"undo_id": undo_id, "counter_case": case_id})
+    with held.transaction() as transaction:
+        transaction.move(*moves)
+    return CounterEntered(submission.id, case_id, sum(move.records for move in moves), {})
 
 
 def _still_counting(context: Context, submission: Submission, approved: RecordSetRef) -> pl.DataFrame:
@@ -160,22 +165,3 @@ def counter_identifier(identifier: str) -> str:
     if len(identifier) > MAX_IDENTIFIER_LENGTH - len(MARK):
         identifier = "mm-" + hashlib.sha256(identifier.encode()).hexdigest()
     return identifier + MARK
-
-
-def _take_back(
-    context: Context,
-    held: HeldCase,
-    submission: Submission,
-    undo_id: str,
-    approved: RecordSetRef,
-    case_id: str | None,
-) -> int:
-    detail: dict[str, Any] = {"undo_id": undo_id, "counter_case": case_id}
-    advice = pl.lit(f"{case_id} takes it back: see that it is confirmed before you bill this otherwise.")
-    reasons = scan(context, approved).select(
-        RECORD, pl.lit(COUNTER_ENTERED).alias(REASON), advice.alias(SUGGESTION)
-    )
-    moves = taken_back(context, submission, reasons, detail)
-    with held.transaction() as transaction:
-        transaction.move(*moves)
-    return sum(move.records for move in moves)
