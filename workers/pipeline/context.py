@@ -93,7 +93,6 @@ class Context(Stores):
 
     @property
     def lease(self) -> timedelta:
-        """How long a lease lasts without being renewed."""
         return timedelta(seconds=self.settings.lease_seconds)
 
     @property

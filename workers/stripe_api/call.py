@@ -79,7 +79,6 @@ class Calls:
         account: str | None,
         idempotency_key: str | None = None,
     ) -> Json:
-        """Ask Stripe one time."""
         options: Json = {"idempotency_key": idempotency_key} if idempotency_key else {}
         if account:
             options["stripe_context" if path.startswith("/v2/") else "stripe_account"] = account
@@ -115,7 +114,6 @@ class Calls:
         return trouble.retry_after or backoff * random.uniform(0.5, 1.0)
 
     def close(self) -> None:
-        """Close the connections."""
         self.session.close()
 
 

@@ -68,7 +68,6 @@ class CaseTransaction:
         self._described |= {name: value for name, value in fields.items() if getattr(failure, name) != value}
 
     def entries(self) -> Sequence[dict[str, Any]]:
-        """Return the rows of the entries table that this commit adds."""
         facts = {CASE: self._described, SUBMISSIONS: self.submissions.told, EVIDENCE: self._evidence}
         if any(facts.values()) and not self._movements:
             self.move(Movement(EntryKind.NOTED, None, None, 0, Decimal(0)))
@@ -99,11 +98,9 @@ class CaseTransaction:
         return row
 
     def changes(self) -> dict[str, Any]:
-        """Return the new values of the case's row."""
         return {**self._standing(), "balance": self.balance.to_json(), **self._described}
 
     def case(self) -> Case:
-        """Return the case as it stands after the commit."""
         failure = replace(self._case.failure, **self._described)
         return replace(self._case, failure=failure, balance=self.balance, **self._standing())
 

@@ -36,7 +36,6 @@ class Cases:
         self._leases = Leases(database, clock, cases, "lease_until", lambda: {"lease_until": None})
 
     def get(self, case_id: str) -> Case | None:
-        """Return one case, or None."""
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
     def due(self, limit: int) -> Sequence[Case]:
@@ -132,7 +131,6 @@ class HeldCase:
 
 
 def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
-    """Return the row of a case that is new."""
     return {
         **{name: getattr(failure, name) for name in Failure.__dataclass_fields__},
         "id": failure.case_id,

@@ -76,7 +76,6 @@ class Database:
             self._write_turn.release()
 
     def close(self) -> None:
-        """Close every pooled connection."""
         self.engine.dispose()
 
 

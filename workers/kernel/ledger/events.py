@@ -139,7 +139,6 @@ class Events:
         return True
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """Return one event, or None."""
         return self.of([event_id]).get(event_id)
 
     def of(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
@@ -246,7 +245,6 @@ class Events:
         return (newest, count) if count else None
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Return those of `event_ids` that the ledger holds."""
         return set(self._database.values(select(events.c.id).where(events.c.id.in_(event_ids))))
 
 

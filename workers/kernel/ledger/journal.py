@@ -196,7 +196,6 @@ class Balance:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
         tallies = {name: Tally(t["records"], Decimal(t["quantity"])) for name, t in data.items()}
         return cls(
             tallies.get("failed", Tally()), {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}

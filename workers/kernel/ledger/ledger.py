@@ -53,7 +53,6 @@ class Ledger:
         self.queries = Queries(database, clock)
 
     def close(self) -> None:
-        """Close the database's connections."""
         self.database.close()
 
 

@@ -91,7 +91,6 @@ class Links:
         return {row["lane"]: (row["number"], row["hash"]) for row in self._database.rows(query)}
 
     def hash_at(self, lane: int, number: int) -> str | None:
-        """Return the hash of one link, or None."""
         query = select(links.c.hash).where(links.c.lane == lane, links.c.number == number)
         return next(iter(self._database.values(query)), None)
 

@@ -37,7 +37,6 @@ class EntryRow:
 
     @property
     def ref(self) -> RecordSetRef | None:
-        """The entry's record set; None for one that has none."""
         if self.record_set is None or self.record_set_sha256 is None:
             return None
         return RecordSetRef(self.record_set, self.record_set_sha256)
@@ -74,7 +73,6 @@ class Queries:
             connection.execute(select(func.count()).select_from(select(events.c.id).limit(1).subquery()))
 
     def version(self) -> str:
-        """Return the database server's own version."""
         backend = self._database.engine.dialect.name
         query = "select sqlite_version()" if backend == "sqlite" else "show server_version"
         with self._database.read() as connection:
@@ -146,11 +144,9 @@ class Queries:
         return sum(map(Balance.from_json, self._database.values(select(cases.c.balance))), Balance())
 
     def event_counts(self) -> Mapping[str, int]:
-        """Return the number of events by state."""
         return self._counts(events.c.state)
 
     def case_counts(self) -> Mapping[str, int]:
-        """Return the number of cases by state."""
         return self._counts(cases.c.state)
 
     def _counts(self, column: Column[str]) -> Mapping[str, int]:

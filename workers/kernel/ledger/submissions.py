@@ -56,7 +56,6 @@ class Submission:
 
     @property
     def ref(self) -> RecordSetRef:
-        """The record set of what is sent."""
         return RecordSetRef(self.record_set, self.record_set_sha256)
 
 
@@ -166,7 +165,6 @@ class Submissions:
         self._database = database
 
     def get(self, submission_id: str) -> Submission | None:
-        """Return one submission, or None."""
         query = select(*_COLUMNS).where(submissions.c.id == submission_id)
         return next(map(submission_of, self._database.rows(query)), None)
 

@@ -84,7 +84,6 @@ class ToldRecords:
 
     @property
     def records(self) -> int:
-        """How many there are."""
         return self._keys[_KEY].n_unique()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:

@@ -73,7 +73,6 @@ class Import:
 
     @property
     def id(self) -> str:
-        """The import set's id; the event's where it tells none."""
         return self.report.import_set_id or self.event.id
 
     @property
@@ -83,7 +82,6 @@ class Import:
 
     @property
     def sources(self) -> UsageSources:
-        """Where its sender's own files lie."""
         return self.context.sources_of(self.event.account)
 
     def download(self, file_id: str, name: str, max_bytes: int) -> Path:

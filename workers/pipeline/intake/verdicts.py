@@ -176,7 +176,6 @@ def _whole_file(report: ImportSetReport, file: OurFile) -> pl.DataFrame:
 
 
 def _listed_rows(imported: Import) -> pl.DataFrame:
-    """Return the rows of the failed-records file, as REFUSAL_SCHEMA."""
     rows = failed_rows(imported) if imported.report.error_file_id else iter(())
     chosen = [with_columns_of(frame, REFUSAL_SCHEMA).select(list(REFUSAL_SCHEMA)) for frame in rows]
     return pl.concat([pl.DataFrame(schema=REFUSAL_SCHEMA), *chosen]).drop_nulls(IDENTIFIER)
@@ -236,7 +235,6 @@ class _Verdict:
             yield from set_aside(*case, self._unaccounted(rest), failure_key=self._key)
 
     def _unaccounted(self, rest: pl.Series) -> pl.DataFrame:
-        """Return why the rest of the file is held."""
         if self.counters.all_skipped and not self._again:
             return self._reasons(rest)
         advice = f"Stripe's import of its file counts {self.counters}, of {self.counters.records} records"

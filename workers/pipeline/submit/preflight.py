@@ -170,7 +170,6 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
 
 
 def _stopped(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
-    """Ask every guard."""
     case, now = held.case, context.clock()
     account = case.failure.account
     ever, recent = all_submissions(context, account), recent_submissions(context, account)
