@@ -26,24 +26,22 @@ COUNTER: Final = "counter_entry"
 def left_open(entries: Sequence[EntryRow]) -> Sequence[EntryRow]:
     """Return the approvals whose work was begun and not finished: no later entry names it as done."""
     done = {entry.detail.get("undo_id") for entry in entries}
-    return [entry for entry in entries if (undo_id := _approved(entry)) and undo_id not in done]
+    return [entry for entry in entries if (undo_id := _undo_id_of(entry)) and undo_id not in done]
 
 
 def open_approval(held: HeldCase, detail_key: str, submission: Submission) -> tuple[str, RecordSetRef] | None:
     """Return the undo of one sort of a submission that was approved and is not finished: its id and its records."""
-    found = (entry for entry in left_open(held.journal) if entry.detail.get(detail_key) == submission.id)
-    return next(((undo_id_of(submission.id, entry.number), entry.ref) for entry in found if entry.ref), None)
+    for entry in left_open(held.journal):
+        undo_id = _undo_id_of(entry)
+        if undo_id and entry.ref and entry.detail.get(detail_key) == submission.id:
+            return undo_id, entry.ref
+    return None
 
 
-def _approved(entry: EntryRow) -> str | None:
+def _undo_id_of(entry: EntryRow) -> str | None:
     """Return the name of the undo that an entry approves; None for any other entry."""
     subject = entry.detail.get(UNDO) or entry.detail.get(COUNTER)
-    return undo_id_of(subject, entry.number) if entry.kind == EntryKind.APPROVED and subject else None
-
-
-def undo_id_of(submission_id: str, number: int) -> str:
-    """Return the name of the undo that the entry of this number approved."""
-    return f"{submission_id}-undo-{number}"
+    return f"{subject}-undo-{entry.number}" if entry.kind == EntryKind.APPROVED and subject else None
 
 
 def approve(
