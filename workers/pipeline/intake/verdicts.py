@@ -13,7 +13,6 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.kernel.files import part_of
-from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Movement
 from workers.kernel.ledger.submissions import Submission
@@ -127,14 +126,12 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     file = _our_file(context, imported.names, submission)
     refused, unnamed = _refused_of(imported, submission, file)
     counters = Counters.of(report, file.identifiers.height, refused.height)
+    verdict = _Verdict(imported, submission, file, counters)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        verdict = _Verdict(context, held, submission, file, imported.id, counters)
-        moves = [*verdict.refused(refused, unnamed, report, imported.event.id)]
+        moves = list(verdict.refused(refused, unnamed))
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
-            transaction.submissions.judged(
-                submission.id, file.number, imported.id, report.status, verdict.said(report.status)
-            )
+            transaction.submissions.judged(submission.id, file.number, imported.id, report.status, verdict.said)
             transaction.reschedule(context.clock())
     return taken
 
@@ -185,54 +182,44 @@ def _listed_rows(imported: Import) -> pl.DataFrame:
 class _Verdict:
     """What one import set says of one file of a submission, and what follows for its records."""
 
-    context: Context
-    held: HeldCase
+    imported: Import
     submission: Submission
     file: OurFile
-    import_set: str
     counters: Counters
 
     @property
-    def _key(self) -> str:
-        return f"import_set:{self.import_set}"
-
-    @property
     def _again(self) -> bool:
-        return self.file.imported_before(self.import_set)
+        return self.file.imported_before(self.imported.id)
 
     @property
     def accounted_for(self) -> bool:
         """Whether the counters are those of the file's records; of one imported before, that nothing is new."""
         return not self.counters.successes if self._again else self.counters.account_for_all
 
-    def said(self, status: str) -> dict[str, Any] | None:
-        """Return what was compared, as plain JSON; of a file that was imported before the first word stands."""
+    @property
+    def said(self) -> dict[str, Any] | None:
+        """What was compared, as plain JSON; of a file that was imported before the first word stands."""
         if self._again:
             return None
-        return {
-            IMPORT_SET: self.import_set,
-            "status": status,
-            **asdict(self.counters),
-            ACCOUNTED: self.accounted_for,
-        }
+        told = {IMPORT_SET: self.imported.id, "status": self.imported.report.status}
+        return {**told, **asdict(self.counters), ACCOUNTED: self.accounted_for}
 
-    def refused(
-        self, refused: pl.DataFrame, unnamed: int, report: ImportSetReport, event_id: str
-    ) -> Iterator[Movement]:
+    def refused(self, refused: pl.DataFrame, unnamed: int) -> Iterator[Movement]:
         """Yield the entries for what was refused, and for what may have been or may not have been taken in."""
-        case = self.context, self.submission
-        whole_in_doubt = report.status is ImportStatus.FAILED and not self.accounted_for
+        case, key = (self.imported.context, self.submission), f"import_set:{self.imported.id}"
+        event_id = self.imported.event.id
+        whole_in_doubt = self.imported.report.status is ImportStatus.FAILED and not self.accounted_for
         exists = refused.filter(pl.col(CODE).eq_missing(ALREADY_EXISTS))[IDENTIFIER]
         named = refused.clear() if whole_in_doubt else refused
-        yield from set_aside(*case, self._reasons(exists), failure_key=self._key)
+        yield from set_aside(*case, self._reasons(exists), failure_key=key)
         truly = named.filter(~pl.col(IDENTIFIER).is_in(exists.implode()))
-        yield from refuse(*case, truly, refused_as=FORMAT, failure_key=self._key, event_id=event_id)
+        yield from refuse(*case, truly, refused_as=FORMAT, failure_key=key, event_id=event_id)
         if unnamed:
             among = self.file.identifiers
-            yield from set_aside_rest(*case, named, unnamed, failure_key=self._key, among=among)
+            yield from set_aside_rest(*case, named, unnamed, failure_key=key, among=among)
         elif not self.accounted_for:
             rest = self.file.identifiers.join(named, on=IDENTIFIER, how="anti")[IDENTIFIER]
-            yield from set_aside(*case, self._unaccounted(rest), failure_key=self._key)
+            yield from set_aside(*case, self._unaccounted(rest), failure_key=key)
 
     def _unaccounted(self, rest: pl.Series) -> pl.DataFrame:
         if self.counters.all_skipped and not self._again:
@@ -245,5 +232,5 @@ class _Verdict:
     def _reasons(self, exists: pl.Series) -> pl.DataFrame:
         """Return why records are held that Stripe skipped, or refused as there already."""
         tried = exists.to_list() if self._again or self.file.tried_again else []
-        account = self.held.case.failure.account
-        return held_reasons(self.context, account, self.submission, exists, tried=tried)
+        account = self.imported.event.account
+        return held_reasons(self.imported.context, account, self.submission, exists, tried=tried)
