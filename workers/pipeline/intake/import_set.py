@@ -6,7 +6,7 @@ its place shows nothing, and a file that lies among its sender's usage is usage.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -116,24 +116,21 @@ def _take_in_file(imported: Import, rows: StoredRows) -> Taken:
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
-    records = _held(rows, report) if _may_have_counted(report) else rows
     counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
-    return _opened(imported, kind, records, Unlocated(counts, {FILE_NOT_FOUND: advice}), by_row=False)
+    unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
+    return _opened(imported, kind, _held_if_counted(rows, report), unlocated, by_row=False)
 
 
-def _may_have_counted(report: ImportSetReport) -> bool:
-    """Tell whether Stripe's own counters speak against a file of which nothing was taken in."""
-    return any((report.success_count, report.created_count, report.duplicate_count))
-
-
-def _held(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterator[pl.DataFrame]:
-    """Yield the records of a file that failed after some of them were taken in: nobody knows which."""
+def _held_if_counted(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterable[pl.DataFrame]:
+    """Return the records of a file that failed; where Stripe has counted some of them, nobody knows which."""
     counters = {
         "successes": report.success_count,
         "objects created": report.created_count,
         "duplicates skipped": report.duplicate_count,
     }
     told = ", ".join(f"{count} {what}" for what, count in counters.items() if count)
+    if not told:
+        return rows
     advice = f"Stripe counts {told} in the file that failed: compare with its summaries what is billed already."
     words = pl.lit(PERHAPS_IMPORTED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
     return (frame.with_columns(words) for frame in rows)
