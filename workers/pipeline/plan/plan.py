@@ -48,7 +48,7 @@ def plan(context: Context, held: HeldCase) -> None:
     pending = records_in(context, held.journal, Bucket.PENDING)
     assert pending is not None, "the journal holds pending records without a record set"
     with workspace(context) as folder:
-        moves = _moves(context, held, _decided(context, held.case, pending, folder))
+        moves = list(_moves(context, held, _decided(context, held.case, pending, folder)))
     with held.transaction() as transaction:
         transaction.move(*_revalued(pending, moves), *moves)
 
@@ -72,23 +72,18 @@ def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) 
     return frames
 
 
-def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> list[Movement]:
-    """Return one entry for each outcome, over all slices of the plan in their order."""
+def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> Iterator[Movement]:
+    """Yield one entry for each outcome, over all slices of the plan in their order."""
     decided = with_columns_of(pl.concat(frames, how="diagonal"), [RULES])
-    return [move for outcome in _ROUTES if (move := _move(context, held, outcome, decided)) is not None]
-
-
-def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFrame) -> Movement | None:
-    kind, to = _ROUTES[outcome]
-    chosen = decided.filter(pl.col(OUTCOME) == outcome)
-    reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
-    if not reasons:
-        return None
-    rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
-    ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
-    detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
-    moved = movement(context, kind, (Bucket.PENDING, to), ref, detail=detail)
-    return replace(moved, revision=len(held.submissions) + 1)
+    for outcome, (kind, to) in _ROUTES.items():
+        chosen = decided.filter(pl.col(OUTCOME) == outcome)
+        reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
+        if reasons:
+            rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
+            ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
+            detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
+            moved = movement(context, kind, (Bucket.PENDING, to), ref, detail=detail)
+            yield replace(moved, revision=len(held.submissions) + 1)
 
 
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:

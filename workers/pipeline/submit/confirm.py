@@ -36,7 +36,8 @@ def confirm(context: Context, held: HeldCase) -> None:
     Where Stripe has told a verdict on some files of a submission and none on others, the records of these are held.
     """
     for submission in due_for_confirmation(context, held):
-        files = {number: chunk for number, chunk in _files(context, submission).items() if chunk.records}
+        chunks = context.ledger.chunks.of(submission.id) if submission.verdict else {}
+        files = {number: chunk for number, chunk in chunks.items() if chunk.records}
         judged = {number: chunk.verdict for number, chunk in files.items() if chunk.verdict is not None}
         if judged and len(judged) < len(files):
             _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
@@ -46,10 +47,6 @@ def confirm(context: Context, held: HeldCase) -> None:
             if movement:
                 transaction.move(movement)
             transaction.submissions.settled(submission.id)
-
-
-def _files(context: Context, submission: Submission) -> Mapping[int, StoredChunk]:
-    return context.ledger.chunks.of(submission.id) if submission.verdict else {}
 
 
 def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:
