@@ -60,7 +60,9 @@ def would_overwrite(
     let_go = single.join(approved(context, held, OVERWRITE, intended=intended), on=RECORD, how="semi")
     asked = single.join(let_go, on=RECORD, how="anti")
     unsent = asked.join(_sent_there(context, held.case, windows, asked, sent), on=KEYS, how="anti").sort(RECORD)
-    free = _unused(context, held.case.failure.account, windows, unsent.head(MAX_WINDOWS))
+    asked, account = unsent.head(MAX_WINDOWS), held.case.failure.account
+    unused = [_is_unused(context, account, windows, row) for row in asked.iter_rows(named=True)]
+    free = asked.filter(pl.Series(unused, dtype=pl.Boolean))
     return first_stopped(
         stop(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
         stop(
@@ -115,11 +117,6 @@ def _sent_there(
             own = pl.lit(submission.case_id == case.id) & (pl.col(RECORD) == pl.col(f"{RECORD}_sent"))
             taken.append(there.filter(~own).select(KEYS))
     return pl.concat(taken)
-
-
-def _unused(context: Context, account: str | None, windows: Windows, asked: pl.DataFrame) -> pl.DataFrame:
-    unused = [_is_unused(context, account, windows, row) for row in asked.iter_rows(named=True)]
-    return asked.filter(pl.Series(unused, dtype=pl.Boolean))
 
 
 def _is_unused(context: Context, account: str | None, windows: Windows, row: dict[str, Any]) -> bool:
