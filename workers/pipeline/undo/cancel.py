@@ -22,7 +22,7 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Movement, RecordSetRef, Tally
+from workers.kernel.ledger.journal import RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.reasons import PERHAPS_UNDONE, UNDONE
 from workers.pipeline.context import Context
@@ -44,6 +44,17 @@ UNANSWERED: Final = "unanswered"
 
 ANSWER_SCHEMA: Final = {RECORD: pl.Int64, IDENTIFIER: pl.String, "answer": pl.String, "message": pl.String}
 """The record set of Stripe's answers to one undo."""
+
+
+_WORDS: Final = pl.LazyFrame(
+    [
+        (CANCELLED, UNDONE, "Stripe has taken it back: bill it otherwise, or write it off."),
+        (UNANSWERED, PERHAPS_UNDONE, "Look in the meter's summaries whether Stripe has taken it back."),
+    ],
+    schema=["answer", REASON, SUGGESTION],
+    orient="row",
+)
+"""What a person is told of records that Stripe has taken back, or perhaps."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +130,17 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
     undo_id, chosen = found
     answers = _cancel(context, held, submission, undo_id, chosen)
     kept = keep(context, submission.case_id, "undo-answers", answers)
-    moves = _moves(context, submission, undo_id, answers, kept)
+    counts = dict(answers["answer"].value_counts(sort=True).iter_rows())
+    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256, "answered": counts}
+    reasons = answers.lazy().join(_WORDS, on="answer").select(RECORD, REASON, SUGGESTION)
+    moves = taken_back(context, submission, reasons, detail)
     with held.transaction() as transaction:
         transaction.move(*moves)
         transaction.reschedule(context.clock())
-    return _undone(submission, answers, kept)
+    left = answers.filter(pl.col("answer") == NOT_CANCELLED).head(20)
+    told = tuple(left.select(IDENTIFIER, "message").iter_rows())
+    cancelled, unanswered = counts.get(CANCELLED, 0), counts.get(UNANSWERED, 0)
+    return Undone(submission.id, cancelled, counts.get(NOT_CANCELLED, 0), unanswered, kept, told)
 
 
 def _is_fresh(context: Context, submission: Submission) -> bool:
@@ -176,36 +193,3 @@ def _answer(
     except BadRequest as refusal:
         return [record, identifier, NOT_CANCELLED, str(refusal)]
     return [record, identifier, CANCELLED, str(done.get("status", ""))]
-
-
-_REASONS: Final = {
-    CANCELLED: (UNDONE, "Stripe has taken it back: bill it otherwise, or write it off."),
-    UNANSWERED: (PERHAPS_UNDONE, "Look in the meter's summaries whether Stripe has taken it back."),
-}
-
-
-def _moves(
-    context: Context, submission: Submission, undo_id: str, answers: pl.DataFrame, kept: RecordSetRef
-) -> list[Movement]:
-    counts = dict(answers["answer"].value_counts(sort=True).iter_rows())
-    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256, "answered": counts}
-    words = pl.LazyFrame(
-        [(answer, *words) for answer, words in _REASONS.items()],
-        schema=["answer", REASON, SUGGESTION],
-        orient="row",
-    )
-    reasons = answers.lazy().join(words, on="answer").select(RECORD, REASON, SUGGESTION)
-    return taken_back(context, submission, reasons, detail)
-
-
-def _undone(submission: Submission, answers: pl.DataFrame, kept: RecordSetRef) -> Undone:
-    counts = dict(answers["answer"].value_counts().iter_rows())
-    left = answers.filter(pl.col("answer") == NOT_CANCELLED).head(20)
-    return Undone(
-        submission.id,
-        counts.get(CANCELLED, 0),
-        counts.get(NOT_CANCELLED, 0),
-        counts.get(UNANSWERED, 0),
-        kept,
-        tuple(left.select(IDENTIFIER, "message").iter_rows()),
-    )
