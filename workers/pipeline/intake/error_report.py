@@ -6,6 +6,7 @@ never guessed at: it is counted, and put before a person.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -15,7 +16,6 @@ import polars as pl
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
@@ -128,29 +128,29 @@ def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
     """Take the named records of our submissions back into their cases, and return those."""
     context, key, event_id = told.context, told.failure.key, told.event.id
     for submission, samples in ours:
-        with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-            moves = refuse(context, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
-            _write(context, held, list(moves))
+        moves = refuse(context, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
+        _write(context, submission, moves)
     return [submission.case_id for submission, _ in ours]
 
 
 def _set_aside(told: _Told, submission: Submission) -> int:
     """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
-    context, key = told.context, told.failure.key
-    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        named = told.report.event_name
-        moves = set_aside_rest(context, submission, told.samples, told.unnamed, failure_key=key, event_name=named)
-        _write(context, held, list(moves))
+    context, key, name = told.context, told.failure.key, told.report.event_name
+    moves = set_aside_rest(context, submission, told.samples, told.unnamed, failure_key=key, event_name=name)
+    _write(context, submission, moves)
     entries = context.ledger.queries.entries(submission.case_id)
     of_this = [e for e in entries if e.kind == EntryKind.HELD and e.submission_id == submission.id]
     return sum(entry.records for entry in of_this if entry.detail.get("failure") == key)
 
 
-def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
-    if moves:
-        with held.transaction() as transaction:
-            transaction.move(*moves)
-            transaction.reschedule(context.clock())
+def _write(context: Context, submission: Submission, moves: Iterable[Movement]) -> None:
+    """Write entries into the case of a submission of ours; they are made while the case is held."""
+    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        made = list(moves)
+        if made:
+            with held.transaction() as transaction:
+                transaction.move(*made)
+                transaction.reschedule(context.clock())
 
 
 def _our_records(told: _Told) -> _Ours:
