@@ -158,13 +158,10 @@ def _opened(
 def _is_foreign(imported: Import) -> bool:
     """Tell whether an import that looks foreign is: its file neither lies among its sender's usage nor is usage."""
     try:
-        lies_there = any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names)
+        if any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names):
+            return False
     except (FileUnusable, Permanent):  # it lies there, though it was written since, or several do
         return False
-    return not lies_there and not _original_is_usage(imported)
-
-
-def _original_is_usage(imported: Import) -> bool:
     with suppress(FileUnusable, Permanent):
-        return original_file(imported) is not None
-    return False
+        return original_file(imported) is None
+    return True
