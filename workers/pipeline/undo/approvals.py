@@ -1,6 +1,6 @@
 """What an undo and a counter-entry share: what counts at Stripe, who approved, and how it comes before a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -65,25 +65,13 @@ def taken_back(
 
     What took nothing back has its line in the journal too: without it, it would stay open.
     """
-    moves = [*_moved(context, submission, reasons, detail)]
-    nothing = Movement(
-        EntryKind.UNDONE,
-        Bucket.CONFIRMED,
-        Bucket.QUARANTINED,
-        0,
-        Decimal(0),
-        submission_id=submission.id,
-        detail=detail,
-    )
-    return moves or [nothing]
-
-
-def _moved(
-    context: Context, submission: Submission, reasons: pl.LazyFrame, detail: dict[str, Any]
-) -> Iterator[Movement]:
+    moves = []
     for bucket, records in billed_by_bucket(context, submission):
         marked = records.drop(REASON, SUGGESTION, strict=False).join(reasons, on=RECORD, maintain_order="left")
         gone = marked.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.lit(DATA).alias(REFUSED_AS))
         ref = keep(context, submission.case_id, "undone", gone)
         route = (bucket, Bucket.QUARANTINED)
-        yield movement(context, EntryKind.UNDONE, route, ref, submission=submission, detail=detail)
+        moves.append(movement(context, EntryKind.UNDONE, route, ref, submission=submission, detail=detail))
+    route = (Bucket.CONFIRMED, Bucket.QUARANTINED)
+    nothing = Movement(EntryKind.UNDONE, *route, 0, Decimal(0), submission_id=submission.id, detail=detail)
+    return moves or [nothing]
