@@ -97,7 +97,8 @@ def _look(context: Context, account: str | None, kind: str, since: datetime | No
     look = Look(account, kind, since or _resumed(context, name, account))
     listed = context.stripe.snapshot_events if kind == SNAPSHOT else context.stripe.thin_events
     try:
-        for batch in _batches(listed(_TYPES[kind], look.since, account)):
+        events = listed(_TYPES[kind], look.since, account)
+        while batch := list(islice(events, BATCH)):
             receipts = [receipt for event in batch if (receipt := _receipt(context, event, account))]
             new = _record(context, receipts)
             look = replace(look, listed=look.listed + len(batch), recorded=look.recorded + new)
@@ -150,11 +151,6 @@ def _record(context: Context, receipts: list[NewEvent]) -> int:
     except Transient as error:  # the rows are there: the sweeper hints at them later
         log.warning("enqueue_failed", error=str(error))
     return len(new)
-
-
-def _batches(events: Iterator[Json]) -> Iterator[list[Json]]:
-    while batch := list(islice(events, BATCH)):
-        yield batch
 
 
 def _checkpoint(account: str | None, kind: str) -> str:
