@@ -48,10 +48,7 @@ class Cases:
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
-        """Hold a case while working on it; a failure's is opened if it is new.
-
-        Raises Conflict when another worker holds it.
-        """
+        """Hold a case; a failure's is opened if it is new. Raises Conflict when another worker holds it."""
         case_id, new = (case, None) if isinstance(case, str) else (case.case_id, _opened(case, self._clock()))
         row = self._leases.take(case_id, owner, lease, new=new)
         held = HeldCase(self._leases, owner, lease, case_of(row))
@@ -118,10 +115,7 @@ class HeldCase:
         self._leases.write(connection, self.case.id, self._owner, {**values, **lease}, not_moved_on)
 
     def renewed(self) -> AbstractContextManager[Connection]:
-        """Extend the lease in one transaction with what is written beside the journal.
-
-        Raises Conflict when it was lost.
-        """
+        """Extend the lease with what is written beside the journal. Raises Conflict when it was lost."""
         return self._leases.renewed(self.case.id, self._owner, self._lease)
 
     def renew(self) -> None:

@@ -36,10 +36,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that commits on leaving.
-
-        Raises LedgerUnavailable when the database is away, locked or full.
-        """
+        """Open a transaction that commits on leaving. Raises LedgerUnavailable: away, locked or full."""
         with self._turn(), _translated(), self.engine.begin() as connection:
             yield connection
 

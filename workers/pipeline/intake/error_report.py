@@ -51,10 +51,7 @@ _NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_S
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
-    """Fetch the whole event and its meter, and take in each code's records.
-
-    Raises Permanent when the event names no error at all.
-    """
+    """Fetch an event and its meter, and take in each code's records. Raises Permanent when it names no error."""
     full = context.stripe.fetch_event(event.id, event.account)
     meter_id = read(full).meter_id
     meter = context.stripe.fetch_meter(meter_id, event.account) if meter_id else None
@@ -212,10 +209,7 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
 
 
 def _not_found(account: str | None, places: FoundUsage, others: pl.DataFrame) -> str:
-    """Return what was found under the identifiers of records that no source holds, and what to do about them.
-
-    A source that cannot be read comes first.
-    """
+    """Return what was found under the identifiers of records that no source holds, and what to do about them."""
     advice = f"{places.unusable[0]}; mend it, then retry the event." if places.unusable else _NOT_FOUND
     if account is not None:
         advice = advice.replace("USAGE_SOURCES", f"USAGE_SOURCES, as {account}=place")

@@ -39,10 +39,7 @@ _ADVICE: Final = (
 
 
 def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
-    """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does.
-
-    The advice names the row that has it.
-    """
+    """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does."""
     chosen = planned.collect()
     if chosen.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)

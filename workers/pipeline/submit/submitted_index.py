@@ -61,10 +61,7 @@ def carried(context: Context, submissions: list[Submission], column: str, wanted
 
 
 def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
-    """Return a submission's records; None where retention has removed them.
-
-    Raises Permanent where they are lost.
-    """
+    """Return a submission's records; None where retention removed them. Raises Permanent where they are lost."""
     try:
         return pl.scan_parquet(context.archive.fetch(submission.ref))  # retention may remove it at any time
     except Corrupt:

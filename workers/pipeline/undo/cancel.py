@@ -79,10 +79,7 @@ class Undone:
 
 
 def undoable(context: Context, subject: str) -> list[Undoable]:
-    """Return what can be undone of a case or a submission.
-
-    Raises InputUnusable when there is no such thing, or a submission is still on its way.
-    """
+    """Return what can be undone of a case or a submission. Raises InputUnusable as `submissions_of` does."""
     return [
         Undoable(submission, billed, _is_fresh(context, submission))
         for submission in submissions_of(context, subject)
@@ -91,7 +88,7 @@ def undoable(context: Context, subject: str) -> list[Undoable]:
 
 
 def submissions_of(context: Context, subject: str) -> Sequence[Submission]:
-    """Return the submissions of a case, or the one that is named. Raises InputUnusable."""
+    """Return a case's submissions, or the one named. Raises InputUnusable: none such, or one still on its way."""
     one = context.ledger.submissions.get(subject)
     found = [one] if one else context.ledger.submissions.of_case(subject)
     if one is None and context.ledger.cases.get(subject) is None:
