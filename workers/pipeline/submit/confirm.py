@@ -5,7 +5,7 @@ waited out in every case. Where no verdict came, the absence of a refusal is the
 it says, file by file, what was compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -42,10 +42,9 @@ def confirm(context: Context, held: HeldCase) -> None:
         if judged and len(judged) < len(files):
             _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
         proof = {file_name(submission.id, number): verdict for number, verdict in judged.items()}
-        movement = _confirmed(context, held, submission, proof or NO_REFUSAL)
+        moves = list(_confirmed(context, held, submission, proof or NO_REFUSAL))
         with held.transaction() as transaction:
-            if movement:
-                transaction.move(movement)
+            transaction.move(*moves)
             transaction.submissions.settled(submission.id)
 
 
@@ -83,16 +82,10 @@ def _sent(held: HeldCase) -> list[Submission]:
 
 def _confirmed(
     context: Context, held: HeldCase, submission: Submission, proof: str | Mapping[str, Any]
-) -> Movement | None:
-    record_set = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
-    if record_set is None:
-        return None
-    confirmed = movement(
-        context,
-        EntryKind.CONFIRMED,
-        (Bucket.SUBMITTED, Bucket.CONFIRMED),
-        record_set,
-        submission=submission,
-        detail={"proof": proof},
-    )
-    return confirmed if confirmed.records else None
+) -> Iterator[Movement]:
+    ref = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
+    if ref is not None:
+        route, detail = (Bucket.SUBMITTED, Bucket.CONFIRMED), {"proof": proof}
+        confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
+        if confirmed.records:
+            yield confirmed
