@@ -15,7 +15,7 @@ import polars as pl
 
 from workers.kernel.ledger.case import Case, Failure
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import COUNTER_ENTERED
 from workers.pipeline.case_key import COUNTER_ENTRY
@@ -80,8 +80,10 @@ def finish_counter_entry(context: Context, held: HeldCase, submission: Submissio
     if found is None:
         return None
     undo_id, approved = found
-    chosen = _still_counting(context, submission, approved)
-    case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
+    billed, case_id = billed_records(context, submission), None
+    if billed is not None:  # without what Stripe has refused since
+        chosen = scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
+        case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
     advice = f"{case_id} takes it back: see that it is confirmed before you bill this otherwise."
     words = pl.lit(COUNTER_ENTERED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
     reasons = scan(context, approved).select(RECORD, *words)
@@ -89,14 +91,6 @@ def finish_counter_entry(context: Context, held: HeldCase, submission: Submissio
     with held.transaction() as transaction:
         transaction.move(*moves)
     return CounterEntered(submission.id, case_id, sum(move.records for move in moves), {})
-
-
-def _still_counting(context: Context, submission: Submission, approved: RecordSetRef) -> pl.DataFrame:
-    """Return what was approved without what Stripe has refused since."""
-    billed = billed_records(context, submission)
-    if billed is None:
-        return pl.DataFrame()
-    return scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
 
 
 def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.DataFrame, Mapping[str, int]]:
