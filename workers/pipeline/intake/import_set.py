@@ -148,10 +148,8 @@ def _opened(
         file_name=imported.names[0] if imported.names else None,
         reason=imported.report.failed_reason,
     )
-    files = sorted(imported.folder.iterdir())
-    evidence = [context.archive.keep(failure.case_id, path.stem, path) for path in files]
-    oddities = imported.report.oddities
-    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
+    kept = [context.archive.keep(failure.case_id, path.stem, path) for path in sorted(imported.folder.iterdir())]
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, kept, imported.report.oddities)
     return Taken((take_in_seen(context, seen),))
 
 

@@ -17,16 +17,7 @@ from workers.pipeline.case_key import IMPORTED
 from workers.pipeline.context import Context
 from workers.pipeline.hold import held_moves
 from workers.pipeline.intake.unlocated import Unlocated, by_code, counted_moves, named_without_rows, shared_out
-from workers.pipeline.record_sets import (
-    FINDING,
-    ORIGIN,
-    keep,
-    movement,
-    numbered,
-    scan,
-    unlocated,
-    workspace,
-)
+from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, unlocated, workspace
 from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
 

@@ -119,10 +119,9 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     Where it cannot be seen which records of the file were refused, or which were taken in, none of it can count as
     arrived.
     """
-    taken = Taken((submission.case_id,))
     context, report = imported.context, imported.report
     if report.status is ImportStatus.OTHER:
-        return taken
+        return Taken((submission.case_id,))
     file = _our_file(context, imported.names, submission)
     refused, unnamed = _refused_of(imported, submission, file)
     counters = Counters.of(report, file.identifiers.height, refused.height)
@@ -133,7 +132,7 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
             transaction.move(*moves)
             transaction.submissions.judged(submission.id, file.number, imported.id, report.status, verdict.said)
             transaction.reschedule(context.clock())
-    return taken
+    return Taken((submission.case_id,))
 
 
 def _our_file(context: Context, names: tuple[str, ...], submission: Submission) -> OurFile:

@@ -54,9 +54,8 @@ def carried(context: Context, submissions: list[Submission], column: str, wanted
         if rows is None:
             continue
         hits = rows.select(column, RECORD).join(texts.to_frame().lazy(), on=column, how="semi").collect()
-        found.append(
-            hits.with_columns(pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE))
-        )
+        names = pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE)
+        found.append(hits.with_columns(*names))
     return pl.concat(found)
 
 
