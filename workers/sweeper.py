@@ -35,7 +35,7 @@ def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
     more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
     cases = context.ledger.cases.due(BATCH)
     for case in cases:
-        context.queue.enqueue_case(case.id, case.version, large=is_large(case))
+        context.queue.enqueue_case(case.id, case.version, large=is_large(case.pending))
     _tell_mismatches(context)
     if cases:
         log.info("swept", cases=len(cases))

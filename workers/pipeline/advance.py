@@ -55,7 +55,7 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
     ):
         require_few_deaths(held.case.deaths)
         require_own_mode(context, case_id, livemode=held.case.failure.livemode)
-        if is_large(held.case) and not large:
+        if is_large(held.case.balance[Bucket.PENDING].records) and not large:
             context.queue.enqueue_case(case_id, held.case.version, large=True)
             return held.case
         begin_window_anew(context, held)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import BigInteger, Connection, cast, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -19,12 +19,20 @@ from workers.kernel.ledger.case import Case, CaseState, Failure, case_of
 from workers.kernel.ledger.case_transaction import CaseTransaction
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import genesis
-from workers.kernel.ledger.journal import Balance
+from workers.kernel.ledger.journal import Balance, Bucket
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
+
+
+class DueCase(NamedTuple):
+    """A case that waits to be looked at, and how many records are to be planned."""
+
+    id: str
+    version: int
+    pending: int
 
 
 class Cases:
@@ -38,13 +46,16 @@ class Cases:
     def get(self, case_id: str) -> Case | None:
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
-    def due(self, limit: int) -> Sequence[Case]:
+    def due(self, limit: int) -> Sequence[DueCase]:
         """Return cases that are due and that nobody holds, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
-        query = select(cases).where(cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now))
-        return list(map(case_of, self._database.rows(query.order_by(cases.c.due_at).limit(limit))))
+        pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
+        query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
+            cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now)
+        )
+        return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:

@@ -53,9 +53,9 @@ def plan(context: Context, held: HeldCase) -> None:
         transaction.move(*_revalued(pending, moves), *moves)
 
 
-def is_large(case: Case) -> bool:
-    """Whether planning the case is work that should not stand before small cases."""
-    return case.balance[Bucket.PENDING].records > PART_RECORDS
+def is_large(pending: int) -> bool:
+    """Whether planning so many records is work that should not stand before small cases."""
+    return pending > PART_RECORDS
 
 
 def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) -> Sequence[pl.LazyFrame]:
@@ -63,12 +63,13 @@ def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) 
     catalogs = Catalogs(context, case.failure.account)
     repeated, as_of = repeated_records(pending), context.clock()
     frames: list[pl.LazyFrame] = []
-    for first in range(0, case.balance[Bucket.PENDING].records, PART_RECORDS):
+    count = case.balance[Bucket.PENDING].records
+    for first in range(0, count, PART_RECORDS):
         records = pending.slice(first, PART_RECORDS).collect()
         decided = decide(context, case, catalogs, records, repeated, as_of)
-        if is_large(case):
+        if is_large(count):
             decided.write_parquet(folder / f"{first}.parquet", statistics=False)
-        frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(case) else decided.lazy())
+        frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(count) else decided.lazy())
     return frames
 
 
