@@ -6,10 +6,9 @@ sent before are sent again as they are, under the same identifier, where Stripe 
 and those that would overwrite another value or that a lost ledger may have sent are planned anew and may go, once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 import polars as pl
@@ -88,13 +87,16 @@ def retry_event(context: Context, event_id: str) -> bool:
     require_own_mode(context, event_id, livemode=mode_of(context, event))
     if not context.ledger.events.retry(event_id):
         raise InputUnusable("a worker has it just now", where=event_id, mend="wait until it has ended")
-    return _hinted(partial(context.queue.enqueue_event, event_id, 0, large=event.large))
+    return _hinted(context, [event])
 
 
-def _hinted(hint: Callable[[], None]) -> bool:
-    """Give a hint and return whether it was taken: what it is about is due in the ledger already."""
+def _hinted(context: Context, events: Sequence[StoredEvent], case: Case | None = None) -> bool:
+    """Give hints and return whether they were taken: what they are about is due in the ledger already."""
     try:
-        hint()
+        for event in events:
+            context.queue.enqueue_event(event.id, 0, large=event.large)
+        if case is not None:
+            context.queue.enqueue_case(case.id, case.version)
     except Transient as error:
         log.warning("enqueue_failed", error=str(error))
         return False
@@ -119,14 +121,8 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
             transaction.reschedule(context.clock())
     found = map(context.ledger.events.get, retried.events)
     events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
-    hinted = _hinted(partial(_hint_at, context, events, held.case))
+    hinted = _hinted(context, events, held.case)
     return replace(retried, events=tuple(event.id for event in events), hinted=hinted)
-
-
-def _hint_at(context: Context, events: Sequence[StoredEvent], case: Case) -> None:
-    for event in events:
-        context.queue.enqueue_event(event.id, 0, large=event.large)
-    context.queue.enqueue_case(case.id, case.version)
 
 
 def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Retried, list[Movement]]:
