@@ -152,7 +152,9 @@ def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tupl
     if report.status is ImportStatus.SUCCEEDED:
         return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
     if report.status is ImportStatus.FAILED:
-        whole = _whole_file(report, file)
+        known = file.identifiers if file.chunk else file.identifiers.clear()  # else nobody knows what it holds
+        reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
+        whole = known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
         return whole, file.identifiers.height - whole.height
     counted = max(1, report.error_count or 0)
     try:
@@ -162,13 +164,6 @@ def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tupl
         return pl.DataFrame(schema=REFUSAL_SCHEMA), counted
     matched = rows.join(file.identifiers, on=IDENTIFIER, how="semi").unique(IDENTIFIER, maintain_order=True)
     return matched, max(0, counted - matched.height)
-
-
-def _whole_file(report: ImportSetReport, file: OurFile) -> pl.DataFrame:
-    """Return every record of a file that was refused whole; none where the ledger does not know what it holds."""
-    known = file.identifiers if file.chunk else file.identifiers.clear()
-    reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
-    return known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
 
 
 def _listed_rows(imported: Import) -> pl.DataFrame:
