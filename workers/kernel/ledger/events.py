@@ -30,7 +30,7 @@ class EventState(StrEnum):
     FAILED = "failed"
 
 
-_OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
+OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
 """States from which a worker may take an event up, once its time has come."""
 
 
@@ -162,7 +162,7 @@ class Events:
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""
-        is_open = events.c.state.in_(_OPEN)
+        is_open = events.c.state.in_(OPEN)
         attempts = events.c.attempts + 1
         row = self._leases.take(event_id, owner, lease, is_open, state=EventState.PROCESSING, attempts=attempts)
         return _stored(row)
@@ -228,7 +228,7 @@ class Events:
         `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
         chooses between large and small ones.
         """
-        waiting = and_(events.c.state.in_(_OPEN), is_over(events.c.due_at, self._clock() - quiet))
+        waiting = and_(events.c.state.in_(OPEN), is_over(events.c.due_at, self._clock() - quiet))
         turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:

@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, Connection, func, select, text, tr
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.events import OPEN
 from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
@@ -155,7 +155,6 @@ class Queries:
 
     def oldest_unprocessed(self) -> timedelta:
         """Return how long the longest-waiting event has waited; zero when none waits."""
-        open_states = [EventState.RECEIVED, EventState.PROCESSING]
-        query = select(func.min(events.c.received_at)).where(events.c.state.in_(open_states))
+        query = select(func.min(events.c.received_at)).where(events.c.state.in_(OPEN))
         [oldest] = self._database.values(query)
         return max(self._clock() - oldest, timedelta(0)) if oldest else timedelta(0)

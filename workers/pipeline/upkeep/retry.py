@@ -17,7 +17,7 @@ from workers.kernel.codes import EventType, Outcome
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.ledger.events import OPEN, StoredEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
@@ -152,7 +152,7 @@ def _events_to_look_at(context: Context, entries: Sequence[EntryRow]) -> Iterato
         return
     for entry in entries:
         event = context.ledger.events.get(entry.event_id) if entry.event_id and entry.record_set is None else None
-        if event is not None and event.state not in (EventState.RECEIVED, EventState.PROCESSING):
+        if event is not None and event.state not in OPEN:
             yield event.id
 
 
