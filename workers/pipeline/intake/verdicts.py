@@ -76,18 +76,11 @@ class Counters:
 
     @classmethod
     def of(cls, report: ImportSetReport, records: int, listed: int) -> "Counters":
+        skipped = report.duplicate_count, report.filtered_count
         if report.status is ImportStatus.FAILED:
-            taken = report.success_count or report.created_count
-            return cls(records, records, None, taken, report.duplicate_count, report.filtered_count)
+            return cls(records, records, None, report.success_count or report.created_count, *skipped)
         refused = max(report.error_count or 0, listed)
-        return cls(
-            records,
-            refused,
-            report.rows_processed,
-            report.success_count,
-            report.duplicate_count,
-            report.filtered_count,
-        )
+        return cls(records, refused, report.rows_processed, report.success_count, *skipped)
 
     @property
     def all_skipped(self) -> bool:
