@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.offline.duplicates import FIRST, Portion, read_rows
-from workers.offline.scan import FileFacts
-from workers.records.files.usage_file import UsageFile
+from workers.offline.duplicates import FIRST, OWN_ROW, Portion, read_rows
+from workers.offline.scan import FileFacts, portions_of, repeats_of
 from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, ROW, SOURCE, original_columns, original_name
 
@@ -21,7 +20,6 @@ SHOWN: Final = 10
 """Differing records that are shown of a file; the count is exact beyond."""
 
 _CONTENT: Final = "@content"
-_OWN_ROW: Final = "@own_row"
 _SEED: Final = 0
 
 
@@ -53,14 +51,11 @@ class Differences:
     shown: tuple[Difference, ...]
 
 
-def find_differences(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> list[Differences]:
+def find_differences(facts: Sequence[FileFacts]) -> list[Differences]:
     """Compare the records that share an identifier. Only parts that hold such records are read again."""
     columns = list(dict.fromkeys(name for of_file in facts for name in of_file.columns))
-    portions = [
-        portion for file, of_file in zip(files, facts, strict=True) for portion in of_file.portions_of(file)
-    ]
-    groups = [of_file.repeats[IDENTIFIER].with_columns(pl.col(ROW) + of_file.before) for of_file in facts]
-    differing = _differing(portions, pl.concat(groups), columns)
+    portions = portions_of(facts)
+    differing = _differing(portions, repeats_of(facts, IDENTIFIER), columns)
     own = [of_file.within(differing) for of_file in facts]
     pairs = [
         (first, row + of_file.before)
@@ -75,12 +70,9 @@ def find_differences(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> 
 
 def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Return `@row` and `@first` of records that differ from the first one with their identifier."""
-    schema = {ROW: pl.Int64, _CONTENT: pl.UInt64}
-
-    def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
-
-    told = pl.concat([pl.DataFrame(schema=schema), *read_rows(portions, groups[ROW].sort(), columns, take)])
+    read = read_rows(portions, groups[ROW].sort(), columns)
+    hashes = (records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT)) for records in read)
+    told = pl.concat([pl.DataFrame(schema={ROW: pl.Int64, _CONTENT: pl.UInt64}), *hashes])
     pairs = groups.select(ROW, FIRST).join(told, on=ROW)
     both = pairs.join(told.rename({ROW: FIRST}), on=FIRST, suffix=" first")
     return both.filter(pl.col(_CONTENT) != pl.col(f"{_CONTENT} first")).select(ROW, FIRST).sort(ROW)
@@ -91,21 +83,16 @@ def _texts(
 ) -> dict[int, dict[str, Any]]:
     """Return the records of these numbers, each with its file's name and its row there."""
     rows = pl.Series(ROW, sorted({row for pair in pairs for row in pair}), dtype=pl.Int64)
-
-    def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, pl.col(ROW).alias(_OWN_ROW), SOURCE, *columns)
-
-    return {
-        record[ROW]: record for table in read_rows(portions, rows, columns, take) for record in table.to_dicts()
-    }
+    tables = read_rows(portions, rows, columns)
+    return {record[ROW]: record for table in tables for record in table.iter_rows(named=True)}
 
 
 def _difference(first: Mapping[str, Any], here: Mapping[str, Any]) -> Difference:
     names = [name for name in original_columns(list(here)) if name != IDENTIFIER and first[name] != here[name]]
     return Difference(
         identifier=here[IDENTIFIER],
-        row=here[_OWN_ROW],
+        row=here[OWN_ROW],
         first_file=first[SOURCE],
-        first_row=first[_OWN_ROW],
+        first_row=first[OWN_ROW],
         columns={original_name(name): (first[name], here[name]) for name in names},
     )

@@ -206,7 +206,7 @@ def plan_surveyed(
         for found in in_order(partial(_hand_over, sink), planned, threads=1):
             outcomes += found
             on_part(sum(by_file, outcomes).total, records)
-        surveyed.file.require_unchanged()
+        surveyed.facts.file.require_unchanged()
         by_file.append(outcomes)
     written = sink.close() if sink is not None else {}
     return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)

@@ -13,7 +13,7 @@ import polars as pl
 from workers.kernel.codes import Outcome
 from workers.offline.failed_rows import hold_rows
 from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
-from workers.offline.revisions import RefusedFor, revised
+from workers.offline.revisions import RefusedFor, revised, taken_revision
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Survey
 from workers.offline.windows import (
@@ -96,12 +96,12 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
     """Read one part, tell the sound records from those to be treated, and make text of the sound ones."""
     columns, evidence, first = surveyed.facts.columns, surveyed.facts.evidence, part.first_row
     if surveyed.own is not None and surveyed.own.told:
-        told = surveyed.own.annotate(surveyed.file.read(part, [*columns, *surveyed.own.told]), columns)
+        told = surveyed.own.annotate(surveyed.facts.file.read(part, [*columns, *surveyed.own.told]), columns)
         records = sift(with_evidence(told.lazy(), evidence), context, first_place=first)
         free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
         return _sifted(free, first, surveyed, output)
     if surveyed.failure is not None:
-        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
+        rows = annotate(surveyed.facts.file.read(part, columns), surveyed.failure, stripes_codes())
         told = surveyed.rows.records_of(rows, surveyed.failure)
         records = sift(with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=first)
         return _sifted(records, first, surveyed, output)
@@ -110,7 +110,7 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
         records = sift(with_evidence(read, evidence), context, first_place=first)
         return _sifted(_free(records, output.waiting), first, surveyed, output)
 
-    return surveyed.file.work_through(part, columns, work)
+    return surveyed.facts.file.work_through(part, columns, work)
 
 
 def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
@@ -184,7 +184,7 @@ def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
     facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
     if facts.missing_identifiers or facts.unreadable:
         identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
-    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
+    following = next_revisions(identifier, taken_revision(surveyed.taken)).alias(IDENTIFIER)
     return following if output.new_identifiers else identifier
 
 

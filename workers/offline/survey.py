@@ -11,9 +11,9 @@ import polars as pl
 
 from workers.kernel.files import sha256_of
 from workers.offline.differences import Differences, find_differences
-from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.offline.failed_rows import FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings
-from workers.offline.revisions import TakenRevisions, taken_revisions
+from workers.offline.revisions import taken_revisions
 from workers.offline.scan import FileFacts, find_facts
 from workers.offline.windows import MeterWindows
 from workers.records.catalog import Catalog
@@ -38,15 +38,15 @@ class Survey:
     file that it wrote, of which each record tells whether it was refused. `unproven` are columns of a usage
     file that have the names of such, and tell no refusal. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
-    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
+    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again; `taken` is
+    what `taken_revisions` found.
     """
 
     path: Path
-    file: UsageFile
     facts: FileFacts
     failure: FailureColumns | None
     rows: FailedRows
-    taken: TakenRevisions
+    taken: pl.DataFrame
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
@@ -66,7 +66,7 @@ class Survey:
     @property
     def name(self) -> str:
         """The file's name."""
-        return self.file.layout.name
+        return self.facts.file.layout.name
 
     @property
     def records(self) -> int:
@@ -86,7 +86,7 @@ class Survey:
     @property
     def headers(self) -> dict[str, str]:
         """The sender's own header of each column that was renamed."""
-        return {column: header for header, column in self.file.layout.renames.items()}
+        return {column: header for header, column in self.facts.file.layout.renames.items()}
 
 
 def survey(
@@ -110,23 +110,10 @@ def survey(
     keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
     found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
     facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
-    taken = taken_revisions(files, facts)
-    known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
-    differences = find_differences(files, facts)
-    return [
-        _survey(*one, taken[n], _repeated(paths[: n + 1], facts[n]), differences[n], own[n])
-        for n, one in enumerate(known)
-    ]
-
-
-def _rows(
-    files: Sequence[UsageFile], facts: Sequence[FileFacts], failures: Sequence[FailureColumns | None]
-) -> list[FailedRows]:
-    """Return what the rows of each failed-records file are to each other; of usage files each is a record."""
-    given = zip(files, facts, failures, strict=True)
-    failed = [FailedFile(file, of_file, failure) for file, of_file, failure in given if failure is not None]
-    found = iter(failed_rows(failed))
-    return [FailedRows() if failure is None else next(found) for failure in failures]
+    repeated = [_repeated(paths[: n + 1], of_file) for n, of_file in enumerate(facts)]
+    rows, taken, differences = failed_rows(facts, failures), taken_revisions(facts), find_differences(facts)
+    known = zip(paths, facts, failures, rows, taken, repeated, differences, own, strict=True)
+    return [_survey(*of_file) for of_file in known]
 
 
 def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
@@ -141,22 +128,25 @@ def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
 
 def _survey(
     path: Path,
-    file: UsageFile,
     facts: FileFacts,
     failure: FailureColumns | None,
     rows: FailedRows,
-    taken: TakenRevisions,
+    taken: pl.DataFrame,
     repeated: pl.Series,
     different: Differences,
     ours: OwnColumns | None,
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
-    findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
+    findings = (
+        *facts.file.layout.findings,
+        *_findings(facts, failure, rows),
+        *_repeats(facts, repeated, different),
+    )
     if ours is not None:
-        findings = (*own_findings(file, ours, facts.columns), *findings)
-    unproven = named_columns(file.layout) if failure is None and ours is None else None
+        findings = (*own_findings(facts, ours), *findings)
+    unproven = named_columns(facts.file.layout) if failure is None and ours is None else None
     named = unproven or FailureColumns()
-    return Survey(path, file, facts, failure, rows, taken, repeated, different, findings, named, ours)
+    return Survey(path, facts, failure, rows, taken, repeated, different, findings, named, ours)
 
 
 def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
