@@ -39,9 +39,10 @@ _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
+    may_wait = {name: _may_wait(name, context) for name in FAULT_COLUMNS}
     waiting = treated.with_columns(
-        pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
-        pl.coalesce(*(_stuck(name, context) for name in FAULT_COLUMNS)).alias(_STUCK),
+        pl.coalesce(*(pl.when(waits).then(name) for name, waits in may_wait.items())).alias(_WAITING),
+        pl.coalesce(*(pl.when(~waits).then(name) for name, waits in may_wait.items())).alias(_STUCK),
     )
     answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
     decided = answered.with_columns(
@@ -56,12 +57,15 @@ def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
 
 def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
     """Quarantine what is stopped; a record without a fault is counted under the reason."""
+    told = {
+        OUTCOME: pl.lit(str(Outcome.QUARANTINED)),
+        REASON: reason,
+        SUGGESTION: advice,
+        FAULT: pl.coalesce(FAULT, reason),
+        VALID_FROM: pl.lit(None, pl.String),
+    }
     return decided.with_columns(
-        pl.when(stopped).then(pl.lit(str(Outcome.QUARANTINED))).otherwise(OUTCOME).alias(OUTCOME),
-        pl.when(stopped).then(reason).otherwise(REASON).alias(REASON),
-        pl.when(stopped).then(advice).otherwise(SUGGESTION).alias(SUGGESTION),
-        pl.when(stopped).then(pl.coalesce(FAULT, reason)).otherwise(FAULT).alias(FAULT),
-        pl.when(~stopped).then(VALID_FROM).alias(VALID_FROM),
+        pl.when(stopped).then(new).otherwise(name).alias(name) for name, new in told.items()
     )
 
 
@@ -72,14 +76,6 @@ def all_faults() -> pl.Expr:
     telling = pl.element().filter(~pl.element().is_in([MALFORMED_RECORD, ""]))
     listed = slugs.list.unique(maintain_order=True).list.eval(telling).list.join(", ")
     return pl.when(listed != "").then(listed)
-
-
-def _waiting(column: str, context: RepairContext) -> pl.Expr:
-    return pl.when(_may_wait(column, context)).then(column)
-
-
-def _stuck(column: str, context: RepairContext) -> pl.Expr:
-    return pl.when(~_may_wait(column, context)).then(column)
 
 
 def _may_wait(column: str, context: RepairContext) -> pl.Expr:
