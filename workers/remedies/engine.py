@@ -88,7 +88,7 @@ def repair_frame(
     """
     context = circumstances(catalog, rules, now, repeated_rows)
     sifted = sift(frame.lazy(), context, resubmit_valid=resubmit_valid).collect()
-    sound = sifted.filter(SOUND).drop(SOUND).with_columns(_plan_of_sound())
+    sound = sifted.filter(SOUND).drop(SOUND).with_columns(**_plan_of_sound())
     treated = treat_suspects(sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT), context)
     return pl.concat([sound, treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
@@ -141,13 +141,9 @@ def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plan_of_sound() -> list[pl.Expr]:
-    empty = [name for name in (*PLAN_COLUMNS, FAULTS) if name not in {OUTCOME, QUANTITY}]
-    return [
-        pl.lit(str(Outcome.VALID)).alias(OUTCOME),
-        pl.col(VALUE_TEXT).alias(QUANTITY),
-        *(pl.lit(None, pl.String).alias(name) for name in empty),
-    ]
+def _plan_of_sound() -> dict[str, pl.Expr]:
+    empty = dict.fromkeys((*PLAN_COLUMNS, FAULTS), pl.lit(None, pl.String))
+    return empty | {OUTCOME: pl.lit(str(Outcome.VALID)), QUANTITY: pl.col(VALUE_TEXT)}
 
 
 def _readable_quantity() -> pl.Expr:

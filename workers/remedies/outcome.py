@@ -93,18 +93,17 @@ def _valid_from(context: RepairContext) -> pl.Expr:
 
 
 def _deferrals() -> Iterator[tuple[str, str, Defer]]:
-    """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
-    for code, remedy in REMEDIES.items():
-        if remedy.defer is not None:
-            yield code, fault_column(remedy.aspect), remedy.defer
+    """Return the code, the fault column and the deferral of each remedy that lets records wait."""
+    return ((code, fault_column(one.aspect), one.defer) for code, one in REMEDIES.items() if one.defer)
 
 
 def _outcome_and_reason(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
+    checkable = [known for known in REMEDIES if context.standard.can_check(known)]
     cases = (
         (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
         (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
-        (~pl.col(_ANSWERED) & ~_can_check(context), Outcome.QUARANTINED, code),
+        (~pl.col(_ANSWERED) & ~code.is_in(checkable), Outcome.QUARANTINED, code),
         (~pl.col(_ANSWERED), Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
         (waiting.is_not_null(), Outcome.DEFERRED, waiting),
         (pl.col(MENDED) != "", Outcome.REPAIRED, pl.col(HOWS)),
@@ -139,10 +138,6 @@ def _is_answered(context: RepairContext) -> pl.Expr:
     answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
     answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
-
-
-def _can_check(context: RepairContext) -> pl.Expr:
-    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
 
 
 def _advised(decided: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
