@@ -105,8 +105,9 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
             console.print(f"    and {left:,} more")
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
-        if surveyed.own_reason:
-            column, option = surveyed.own_reason, shlex.join(surveyed.own_option)
+        column = surveyed.unproven.message or surveyed.unproven.code
+        if column:  # a code declared as a text would tell no refusal for data
+            option = shlex.join(["--error-column" if surveyed.unproven.message else "--code-column", column])
             said = f"{column!r} is taken for your own column. If it holds Stripe's words: `{option}`."
             console.print(said, style="dim", markup=False)
 

@@ -4,9 +4,8 @@ Stripe counts the first and skips the others. Whether that is right, only the se
 are not compared: where revisions of one record share a key, they differ as they should.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Final
 
 import polars as pl
@@ -57,15 +56,15 @@ def find_differences(facts: Sequence[FileFacts]) -> list[Differences]:
     portions = portions_of(facts)
     differing = _differing(portions, repeats_of(facts, IDENTIFIER), columns)
     own = [of_file.within(differing) for of_file in facts]
-    pairs = [
-        (first, row + of_file.before)
+    shown = [
+        [(first, row + of_file.before) for row, first in rows.head(SHOWN).iter_rows()]
         for rows, of_file in zip(own, facts, strict=True)
-        for row, first in rows.head(SHOWN).iter_rows()
     ]
-    texts = _texts(portions, pairs, columns)
-    shown = [_difference(texts[first], texts[row]) for first, row in pairs]
-    ends = list(accumulate((min(rows.height, SHOWN) for rows in own), initial=0))
-    return [Differences(rows[ROW], tuple(shown[a:b])) for rows, a, b in zip(own, ends[:-1], ends[1:], strict=True)]
+    texts = _texts(portions, {row for pairs in shown for pair in pairs for row in pair}, columns)
+    return [
+        Differences(rows[ROW], tuple(_difference(texts[first], texts[row]) for first, row in pairs))
+        for rows, pairs in zip(own, shown, strict=True)
+    ]
 
 
 def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -78,12 +77,9 @@ def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Seque
     return both.filter(pl.col(_CONTENT) != pl.col(f"{_CONTENT} first")).select(ROW, FIRST).sort(ROW)
 
 
-def _texts(
-    portions: Sequence[Portion], pairs: Sequence[tuple[int, int]], columns: Sequence[str]
-) -> dict[int, dict[str, Any]]:
+def _texts(portions: Sequence[Portion], rows: Set[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
     """Return the records of these numbers, each with its file's name and its row there."""
-    rows = pl.Series(ROW, sorted({row for pair in pairs for row in pair}), dtype=pl.Int64)
-    tables = read_rows(portions, rows, columns)
+    tables = read_rows(portions, pl.Series(ROW, sorted(rows), dtype=pl.Int64), columns)
     return {record[ROW]: record for table in tables for record in table.iter_rows(named=True)}
 
 

@@ -48,7 +48,6 @@ class Portion:
 
     @property
     def first(self) -> int:
-        """The number of the first record."""
         return self.before + self.part.first_row
 
     @property

@@ -159,11 +159,6 @@ def still_faulty(decided: pl.DataFrame) -> pl.Expr:
     return pl.col(STILL_FAULTY) if STILL_FAULTY in decided.columns else pl.lit(None, pl.String)
 
 
-def may_be_sound() -> pl.Expr:
-    """Tell of annotated records which may be sent where nothing is wrong with them."""
-    return pl.col(STILL_HELD).is_null()
-
-
 def own_findings(facts: FileFacts, own: OwnColumns) -> list[Finding]:
     """Return what has to be said of a file of ours, by its facts with the sender's columns only."""
     columns = facts.columns

@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.offline.failed_rows import hold_rows
-from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
+from workers.offline.own_files import STILL_HELD, as_it_came, hold_unmended, still_faulty
 from workers.offline.revisions import RefusedFor, revised, taken_revision
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Survey
@@ -98,7 +98,7 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
     if surveyed.own is not None and surveyed.own.told:
         told = surveyed.own.annotate(surveyed.facts.file.read(part, [*columns, *surveyed.own.told]), columns)
         records = sift(with_evidence(told.lazy(), evidence), context, first_place=first)
-        free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
+        free = _free(records.with_columns(pl.col(SOUND) & pl.col(STILL_HELD).is_null()), output.waiting)
         return _sifted(free, first, surveyed, output)
     if surveyed.failure is not None:
         rows = annotate(surveyed.facts.file.read(part, columns), surveyed.failure, stripes_codes())
@@ -133,12 +133,9 @@ def _sifted(records: pl.LazyFrame, first_place: int, surveyed: Survey, output: O
         sound = records.filter(SOUND).select(_cells(surveyed, output))
         text, (suspect, sums) = output.template.collect(sound, wanted)
     valid, quantity = sums.row(0)
-    return Sifted(valid, Decimal(quantity or 0), _copied(suspect), text, first_place)
-
-
-def _copied(few: pl.DataFrame) -> pl.DataFrame:
-    """Return the records with texts of their own: a filtered text keeps all that was read with it in memory."""
-    return few.with_columns(pl.col(pl.String) + "")
+    # Texts of their own: a filtered one keeps all that was read with it in memory.
+    copied = suspect.with_columns(pl.col(pl.String) + "")
+    return Sifted(valid, Decimal(quantity or 0), copied, text, first_place)
 
 
 def plan_run(surveyed: Survey, run: Sequence[Sifted], context: RepairContext, output: Output) -> RunPlan:

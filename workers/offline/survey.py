@@ -2,7 +2,7 @@
 
 import filecmp
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -13,13 +13,13 @@ from workers.kernel.files import sha256_of
 from workers.offline.differences import Differences, find_differences
 from workers.offline.failed_rows import FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings
-from workers.offline.revisions import taken_revisions
-from workers.offline.scan import FileFacts, find_facts
+from workers.offline.revisions import RefusedFor, taken_revisions
+from workers.offline.scan import THREADS, FileFacts, find_facts
 from workers.offline.windows import MeterWindows
 from workers.records.catalog import Catalog
 from workers.records.files.layout import Finding, ReadOptions
 from workers.records.files.open import open_file
-from workers.records.files.usage_file import TARGET_BYTES, UsageFile
+from workers.records.files.usage_file import UsageFile
 from workers.records.identifiers import lines
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.remedies.codes import stripes_codes
@@ -28,6 +28,26 @@ from workers.reports.failed_records import FailureColumns, failure_columns, name
 Kind = Literal["usage", "failed-records"]
 
 _WINDOW: Final = "window"
+PART_BYTES: Final = 8 << 20
+"""Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
+
+    `refused_for` null: a record was refused for its data where Stripe gave it a code. `for_dashboard`: times may be
+    written as the Dashboard takes them.
+    """
+
+    output: str = "csv"
+    new_identifiers: bool = False
+    refused_for: RefusedFor | None = None
+    kind: Kind | None = None
+    for_dashboard: bool = False
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    part_bytes: int = PART_BYTES
+    threads: int = THREADS
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +74,7 @@ class Survey:
     own: OwnColumns | None
 
     @property
-    def own_reason(self) -> str | None:
-        """The sender's own column that has the name of one for refusals, and tells none."""
-        return self.unproven.message or self.unproven.code
-
-    @property
-    def own_option(self) -> Sequence[str]:
-        """What declares that column as Stripe's: a code declared as a text would tell no refusal for data."""
-        return ("--code-column" if self.unproven.message is None else "--error-column", self.own_reason or "")
-
-    @property
     def name(self) -> str:
-        """The file's name."""
         return self.facts.file.layout.name
 
     @property
@@ -73,42 +82,26 @@ class Survey:
         """How many records the file's rows tell."""
         return self.facts.records - self.rows.again.len()
 
-    @property
-    def has_identifiers(self) -> bool:
-        """Whether the sender gave any record an identifier."""
-        return self.facts.records > self.facts.missing_identifiers
-
     @cached_property
     def identity(self) -> str:
         """What names the file's content, for the identifiers of records that have none: its sha256."""
         return sha256_of(self.path)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The sender's own header of each column that was renamed."""
-        return {column: header for header, column in self.facts.file.layout.renames.items()}
 
-
-def survey(
-    paths: Sequence[Path],
-    catalog: Catalog,
-    *,
-    kind: Kind | None = None,
-    reading: ReadOptions | None = None,
-    part_bytes: int = TARGET_BYTES,
-    revising: bool = False,
-) -> list[Survey]:
-    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable.
-
-    `revising` says that records may go out under the next revision's identifier though no file tells a refusal.
-    """
+def survey(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
+    """Open the files and go through each once. Raises FileUnusable."""
+    kind, reading = options.kind, options.reading
     files = [open_file(path, reading) for path in paths]
-    declared = reading is not None and bool(reading.code_column or reading.error_column)
+    declared = bool(reading.code_column or reading.error_column)
     own = [None if declared else own_columns(file.layout, heeded=kind != "usage") for file in files]
     failures = [_failure_columns(file, kind, reading, ours) for file, ours in zip(files, own, strict=True)]
-    windows = MeterWindows.of(catalog)
+    windows = MeterWindows(catalog)
+    # Records may go out under the next revision's identifier though no file tells a refusal.
+    revising = options.new_identifiers or options.refused_for == "data"
     keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
-    found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    found = find_facts(
+        files, options.part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns
+    )
     facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
     repeated = [_repeated(paths[: n + 1], of_file) for n, of_file in enumerate(facts)]
     rows, taken, differences = failed_rows(facts, failures), taken_revisions(facts), find_differences(facts)
@@ -157,7 +150,7 @@ def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
 
 
 def _failure_columns(
-    file: UsageFile, kind: Kind | None, reading: ReadOptions | None, ours: OwnColumns | None
+    file: UsageFile, kind: Kind | None, reading: ReadOptions, ours: OwnColumns | None
 ) -> FailureColumns | None:
     if kind == "usage" or (ours is not None and ours.told):
         return None
