@@ -142,8 +142,8 @@ def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plan_of_sound() -> dict[str, pl.Expr]:
-    empty = dict.fromkeys((*PLAN_COLUMNS, FAULTS), pl.lit(None, pl.String))
-    return empty | {OUTCOME: pl.lit(str(Outcome.VALID)), QUANTITY: pl.col(VALUE_TEXT)}
+    known = {OUTCOME: pl.lit(str(Outcome.VALID)), QUANTITY: pl.col(VALUE_TEXT)}
+    return known | {name: pl.lit(None, pl.String) for name in (*PLAN_COLUMNS, FAULTS) if name not in known}
 
 
 def _readable_quantity() -> pl.Expr:
