@@ -76,14 +76,13 @@ def login() -> ResponseReturnValue:
 
     Answers 429 while another password is checked: a queue of logins would hold both cores.
     """
-    wrong = False
-    if request.method == "POST":
-        if _is_password(request.form.get("password", "")):
-            login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"]))
-            return redirect(_inside(request.args.get("then", "")))
-        wrong = True
-        log.warning("login_refused", address=request.remote_addr)
-    return render_template("console/login.html", wrong=wrong), 401 if wrong else 200
+    if request.method != "POST":
+        return render_template("console/login.html", wrong=False)
+    if _is_password(request.form.get("password", "")):
+        login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"]))
+        return redirect(_inside(request.args.get("then", "")))
+    log.warning("login_refused", address=request.remote_addr)
+    return render_template("console/login.html", wrong=True), 401
 
 
 @blueprint.post("/logout")
