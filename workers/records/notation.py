@@ -217,13 +217,13 @@ def weigh(records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mappi
         for text, name, column in cases.iter_rows()
     ]
     table = cases.with_columns(
-        pl.Series("comma", [marks.get(_COMMA) for marks in shown], dtype=pl.String),
-        pl.Series("point", [marks.get(_POINT) for marks in shown], dtype=pl.String),
+        pl.Series("@comma", [marks.get(_COMMA) for marks in shown], dtype=pl.String),
+        pl.Series("@point", [marks.get(_POINT) for marks in shown], dtype=pl.String),
     )
     joined = records.join(table, on=key, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(
-        pl.coalesce(COMMA_SHOWN, "comma").alias(COMMA_SHOWN), pl.coalesce(POINT_SHOWN, "point").alias(POINT_SHOWN)
-    ).drop("comma", "point")
+        pl.coalesce(COMMA_SHOWN, "@comma").alias(COMMA_SHOWN), pl.coalesce(POINT_SHOWN, "@point").alias(POINT_SHOWN)
+    ).drop("@comma", "@point")
 
 
 def with_evidence(records: Records, evidence: Evidence) -> Records:

@@ -4,10 +4,10 @@ import json
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, records
+from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, good, records
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.offline.summary import OutcomeCounts
 from workers.records import quantities
@@ -95,7 +95,12 @@ def test_a_repaired_record_passes_the_diagnosis_and_is_not_changed_again(
     assert again.select(sender).equals(sent.select(sender))
 
 
+WAITS_AND_IS_MENDED = good(timestamp=str(EPOCH_NOW + 3600), payload_value=" 7 ") | {CODE: "timestamp_in_future"}
+IS_MENDED = good(timestamp=str((EPOCH_NOW - 3600) * 1000)) | {CODE: "timestamp_in_future"}
+
+
 @given(rows=RECORDS, catalog=CATALOGS)
+@example(rows=[WAITS_AND_IS_MENDED, IS_MENDED], catalog=MIXED)
 def test_a_record_is_judged_alike_in_any_company(rows: list[dict[str, str | None]], catalog: Catalog) -> None:
     """Parts and workers cut a file anywhere: a plan that hangs on the cut is no plan."""
     frame = records(rows)
