@@ -16,8 +16,9 @@ import polars as pl
 from polars._typing import PolarsDataType
 
 from bench.generate import NOW, World
-from workers.offline.repair_files import PlanOptions, plan_file
+from workers.offline.repair_files import plan_file
 from workers.offline.scan import find_facts, in_order
+from workers.offline.survey import PlanOptions
 from workers.records.catalog import Catalog, load_customers, load_meters
 from workers.records.files.open import open_file
 from workers.records.files.write import TemplateWriter

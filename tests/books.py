@@ -1,6 +1,7 @@
 """Cases with real books and record sets, for tests of what reads or continues them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,20 @@ class Book:
         )
 
     def move(
-        self, kind: EntryKind, records: Sequence[int], *, route: int = 0, reason: str | None = None, **fields: Any
+        self,
+        kind: EntryKind,
+        records: Sequence[int],
+        *,
+        route: int = 0,
+        reason: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
         """Move records along one of the routes of `kind`."""
         ref = self.keep(records, **({REASON: reason} if reason else {}))
         with self.held() as held, held.transaction() as transaction:
-            transaction.move(movement(self.context, kind, ROUTES[kind][route], ref, **fields))
+            moved = movement(self.context, kind, ROUTES[kind][route], ref, detail=detail)
+            transaction.move(replace(moved, **fields))
 
     def send(self, records: Sequence[int], *, ordinal: int = 1) -> str:
         """Plan, intend and send records as one submission; return its id."""
@@ -114,8 +123,9 @@ class Book:
         )
         self.move(EntryKind.PLANNED, records)
         ref = self.keep(records)
-        intended = movement(
-            self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref, submission_id=submission_id
+        intended = replace(
+            movement(self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref),
+            submission_id=submission_id,
         )
         intent = Intent(
             submission_id, ordinal, "recording", intended.records, intended.quantity, ("api_calls",), ref
@@ -126,22 +136,17 @@ class Book:
                 transaction.submissions.intend(intent, last_turn)
                 transaction.move(intended)
         with self.held() as held, held.transaction() as transaction:
-            transaction.move(movement(self.context, EntryKind.SENT, (None, None), ref, submission_id=submission_id))
+            sent = movement(self.context, EntryKind.SENT, (None, None), ref)
+            transaction.move(replace(sent, submission_id=submission_id))
             transaction.submissions.sent(submission_id, "recording", self.context.clock() + timedelta(minutes=30))
         return submission_id
 
     def confirm(self, records: Sequence[int], submission_id: str) -> None:
         """Confirm records of a submission and settle it."""
         ref = self.keep(records)
-        confirmed = movement(
-            self.context,
-            EntryKind.CONFIRMED,
-            (Bucket.SUBMITTED, Bucket.CONFIRMED),
-            ref,
-            submission_id=submission_id,
-        )
+        confirmed = movement(self.context, EntryKind.CONFIRMED, (Bucket.SUBMITTED, Bucket.CONFIRMED), ref)
         with self.held() as held, held.transaction() as transaction:
-            transaction.move(confirmed)
+            transaction.move(replace(confirmed, submission_id=submission_id))
             transaction.submissions.settled(submission_id)
 
     def held(self) -> Any:

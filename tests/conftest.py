@@ -1,5 +1,6 @@
 """What every test may ask for: a clock to turn, a ledger on each database, a Redis."""
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             for mark in item.iter_markers("xdist_group"):
                 item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from walking over all tests and libraries at each of its turns: a twentieth."""
+    gc.freeze()
 
 
 class FrozenClock:

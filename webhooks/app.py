@@ -1,23 +1,14 @@
 """The web process as one WSGI app: the only place in `webhooks` that builds ledger and queue."""
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
-
 from flask import Flask, Response, current_app, request
 
 from webhooks import console, errors, health, receiver
 from webhooks.startup import startable
-from webhooks.worker import BoundedBodies
+from webhooks.worker import BoundedRequests
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import JobQueue, RqJobQueue
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_SLASHES: Final = re.compile("/{2,}")
 
 
 def create_app(
@@ -31,7 +22,7 @@ def create_app(
     ledger = ledger or connect(settings.database_url.get_secret_value(), clock)
     queue = queue or RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout)
     app = Flask(__name__, static_folder=None)
-    app.wsgi_app = BoundedBodies(_SingleSlashes(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = BoundedRequests(app.wsgi_app)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
     app.extensions["health"] = health.Health(
@@ -43,16 +34,6 @@ def create_app(
     errors.init_app(app)
     app.after_request(_harden)
     return app
-
-
-class _SingleSlashes:
-    """Routes `//webhooks//` as `/webhooks/`. Flask would redirect, which Stripe takes for a failed delivery."""
-
-    def __init__(self, app: "WSGIApplication") -> None:
-        self._app = app
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        return self._app(environ | {"PATH_INFO": _SLASHES.sub("/", environ["PATH_INFO"])}, start_response)
 
 
 def _harden(response: Response) -> Response:

@@ -1,7 +1,7 @@
 """Room for the counters that web processes share by files.
 
-prometheus_client maps sparse files into memory. Where the disk is full, the first count on a new page ends a process
-by SIGBUS, and every process after it: so the pages are reserved before, or a process counts for itself alone.
+prometheus_client maps sparse files into memory. Where the disk is full, the first count on a new page ends a web
+process by SIGBUS, and all that follow: so pages are reserved before, or a process counts for itself alone.
 """
 
 import os

@@ -52,15 +52,12 @@ class Receiver:
             return "duplicate", receipt
         if receipt.ignored:
             return "ignored", receipt
-        self._hint(receipt)
-        return "received", receipt
-
-    def _hint(self, receipt: NewEvent) -> None:
         try:
             hint_at_new(self.queue, receipt.id, large=receipt.large)
         except Transient as error:
             metrics.ENQUEUE_FAILURES.inc()
             log.warning("enqueue_failed", event_id=receipt.id, error=str(error))
+        return "received", receipt
 
 
 @blueprint.post("/webhooks", strict_slashes=False)

@@ -5,6 +5,7 @@ time and in small steps: gevent changes greenlets where one has to wait, so that
 would keep the loop to himself.
 """
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -59,7 +60,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 self._idle.discard(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> None:
-        """Answer a request."""
         sock.settimeout(ANSWER_SECONDS)
         try:
             super().handle_request(listener_name, req, sock, addr)
@@ -71,6 +71,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 REQUEST_SECONDS: Final = 15
 """From the end of a request's head to the end of its body."""
 STEP: Final = 4096
+_SLASHES: Final = re.compile("/{2,}")
 LINGER_STEPS: Final = 4096
 """How much is read on of a refused body: whoever still sends it may not look for an answer before."""
 
@@ -99,12 +100,17 @@ class Body:
                     return
 
 
-class BoundedBodies:
-    """Gives the app's requests such bodies."""
+class BoundedRequests:
+    """Gives the app's requests such bodies, and routes `//webhooks//` as `/webhooks/`.
+
+    Flask would redirect there, which Stripe takes for a failed delivery.
+    """
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         gevent.sleep(0)  # also a client with many requests at once lets others in between
-        return self._app(environ | {"wsgi.input": Body(environ["wsgi.input"])}, start_response)
+        path = _SLASHES.sub("/", environ["PATH_INFO"])
+        bounded = {"wsgi.input": Body(environ["wsgi.input"]), "PATH_INFO": path}
+        return self._app(environ | bounded, start_response)

@@ -17,6 +17,7 @@ from workers.kernel.event_envelope import LIVEMODE_MISMATCH
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.notify import trouble
+from workers.pipeline.plan.plan import is_large
 
 log = get_logger(__name__)
 
@@ -33,8 +34,8 @@ def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
     """
     more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
     cases = context.ledger.cases.due(BATCH)
-    for case_id, version in cases:
-        context.queue.enqueue_case(case_id, version)
+    for case in cases:
+        context.queue.enqueue_case(case.id, case.version, large=is_large(case.pending))
     _tell_mismatches(context)
     if cases:
         log.info("swept", cases=len(cases))

@@ -6,17 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workers.kernel.ledger.journal import Balance, Bucket, Tally
-
-TERMS: Mapping[str, Callable[[Balance], Tally]] = {
-    "confirmed": lambda balance: balance[Bucket.CONFIRMED],
-    "in flight": lambda balance: balance.in_flight,
-    "deferred": lambda balance: balance[Bucket.DEFERRED],
-    "quarantined": lambda balance: balance[Bucket.QUARANTINED],
-    "corrected": lambda balance: balance[Bucket.CORRECTED],
-    "written off": lambda balance: balance[Bucket.WRITTEN_OFF],
-}
-"""The right side of `failed = ...`, in its order."""
+from workers.kernel.equation import terms
+from workers.kernel.ledger.journal import Balance
 
 
 @dataclass(frozen=True)
@@ -47,13 +38,12 @@ class Equation:
 
 def equation(balance: Balance) -> Equation:
     """Lay a balance out for showing."""
-    terms, start = [], 0.0
-    for name, read in TERMS.items():
-        tally = read(balance)
+    laid_out, start = [], 0.0
+    for name, tally in terms(balance):
         width = 100 * tally.records / balance.failed.records if balance.failed.records else 0.0
-        terms.append(Term(name, tally.records, tally.shown, round(start, 3), round(width, 3)))
+        laid_out.append(Term(name, tally.records, tally.shown, round(start, 3), round(width, 3)))
         start += width
-    return Equation(balance.failed.records, balance.failed.shown, tuple(terms), holds=balance.holds())
+    return Equation(balance.failed.records, balance.failed.shown, tuple(laid_out), holds=balance.holds())
 
 
 def grouped(number: int | str) -> str:
@@ -94,11 +84,5 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    "grouped": grouped,
-    "moment": moment,
-    "duration": duration,
-    "pretty_json": pretty_json,
-    "words": words,
-    "equation": equation,
-}
+_SHOWN: tuple[Callable[..., Any], ...] = (grouped, moment, duration, pretty_json, words, equation)
+FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

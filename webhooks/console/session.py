@@ -9,7 +9,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from flask import Blueprint, Flask, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_login import (  # type: ignore[import-untyped]
@@ -96,16 +96,14 @@ def login() -> ResponseReturnValue:
     Answers 429 to an address that has tried too often, and while too many strangers' passwords wait to be checked.
     """
     logins: Logins = current_app.extensions["logins"]
-    wrong = False
-    if request.method == "POST":
-        if logins.is_password(request.form.get("password", ""), request):
-            token = current_app.extensions["console"].sessions.open(LASTING)
-            login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"], token))
-            return logins.remember(redirect(_inside(request.args.get("then", ""))), secure=_secure())
-        wrong = True
-        log.warning("login_refused", address=request.remote_addr)
-    shown = render_template("console/login.html", wrong=wrong, secure=_secure())
-    return make_response(shown, 401 if wrong else 200)
+    if request.method != "POST":
+        return render_template("console/login.html", wrong=False, secure=_secure())
+    if logins.is_password(request.form.get("password", ""), request):
+        token = current_app.extensions["console"].sessions.open(LASTING)
+        login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"], token))
+        return logins.remember(redirect(_inside(request.args.get("then", ""))), secure=_secure())
+    log.warning("login_refused", address=request.remote_addr)
+    return render_template("console/login.html", wrong=True, secure=_secure()), 401
 
 
 @blueprint.post("/logout")

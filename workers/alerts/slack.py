@@ -33,13 +33,13 @@ class Message:
 
 def message(alert: Notice | Trouble) -> Message:
     """Return the message of an alert."""
-    blocks = [
-        _header(alert.headline),
-        *_context([_foreign(phrases.origin(alert))]),
-        *(_notice(alert) if isinstance(alert, Notice) else _trouble(alert)),
-        *_step(alert.next_step),
-        *(_files(alert) if isinstance(alert, Notice) else ()),
-    ]
+    blocks = [_header(alert.headline), *_context([_foreign(phrases.origin(alert))])]
+    if isinstance(alert, Notice):
+        files = [f"{_foreign(label)}: {_code(place)}" for label, place in phrases.files(alert)]
+        blocks += [*_notice(alert), *_step(alert.next_step), *_context(files)]
+    else:
+        blocks += _section([_foreign(phrases.cut(alert.detail, phrases.LONGEST_DETAIL))])
+        blocks += _step(alert.next_step)
     return Message(_foreign(phrases.cut(alert.headline)), blocks[:MAX_BLOCKS])
 
 
@@ -70,14 +70,6 @@ def _step(step: NextStep | None) -> Iterator[Block]:
     if step.link:
         lines.append(f"<{quote(step.link, safe=':/?#=&%@+,;~')}|Open in the console>")
     yield from _section(lines)
-
-
-def _files(notice: Notice) -> Iterator[Block]:
-    return _context(f"{_foreign(label)}: {_code(place)}" for label, place in phrases.files(notice))
-
-
-def _trouble(trouble: Trouble) -> Iterator[Block]:
-    return _section([_foreign(phrases.cut(trouble.detail, phrases.LONGEST_DETAIL))])
 
 
 def _header(text: str) -> Block:

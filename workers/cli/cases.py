@@ -79,12 +79,9 @@ def _lines(found: Sequence[Case], width: int | None = None) -> Iterator[str]:
 def _row(case: Case) -> tuple[str, ...]:
     told = _as_json(case)
     counts = (f"{told[name]:,}" for name in ("failed", "in_flight", "quarantined"))
-    summary = f"{case.failure.summary} (STOPPED: {case.trouble})" if _is_stuck(case) else case.failure.summary
+    stuck = case.trouble is not None and case.due_at is None
+    summary = f"{case.failure.summary} (STOPPED: {case.trouble})" if stuck else case.failure.summary
     return (case.id, case.state, *counts, summary)
-
-
-def _is_stuck(case: Case) -> bool:
-    return case.trouble is not None and case.due_at is None
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 from workers.cli.options import engine_options, knowledge, plan_options, planned
 from workers.cli.show import FaultGroup, counted, fault_groups, show_faults, show_files, show_unchecked
 from workers.kernel import terminal
-from workers.kernel.reasons import NO_FAULT_FOUND
+from workers.kernel.reasons import IDENTIFIER_REPEATED, NO_FAULT_FOUND, VALUE_OF_OTHER_NOTATION
 from workers.offline.repair_files import PlanSummary
 from workers.offline.summary import OutcomeCounts
 
@@ -74,10 +74,11 @@ def _outcomes(summary: PlanSummary, *, failed_records: bool) -> OutcomeCounts | 
 def _foretold(outcomes: OutcomeCounts, *, odd: bool) -> str:
     """Say what Stripe would do with the records; where the files are `odd` it may refuse them whole."""
     of_all = counted(outcomes.total, "record")
+    repeated, misread = map(outcomes.for_reason, (IDENTIFIER_REPEATED, VALUE_OF_OTHER_NOTATION))
     acts = {
         f"refuse {outcomes.refused:,}": outcomes.refused,
-        f"skip {outcomes.skipped:,} as repeated": outcomes.skipped,
-        f"perhaps misread {outcomes.misread:,}": outcomes.misread,
+        f"skip {repeated:,} as repeated": repeated,
+        f"perhaps misread {misread:,}": misread,
     }
     said = [act for act, records in acts.items() if records]
     if said:
@@ -89,7 +90,7 @@ def _told(outcomes: OutcomeCounts) -> Iterator[str]:
     codes = {code: sum(counts.values()) for code, counts in sorted(outcomes.by_code.items())}
     by_code = ", ".join(f"{code} {records:,}" for code, records in codes.items())
     yield f"Stripe refused {counted(outcomes.total, 'record')}" + (f": {by_code}." if by_code else ".")
-    unexplained = sum(records for (_, _, reason), records in outcomes.reasons.items() if reason == NO_FAULT_FOUND)
+    unexplained = outcomes.for_reason(NO_FAULT_FOUND)
     if unexplained:
         yield f"Nothing wrong shows in {unexplained:,} of them."
 

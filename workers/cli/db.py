@@ -15,8 +15,14 @@ def db() -> None:
 @db.command(name="upgrade")
 def upgrade_command() -> None:
     """Bring the ledger to the schema of this release; safe to run from several processes at once."""
-    ledger = connect(load().database_url.get_secret_value())
+    already = migrate(load().database_url.get_secret_value())
+    click.echo(f"ledger at revision {NEWEST}" + (", nothing to do" if already else ""))
+
+
+def migrate(url: str) -> bool:
+    """Bring a ledger to the schema of this release; tell whether it was there already."""
+    ledger = connect(url)
     already = is_current(ledger.database)
     upgrade(ledger.database)
-    click.echo(f"ledger at revision {NEWEST}" + (", nothing to do" if already else ""))
     ledger.close()
+    return already

@@ -14,8 +14,7 @@ from workers.cli.doctor_checks import Check, checks
 from workers.kernel import terminal
 from workers.kernel.settings import read
 
-MARKS = {"ok": "ok  ", "note": "note", "mend": "MEND"}
-COLOURS = {"ok": "green", "note": "yellow", "mend": "red"}
+MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "mend": ("MEND", "red")}
 
 
 @click.command()
@@ -33,8 +32,7 @@ def doctor() -> None:
 
 
 def _print(console: Console, check: Check) -> None:
-    mark = (MARKS[check.grade], COLOURS[check.grade])
-    console.print(Text.assemble(mark, " ", (check.name, "bold"), f": {check.found}"), soft_wrap=True)
+    console.print(Text.assemble(MARKS[check.grade], " ", (check.name, "bold"), f": {check.found}"), soft_wrap=True)
     if check.mend:
         console.print(Text(f"     -> {check.mend}"), soft_wrap=True)
 

@@ -50,9 +50,7 @@ class Noted(Exception):
 
 def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
     """Ask everything; `faults` are the settings that could not be read and stand at their defaults."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    old = sys.version_info < (3, 11)
-    yield Check("Python", version, "use Python 3.11 or newer" if old else "", "mend" if old else "ok")
+    yield Check("Python", ".".join(map(str, sys.version_info[:3])))
     yield from (Check(fault.where, fault.what, fault.mend, "mend") for fault in faults)
     yield from misspelt({*os.environ, *dotenv_names(DOTENV)})
     wrong = {fault.where.removesuffix("_FILE") for fault in faults}
@@ -92,23 +90,20 @@ def _machine(settings: Settings) -> Iterator[Check]:
 
 def _places(settings: Settings) -> Iterator[Check]:
     yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
-    for account, source in _named(settings.source_places):
-        yield _asked(_of(account, "USAGE_SOURCES"), partial(_there, source), "see USAGE_SOURCES")
-    for account, folder in _named(settings.target_places):
+    for name, source in _named("USAGE_SOURCES", settings.source_places):
+        yield _asked(name, partial(_there, source), "see USAGE_SOURCES")
+    for name, folder in _named("SUBMIT_TO", settings.target_places):
         if folder != METER_EVENTS:
-            mend = "s3://bucket/folder, file:///folder or meter-events"
-            yield _asked(_of(account, "SUBMIT_TO"), partial(_written, folder), mend)
+            yield _asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
     rules = settings.rules_file
     if rules:
         yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
 
 
-def _named(places: Places) -> Iterator[tuple[str | None, str]]:
-    return ((account, place) for account, named in places.items() for place in named)
-
-
-def _of(account: str | None, setting: str) -> str:
-    return f"{setting} of {account}" if account else setting
+def _named(setting: str, places: Places) -> Iterator[tuple[str, str]]:
+    """Yield each place with the setting's name, and the account's where it is one's."""
+    for account, named in places.items():
+        yield from ((f"{setting} of {account}" if account else setting, place) for place in named)
 
 
 def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:
@@ -134,7 +129,7 @@ def _pinged(settings: Settings) -> str:
 def _there(url: str) -> str:
     """Look into a place that must be there already; nobody else will make it."""
     store = open_store(url)
-    if isinstance(store, DirectoryStore) and not _directory(store).is_dir():
+    if isinstance(store, DirectoryStore) and not Path(store.url).is_dir():
         raise SettingsUnusable(f"{url} does not exist, or is no directory", mend="name a directory that is there")
     return url if next(iter(store.list()), None) else f"{url} (nothing lies in it)"
 
@@ -143,7 +138,7 @@ def _written(url: str) -> str:
     """Look into a place that is written to; a directory that is missing is made at the first need."""
     store = open_store(url)
     if isinstance(store, DirectoryStore):
-        _require_writable(_directory(store), url)
+        _require_writable(Path(store.url), url)
     next(iter(store.list()), None)
     return url
 
@@ -156,10 +151,6 @@ def _require_writable(directory: Path, url: str) -> None:
         )
     if there != directory:
         raise Noted(f"{url} does not exist yet; it is made when first written to")
-
-
-def _directory(store: DirectoryStore) -> Path:
-    return Path(store.url)
 
 
 def _readable_rules(path: Path) -> str:

@@ -19,7 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check": "workers.cli.check:check",
     "clock": "workers.cli.worker:clock",
     "db": "workers.cli.db:db",
-    "demo": "workers.cli.demo:demo",
+    "demo": "workers.cli.demo.command:demo",
     "doctor": "workers.cli.doctor:doctor",
     "export": "workers.cli.cases:export",
     "prove": "workers.cli.prove:prove",

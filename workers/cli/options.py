@@ -11,7 +11,8 @@ import click
 from workers.cli.show import progress
 from workers.kernel.clock import from_text, utc_now
 from workers.kernel.errors import InputUnusable
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import PlanOptions
 from workers.offline.windows import MeterWindows
 from workers.records.catalog import Catalog, load_customers, load_meters
 from workers.records.files.layout import Format, ReadOptions
@@ -69,7 +70,7 @@ class Knowledge:
         """What cannot be checked for want of an option, and by its nature."""
         unchecked = [text for known, text in ((self.catalog.meters, _METERS), (self.catalog.customers, _CUSTOMERS))
                      if known is None]  # fmt: skip
-        return [*unchecked, _HELD_WINDOWS] if MeterWindows.of(self.catalog) else unchecked
+        return [*unchecked, _HELD_WINDOWS] if MeterWindows(self.catalog) else unchecked
 
 
 def engine_options(command: Command) -> Command:

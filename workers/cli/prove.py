@@ -3,19 +3,21 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from workers.cli.balance_text import lines, terms
 from workers.cli.open_ledger import open_stores
 from workers.kernel.clock import to_text, utc_now
+from workers.kernel.equation import lines, terms
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.journal import Balance
 from workers.pipeline.audit.anchor import Anchor, read, take
 from workers.pipeline.audit.prove import CaseProof
 from workers.pipeline.audit.prove import prove as prove_cases
+from workers.pipeline.audit.record_trail import Breach
 from workers.records.quantities import to_text as plain
 
 
@@ -27,16 +29,16 @@ class Proved:
     cases: int = 0
     entries: int = 0
     record_sets: int = 0
-    breached: list[CaseProof] = field(default_factory=list)
-    removed: list[CaseProof] = field(default_factory=list)
+    breached: list[tuple[str | None, Breach]] = field(default_factory=list)
+    removed: list[tuple[str | None, datetime]] = field(default_factory=list)
 
     def add(self, proof: CaseProof) -> None:
         self.balance += proof.balance
         self.cases += proof.case_id is not None
         self.entries += proof.entries
         self.record_sets += proof.record_sets
-        self.breached += [proof] if proof.breach else []
-        self.removed += [proof] if proof.removed_at else []
+        self.breached += [(proof.case_id, proof.breach)] if proof.breach else []
+        self.removed += [(proof.case_id, proof.removed_at)] if proof.removed_at else []
 
     @property
     def holds(self) -> bool:
@@ -106,26 +108,20 @@ def _as_json(proved: Proved, compared: _Compared | None) -> dict[str, Any]:
         "entries": proved.entries,
         "record_sets": proved.record_sets,
         "equation": {name: {"records": t.records, "quantity": plain(t.quantity)} for name, t in sides.items()},
-        "breaches": [_breach(proof) for proof in proved.breached],
-        "removed": [{"case": p.case_id, "at": to_text(p.removed_at)} for p in proved.removed if p.removed_at],
+        "breaches": [{"case": case, "entry": of.entry, "what": of.what} for case, of in proved.breached],
+        "removed": [{"case": case, "at": to_text(at)} for case, at in proved.removed],
         **({"compared": compared.as_json()} if compared else {}),
     }
-
-
-def _breach(proof: CaseProof) -> dict[str, Any]:
-    assert proof.breach is not None
-    return {"case": proof.case_id, "entry": proof.breach.entry, "what": proof.breach.what}
 
 
 def _as_text(proved: Proved, compared: _Compared | None) -> Iterator[str]:
     yield from lines(proved.balance)
     yield ""
-    for proof in proved.removed:
-        yield f"{proof.case_id}: record sets retained until {proof.removed_at:%Y-%m-%d}; proved by its entries"
-    for proof in proved.breached:
-        assert proof.breach is not None
-        at = f" entry {proof.breach.entry}:" if proof.breach.entry else ""
-        yield f"{proof.case_id or 'ledger'}:{at} {proof.breach.what}"
+    for case, removed_at in proved.removed:
+        yield f"{case}: record sets retained until {removed_at:%Y-%m-%d}; proved by its entries"
+    for case, breach in proved.breached:
+        at = f" entry {breach.entry}:" if breach.entry else ""
+        yield f"{case or 'ledger'}:{at} {breach.what}"
     counted = f"{proved.cases:,} cases, {proved.entries:,} entries, {proved.record_sets:,} record sets"
     if compared:
         yield from compared.as_text()

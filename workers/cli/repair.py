@@ -17,6 +17,7 @@ from workers.cli.show import (
     show_unknown_quantities,
 )
 from workers.kernel import terminal
+from workers.kernel.codes import Outcome
 from workers.offline.repair_files import PlanSummary
 from workers.offline.revisions import RefusedFor
 from workers.records.files.stripe_formats import TEMPLATES
@@ -63,7 +64,7 @@ def repair(
         decided = new_identifiers or refused_for is not None
         _show(summary, folder, known.unchecked, identifiers_are_decided=decided)
     click.echo(f"Written into {folder}", err=as_json)
-    if strict and summary.outcomes.needs_person:
+    if strict and summary.outcomes.records.get(Outcome.QUARANTINED):
         sys.exit(1)
 
 

@@ -19,20 +19,14 @@ def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None
     """
     if include_uncertain != (approve is not None):
         raise InputUnusable("needs --approve NAME, and --approve needs it", where="--include-uncertain")
+    made = open_context()
     if subject.startswith("case_"):
-        made = open_context()
         retried = retry_case(made, subject, approved_by=approve)
-        case = made.ledger.cases.get(subject)
-        for line in _lines(retried, case):
-            click.echo(line)
-        _say_who(hinted=retried.hinted)
+        hinted, lines = retried.hinted, _lines(retried, made.ledger.cases.get(subject))
     else:
-        hinted = retry_event(open_context(), subject)
-        click.echo(f"{subject}: taken up again")
-        _say_who(hinted=hinted)
-
-
-def _say_who(*, hinted: bool) -> None:
+        hinted, lines = retry_event(made, subject), [f"{subject}: taken up again"]
+    for line in lines:
+        click.echo(line)
     if not hinted:
         click.echo("  Redis does not answer, so no worker was told: the clock takes it up at its next round")
 

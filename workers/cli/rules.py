@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from workers.kernel.errors import InputUnusable
 from workers.offline.explain_rules import Explained, RuleChange, explain
 from workers.records import quantities
 from workers.remedies import Rules, load_rules
-from workers.remedies.rules import TimestampRules
+from workers.remedies.rules import DEFAULT_HORIZON_HOURS
 
 _SHOWN: Final = 20
 
@@ -51,7 +52,7 @@ def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **give
 
 
 def _inventory(loaded: Rules) -> str:
-    times, horizon = loaded.timestamps, TimestampRules().horizon_hours
+    times = loaded.timestamps
     counts = {
         "customer alias": loaded.customer_aliases.height,
         "customer metadata key": int(loaded.customers.metadata_key is not None),
@@ -61,7 +62,7 @@ def _inventory(loaded: Rules) -> str:
         "time zone": int(times.naive_zone is not None),
         "time format": len(times.formats),
         "time shift": int(times.shift_seconds != 0),
-        "time horizon": int(times.horizon_hours != horizon),
+        "time horizon": int(times.horizon_hours != DEFAULT_HORIZON_HOURS),
         "too-old rule": int(times.clamp_too_old or times.redate_too_old_to is not None),
         "archived-meter rule": len(loaded.archived_meters),
         "dimension rule": len(loaded.dimensions),
@@ -74,15 +75,7 @@ def _document(explained: Explained) -> dict[str, Any]:
         "without": explained.without.as_json(),
         "with": explained.with_rules.as_json(),
         "changes": [
-            {
-                "remedy": change.remedy,
-                "column": change.column,
-                "before": change.before,
-                "after": change.after,
-                "records": change.records,
-                "quantity": None if change.quantity is None else quantities.to_text(change.quantity),
-                "unreadable_quantity": change.unreadable,
-            }
+            asdict(change) | {"quantity": None if change.quantity is None else quantities.to_text(change.quantity)}
             for change in explained.changes
         ],
     }
@@ -120,8 +113,8 @@ def _changes(explained: Explained, joint: str) -> Table:
 
 
 def _amount(change: RuleChange) -> str:
-    of_unknown = change.quantity is not None and change.unreadable
-    return amount_text(change.quantity) + (f", {change.unreadable:,} not known" if of_unknown else "")
+    of_unknown = change.quantity is not None and change.unreadable_quantity
+    return amount_text(change.quantity) + (f", {change.unreadable_quantity:,} not known" if of_unknown else "")
 
 
 def _outcomes(explained: Explained) -> Table:

@@ -9,18 +9,9 @@ from redis.exceptions import RedisError
 
 from webhooks.startup import login_environment, startable
 from workers.bootstrap import build
-from workers.cli.processes import (
-    Processes,
-    Ready,
-    bindable,
-    free_ports,
-    own_command,
-    redis_command,
-    web_command,
-)
+from workers.cli.db import migrate
+from workers.cli.processes import Processes, bindable, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable, SettingsUnusable
-from workers.kernel.ledger import connect
-from workers.kernel.ledger.schema import upgrade
 from workers.kernel.settings import Settings, load
 from workers.kernel.settings_check import problems
 
@@ -55,9 +46,7 @@ def _ready_to_start(settings: Settings) -> Settings:
         raise InputUnusable(f"port {settings.port} is in use", mend="set PORT to another")
     _has_redis(settings)
     build(settings)
-    ledger = connect(settings.database_url.get_secret_value())
-    upgrade(ledger.database)
-    ledger.close()
+    migrate(settings.database_url.get_secret_value())
     return startable(settings.model_copy(update={"port": port}))
 
 
@@ -67,7 +56,7 @@ def _start(settings: Settings, processes: Processes, workers: int) -> None:
     for number in range(workers):
         processes.start(f"worker-{number + 1}", own_command("worker"), env, prints=True)
     processes.start("clock", own_command("clock"), env, prints=True)
-    processes.wait_until(Ready("127.0.0.1", settings.port), "web", 20)
+    processes.wait_until_listening("web", settings.port, 20)
 
 
 def _redis(settings: Settings, processes: Processes) -> str:
@@ -76,23 +65,19 @@ def _redis(settings: Settings, processes: Processes) -> str:
         return settings.redis_url.get_secret_value()
     [port] = free_ports(6379)
     processes.start("redis", redis_command(port, settings.scratch_dir.parent / "redis"))
-    processes.wait_until(Ready("127.0.0.1", port), "redis", 10)
+    processes.wait_until_listening("redis", port, 10)
     return f"redis://127.0.0.1:{port}/0"
 
 
 def _has_redis(settings: Settings) -> bool:
     """Tell whether the Redis that is set answers. Raises SettingsUnusable where it must and does not."""
-    there = _answers(settings.redis_url.get_secret_value())
-    if not there and settings.redis_url != _DEFAULT_REDIS:
-        raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL")
-    return there
-
-
-def _answers(url: str) -> bool:
+    address = settings.redis_url.get_secret_value()
     try:
-        return bool(Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1).ping())
+        return bool(Redis.from_url(address, socket_connect_timeout=1, socket_timeout=1).ping())
     except RedisError:
-        return False
+        if settings.redis_url == _DEFAULT_REDIS:
+            return False
+        raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL") from None
     except ValueError as error:
         raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
 

@@ -74,7 +74,7 @@ def _examples(surveyed: Survey, outcomes: OutcomeCounts, catalog: Catalog) -> It
         rows = {slug: found.rows[0] - part.first_row for slug, found in outcomes.faults.items()}
         here = {slug: row for slug, row in rows.items() if 0 <= row < part.rows}
         if here:
-            frame = catalog.resolve(surveyed.file.read(part, surveyed.facts.columns))
+            frame = catalog.resolve(surveyed.facts.file.read(part, surveyed.facts.columns))
             for slug, row in here.items():
                 column = REMEDIES[slug].shown_in if slug in REMEDIES else FORM_SHOWN_IN.get(slug)
                 yield slug, None if column is None else frame.item(row, column)
@@ -93,7 +93,7 @@ def progress() -> Iterator[OnPart]:
 def show_files(console: Console, surveys: Sequence[Survey]) -> None:
     """Print what each file is, and what is odd about it."""
     for surveyed in surveys:
-        layout = surveyed.file.layout
+        layout = surveyed.facts.file.layout
         console.print(layout.name, style="bold", end="", markup=False)
         console.print(f": {counted(surveyed.records, 'record')}, {layout.format.upper()}")
         for finding in surveyed.findings:
@@ -105,8 +105,9 @@ def show_files(console: Console, surveys: Sequence[Survey]) -> None:
             console.print(f"    and {left:,} more")
         if not _OPEN_HEADER.isdisjoint(finding.slug for finding in surveyed.findings):
             console.print("`--column THEIRS=OURS` says which column it is.", style="dim")
-        if surveyed.own_reason:
-            column, option = surveyed.own_reason, shlex.join(surveyed.own_option)
+        column = surveyed.unproven.message or surveyed.unproven.code
+        if column:  # a code declared as a text would tell no refusal for data
+            option = shlex.join(["--error-column" if surveyed.unproven.message else "--code-column", column])
             said = f"{column!r} is taken for your own column. If it holds Stripe's words: `{option}`."
             console.print(said, style="dim", markup=False)
 

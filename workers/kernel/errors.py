@@ -1,22 +1,4 @@
-"""Every error that metermend raises on purpose.
-
-MetermendError
-├── InputUnusable            a file, an argument or a rule cannot be used: what, where, how to mend   (exit 2)
-│   ├── SettingsUnusable     a setting is missing or contradicts another
-│   └── FileUnusable         a usage or failed-records file cannot be read as one
-│       └── FileForeign      the file is a table of something else: none of its columns is a usage record's
-├── Refused                  a request to the web is turned away; `slug` is answer, metric and log key
-│   ├── SignatureRefused     400
-│   ├── MalformedBody        400
-│   └── BodyTooLarge         413
-├── LedgerUnavailable        the ledger cannot commit: the web answers 503, a job is tried again
-├── Conflict                 a compare-and-set lost: another worker holds or has moved the row
-│   └── Overtaken            another submission of the account was intended meanwhile: its guards ask once more
-├── Transient                the far side may answer later: tried again with backoff, bounded
-│   └── Paced                our own pace: it is not our turn yet, which is no failure
-└── Permanent                trying again cannot help: ends in a ledger state and an alert
-    └── Corrupt              stored data does not match its digest or its hash chain
-"""
+"""Every error that metermend raises on purpose, by what is done about it."""
 
 
 class MetermendError(Exception):
@@ -24,7 +6,7 @@ class MetermendError(Exception):
 
 
 class InputUnusable(MetermendError):
-    """Input that cannot be used as it is. `str()` is one line: what, where, how to mend."""
+    """A file, an argument or a rule that cannot be used as it is. `str()` is one line: what, where, how to mend."""
 
     def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
@@ -68,7 +50,7 @@ class BodyTooLarge(Refused):
 
 
 class LedgerUnavailable(MetermendError):
-    """The ledger cannot be read or cannot commit at the moment."""
+    """The ledger cannot be read or cannot commit at the moment: the web answers 503, a job is tried again."""
 
 
 class Conflict(MetermendError):
@@ -76,11 +58,14 @@ class Conflict(MetermendError):
 
 
 class Overtaken(Conflict):
-    """Another submission of the account was intended since the guards were asked."""
+    """Another submission of the account was intended since the guards were asked: they are asked once more."""
 
 
 class Transient(MetermendError):
-    """The far side may answer later. `retry_after` is in seconds where the far side named one."""
+    """The far side may answer later: tried again with backoff, bounded.
+
+    `retry_after` is in seconds where the far side named one.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -92,7 +77,7 @@ class Paced(Transient):
 
 
 class Permanent(MetermendError):
-    """Trying again cannot help; a person has to look."""
+    """Trying again cannot help: it ends in a ledger state and an alert, and a person has to look."""
 
 
 class Corrupt(Permanent):

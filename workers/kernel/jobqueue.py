@@ -4,6 +4,9 @@ What crosses Redis is the path of a job of `workers.jobs` and an id.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -39,19 +42,19 @@ ADVANCE_CASE: Final = "workers.jobs.advance_case"
 
 
 class JobQueue(Protocol):
-    """Where the web and the sweeper say that an event or a case is due. Raises Transient when it is away."""
+    """Where the web and the sweeper say that an event or a case is due. Raises Transient when it is away.
+
+    What is `large` has a queue of its own, so that it never stands before what is small.
+    """
 
     def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
-        """Say that an event waits; the same (id, attempt) stands in the queue once.
-
-        `large` keeps it from standing before small ones.
-        """
+        """Say that an event waits; the same (id, attempt) stands in the queue once."""
 
     def waiting(self, *, large: bool = False) -> int:
-        """Return how many hints wait in the queue of small work, or of large work."""
+        """Return how many hints wait in the queue."""
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
-        """Say that a case waits; `large` keeps it from standing before small ones, and lets it be planned."""
+        """Say that a case waits; as a `large` one it is planned there."""
 
     def ping(self) -> None:
         """Raise Transient unless the queue answers."""
@@ -74,10 +77,8 @@ class RqJobQueue:
         self._enqueue(self._files if large else self._events, PROCESS_EVENT, job_id(event_id, attempt), event_id)
 
     def waiting(self, *, large: bool = False) -> int:
-        try:
+        with _answering():
             return (self._files if large else self._events).count
-        except RedisError as error:
-            raise _away(error) from error
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         if large:
@@ -87,33 +88,20 @@ class RqJobQueue:
             self._enqueue(self._events, ADVANCE_CASE, job_id(case_id, version), case_id)
 
     def ping(self) -> None:
-        try:
+        with _answering():
             self._connection.ping()
-        except RedisError as error:
-            raise _away(error) from error
 
     def _enqueue(self, queue: Queue, path: str, name: str, *arguments: str | bool) -> None:
         """Enqueue a job unless one of that id stands in the queue already."""
-        try:
+        push = partial(queue.enqueue, path, *arguments, job_id=name, result_ttl=0, failure_ttl=FAILED_JOB_SECONDS)
+        with _answering():
             try:
-                self._push(queue, path, arguments, name, unique=True)
+                push(unique=True)
             except DuplicateJobError:
                 # RQ knows the id for as long as the job's hash lives, also of a job that failed or whose worker
                 # died on taking it. Only an id that still stands in the list will run without our help.
                 if self._connection.lpos(queue.key, name) is None:
-                    self._push(queue, path, arguments, name, unique=False)
-        except RedisError as error:
-            raise _away(error) from error
-
-    def _push(self, queue: Queue, path: str, arguments: tuple[str | bool, ...], name: str, *, unique: bool) -> None:
-        queue.enqueue(
-            path,
-            *arguments,
-            job_id=name,
-            unique=unique,
-            result_ttl=0,
-            failure_ttl=FAILED_JOB_SECONDS,
-        )
+                    push(unique=False)
 
 
 def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
@@ -149,5 +137,10 @@ def _fail_fast(redis_url: str) -> "Redis":
         raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
 
 
-def _away(error: RedisError) -> Transient:
-    return Transient(f"the job queue does not answer: {type(error).__name__}")
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raise Transient where Redis does not answer."""
+    try:
+        yield
+    except RedisError as error:
+        raise Transient(f"the job queue does not answer: {type(error).__name__}") from error

@@ -22,13 +22,8 @@ def visible(text: str, *, keep: str = "") -> str:
     """Return text with what a terminal would obey or hide written out, except the characters in `keep`."""
     if text.isprintable():
         return text
-    return "".join(one if one in keep else _written_out(one) for one in text)
-
-
-def _written_out(character: str) -> str:
-    if category(character) in _HIDDEN:
-        return character.encode("unicode_escape").decode()
-    return character
+    hidden = {one for one in set(text) - set(keep) if category(one) in _HIDDEN}
+    return "".join(one.encode("unicode_escape").decode() if one in hidden else one for one in text)
 
 
 class _Shown:

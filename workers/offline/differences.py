@@ -4,16 +4,14 @@ Stripe counts the first and skips the others. Whether that is right, only the se
 are not compared: where revisions of one record share a key, they differ as they should.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Final
 
 import polars as pl
 
-from workers.offline.duplicates import FIRST, Portion, read_rows
-from workers.offline.scan import FileFacts
-from workers.records.files.usage_file import UsageFile
+from workers.offline.duplicates import FIRST, OWN_ROW, Portion, read_rows
+from workers.offline.scan import FileFacts, portions_of, repeats_of
 from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, ROW, SOURCE, original_columns, original_name
 
@@ -21,7 +19,6 @@ SHOWN: Final = 10
 """Differing records that are shown of a file; the count is exact beyond."""
 
 _CONTENT: Final = "@content"
-_OWN_ROW: Final = "@own_row"
 _SEED: Final = 0
 
 
@@ -53,59 +50,45 @@ class Differences:
     shown: tuple[Difference, ...]
 
 
-def find_differences(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> list[Differences]:
+def find_differences(facts: Sequence[FileFacts]) -> list[Differences]:
     """Compare the records that share an identifier. Only parts that hold such records are read again."""
     columns = list(dict.fromkeys(name for of_file in facts for name in of_file.columns))
-    portions = [
-        portion for file, of_file in zip(files, facts, strict=True) for portion in of_file.portions_of(file)
-    ]
-    groups = [of_file.repeats[IDENTIFIER].with_columns(pl.col(ROW) + of_file.before) for of_file in facts]
-    differing = _differing(portions, pl.concat(groups), columns)
+    portions = portions_of(facts)
+    differing = _differing(portions, repeats_of(facts, IDENTIFIER), columns)
     own = [of_file.within(differing) for of_file in facts]
-    pairs = [
-        (first, row + of_file.before)
+    shown = [
+        [(first, row + of_file.before) for row, first in rows.head(SHOWN).iter_rows()]
         for rows, of_file in zip(own, facts, strict=True)
-        for row, first in rows.head(SHOWN).iter_rows()
     ]
-    texts = _texts(portions, pairs, columns)
-    shown = [_difference(texts[first], texts[row]) for first, row in pairs]
-    ends = list(accumulate((min(rows.height, SHOWN) for rows in own), initial=0))
-    return [Differences(rows[ROW], tuple(shown[a:b])) for rows, a, b in zip(own, ends[:-1], ends[1:], strict=True)]
+    texts = _texts(portions, {row for pairs in shown for pair in pairs for row in pair}, columns)
+    return [
+        Differences(rows[ROW], tuple(_difference(texts[first], texts[row]) for first, row in pairs))
+        for rows, pairs in zip(own, shown, strict=True)
+    ]
 
 
 def _differing(portions: Sequence[Portion], groups: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Return `@row` and `@first` of records that differ from the first one with their identifier."""
-    schema = {ROW: pl.Int64, _CONTENT: pl.UInt64}
-
-    def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT))
-
-    told = pl.concat([pl.DataFrame(schema=schema), *read_rows(portions, groups[ROW].sort(), columns, take)])
+    read = read_rows(portions, groups[ROW].sort(), columns)
+    hashes = (records.select(ROW, content(columns).hash(_SEED).alias(_CONTENT)) for records in read)
+    told = pl.concat([pl.DataFrame(schema={ROW: pl.Int64, _CONTENT: pl.UInt64}), *hashes])
     pairs = groups.select(ROW, FIRST).join(told, on=ROW)
     both = pairs.join(told.rename({ROW: FIRST}), on=FIRST, suffix=" first")
     return both.filter(pl.col(_CONTENT) != pl.col(f"{_CONTENT} first")).select(ROW, FIRST).sort(ROW)
 
 
-def _texts(
-    portions: Sequence[Portion], pairs: Sequence[tuple[int, int]], columns: Sequence[str]
-) -> dict[int, dict[str, Any]]:
+def _texts(portions: Sequence[Portion], rows: Set[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
     """Return the records of these numbers, each with its file's name and its row there."""
-    rows = pl.Series(ROW, sorted({row for pair in pairs for row in pair}), dtype=pl.Int64)
-
-    def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, pl.col(ROW).alias(_OWN_ROW), SOURCE, *columns)
-
-    return {
-        record[ROW]: record for table in read_rows(portions, rows, columns, take) for record in table.to_dicts()
-    }
+    tables = read_rows(portions, pl.Series(ROW, sorted(rows), dtype=pl.Int64), columns)
+    return {record[ROW]: record for table in tables for record in table.iter_rows(named=True)}
 
 
 def _difference(first: Mapping[str, Any], here: Mapping[str, Any]) -> Difference:
     names = [name for name in original_columns(list(here)) if name != IDENTIFIER and first[name] != here[name]]
     return Difference(
         identifier=here[IDENTIFIER],
-        row=here[_OWN_ROW],
+        row=here[OWN_ROW],
         first_file=first[SOURCE],
-        first_row=first[_OWN_ROW],
+        first_row=first[OWN_ROW],
         columns={original_name(name): (first[name], here[name]) for name in names},
     )

@@ -10,7 +10,7 @@ Records are numbered on from file to file here: the second file's first record c
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -28,6 +28,8 @@ HASH: Final = "hash"
 KEY: Final = "key"
 FIRST: Final = "@first"
 LAST: Final = "@last"
+OWN_ROW: Final = "@own_row"
+"""A record's row in its own file."""
 REPEATS_SCHEMA: Final = {ROW: pl.Int64, FIRST: pl.Int64, LAST: pl.Int64}
 
 
@@ -46,7 +48,6 @@ class Portion:
 
     @property
     def first(self) -> int:
-        """The number of the first record."""
         return self.before + self.part.first_row
 
     @property
@@ -111,31 +112,21 @@ class RepeatFinder:
     def _compared(self, candidates: pl.DataFrame) -> pl.DataFrame:
         """Read the candidates' keys and return those that are really the same."""
         rows = candidates[ROW].sort()
-        keys = read_rows(
-            self._portions.values(), rows, self._columns, lambda records: records.select(ROW, self._key)
-        )
-        by_key = pl.concat(keys).with_columns(
+        read = read_rows(self._portions.values(), rows, self._columns)
+        by_key = pl.concat(records.select(ROW, self._key) for records in read).with_columns(
             pl.col(ROW).min().over(KEY).alias(FIRST), pl.col(ROW).max().over(KEY).alias(LAST)
         )
         return by_key.filter(pl.col(FIRST) < pl.col(LAST)).select(ROW, FIRST, LAST)
 
 
-def read_rows(
-    portions: Iterable[Portion],
-    rows: pl.Series,
-    columns: Sequence[str],
-    take: Callable[[pl.DataFrame], pl.DataFrame],
-) -> Iterator[pl.DataFrame]:
-    """Yield what `take` takes of the records with these numbers (sorted), by part; `@row` has to be among it.
-
-    Only parts that hold one of them are read.
-    """
+def read_rows(portions: Iterable[Portion], rows: pl.Series, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Yield the records with these numbers (sorted), by part, with `OWN_ROW`. Reads parts that hold one only."""
     for portion in portions:
         first, last = (rows.search_sorted(row) for row in (portion.first, portion.end))
         if first < last:
             chosen = (rows[first:last] - portion.before).to_frame(ROW)
             records = portion.file.read(portion.part, columns).join(chosen, on=ROW, how="semi")
-            yield take(records).with_columns(pl.col(ROW) + portion.before)
+            yield records.with_columns(pl.col(ROW) + portion.before, pl.col(ROW).alias(OWN_ROW))
 
 
 def _shared(records: pl.DataFrame) -> pl.DataFrame:

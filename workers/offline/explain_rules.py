@@ -4,7 +4,7 @@ Changes that every file gets without a rule are not listed. What a rule does wit
 wait, or no longer) shows in the outcomes with and without the rules.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,11 +14,11 @@ from typing import Final
 import polars as pl
 
 from workers.offline.output_folder import changes_of
-from workers.offline.repair_files import PlanOptions, plan_surveyed, survey_files
+from workers.offline.repair_files import plan_surveyed
 from workers.offline.summary import OutcomeCounts
+from workers.offline.survey import PlanOptions, survey
 from workers.records import quantities
 from workers.records.catalog import Catalog
-from workers.records.files.write import WrittenFile
 from workers.records.schema import QUANTITY
 from workers.remedies.rules import Rules
 
@@ -29,7 +29,7 @@ _KEY: Final = ["remedy", "column", "before", "after"]
 class RuleChange:
     """One text that a rule puts in place of another, in so many records with so much quantity.
 
-    Of `unreadable` records the quantity is not known; null where it is known of none.
+    Of `unreadable_quantity` of them the quantity is not known; null where it is known of none.
     """
 
     remedy: str
@@ -38,7 +38,7 @@ class RuleChange:
     after: str | None
     records: int
     quantity: Decimal | None
-    unreadable: int
+    unreadable_quantity: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def explain(
     paths: Sequence[Path], *, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> Explained:
     """Plan the files twice, without the rules and with them, writing nothing. Raises FileUnusable."""
-    surveys = survey_files(paths, catalog, options)
+    surveys = survey(paths, catalog, options)
     without = plan_surveyed(surveys, catalog, Rules(), now, options)
     changes = _RuleChanges()
     ruled = plan_surveyed(surveys, catalog, rules, now, options, changes)
@@ -74,21 +74,14 @@ class _RuleChanges:
         ruled = changes_of(treated).filter(pl.col("remedy").str.ends_with("_rule"))
         self._parts.append(ruled.group_by(_KEY).agg(pl.len().alias("records"), QUANTITY))
 
-    def close(self) -> Mapping[str, Sequence[WrittenFile]]:
-        return {}
-
     def collected(self) -> list[RuleChange]:
         merged = pl.concat(self._parts).group_by(_KEY).agg(pl.col("records").sum(), pl.col(QUANTITY).explode())
         ordered = merged.sort("records", *_KEY, descending=[True, *[False] * len(_KEY)], nulls_last=True)
         return [
-            RuleChange(
-                remedy,
-                column,
-                before,
-                after,
-                records,
-                None if set(amounts) == {None} else quantities.total(pl.Series(amounts, dtype=pl.String)),
-                amounts.count(None),
-            )
+            RuleChange(remedy, column, before, after, records, _total(amounts), amounts.count(None))
             for remedy, column, before, after, records, amounts in ordered.iter_rows()
         ]
+
+
+def _total(amounts: Sequence[str | None]) -> Decimal | None:
+    return None if set(amounts) == {None} else quantities.total(pl.Series(amounts, dtype=pl.String))

@@ -10,7 +10,6 @@ In memory stand the errors of rows that tell a record again, and the numbers of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import polars as pl
@@ -18,8 +17,7 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.reasons import ROW_CONTRADICTED, TOLD_TWICE
 from workers.offline.duplicates import FIRST, REPEATS_SCHEMA, Portion, RepeatFinder, read_rows
-from workers.offline.scan import FileFacts, in_order
-from workers.records.files.usage_file import UsageFile
+from workers.offline.scan import FileFacts, in_order, portions_of
 from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     CODE,
@@ -57,20 +55,6 @@ _TOLD_SCHEMA: Final = {
 _ERRORS_SCHEMA: Final = {ROW: pl.Int64, CODES: pl.String, MESSAGE: pl.String}
 
 
-@dataclass(frozen=True)
-class FailedFile:
-    """A failed-records file: its facts, and which of its columns are Stripe's."""
-
-    file: UsageFile
-    facts: FileFacts
-    columns: FailureColumns
-
-    @property
-    def portions(self) -> list[Portion]:
-        """Its parts, numbered on from the files before it."""
-        return self.facts.portions_of(self.file)
-
-
 @dataclass(frozen=True, eq=False)
 class FailedRows:
     """What the rows of a failed-records file are to each other; numbered in the file.
@@ -98,11 +82,17 @@ class FailedRows:
         return joined.with_columns(message.alias(MESSAGE), *shown).drop(f"{MESSAGE} all")
 
 
-def failed_rows(files: Sequence[FailedFile]) -> list[FailedRows]:
-    """Find the rows that tell a record again, or may. Goes through files that number rows or lack identifiers."""
-    told = [_told_together(file) for file in files]
-    equal = _equal_rows(files)
-    return [_failed_rows(*one, equal) for one in zip(files, told, strict=True)]
+def failed_rows(facts: Sequence[FileFacts], failures: Sequence[FailureColumns | None]) -> list[FailedRows]:
+    """Find the rows that tell a record again, or may; `failures` are null for usage files, whose rows do not.
+
+    Goes through files that number rows or lack identifiers.
+    """
+    files = list(zip(facts, failures, strict=True))
+    equal = _equal_rows([(of_file, columns) for of_file, columns in files if columns is not None])
+    return [
+        FailedRows() if columns is None else _failed_rows(of_file, _told_together(of_file, columns), equal)
+        for of_file, columns in files
+    ]
 
 
 def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
@@ -114,12 +104,12 @@ def hold_rows(decided: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     return quarantined(joined, reason.is_not_null(), reason, advice).drop(f"{REASON} held", f"{SUGGESTION} held")
 
 
-def _failed_rows(file: FailedFile, told: pl.DataFrame, equal: pl.DataFrame) -> FailedRows:
+def _failed_rows(facts: FileFacts, told: pl.DataFrame, equal: pl.DataFrame) -> FailedRows:
     """Put together what is known of the rows of one file."""
-    alike, before = told.filter(~pl.col(_DIFFERS)), file.facts.before
+    alike, before = told.filter(~pl.col(_DIFFERS)), facts.before
     again = alike.filter(pl.col(ROW) > pl.col(FIRST))
     contradicted = told.filter(_DIFFERS, _NUMBERED)[ROW]
-    twice = file.facts.within(equal.filter(~pl.col(ROW).is_in(told[ROW].implode())))[ROW]
+    twice = facts.within(equal.filter(~pl.col(ROW).is_in(told[ROW].implode())))[ROW]
     return FailedRows(
         again=again[ROW] - before,
         unidentified=int((~again[_NAMED]).sum()),
@@ -138,55 +128,55 @@ def _held(rows: pl.Series, reason: str) -> pl.DataFrame:
     return rows.to_frame(ROW).with_columns(pl.lit(reason).alias(REASON), pl.lit(_ADVICE[reason]).alias(SUGGESTION))
 
 
-def _told_together(file: FailedFile) -> pl.DataFrame:
+def _told_together(facts: FileFacts, columns: FailureColumns) -> pl.DataFrame:
     """Return the rows that share a row number or, without one, an identifier: `@first`, and what each tells."""
-    number, columns = original_row(file.columns), file.facts.columns
+    number = original_row(columns)
     key = (
         pl.when(number.is_not_null())
         .then(pl.concat_str(pl.lit("row "), number))
         .when(~is_nameless())
         .then(pl.concat_str(pl.lit("identifier "), IDENTIFIER))
     )
-    may_share = file.columns.row is not None or file.facts.repeats[IDENTIFIER].height > 0
-    repeats = _repeats(file.portions, key, columns) if may_share else pl.DataFrame(schema=REPEATS_SCHEMA)
+    may_share = columns.row is not None or facts.repeats[IDENTIFIER].height > 0
+    repeats = _repeats(facts.portions, key, facts.columns) if may_share else pl.DataFrame(schema=REPEATS_SCHEMA)
 
-    whole = pl.concat_str(content(columns), pl.col(IDENTIFIER).fill_null(""), separator="\n")
-
-    def tell(rows: pl.DataFrame) -> pl.DataFrame:
-        return annotate(rows, file.columns, stripes_codes()).select(
+    whole = pl.concat_str(content(facts.columns), pl.col(IDENTIFIER).fill_null(""), separator="\n")
+    told = [
+        annotate(rows, columns, stripes_codes()).select(
             ROW, CODE, MESSAGE, whole.alias(_CONTENT),
             number.is_not_null().alias(_NUMBERED),
             (~is_nameless()).alias(_NAMED),
-        )  # fmt: skip
-
-    told = [pl.DataFrame(schema=_TOLD_SCHEMA), *read_rows(file.portions, repeats[ROW], columns, tell)]
+        )
+        for rows in read_rows(facts.portions, repeats[ROW], facts.columns)
+    ]  # fmt: skip
     differs = (pl.col(_CONTENT).n_unique() > 1).over(FIRST)
-    return pl.concat(told).join(repeats, on=ROW).with_columns(differs.alias(_DIFFERS)).sort(ROW).drop(_CONTENT)
+    tables = [pl.DataFrame(schema=_TOLD_SCHEMA), *told]
+    return pl.concat(tables).join(repeats, on=ROW).with_columns(differs.alias(_DIFFERS)).sort(ROW).drop(_CONTENT)
 
 
-def _equal_rows(files: Sequence[FailedFile]) -> pl.DataFrame:
+def _equal_rows(files: Sequence[tuple[FileFacts, FailureColumns]]) -> pl.DataFrame:
     """Return the `@row` of rows without identifier that equal an earlier one, and may be that one told again.
 
     Rows of one file that it gives different numbers are two.
     """
-    lacking = [file for file in files if file.facts.missing_identifiers]
-    columns = list(dict.fromkeys(name for file in lacking for name in file.facts.columns))
+    lacking = [(facts, failure) for facts, failure in files if facts.missing_identifiers]
+    columns = list(dict.fromkeys(name for facts, _ in lacking for name in facts.columns))
     key = pl.when(is_nameless() & pl.col(UNREADABLE).is_null()).then(content(columns))
-    repeats = _repeats([portion for file in lacking for portion in file.portions], key, columns)
+    repeats = _repeats(portions_of([facts for facts, _ in lacking]), key, columns)
     tables = [
-        table.with_columns(pl.lit(file.facts.before, pl.Int64).alias(_BEFORE))
-        for file in lacking
-        for table in read_rows(file.portions, repeats[ROW], file.facts.columns, partial(_numbered, file.columns))
+        rows.select(
+            ROW,
+            original_row(failure).is_not_null().alias(_NUMBERED),
+            pl.lit(facts.before, pl.Int64).alias(_BEFORE),
+        )
+        for facts, failure in lacking
+        for rows in read_rows(facts.portions, repeats[ROW], facts.columns)
     ]
     known = pl.concat([pl.DataFrame(schema=_NUMBERED_SCHEMA), *tables])
     pairs = repeats.filter(pl.col(ROW) > pl.col(FIRST)).join(known, on=ROW)
     both = pairs.join(known.rename({ROW: FIRST}), on=FIRST, suffix=" first")
     two = (pl.col(_BEFORE) == pl.col(f"{_BEFORE} first")) & pl.col(_NUMBERED) & pl.col(f"{_NUMBERED} first")
     return both.filter(~two).select(ROW).sort(ROW)
-
-
-def _numbered(columns: FailureColumns, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(ROW, original_row(columns).is_not_null().alias(_NUMBERED))
 
 
 def _repeats(portions: Sequence[Portion], key: pl.Expr, columns: Sequence[str]) -> pl.DataFrame:

@@ -6,10 +6,10 @@ that is there already is replaced only if an earlier plan wrote it, or if it is 
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 import polars as pl
@@ -88,22 +88,14 @@ def replaced_folder(out: Path, inputs: Sequence[Path]) -> Iterator[Path]:
     _refuse_foreign(out, inputs)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True) as name:
+            fresh = Path(name)
+            yield fresh
+            fresh.chmod(0o755)
+            _swap(fresh, out)
     except OSError as error:
-        raise _not_written(out, error) from error
-    try:
-        yield fresh
-        fresh.chmod(0o755)
-        _swap(fresh, out)
-    except OSError as error:
-        raise _not_written(out, error) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _not_written(out: Path, error: OSError) -> InputUnusable:
-    why = f"cannot be written ({error.strerror or error})"
-    return InputUnusable(why, where=str(out), mend="make room there, or choose another --out")
+        why = f"cannot be written ({error.strerror or error})"
+        raise InputUnusable(why, where=str(out), mend="make room there, or choose another --out") from error
 
 
 def write_plan(folder: Path, document: Mapping[str, Any]) -> None:

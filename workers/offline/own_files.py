@@ -24,8 +24,8 @@ from workers.kernel.reasons import (
     VALUE_OF_OTHER_NOTATION,
     WOULD_OVERWRITE,
 )
+from workers.offline.scan import FileFacts
 from workers.records.files.layout import Finding, Layout
-from workers.records.files.usage_file import UsageFile
 from workers.records.files.write import for_spreadsheet, has_our_apostrophe
 from workers.records.identifiers import content
 from workers.records.schema import (
@@ -159,16 +159,12 @@ def still_faulty(decided: pl.DataFrame) -> pl.Expr:
     return pl.col(STILL_FAULTY) if STILL_FAULTY in decided.columns else pl.lit(None, pl.String)
 
 
-def may_be_sound() -> pl.Expr:
-    """Tell of annotated records which may be sent where nothing is wrong with them."""
-    return pl.col(STILL_HELD).is_null()
-
-
-def own_findings(file: UsageFile, own: OwnColumns, columns: Sequence[str]) -> list[Finding]:
-    """Return what has to be said of a file of ours; `columns` are the sender's."""
+def own_findings(facts: FileFacts, own: OwnColumns) -> list[Finding]:
+    """Return what has to be said of a file of ours, by its facts with the sender's columns only."""
+    columns = facts.columns
     refused_before = apostrophes = 0
-    for part in file.parts():
-        frame = file.read(part, [*columns, *own.told])
+    for part in facts.parts:
+        frame = facts.file.read(part, [*columns, *own.told])
         if own.told:
             refused_before += int((frame[own.told[0]].str.strip_chars() != "").sum())
         apostrophes += sum(frame.select(has_our_apostrophe(pl.col(columns)).sum()).row(0))

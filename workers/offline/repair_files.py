@@ -5,7 +5,7 @@ the result is the same for any cut. Memory holds a few parts, never a file.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,11 @@ from workers.kernel.clock import to_text
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.offline.output_folder import PlanFolder, replaced_folder, write_plan
 from workers.offline.repair_part import Output, RunPlan, Sifted, plan_run, sift_part, waiting_in_run
-from workers.offline.revisions import RefusedFor
-from workers.offline.scan import THREADS, in_order
+from workers.offline.scan import in_order
 from workers.offline.summary import OutcomeCounts
-from workers.offline.survey import Kind, Survey, survey
+from workers.offline.survey import PlanOptions, Survey, survey
 from workers.offline.windows import NONE_WAITING, MeterWindows, WaitingWindows
 from workers.records.catalog import Catalog
-from workers.records.files.layout import ReadOptions
 from workers.records.files.stripe_formats import Template
 from workers.records.files.write import WrittenFile
 from workers.records.schema import payload_column
@@ -31,8 +29,6 @@ from workers.remedies.engine import circumstances
 from workers.remedies.remedy import RepairContext
 from workers.remedies.rules import Rules
 
-PART_BYTES: Final = 8 << 20
-"""Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
 RUN_SUSPECTS: Final = 30_000
 """Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
 RUN_TEXT: Final = 48 << 20
@@ -42,38 +38,22 @@ RUNS: Final = 2
 
 
 @dataclass(frozen=True)
-class PlanOptions:
-    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
-
-    `refused_for` null: a record was refused for its data where Stripe gave it a code. `for_dashboard`: times may be
-    written as the Dashboard takes them.
-    """
-
-    output: str = "csv"
-    new_identifiers: bool = False
-    refused_for: RefusedFor | None = None
-    kind: Kind | None = None
-    for_dashboard: bool = False
-    reading: ReadOptions = field(default_factory=ReadOptions)
-    part_bytes: int = PART_BYTES
-    threads: int = THREADS
-
-
-@dataclass(frozen=True)
 class PlanSummary:
     """What became of the files: `surveys`, and `by_file` their outcomes, in the order given; `written` by kind."""
 
     outcomes: OutcomeCounts
     surveys: Sequence[Survey]
     by_file: Sequence[OutcomeCounts]
-    written: Mapping[str, Sequence[WrittenFile]]
+    written: Mapping[str, Sequence[WrittenFile]] = field(default_factory=dict)
 
     @property
     def refused_for_form(self) -> int:
         """Repaired records to which Stripe gave no code, in failed-records files that have identifiers."""
         files = zip(self.surveys, self.by_file, strict=True)
         by_code = [
-            of.by_code for surveyed, of in files if surveyed.failure is not None and surveyed.has_identifiers
+            of.by_code
+            for surveyed, of in files
+            if surveyed.failure is not None and surveyed.facts.records > surveyed.facts.missing_identifiers
         ]
         return sum(counts.get(MALFORMED_RECORD, {}).get(Outcome.REPAIRED, 0) for counts in by_code)
 
@@ -117,10 +97,6 @@ class Sink(Protocol):
     def append(self, corrected: Iterable[tuple[bytes, int]], treated: pl.DataFrame) -> None:
         """Take in one run, as `RunPlan` has it."""
 
-    def close(self) -> Mapping[str, Sequence[WrittenFile]]:
-        """Finish, and return what was written, by kind."""
-        ...
-
 
 OnPart = Callable[[int, int], None]
 """Called after each part with the records that are done and those of all files."""
@@ -142,28 +118,16 @@ def plan_file(
     """
     options = options or PlanOptions()
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    surveys = survey_files(paths, catalog, options)
+    surveys = survey(paths, catalog, options)
     if out is None:
         return plan_surveyed(surveys, catalog, rules, now, options, on_part=on_part)
     with replaced_folder(out, inputs=paths) as folder:
         columns = output_columns(surveys, catalog, rules)
         with PlanFolder(folder, columns, _headers(surveys), options.output) as writers:
-            summary = plan_surveyed(surveys, catalog, rules, now, options, writers, on_part)
+            planned = plan_surveyed(surveys, catalog, rules, now, options, writers, on_part)
+            summary = replace(planned, written=writers.close())
         write_plan(folder, {"now": to_text(now), **summary.as_plan()})
     return summary
-
-
-def survey_files(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
-    """Survey the files as the options say."""
-    revising = options.new_identifiers or options.refused_for == "data"
-    return survey(
-        paths,
-        catalog,
-        kind=options.kind,
-        reading=options.reading,
-        part_bytes=options.part_bytes,
-        revising=revising,
-    )
 
 
 def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) -> list[str]:
@@ -174,11 +138,10 @@ def output_columns(surveys: Sequence[Survey], catalog: Catalog, rules: Rules) ->
 
 
 def context_of(
-    surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions | None = None
+    surveyed: Survey, catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> RepairContext:
     """Return what the file's records are repaired by."""
-    for_dashboard = options is not None and options.for_dashboard
-    return circumstances(catalog, rules, now, surveyed.repeated_rows, for_dashboard=for_dashboard)
+    return circumstances(catalog, rules, now, surveyed.repeated_rows, for_dashboard=options.for_dashboard)
 
 
 def plan_surveyed(
@@ -206,17 +169,16 @@ def plan_surveyed(
         for found in in_order(partial(_hand_over, sink), planned, threads=1):
             outcomes += found
             on_part(sum(by_file, outcomes).total, records)
-        surveyed.file.require_unchanged()
+        surveyed.facts.file.require_unchanged()
         by_file.append(outcomes)
-    written = sink.close() if sink is not None else {}
-    return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file, written)
+    return PlanSummary(sum(by_file, OutcomeCounts()), surveys, by_file)
 
 
 def _waiting(
     surveys: Sequence[Survey], catalog: Catalog, rules: Rules, now: datetime, options: PlanOptions
 ) -> WaitingWindows:
     """Return the windows of pre-aggregated meters in which a value will wait: all suspects are treated for that."""
-    windows = MeterWindows.of(catalog)
+    windows = MeterWindows(catalog)
     if not windows:
         return NONE_WAITING
     output = Output(output_columns(surveys, catalog, rules))
@@ -250,4 +212,6 @@ def _runs(surveyed: Survey, context: RepairContext, output: Output, options: Pla
 
 
 def _headers(surveys: Sequence[Survey]) -> dict[str, str]:
-    return {column: header for surveyed in surveys for column, header in surveyed.headers.items()}
+    """Return the sender's own header of each column that was renamed."""
+    renames = (surveyed.facts.file.layout.renames for surveyed in surveys)
+    return {column: header for of_file in renames for header, column in of_file.items()}

@@ -12,8 +12,8 @@ import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.offline.failed_rows import hold_rows
-from workers.offline.own_files import as_it_came, hold_unmended, may_be_sound, still_faulty
-from workers.offline.revisions import RefusedFor, revised
+from workers.offline.own_files import STILL_HELD, as_it_came, hold_unmended, still_faulty
+from workers.offline.revisions import RefusedFor, revised, taken_revision
 from workers.offline.summary import OutcomeCounts
 from workers.offline.survey import Survey
 from workers.offline.windows import (
@@ -96,12 +96,12 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
     """Read one part, tell the sound records from those to be treated, and make text of the sound ones."""
     columns, evidence, first = surveyed.facts.columns, surveyed.facts.evidence, part.first_row
     if surveyed.own is not None and surveyed.own.told:
-        told = surveyed.own.annotate(surveyed.file.read(part, [*columns, *surveyed.own.told]), columns)
+        told = surveyed.own.annotate(surveyed.facts.file.read(part, [*columns, *surveyed.own.told]), columns)
         records = sift(with_evidence(told.lazy(), evidence), context, first_place=first)
-        free = _free(records.with_columns(pl.col(SOUND) & may_be_sound()), output.waiting)
+        free = _free(records.with_columns(pl.col(SOUND) & pl.col(STILL_HELD).is_null()), output.waiting)
         return _sifted(free, first, surveyed, output)
     if surveyed.failure is not None:
-        rows = annotate(surveyed.file.read(part, columns), surveyed.failure, stripes_codes())
+        rows = annotate(surveyed.facts.file.read(part, columns), surveyed.failure, stripes_codes())
         told = surveyed.rows.records_of(rows, surveyed.failure)
         records = sift(with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=first)
         return _sifted(records, first, surveyed, output)
@@ -110,7 +110,7 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
         records = sift(with_evidence(read, evidence), context, first_place=first)
         return _sifted(_free(records, output.waiting), first, surveyed, output)
 
-    return surveyed.file.work_through(part, columns, work)
+    return surveyed.facts.file.work_through(part, columns, work)
 
 
 def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
@@ -133,12 +133,9 @@ def _sifted(records: pl.LazyFrame, first_place: int, surveyed: Survey, output: O
         sound = records.filter(SOUND).select(_cells(surveyed, output))
         text, (suspect, sums) = output.template.collect(sound, wanted)
     valid, quantity = sums.row(0)
-    return Sifted(valid, Decimal(quantity or 0), _copied(suspect), text, first_place)
-
-
-def _copied(few: pl.DataFrame) -> pl.DataFrame:
-    """Return the records with texts of their own: a filtered text keeps all that was read with it in memory."""
-    return few.with_columns(pl.col(pl.String) + "")
+    # Texts of their own: a filtered one keeps all that was read with it in memory.
+    copied = suspect.with_columns(pl.col(pl.String) + "")
+    return Sifted(valid, Decimal(quantity or 0), copied, text, first_place)
 
 
 def plan_run(surveyed: Survey, run: Sequence[Sifted], context: RepairContext, output: Output) -> RunPlan:
@@ -184,7 +181,7 @@ def _identifier(surveyed: Survey, output: Output) -> pl.Expr:
     facts, identifier = surveyed.facts, pl.col(IDENTIFIER)
     if facts.missing_identifiers or facts.unreadable:
         identifier = with_identifiers(surveyed.identity, _row_of_origin(surveyed)).alias(IDENTIFIER)
-    following = next_revisions(identifier, surveyed.taken.of_row()).alias(IDENTIFIER)
+    following = next_revisions(identifier, taken_revision(surveyed.taken)).alias(IDENTIFIER)
     return following if output.new_identifiers else identifier
 
 

@@ -6,15 +6,13 @@ skipped as a duplicate. What it refused for its form it never took in; its ident
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import polars as pl
 
 from workers.kernel.codes import Outcome
 from workers.offline.duplicates import FIRST, read_rows
-from workers.offline.scan import FileFacts
-from workers.records.files.usage_file import UsageFile
+from workers.offline.scan import FileFacts, portions_of, repeats_of
 from workers.records.identifiers import is_nameless, next_revisions, revisions
 from workers.records.schema import CHANGES, CODE, IDENTIFIER, OUTCOME, ROW
 from workers.remedies.apply import stated
@@ -25,45 +23,31 @@ RefusedFor = Literal["form", "data"]
 NEXT_REVISION: Final = "next_revision"
 """What stands as the remedy of a changed identifier."""
 _REVISION: Final = "@revision"
-_SHOWN: Final = {ROW: pl.Int64, _REVISION: pl.Int64}
 
 
-@dataclass(frozen=True, eq=False)
-class TakenRevisions:
-    """By row of a file, the latest revision of its record that any row of the files shows, from the second on.
+def taken_revisions(facts: Sequence[FileFacts]) -> list[pl.DataFrame]:
+    """Find by row of each file the latest revision, from the second on, that the files show of its record.
 
-    Who holds a later revision than the record's own has to be passed by: Stripe may hold that one as well.
+    A record passes by a later revision than its own: Stripe may hold that one as well. Only parts that hold rows of
+    one record are read.
     """
-
-    rows: pl.DataFrame
-
-    def of_row(self) -> pl.Expr:
-        """Return the latest revision of each record by its `ROW`; null where no row shows one."""
-        if self.rows.is_empty():
-            return pl.lit(None, pl.Int64)
-        found = self.rows.select(ROW, _REVISION)
-        return pl.col(ROW).replace_strict(found[ROW], found[_REVISION], default=None, return_dtype=pl.Int64)
-
-
-def taken_revisions(files: Sequence[UsageFile], facts: Sequence[FileFacts]) -> list[TakenRevisions]:
-    """Find the latest revision of each record that several rows show. Only parts that hold such rows are read."""
-    portions = [
-        portion for file, of_file in zip(files, facts, strict=True) for portion in of_file.portions_of(file)
-    ]
-    groups = pl.concat(
-        [of_file.repeats[IDENTIFIER].with_columns(pl.col(ROW) + of_file.before) for of_file in facts]
-    ).select(ROW, FIRST)
-
-    def take(records: pl.DataFrame) -> pl.DataFrame:
-        return records.select(ROW, revisions(pl.col(IDENTIFIER)).alias(_REVISION))
-
-    shown = [pl.DataFrame(schema=_SHOWN), *read_rows(portions, groups[ROW].sort(), [IDENTIFIER], take)]
-    latest = groups.join(pl.concat(shown), on=ROW).with_columns(pl.col(_REVISION).max().over(FIRST))
+    groups = repeats_of(facts, IDENTIFIER).select(ROW, FIRST)
+    read = read_rows(portions_of(facts), groups[ROW].sort(), [IDENTIFIER])
+    shown = (records.select(ROW, revisions(pl.col(IDENTIFIER)).alias(_REVISION)) for records in read)
+    known = pl.concat([pl.DataFrame(schema={ROW: pl.Int64, _REVISION: pl.Int64}), *shown])
+    latest = groups.join(known, on=ROW).with_columns(pl.col(_REVISION).max().over(FIRST))
     taken = latest.filter(pl.col(_REVISION) > 1).select(ROW, _REVISION)
-    return [TakenRevisions(of_file.within(taken)) for of_file in facts]
+    return [of_file.within(taken) for of_file in facts]
 
 
-def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: TakenRevisions) -> pl.DataFrame:
+def taken_revision(taken: pl.DataFrame) -> pl.Expr:
+    """Return what `taken_revisions` found for each record of the file by its `ROW`; null where no row shows one."""
+    if taken.is_empty():
+        return pl.lit(None, pl.Int64)
+    return pl.col(ROW).replace_strict(taken[ROW], taken[_REVISION], default=None, return_dtype=pl.Int64)
+
+
+def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: pl.DataFrame) -> pl.DataFrame:
     """Give records that were refused for their data, and are to be sent, the next revision's identifier.
 
     `refused_for` null: where Stripe gave a code, it was for the data. What has no identifier stays without one.
@@ -72,7 +56,9 @@ def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: TakenR
     changed = treated.select(to_be_sent & ~is_nameless() & _for_data(refused_for)).to_series()
     if not changed.any():
         return treated
-    identifier = pl.when(changed).then(next_revisions(pl.col(IDENTIFIER), taken.of_row())).otherwise(IDENTIFIER)
+    identifier = (
+        pl.when(changed).then(next_revisions(pl.col(IDENTIFIER), taken_revision(taken))).otherwise(IDENTIFIER)
+    )
     change = pl.struct(
         column=pl.lit(IDENTIFIER), before=IDENTIFIER, after=identifier, remedy=pl.lit(NEXT_REVISION)
     ).struct.json_encode()

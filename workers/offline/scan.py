@@ -28,7 +28,7 @@ _MISSING: Final = "@lacks_identifier"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Facts about a whole file.
+    """Facts about a whole `file`.
 
     `columns` are the sender's columns over all parts, in the header's order, or where they are open in the
     template's: passing them to `UsageFile.read` gives every part the same schema. `before` is the number of records
@@ -38,6 +38,7 @@ class FileFacts:
     are absent. `evidence` tells how the file's records are to be read.
     """
 
+    file: UsageFile
     parts: tuple[Part, ...]
     columns: tuple[str, ...]
     records: int
@@ -47,9 +48,10 @@ class FileFacts:
     repeats: Mapping[str, pl.DataFrame]
     evidence: Evidence
 
-    def portions_of(self, file: UsageFile) -> list[Portion]:
-        """Return the parts of the file, which these are the facts of, numbered on from file to file."""
-        return [Portion(file, part, self.before) for part in self.parts if part.rows]
+    @property
+    def portions(self) -> list[Portion]:
+        """The parts of the file, numbered on from file to file."""
+        return [Portion(self.file, part, self.before) for part in self.parts if part.rows]
 
     def within(self, records: pl.DataFrame) -> pl.DataFrame:
         """Return the records of the file, of those that are numbered on from file to file, by their rows in it."""
@@ -154,6 +156,7 @@ def _hash_column(key: str) -> str:
 
 def _facts_of(file: UsageFile, before: int, seen: Sequence[_PartFacts]) -> FileFacts:
     return FileFacts(
+        file=file,
         parts=tuple(facts.part for facts in seen),
         columns=_all_columns(file, seen),
         records=sum(facts.part.rows for facts in seen),
@@ -176,6 +179,16 @@ def _all_columns(file: UsageFile, seen: Sequence[_PartFacts]) -> tuple[str, ...]
             mend="keep what differs from record to record in a value, not in a key",
         )
     return tuple(template_order(list(columns)))
+
+
+def repeats_of(facts: Sequence[FileFacts], key: str) -> pl.DataFrame:
+    """Return the `repeats` of all files, also `@row` numbered on from file to file."""
+    return pl.concat([of.repeats[key].with_columns(pl.col(ROW) + of.before) for of in facts])
+
+
+def portions_of(facts: Sequence[FileFacts]) -> list[Portion]:
+    """Return the parts of all files."""
+    return [portion for of_file in facts for portion in of_file.portions]
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS) -> Iterator[Result]:

@@ -55,15 +55,11 @@ class OutcomeCounts:
 
     @classmethod
     def of(cls, treated: pl.DataFrame) -> "OutcomeCounts":
-        """Count treated records."""
-        outcomes = treated.group_by(OUTCOME).agg(pl.len().alias("records"), QUANTITY).sort(OUTCOME)
+        amounts = dict(treated.group_by(OUTCOME).agg(QUANTITY).sort(OUTCOME).iter_rows())
         return cls(
-            records=dict(outcomes.select(OUTCOME, "records").iter_rows()),
-            quantity={
-                row[OUTCOME]: quantities.total(pl.Series(row[QUANTITY], dtype=pl.String))
-                for row in outcomes.to_dicts()
-            },
-            unknown=_unknown(treated),
+            records={outcome: len(of) for outcome, of in amounts.items()},
+            quantity={outcome: quantities.total(pl.Series(of, dtype=pl.String)) for outcome, of in amounts.items()},
+            unknown={outcome: of.count(None) for outcome, of in amounts.items() if None in of},
             reasons=_reasons(treated),
             faults=_faults(treated),
             remedies=_remedies(treated),
@@ -87,7 +83,6 @@ class OutcomeCounts:
 
     @property
     def total(self) -> int:
-        """All records."""
         return sum(self.records.values())
 
     @property
@@ -100,38 +95,24 @@ class OutcomeCounts:
         return counts
 
     @property
-    def held_back(self) -> int:
-        """The sound records that wait since another value of their window waits: Stripe would take them."""
-        return sum(self.by_code.get(WOULD_OVERWRITE, {}).values())
-
-    @property
     def revised(self) -> int:
         """The records that have the next revision's identifier, since Stripe may hold the one that they had."""
         return self.remedies.get(NEXT_REVISION, 0)
 
-    @property
-    def skipped(self) -> int:
-        """The records that Stripe takes for ones that it has: those that repeat an earlier one's identifier."""
-        return self._for(IDENTIFIER_REPEATED)
-
-    @property
-    def misread(self) -> int:
-        """The records that Stripe takes, but perhaps with another quantity than their sender's."""
-        return self._for(VALUE_OF_OTHER_NOTATION)
-
-    def _for(self, of: str) -> int:
+    def for_reason(self, of: str) -> int:
+        """Return the records that are not valid for this reason."""
         return sum(records for (_, _, reason), records in self.reasons.items() if reason == of)
 
     @property
     def refused(self) -> int:
-        """The other records that have a fault, or that Stripe has refused."""
-        stays = self.records.get(Outcome.VALID, 0) + self.skipped + self.held_back + self.misread
-        return self.total - stays
+        """The records that Stripe would not take, or has refused.
 
-    @property
-    def needs_person(self) -> bool:
-        """Whether anything is quarantined."""
-        return self.records.get(Outcome.QUARANTINED, 0) > 0
+        It skips what repeats an identifier, and takes what is written in another notation, perhaps as another
+        quantity, and what is sound and waits since another value of its window does.
+        """
+        taken = self.records.get(Outcome.VALID, 0) + self.for_reason(VALUE_OF_OTHER_NOTATION)
+        held_back = sum(self.by_code.get(WOULD_OVERWRITE, {}).values())
+        return self.total - taken - held_back - self.for_reason(IDENTIFIER_REPEATED)
 
     def amount(self, outcome: str) -> Decimal | None:
         """Return the quantity of the outcome's records; null where none of them has a readable one."""
@@ -169,11 +150,6 @@ def _merged(
 ) -> dict[Key, Amount]:
     """Add up what stands under the same key. The keys are sorted, so that no cut of a file shows in their order."""
     return {key: add(one.get(key, nothing), other.get(key, nothing)) for key in sorted(set(one) | set(other))}
-
-
-def _unknown(treated: pl.DataFrame) -> dict[str, int]:
-    unknown = treated.filter(pl.col(QUANTITY).is_null())
-    return dict(unknown.group_by(OUTCOME).len().sort(OUTCOME).iter_rows())
 
 
 def _reasons(treated: pl.DataFrame) -> dict[tuple[str, str, str], int]:

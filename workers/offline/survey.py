@@ -2,7 +2,7 @@
 
 import filecmp
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -11,15 +11,15 @@ import polars as pl
 
 from workers.kernel.files import sha256_of
 from workers.offline.differences import Differences, find_differences
-from workers.offline.failed_rows import FailedFile, FailedRows, failed_rows
+from workers.offline.failed_rows import FailedRows, failed_rows
 from workers.offline.own_files import OwnColumns, own_columns, own_findings
-from workers.offline.revisions import TakenRevisions, taken_revisions
-from workers.offline.scan import FileFacts, find_facts
+from workers.offline.revisions import RefusedFor, taken_revisions
+from workers.offline.scan import THREADS, FileFacts, find_facts
 from workers.offline.windows import MeterWindows
 from workers.records.catalog import Catalog
 from workers.records.files.layout import Finding, ReadOptions
 from workers.records.files.open import open_file
-from workers.records.files.usage_file import TARGET_BYTES, UsageFile
+from workers.records.files.usage_file import UsageFile
 from workers.records.identifiers import lines
 from workers.records.schema import IDENTIFIER, MAX_FILE_RECORDS
 from workers.remedies.codes import stripes_codes
@@ -28,6 +28,26 @@ from workers.reports.failed_records import FailureColumns, failure_columns, name
 Kind = Literal["usage", "failed-records"]
 
 _WINDOW: Final = "window"
+PART_BYTES: Final = 8 << 20
+"""Size of a planned part, larger than the reader's: what is done for each costs as much however small it is."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How files are read, cut and written. `kind` null: found out. `new_identifiers`: the next revision's.
+
+    `refused_for` null: a record was refused for its data where Stripe gave it a code. `for_dashboard`: times may be
+    written as the Dashboard takes them.
+    """
+
+    output: str = "csv"
+    new_identifiers: bool = False
+    refused_for: RefusedFor | None = None
+    kind: Kind | None = None
+    for_dashboard: bool = False
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    part_bytes: int = PART_BYTES
+    threads: int = THREADS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +58,15 @@ class Survey:
     file that it wrote, of which each record tells whether it was refused. `unproven` are columns of a usage
     file that have the names of such, and tell no refusal. `repeated_rows` are rows whose
     identifier stands on an earlier row, or in an earlier one of the files that are surveyed together; `differences`
-    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again.
+    are those of them that are not equal to that earlier one. `rows` says which rows tell a record again; `taken` is
+    what `taken_revisions` found.
     """
 
     path: Path
-    file: UsageFile
     facts: FileFacts
     failure: FailureColumns | None
     rows: FailedRows
-    taken: TakenRevisions
+    taken: pl.DataFrame
     repeated_rows: pl.Series
     differences: Differences
     findings: tuple[Finding, ...]
@@ -54,79 +74,39 @@ class Survey:
     own: OwnColumns | None
 
     @property
-    def own_reason(self) -> str | None:
-        """The sender's own column that has the name of one for refusals, and tells none."""
-        return self.unproven.message or self.unproven.code
-
-    @property
-    def own_option(self) -> Sequence[str]:
-        """What declares that column as Stripe's: a code declared as a text would tell no refusal for data."""
-        return ("--code-column" if self.unproven.message is None else "--error-column", self.own_reason or "")
-
-    @property
     def name(self) -> str:
-        """The file's name."""
-        return self.file.layout.name
+        return self.facts.file.layout.name
 
     @property
     def records(self) -> int:
         """How many records the file's rows tell."""
         return self.facts.records - self.rows.again.len()
 
-    @property
-    def has_identifiers(self) -> bool:
-        """Whether the sender gave any record an identifier."""
-        return self.facts.records > self.facts.missing_identifiers
-
     @cached_property
     def identity(self) -> str:
         """What names the file's content, for the identifiers of records that have none: its sha256."""
         return sha256_of(self.path)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The sender's own header of each column that was renamed."""
-        return {column: header for header, column in self.file.layout.renames.items()}
 
-
-def survey(
-    paths: Sequence[Path],
-    catalog: Catalog,
-    *,
-    kind: Kind | None = None,
-    reading: ReadOptions | None = None,
-    part_bytes: int = TARGET_BYTES,
-    revising: bool = False,
-) -> list[Survey]:
-    """Open the files and go through each once. `kind` is found out when null. Raises FileUnusable.
-
-    `revising` says that records may go out under the next revision's identifier though no file tells a refusal.
-    """
+def survey(paths: Sequence[Path], catalog: Catalog, options: PlanOptions) -> list[Survey]:
+    """Open the files and go through each once. Raises FileUnusable."""
+    kind, reading = options.kind, options.reading
     files = [open_file(path, reading) for path in paths]
-    declared = reading is not None and bool(reading.code_column or reading.error_column)
+    declared = bool(reading.code_column or reading.error_column)
     own = [None if declared else own_columns(file.layout, heeded=kind != "usage") for file in files]
     failures = [_failure_columns(file, kind, reading, ours) for file, ours in zip(files, own, strict=True)]
-    windows = MeterWindows.of(catalog)
+    windows = MeterWindows(catalog)
+    # Records may go out under the next revision's identifier though no file tells a refusal.
+    revising = options.new_identifiers or options.refused_for == "data"
     keys = _keys(windows, revising=revising or any(failures) or any(ours and ours.told for ours in own))
-    found = find_facts(files, part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns)
+    found = find_facts(
+        files, options.part_bytes, keys=keys, needs=windows.columns, customers=catalog.customer_columns
+    )
     facts = [_of_sender(of_file, ours) for of_file, ours in zip(found, own, strict=True)]
-    taken = taken_revisions(files, facts)
-    known = zip(paths, files, facts, failures, _rows(files, facts, failures), strict=True)
-    differences = find_differences(files, facts)
-    return [
-        _survey(*one, taken[n], _repeated(paths[: n + 1], facts[n]), differences[n], own[n])
-        for n, one in enumerate(known)
-    ]
-
-
-def _rows(
-    files: Sequence[UsageFile], facts: Sequence[FileFacts], failures: Sequence[FailureColumns | None]
-) -> list[FailedRows]:
-    """Return what the rows of each failed-records file are to each other; of usage files each is a record."""
-    given = zip(files, facts, failures, strict=True)
-    failed = [FailedFile(file, of_file, failure) for file, of_file, failure in given if failure is not None]
-    found = iter(failed_rows(failed))
-    return [FailedRows() if failure is None else next(found) for failure in failures]
+    repeated = [_repeated(paths[: n + 1], of_file) for n, of_file in enumerate(facts)]
+    rows, taken, differences = failed_rows(facts, failures), taken_revisions(facts), find_differences(facts)
+    known = zip(paths, facts, failures, rows, taken, repeated, differences, own, strict=True)
+    return [_survey(*of_file) for of_file in known]
 
 
 def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
@@ -141,22 +121,25 @@ def _repeated(paths: Sequence[Path], facts: FileFacts) -> pl.Series:
 
 def _survey(
     path: Path,
-    file: UsageFile,
     facts: FileFacts,
     failure: FailureColumns | None,
     rows: FailedRows,
-    taken: TakenRevisions,
+    taken: pl.DataFrame,
     repeated: pl.Series,
     different: Differences,
     ours: OwnColumns | None,
 ) -> Survey:
     repeated = repeated.filter(~repeated.is_in(rows.again.implode()))
-    findings = (*file.layout.findings, *_findings(facts, failure, rows), *_repeats(facts, repeated, different))
+    findings = (
+        *facts.file.layout.findings,
+        *_findings(facts, failure, rows),
+        *_repeats(facts, repeated, different),
+    )
     if ours is not None:
-        findings = (*own_findings(file, ours, facts.columns), *findings)
-    unproven = named_columns(file.layout) if failure is None and ours is None else None
+        findings = (*own_findings(facts, ours), *findings)
+    unproven = named_columns(facts.file.layout) if failure is None and ours is None else None
     named = unproven or FailureColumns()
-    return Survey(path, file, facts, failure, rows, taken, repeated, different, findings, named, ours)
+    return Survey(path, facts, failure, rows, taken, repeated, different, findings, named, ours)
 
 
 def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
@@ -167,7 +150,7 @@ def _of_sender(facts: FileFacts, ours: OwnColumns | None) -> FileFacts:
 
 
 def _failure_columns(
-    file: UsageFile, kind: Kind | None, reading: ReadOptions | None, ours: OwnColumns | None
+    file: UsageFile, kind: Kind | None, reading: ReadOptions, ours: OwnColumns | None
 ) -> FailureColumns | None:
     if kind == "usage" or (ours is not None and ours.told):
         return None

@@ -5,7 +5,6 @@ value of a window waits for a person, the others wait with it: any that went out
 value, and stay it if the one that waits never goes, or be overwritten by an older one that goes later.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,44 +26,35 @@ WINDOW: Final = "@window"
 
 @dataclass(frozen=True)
 class MeterWindows:
-    """The windows of active meters; falsy where none has any. `others` are the event names of those without."""
+    """The windows of a catalog's active meters; falsy where none has any."""
 
-    meters: Sequence[Meter]
-    others: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, catalog: Catalog) -> "MeterWindows":
-        """Return the windows of a catalog's meters."""
-        others = [meter.event_name for meter in catalog.active if not meter.window_seconds]
-        return cls(catalog.windowed, others)
+    catalog: Catalog
 
     def __bool__(self) -> bool:
-        return bool(self.meters)
+        return bool(self.catalog.windowed)
 
     @property
     def columns(self) -> list[str]:
         """The columns that `key` and `key_without_time` read; none without windows."""
-        return [*REQUIRED_COLUMNS, *(meter.customer_column for meter in self.meters)] if self.meters else []
+        return [*REQUIRED_COLUMNS, *(meter.customer_column for meter in self.catalog.windowed)] if self else []
 
     def may_concern(self) -> pl.Expr:
         """Tell whether a record can be one of these meters, now or after its event name was mended."""
-        return ~pl.col(EVENT_NAME).is_in(list(self.others)).fill_null(value=False)
+        others = [meter.event_name for meter in self.catalog.active if not meter.window_seconds]
+        return ~pl.col(EVENT_NAME).is_in(others).fill_null(value=False)
 
     def key(self) -> pl.Expr:
         """Return what names a record's window, as text; null where its time or customer cannot be read."""
-        return pl.coalesce(*(self._of(meter, _start(meter)) for meter in self.meters))
+        seconds = epoch_seconds(pl.col(TIMESTAMP))
+        return pl.coalesce(*(self._of(one, seconds.floordiv(one.window_seconds)) for one in self.catalog.windowed))
 
     def key_without_time(self) -> pl.Expr:
         """Return what names all windows of a record's customer on its meter, as text."""
-        return pl.coalesce(*(self._of(meter, pl.lit("")) for meter in self.meters))
+        return pl.coalesce(*(self._of(meter, pl.lit("")) for meter in self.catalog.windowed))
 
     def _of(self, meter: Meter, start: pl.Expr) -> pl.Expr:
         key = pl.concat_str(EVENT_NAME, start, meter.customer_column, separator="\n")
         return pl.when(pl.col(EVENT_NAME) == meter.event_name).then(key)
-
-
-def _start(meter: Meter) -> pl.Expr:
-    return epoch_seconds(pl.col(TIMESTAMP)).floordiv(meter.window_seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +75,7 @@ class WaitingWindows:
         return is_among(self.windows.key(), self.hashes) | is_among(self.windows.key_without_time(), self.hashes)
 
 
-NONE_WAITING: Final = WaitingWindows(MeterWindows(()), pl.Series(dtype=pl.UInt64))
+NONE_WAITING: Final = WaitingWindows(MeterWindows(Catalog()), pl.Series(dtype=pl.UInt64))
 
 
 def with_window(decided: pl.DataFrame, windows: MeterWindows) -> pl.DataFrame:

@@ -37,8 +37,6 @@ Step = Callable[[Context, HeldCase], None]
 
 _NO_TARGET_YET: Final = timedelta(hours=1)
 """How often a case that has something to send looks whether there is a target by now."""
-_LARGE_OVERDUE: Final = timedelta(minutes=2)
-"""After so long a case that was left to a job of large work is hinted at again: the job may have been lost."""
 MAX_STEPS: Final = 64
 """No case takes more steps at a stretch; what is left is taken up at its next turn."""
 
@@ -57,8 +55,8 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
     ):
         require_few_deaths(held.case.deaths)
         require_own_mode(context, case_id, livemode=held.case.failure.livemode)
-        if is_large(held.case) and not large:
-            _leave_to_large_work(context, held)
+        if is_large(held.case.balance[Bucket.PENDING].records) and not large:
+            context.queue.enqueue_case(case_id, held.case.version, large=True)
             return held.case
         begin_window_anew(context, held)
         for _ in range(MAX_STEPS):
@@ -72,13 +70,6 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
             if told is not None:
                 transaction.alerted(told)
         return held.case
-
-
-def _leave_to_large_work(context: Context, held: HeldCase) -> None:
-    """Hint at the case in the queue of large work, and have nobody else look at it while it may stand there."""
-    context.queue.enqueue_case(held.case.id, held.case.version, large=True)
-    with held.transaction(last=True) as transaction:
-        transaction.put_off(context.clock() + _LARGE_OVERDUE)
 
 
 def require_few_deaths(deaths: int) -> None:

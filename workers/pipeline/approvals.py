@@ -30,16 +30,13 @@ def approved(context: Context, held: HeldCase, *words: str, intended: Submission
     An approval is used up by the submission that carries the record, unless that is `intended`, which is about to
     be sent.
     """
-    entries = held.journal
     named = [pl.DataFrame(schema={RECORD: pl.Int64})]
     now = context.clock()
-    for approval in entries:
-        if approval.kind != EntryKind.APPROVED or approval.ref is None:
-            continue
-        if not is_within(approval.at, APPROVAL_HOLDS, now):
-            continue
-        if any(approval.detail.get(word) for word in words):
-            used = tuple(e.ref for e in entries[approval.number :] if _carries(e, intended) and e.ref is not None)
+    for approval in held.journal:
+        says_so = approval.kind == EntryKind.APPROVED and any(approval.detail.get(word) for word in words)
+        if says_so and approval.ref is not None and is_within(approval.at, APPROVAL_HOLDS, now):
+            later = held.journal[approval.number :]
+            used = tuple(e.ref for e in later if _carries(e, intended) and e.ref is not None)
             named.append(remaining(context, Standing(approval.ref, used)).select(RECORD).collect())
     return pl.concat(named)
 

@@ -7,6 +7,7 @@ and not the event: the import set, or the meter, validation window and code.
 from typing import Final
 
 from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.events import StoredEvent
 
 WHOLE_FILE: Final = "whole_file"
 """A file that was refused as a whole for something that reading it has cured, such as the name of a header."""
@@ -22,33 +23,26 @@ VALIDATION_REPORT: Final = "validation_report"
 
 
 def of_import_set(
-    import_set_id: str,
-    *,
-    kind: str,
-    account: str | None,
-    livemode: bool,
-    file_name: str | None,
-    reason: str | None,
+    event: StoredEvent, import_set_id: str, *, kind: str, file_name: str | None, reason: str | None
 ) -> Failure:
-    """Return the failure of an import set."""
+    """Return the failure of an import set that an event tells of."""
     name = file_name or import_set_id
     rows = f"rows of {name} were refused for their format"
     whole = f"{name} was refused whole: {(reason or 'no reason given').rstrip('.')}"
     return Failure(
-        key=f"import_set:{account or ''}:{import_set_id}",
+        key=f"import_set:{event.account or ''}:{import_set_id}",
         kind=kind,
-        livemode=livemode,
-        account=account,
+        livemode=event.livemode,
+        account=event.account,
         summary=rows if kind == FAILED_RECORDS else whole,
         import_set_id=import_set_id,
     )
 
 
 def of_report(
+    event: StoredEvent,
     code: str,
     *,
-    account: str | None,
-    livemode: bool,
     meter_id: str | None,
     event_name: str | None,
     window_start: str,
@@ -57,10 +51,10 @@ def of_report(
     """Return the failure of one code in one meter's validation window; times are RFC 3339 as Stripe wrote them."""
     subject = event_name or meter_id or "an unknown meter"
     return Failure(
-        key=f"report:{account or ''}:{meter_id or event_name or ''}:{window_start}:{code}",
+        key=f"report:{event.account or ''}:{meter_id or event_name or ''}:{window_start}:{code}",
         kind=VALIDATION_REPORT,
-        livemode=livemode,
-        account=account,
+        livemode=event.livemode,
+        account=event.account,
         summary=f"{code} on {subject}",
         code=code,
         meter_id=meter_id,

@@ -29,10 +29,6 @@ LAST_SECONDS: Final = 10.0
 """How long the end of the work waits for a renewal that is under way."""
 
 
-def _new_owner() -> str:
-    return uuid4().hex
-
-
 @dataclass(frozen=True)
 class Stores:
     """What reading a case needs: the ledger, and the archive of its record sets.
@@ -65,7 +61,7 @@ class Context(Stores):
     account_sources: Mapping[str, UsageSources] = field(default_factory=dict)
     account_targets: Mapping[str, Target] = field(default_factory=dict)
     api_target: Target | None = None
-    owner: str = field(default_factory=_new_owner)
+    owner: str = field(default_factory=lambda: uuid4().hex)
 
     def sources_of(self, account: str | None) -> UsageSources:
         """Return the usage files of one account: another's may carry the same identifiers for other usage."""
@@ -93,7 +89,6 @@ class Context(Stores):
 
     @property
     def lease(self) -> timedelta:
-        """How long a lease lasts without being renewed."""
         return timedelta(seconds=self.settings.lease_seconds)
 
     @property

@@ -52,11 +52,10 @@ def trouble(context: Context, subject: str, headline: str, detail: str, step: Ne
 
 def _worth_telling(context: Context, case: Case) -> bool:
     """Tell of a case that has something for a person at once, and of every case when it has come to rest."""
-    needs_person = case.balance[Bucket.QUARANTINED].records > 0
-    stuck = context.target_of(case.failure.account) is None and case.balance[Bucket.PLANNED].records > 0
-    waiting = case.balance[Bucket.DEFERRED].records > 0
-    at_rest = case.balance.in_flight.records == 0
-    return case.balance.failed.records > 0 and (needs_person or stuck or waiting or at_rest)
+    balance = case.balance
+    stuck = context.target_of(case.failure.account) is None and balance[Bucket.PLANNED].records > 0
+    waiting = balance[Bucket.QUARANTINED].records + balance[Bucket.DEFERRED].records > 0
+    return balance.failed.records > 0 and (stuck or waiting or balance.in_flight.records == 0)
 
 
 def _meaning(case: Case) -> str:

@@ -25,6 +25,7 @@ from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context, Stores
 from workers.records import quantities
 from workers.records.identifiers import next_revisions
@@ -53,10 +54,6 @@ class Standing:
     records: RecordSetRef
     left: tuple[RecordSetRef, ...] = ()
 
-    def without(self, gone: RecordSetRef) -> "Standing":
-        """Return what stands after the records of `gone` have left."""
-        return Standing(self.records, (*self.left, gone))
-
 
 def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
     """Tell from the journal in which record sets the located records of `bucket` lie."""
@@ -71,7 +68,8 @@ def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
             located += entry.records
         elif entry.from_bucket == bucket and entry.kind != EntryKind.LOCATED:
             whole = Standing(ref)
-            sets = [s for s in sets if s != whole] if whole in sets else [s.without(ref) for s in sets]
+            others = [s for s in sets if s != whole]
+            sets = others if whole in sets else [Standing(s.records, (*s.left, ref)) for s in sets]
             located -= entry.records
             sets = sets if located else []
     return sets
@@ -185,11 +183,6 @@ def keep(context: Context, case_id: str, label: str, records: pl.LazyFrame | pl.
     return ref
 
 
-def keep_file(context: Context, case_id: str, label: str, path: Path) -> RecordSetRef:
-    """Keep a file as it came, as evidence, and return its name in the archive and its digest."""
-    return context.archive.keep(case_id, label, path)
-
-
 @contextmanager
 def workspace(context: Context) -> Iterator[Path]:
     """Open a folder on local disk that is gone afterwards."""
@@ -203,8 +196,7 @@ def movement(
     route: tuple[Bucket | None, Bucket | None],
     ref: RecordSetRef,
     *,
-    revision: int = 0,
-    submission_id: str | None = None,
+    submission: Submission | None = None,
     event_id: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Movement:
@@ -216,9 +208,9 @@ def movement(
         *route,
         total.records,
         total.quantity,
-        revision=revision,
+        revision=submission.revision if submission else 0,
         record_set=ref,
-        submission_id=submission_id,
+        submission_id=submission.id if submission else None,
         event_id=event_id,
         detail={**(detail or {}), BY_CODE: detail_of(tallies)},
     )
@@ -230,18 +222,17 @@ def tally(records: pl.LazyFrame) -> dict[str, Tally]:
     code = pl.col(COUNTED_AS) if COUNTED_AS in names else pl.lit(MALFORMED_RECORD).alias(COUNTED_AS)
     frame = records.select(code, QUANTITY).collect()
     groups = frame.partition_by(COUNTED_AS, as_dict=True, maintain_order=True)
-    return {str(key[0]): Tally(part.height, _total(part)) for key, part in groups.items()}
+    # By way of their text, sums are without the zeros that summing leaves behind.
+    return {
+        str(key[0]): Tally(part.height, Decimal(quantities.to_text(quantities.total(part[QUANTITY]))))
+        for key, part in groups.items()
+    }
 
 
 def reasons_of(records: pl.LazyFrame | pl.DataFrame) -> dict[str, int]:
     """Count records by their `REASON`, the commonest first; an entry that moves them tells it."""
     counts = records.lazy().select(pl.col(REASON).value_counts(sort=True)).unnest(REASON)
     return dict(counts.collect().iter_rows())
-
-
-def _total(part: pl.DataFrame) -> Decimal:
-    """Sum the readable quantities, without the zeros that summing leaves behind."""
-    return Decimal(quantities.to_text(quantities.total(part[QUANTITY])))
 
 
 def numbered(frame: pl.DataFrame, *, first: int, refused_as: str) -> pl.DataFrame:

@@ -7,7 +7,7 @@ it, too, so that it cannot take the others down with it.
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,25 +41,25 @@ _TOLD_OF_QUEUE: Final = "queue_told"
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often work is tried in all that fails with an error: once, so often, or until it succeeds.
+    """How often work is tried in all that fails with an error: so often, or as often as the settings say.
 
     Tries are `seconds` apart; without, as far as the far side asks for, else doubling up to 15 minutes.
     """
 
-    tries: Callable[[Settings], float]
+    tries: float | None = None
     seconds: float | None = None
 
 
-_ONCE: Final = RetryPolicy(lambda _settings: 1)
+_ONCE: Final = RetryPolicy(1)
 
 RETRY_POLICIES: Final[Mapping[type[Exception], RetryPolicy]] = {
-    Paced: RetryPolicy(lambda _settings: math.inf),
-    Transient: RetryPolicy(lambda settings: settings.event_attempts),
+    Paced: RetryPolicy(math.inf),
+    Transient: RetryPolicy(),
     # Another worker has a case of the event's; his lease ends by itself.
-    Conflict: RetryPolicy(lambda _settings: math.inf, seconds=5),
+    Conflict: RetryPolicy(math.inf, seconds=5),
     Permanent: _ONCE,
     InputUnusable: _ONCE,
-    Exception: RetryPolicy(lambda _settings: MAX_SURPRISES),
+    Exception: RetryPolicy(MAX_SURPRISES),
 }
 """What follows an error, by the first class that it is of.
 
@@ -85,7 +85,7 @@ def next_try(settings: Settings, error: Exception, tried: int) -> NextTry:
         log.exception("unexpected")
     if policy is _ONCE:
         return NextTry(None, str(error))
-    if tried >= policy.tries(settings):
+    if tried >= (policy.tries or settings.event_attempts):
         return NextTry(None, f"given up after {tried} attempts: {error}")
     asked = getattr(error, "retry_after", None)
     seconds = policy.seconds or min(float(asked or _FIRST_WAIT * 2 ** min(tried, 12)), _LONGEST_WAIT)

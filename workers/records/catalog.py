@@ -9,7 +9,7 @@ Sources: stripe-python's `billing.Meter`; Stripe docs, "Record usage for billing
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -135,12 +135,14 @@ class Catalog:
     @cached_property
     def customer_columns(self) -> tuple[str, ...]:
         """Every column that a meter reads the customer from, the default first."""
-        return _distinct(CUSTOMER, (meter.customer_column for meter in self.by_event_name.values()))
+        meters = self.by_event_name.values()
+        return tuple(dict.fromkeys((CUSTOMER, *(meter.customer_column for meter in meters))))
 
     @cached_property
     def value_columns(self) -> tuple[str, ...]:
         """Every column that a meter reads the quantity from, the default first."""
-        return _distinct(VALUE, (meter.value_column for meter in self.by_event_name.values()))
+        meters = self.by_event_name.values()
+        return tuple(dict.fromkeys((VALUE, *(meter.value_column for meter in meters))))
 
     @cached_property
     def meter_table(self) -> pl.DataFrame:
@@ -222,11 +224,10 @@ def load_customers(path: Path) -> pl.Series:
     Raises InputUnusable, also for a CSV and for no id at all: each of the sender's customers would seem unknown.
     """
     ids = [line for line in map(str.strip, read_named(path).splitlines()) if line]
-    is_odd = _NO_ID.search("".join(ids))  # to look at each id takes ten times as long
-    odd = next(number for number, line in enumerate(ids, 1) if _NO_ID.search(line)) if is_odd else None
     mend = "list the ids (cus_...) alone, one a line"
-    if odd is not None:
-        raise InputUnusable(f"id {odd} is no id: {ids[odd - 1][:40]!r}", where=str(path), mend=mend)
+    if _NO_ID.search("".join(ids)):  # to look at each id takes ten times as long
+        number, odd = next((number, line) for number, line in enumerate(ids, 1) if _NO_ID.search(line))
+        raise InputUnusable(f"id {number} is no id: {odd[:40]!r}", where=str(path), mend=mend)
     if not ids:
         raise InputUnusable("it holds no customer id", where=str(path), mend=mend)
     return pl.Series(CUSTOMER_ID, ids, dtype=pl.String)
@@ -273,7 +274,3 @@ def _returned(source: str, which: str, columns: tuple[str, ...]) -> list[pl.Expr
 
 def _key(meter: Mapping[str, Any], setting: str, default: str) -> str:
     return str((meter.get(setting) or {}).get("event_payload_key") or default)
-
-
-def _distinct(first: str, others: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((first, *others)))

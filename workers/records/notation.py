@@ -13,8 +13,7 @@ and travels with the file's records as one text (`schema.EVIDENCE`): a few of th
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from types import MappingProxyType
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -163,12 +162,8 @@ class EvidenceScan:
 
     def found(self, seen: pl.DataFrame) -> Evidence:
         """Return the evidence in the records of which `expressions` were selected."""
-        strangers = [pair for pair in self._pairs if seen.height and seen[_pair(*pair)][0]]
-        return reduce(
-            Evidence.__add__,
-            (_marks_of(seen, name) for name in self._numbers),
-            Evidence(strangers=frozenset(strangers)),
-        )
+        strangers = frozenset(pair for pair in self._pairs if seen.height and seen[_pair(*pair)][0])
+        return sum((_marks_of(seen, name) for name in self._numbers), Evidence(strangers=strangers))
 
 
 def _joined(found: Iterable[tuple[str, Mapping[str, Mapping[str, str]]]]) -> Marks:
@@ -202,9 +197,7 @@ def customer_like(columns: Iterable[str], customers: Iterable[str]) -> list[str]
     return [name for name in columns if _key(name) in keys]
 
 
-def weigh(
-    records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mapping[str, str] = MappingProxyType({})
-) -> pl.DataFrame:
+def weigh(records: pl.DataFrame, quantity_columns: Iterable[str], renamed: Mapping[str, str]) -> pl.DataFrame:
     """Add `COMMA_SHOWN` and `POINT_SHOWN` to resolved records, which keep what an earlier event name of theirs had.
 
     `quantity_columns` are those that a quantity may be taken from, beside the one that the meter reads, and
@@ -224,13 +217,13 @@ def weigh(
         for text, name, column in cases.iter_rows()
     ]
     table = cases.with_columns(
-        pl.Series("comma", [marks.get(_COMMA) for marks in shown], dtype=pl.String),
-        pl.Series("point", [marks.get(_POINT) for marks in shown], dtype=pl.String),
+        pl.Series("@comma", [marks.get(_COMMA) for marks in shown], dtype=pl.String),
+        pl.Series("@point", [marks.get(_POINT) for marks in shown], dtype=pl.String),
     )
     joined = records.join(table, on=key, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(
-        pl.coalesce(COMMA_SHOWN, "comma").alias(COMMA_SHOWN), pl.coalesce(POINT_SHOWN, "point").alias(POINT_SHOWN)
-    ).drop("comma", "point")
+        pl.coalesce(COMMA_SHOWN, "@comma").alias(COMMA_SHOWN), pl.coalesce(POINT_SHOWN, "@point").alias(POINT_SHOWN)
+    ).drop("@comma", "@point")
 
 
 def with_evidence(records: Records, evidence: Evidence) -> Records:

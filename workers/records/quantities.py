@@ -117,10 +117,7 @@ def has_too_many_digits(text: pl.Expr) -> pl.Expr:
 
 def strip_idle_zeros(text: pl.Expr) -> pl.Expr:
     """Drop the zeros of plain decimals that carry nothing: `007` -> `7`, `1.500` -> `1.5`, `3.0` -> `3`."""
-    whole = _without_leading_zeros(text)
-    return pl.when(whole.str.contains(".", literal=True)).then(
-        whole.str.strip_chars_end("0").str.strip_suffix(".")
-    ).otherwise(whole)  # fmt: skip
+    return _without_leading_zeros(text).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
 
 
 def strip_point_zero(text: pl.Expr) -> pl.Expr:
@@ -156,12 +153,13 @@ def read(text: str, notation: Notation = ORDINARY) -> Reading:
     core = _without_unit(_ascii_digits(stripped), notation.units)
     if len(core) > MAX_LENGTH:
         return Reading(doubt="it is too long for a quantity")
-    negative = core.startswith("-")
-    body = core[1:] if core[:1] in {"-", "+"} else core
-    reading = _read_body(body, notation)
+    body = core[1:] if core.startswith(("-", "+")) else core
+    if _SPREADSHEET.match(body):
+        return Reading(doubt=f"{body} is how a spreadsheet writes a number that it may have rounded")
+    reading = _read_declared(body, notation) if notation.decimal_mark else _read_unsigned(body)
     if reading.text is None:
         return reading
-    return Reading(text=_tidy(reading.text, negative=negative), mark=reading.mark)
+    return Reading(text=_tidy(reading.text, negative=core.startswith("-")), mark=reading.mark)
 
 
 def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFrame:
@@ -177,16 +175,11 @@ def read_distinct(texts: pl.Series, notation: Notation = ORDINARY) -> pl.DataFra
     read_easily = distinct.with_columns(
         tidy.alias("reading"), pl.lit(None, pl.String).alias("doubt"), _mark_of_plain(alone).alias("mark")
     )
-    odd = read_easily.filter(pl.col("reading").is_null())["text"].to_list()
-    readings = [read(text, notation) for text in odd]
-    columns = {
-        "text": odd,
-        "reading": [reading.text for reading in readings],
-        "doubt": [reading.doubt for reading in readings],
-        "mark": [reading.mark for reading in readings],
-    }
-    by_hand = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    return pl.concat([read_easily.filter(pl.col("reading").is_not_null()), by_hand])
+    read_already = pl.col("reading").is_not_null()
+    odd = [(text, read(text, notation)) for text in read_easily.filter(~read_already)["text"]]
+    rows = [(text, reading.text, reading.doubt, reading.mark) for text, reading in odd]
+    by_hand = pl.DataFrame(rows, schema=read_easily.schema, orient="row")
+    return pl.concat([read_easily.filter(read_already), by_hand])
 
 
 def total(quantities: pl.Series) -> Decimal:
@@ -252,21 +245,13 @@ def _without_unit(text: str, units: Sequence[str]) -> str:
     return text
 
 
-def _read_body(body: str, notation: Notation) -> Reading:
-    if _SPREADSHEET.match(body):
-        return Reading(doubt=f"{body} is how a spreadsheet writes a number that it may have rounded")
-    return _read_declared(body, notation) if notation.decimal_mark else _read_unsigned(body)
-
-
 def _read_unsigned(body: str) -> Reading:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", body):
         return Reading(text=body, mark=_point_of(body))
     spaced = _INNER_BLANK.sub(" ", body)
     if grouped := _GROUPED.match(spaced):
         return _read_grouped(spaced, grouped)
-    if _EXPONENT.match(body):
-        return _read_exponent(body)
-    return Reading(doubt=_doubt(body))
+    return _read_exponent(body) if _EXPONENT.match(body) else Reading(doubt=_doubt(body))
 
 
 def _point_of(body: str) -> str | None:
@@ -315,10 +300,8 @@ def _misfit(body: str, rule: str) -> Reading:
 
 def _read_thousands(body: str, thousands: str, decimal: str) -> Reading:
     """Read a quantity whose group and decimal marks a rule names; one that is not grouped fits as well."""
-    group = re.escape(thousands)
-    whole = rf"[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]+"
-    form = rf"({whole})({re.escape(decimal)}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
-    match = re.fullmatch(form, body)
+    whole = rf"[1-9][0-9]{{0,2}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+"
+    match = re.fullmatch(rf"({whole})({re.escape(decimal)}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?", body)
     if match is None:
         return _misfit(body, f"thousands = {thousands!r}")
     plain = match[1].replace(thousands, "") + (match[2] or "").replace(decimal, ".")

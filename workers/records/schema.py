@@ -122,9 +122,7 @@ def payload_key(column: str) -> str:
 
 def payload_columns(columns: list[str]) -> list[str]:
     """Return the payload columns in Stripe's template order: customer, value, then the others as they stand."""
-    present = [name for name in columns if is_payload(name)]
-    first = [name for name in (CUSTOMER, VALUE) if name in present]
-    return first + [name for name in present if name not in first]
+    return sorted(filter(is_payload, columns), key=lambda name: (name != CUSTOMER, name != VALUE))
 
 
 def template_order(columns: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS: Final = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 _INTEGER: Final = r"^-?[0-9]+$"
-_NUMBER: Final = r"^[0-9]+(\.[0-9]+)?$"
+_NUMBER: Final = r"^([0-9]+)(?:\.[0-9]+)?$"
 _DATE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MINUTES: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIME: Final = rf"{_MINUTES}(?::[0-5][0-9](?:[.,][0-9]+)?)?"
@@ -129,7 +129,9 @@ def epoch_seconds(text: pl.Expr) -> pl.Expr:
 def read(text: pl.Expr, window: Window, zone: str | None = None) -> pl.Expr:
     """Return a timestamp's one reading as Int64 epoch seconds, or null. `zone` (IANA) is that of local times."""
     core = bare_text(text)
-    return pl.coalesce(_read_number(core, window), _read_form(core, zone))
+    units = [_number(core).floordiv(unit) for unit in UNITS.values()]
+    in_window = (pl.when(window.holds(seconds)).then(seconds) for seconds in units)
+    return pl.coalesce(*in_window, _read_form(core, zone))
 
 
 def fits(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
@@ -161,33 +163,25 @@ def pattern_of(form: str) -> str:
     if unknown or "".join(piece[0] for piece in pieces) != form:
         raise ValueError(f"{form!r} is no format: it may have {', '.join(_FIELDS)}, and other text in quotes")
     kinds = [name[0] for name in fields]
-    halves = [kind for kind in kinds if kind in "Hha"]
-    if (
-        not {"y", "M", "d"} <= set(kinds)
-        or len(set(kinds)) < len(kinds)
-        or sorted(halves) not in ([], ["H"], ["a", "h"])
-    ):
+    hours = sorted(kind for kind in kinds if kind in "Hha")
+    if not {"y", "M", "d"} <= set(kinds) or len(set(kinds)) < len(kinds) or hours not in ([], ["H"], ["a", "h"]):
         raise ValueError(f"{form!r} needs a year, a month and a day, each field once, and a with h only")
     if len(fields) == len(pieces):
         raise ValueError(f"{form!r} has nothing between its numbers: what fits it is read as epoch seconds")
-    return (
-        "^"
-        + "".join(_FIELDS.get(piece["field"] or "") or re.escape(piece["text"] or piece[0]) for piece in pieces)
-        + "$"
-    )
+    parts = (_FIELDS.get(piece["field"] or "") or re.escape(piece["text"] or piece[0]) for piece in pieces)
+    return f"^{''.join(parts)}$"
 
 
 def doubt(text: pl.Expr, window: Window, formats: Sequence[str] = (), zone: str | None = None) -> pl.Expr:
     """Return a sentence on why a timestamp was not read and what it looks like. Formats and zone are the rules'."""
     core = bare_text(text)
-    number = pl.when(core.str.contains(_NUMBER)).then(core.str.extract(r"^([0-9]+)")).cast(pl.Int64, strict=False)
     ruled = ", yyyy-MM-dd or in a format of the rule timestamps.formats"
     known = ruled if formats else " or yyyy-MM-dd (rule timestamps.formats)"
     return pl.coalesce(
         _doubt_of_formats(core, formats, zone or "UTC"),
-        *(_looks_like(number, unit, window) for unit in UNITS if unit != "seconds"),
+        *(_looks_like(_number(core), unit, window) for unit in UNITS if unit != "seconds"),
         _looks_like_compact_date(core),
-        _looks_like_serial_date(number),
+        _looks_like_serial_date(_number(core)),
         core.map_batches(partial(_doubt_of_forms, zone=zone), return_dtype=pl.String, is_elementwise=True),
         pl.when(core.str.contains(r"[eE]\+?[0-9]")).then(
             pl.lit("a spreadsheet may have rounded this timestamp")),
@@ -202,15 +196,15 @@ def rfc3339(seconds: pl.Expr) -> pl.Expr:
     return pl.from_epoch(pl.when(shown).then(seconds)).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read_number(core: pl.Expr, window: Window) -> pl.Expr:
-    number = pl.when(core.str.contains(_NUMBER)).then(core.str.extract(r"^([0-9]+)")).cast(pl.Int64, strict=False)
-    units = [number.floordiv(unit) for unit in UNITS.values()]
-    return pl.coalesce(*(pl.when(window.holds(seconds)).then(seconds) for seconds in units))
+def _number(core: pl.Expr) -> pl.Expr:
+    """Return a number without its fraction, where the text is one that fits."""
+    return core.str.extract(_NUMBER).cast(pl.Int64, strict=False)
 
 
 def _iso(core: pl.Expr) -> pl.Expr:
     """Write the forms with a month's name and the compact one as `yyyy-MM-dd HH:mm:ss` with their zone."""
-    return pl.coalesce(*(_iso_of_named_month(core, form) for form in _NAMED_MONTH), _iso_of_compact(core), core)
+    compact = core.str.replace(_COMPACT, "${year}-${month}-${day}T${hour}:${minute}:${second}${zone}")
+    return pl.coalesce(*(_iso_of_named_month(core, form) for form in _NAMED_MONTH), compact)
 
 
 def _iso_of_named_month(core: pl.Expr, form: str) -> pl.Expr:
@@ -224,23 +218,14 @@ def _iso_of_named_month(core: pl.Expr, form: str) -> pl.Expr:
     return pl.when(is_its_day).then(date + " " + part.field("time") + " " + zone)
 
 
-def _iso_of_compact(core: pl.Expr) -> pl.Expr:
-    part = core.str.extract_groups(_COMPACT).struct
-    date = pl.concat_str(*(part.field(name) for name in ("year", "month", "day")), separator="-")
-    time = pl.concat_str(*(part.field(name) for name in ("hour", "minute", "second")), separator=":")
-    return date + "T" + time + part.field("zone")
-
-
 def _read_form(core: pl.Expr, zone: str | None) -> pl.Expr:
     return core.map_batches(partial(_read_forms, zone=zone), return_dtype=pl.Int64, is_elementwise=True)
 
 
 def _read_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
-    absolute = pl.when(_HAS_ZONE & pl.col("agrees")).then(pl.col("instant").dt.epoch("s"))
-    ruled = (
-        absolute if zone is None else pl.when(_HAS_ZONE).then(absolute).otherwise(_in_zone(pl.col("local"), zone))
-    )
-    return _taken_apart(texts).select(ruled).to_series()
+    instant = pl.when(pl.col("agrees")).then(pl.col("instant").dt.epoch("s"))
+    local = pl.lit(None, pl.Int64) if zone is None else _in_zone(pl.col("local"), zone)
+    return _taken_apart(texts).select(pl.when(_HAS_ZONE).then(instant).otherwise(local)).to_series()
 
 
 def _doubt_of_forms(texts: pl.Series, *, zone: str | None) -> pl.Series:
@@ -307,9 +292,11 @@ def _shown_in(region: str | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _ends_of_formats(core: pl.Expr, formats: Sequence[str]) -> tuple[pl.Expr, pl.Expr]:
     """Return the first and the last local time that the formats of a timestamp make of it."""
-    readers = [partial(_read_format, form=form) for form in formats]
     local = pl.Datetime("us")
-    readings = [core.map_batches(reader, return_dtype=local, is_elementwise=True) for reader in readers]
+    readings = [
+        core.map_batches(partial(_read_format, form=form), return_dtype=local, is_elementwise=True)
+        for form in formats
+    ]
     nothing = pl.lit(None, local)
     return pl.min_horizontal(nothing, *readings), pl.max_horizontal(nothing, *readings)
 
@@ -336,16 +323,14 @@ def _clock_of(zone: str) -> str:
 
 
 def _read_format(texts: pl.Series, *, form: str) -> pl.Series:
-    pattern = pattern_of(form)
-    given = re.compile(pattern).groupindex
-    written = texts.alias("text").to_frame().select(pl.col("text").str.extract_groups(pattern)).unnest("text")
+    written = texts.str.extract_groups(pattern_of(form)).struct.unnest()
 
     def number(name: str) -> pl.Expr:
-        return pl.col(name).cast(pl.Int64) if name in given else pl.lit(0, pl.Int64)
+        return pl.col(name).cast(pl.Int64) if name in written.columns else pl.lit(0, pl.Int64)
 
-    year = number("year") if "year" in given else number("short_year") + 2000
+    year = number("year") if "year" in written.columns else number("short_year") + 2000
     date = _digits("-", year, number("month"), number("day"))
-    hour = _hour_of_half() if "half" in given else number("hour")
+    hour = _hour_of_half() if "half" in written.columns else number("hour")
     time = _digits(":", hour, number("minute"), number("second"))
     return written.select(_local(date, time)).to_series()
 
@@ -375,11 +360,9 @@ def _in_zone(local: pl.Expr, zone: str) -> pl.Expr:
 def _seconds(offset: pl.Expr) -> pl.Expr:
     """Return what an offset such as `+01`, `+0100` or `+01:00` comes to; 0 where there is none."""
     digits = offset.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
-    minutes = digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(
-        pl.Int64, strict=False
-    )
+    hours, minutes = (digits.str.slice(at, 2).cast(pl.Int64, strict=False) for at in (0, 2))
     sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
-    return (minutes * 60 * sign).fill_null(0)
+    return ((hours * 60 + minutes) * 60 * sign).fill_null(0)
 
 
 def _looks_like(number: pl.Expr, unit: str, window: Window) -> pl.Expr:

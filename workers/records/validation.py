@@ -111,12 +111,11 @@ class Standard:
     def mark_known(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add `KNOWN`, true or not, to records that have `catalog.CUSTOMER_ID`."""
         known = self.catalog.known_customers
-        if known is not None:
-            marked = only_asked(known, CUSTOMER_ID, frame[CUSTOMER_ID]).with_columns(
-                pl.lit(value=True).alias(KNOWN)
-            )
-            return frame.join(marked, on=CUSTOMER_ID, how="left", maintain_order="left")
-        return frame.with_columns(self._speaks_for_itself().alias(KNOWN))
+        if known is None:
+            return frame.with_columns(self._speaks_for_itself().alias(KNOWN))
+        asked = only_asked(known, CUSTOMER_ID, frame[CUSTOMER_ID])
+        marked = asked.with_columns(pl.lit(value=True).alias(KNOWN))
+        return frame.join(marked, on=CUSTOMER_ID, how="left", maintain_order="left")
 
     def seems_known(self) -> pl.Expr:
         """Tell what `mark_known` tells, but for an unknown id that has the hash of a known one.
@@ -153,8 +152,6 @@ class Standard:
         """Return the decimal mark of the record's event name, where a rule declares it, else null."""
         named = {name: mark for name, mark in self.decimal_marks.items() if name != EVERY_METER}
         every = pl.lit(self.decimal_marks.get(EVERY_METER), pl.String)
-        if not named:
-            return every
         return pl.col(EVENT_NAME).replace_strict(named, default=every, return_dtype=pl.String)
 
     def is_repeated(self) -> pl.Expr:
@@ -215,8 +212,8 @@ class Standard:
         return pl.col(VALUE_READ).is_null() & (shown | declared.eq_missing(pl.lit(",")))
 
     def _dimension(self) -> pl.Expr:
-        return _first(*((_lacks_dimension(meter), Code.MISSING_DIMENSION_PAYLOAD_KEYS)
-                        for meter in self.catalog.with_dimensions))  # fmt: skip
+        lacks = pl.any_horizontal(pl.lit(value=False), *map(_lacks_dimension, self.catalog.with_dimensions))
+        return _first((lacks, Code.MISSING_DIMENSION_PAYLOAD_KEYS))
 
 
 def fault_column(aspect: str) -> str:
@@ -233,9 +230,8 @@ def _first(*cases: tuple[pl.Expr, pl.Expr | str]) -> pl.Expr:
     """Return the first fault whose condition holds, or null."""
     found = pl.lit(None, pl.String)
     for condition, fault in reversed(cases):
-        found = (
-            pl.when(condition).then(fault if isinstance(fault, pl.Expr) else pl.lit(str(fault))).otherwise(found)
-        )
+        told = fault if isinstance(fault, pl.Expr) else pl.lit(str(fault))
+        found = pl.when(condition).then(told).otherwise(found)
     return found
 
 

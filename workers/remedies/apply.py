@@ -122,8 +122,9 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
         for name in differing
     ]  # fmt: skip
     changed = pl.any_horizontal(pl.lit(value=False), *(pl.lit(differs[name]) for name in differing))
+    listed = pl.concat_str(CHANGES, *entries, separator=",", ignore_nulls=True).replace("", None)
     return after.with_columns(
-        pl.concat_str(CHANGES, *entries, separator=",", ignore_nulls=True).alias(CHANGES) if entries else CHANGES,
+        listed.alias(CHANGES) if entries else CHANGES,
         pl.when(changed).then(HOW).alias(HOW),
         pl.when(changed)
         .then(pl.concat_str(HOWS, HOW, separator=",", ignore_nulls=True))

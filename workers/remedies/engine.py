@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -44,22 +43,6 @@ from workers.remedies.rules import ALIAS, Rules
 NO_ROWS: Final = pl.Series(ROW, dtype=pl.Int64)
 
 _WORKING: Final = (*RESOLVED, *FAULT_COLUMNS, COMMA_SHOWN, POINT_SHOWN, MENDED, HOWS, PLACE, CODES, MENDED_BY_HAND)
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A frame's records after repair: the sound ones as they came, the others with `PLAN_COLUMNS` and `FAULTS`.
-
-    Both carry `PLACE`, the record's place in the frame, and stand in that order.
-    """
-
-    sound: pl.DataFrame
-    treated: pl.DataFrame
-
-    def merged(self) -> pl.DataFrame:
-        """Return all records in their order, each with `PLAN_COLUMNS` and `FAULTS`."""
-        planned = self.sound.with_columns(_plan_of_sound())
-        return pl.concat([planned, self.treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
 def circumstances(
@@ -104,14 +87,10 @@ def repair_frame(
     record of the frame, also those without a `CODE`. Columns of the caller's own are carried along.
     """
     context = circumstances(catalog, rules, now, repeated_rows)
-    return examine(frame, context, resubmit_valid=resubmit_valid).merged()
-
-
-def examine(frame: pl.DataFrame, context: RepairContext, *, resubmit_valid: bool = True) -> Examined:
-    """Do what `repair_frame` does, but leave sound and treated records apart."""
     sifted = sift(frame.lazy(), context, resubmit_valid=resubmit_valid).collect()
-    suspect = sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT)
-    return Examined(sifted.filter(SOUND).drop(SOUND), treat_suspects(suspect, context))
+    sound = sifted.filter(SOUND).drop(SOUND).with_columns(**_plan_of_sound())
+    treated = treat_suspects(sifted.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT), context)
+    return pl.concat([sound, treated], how="diagonal").sort(PLACE).drop(_WORKING, strict=False)
 
 
 def sift(
@@ -162,13 +141,9 @@ def _as_it_was(decided: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plan_of_sound() -> list[pl.Expr]:
-    empty = [name for name in (*PLAN_COLUMNS, FAULTS) if name not in {OUTCOME, QUANTITY}]
-    return [
-        pl.lit(str(Outcome.VALID)).alias(OUTCOME),
-        pl.col(VALUE_TEXT).alias(QUANTITY),
-        *(pl.lit(None, pl.String).alias(name) for name in empty),
-    ]
+def _plan_of_sound() -> dict[str, pl.Expr]:
+    known = {OUTCOME: pl.lit(str(Outcome.VALID)), QUANTITY: pl.col(VALUE_TEXT)}
+    return known | {name: pl.lit(None, pl.String) for name in (*PLAN_COLUMNS, FAULTS) if name not in known}
 
 
 def _readable_quantity() -> pl.Expr:

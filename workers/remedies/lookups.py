@@ -24,7 +24,7 @@ def customers_to_look_up(frame: pl.DataFrame, catalog: Catalog, rules: Rules) ->
     what other columns or rules offer where no customer is given.
     """
     resolved = catalog.resolve(frame)
-    offered = (*candidate_ids(resolved, catalog), *ruled_customers(resolved, rules))
+    offered = (*candidate_ids(resolved, catalog).values(), *ruled_customers(resolved, rules))
     texts = _distinct(resolved, pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID)), *offered)
     hits = [hits[0] for hits in catalog.metadata_hits.values() if len(hits) == 1]
     wanted = pl.concat([_with_targets(texts, rules), pl.Series("text", hits, dtype=pl.String)]).unique()

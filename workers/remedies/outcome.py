@@ -39,9 +39,10 @@ _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
+    may_wait = {name: _may_wait(name, context) for name in FAULT_COLUMNS}
     waiting = treated.with_columns(
-        pl.coalesce(*(_waiting(name, context) for name in FAULT_COLUMNS)).alias(_WAITING),
-        pl.coalesce(*(_stuck(name, context) for name in FAULT_COLUMNS)).alias(_STUCK),
+        pl.coalesce(*(pl.when(waits).then(name) for name, waits in may_wait.items())).alias(_WAITING),
+        pl.coalesce(*(pl.when(~waits).then(name) for name, waits in may_wait.items())).alias(_STUCK),
     )
     answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
     decided = answered.with_columns(
@@ -56,12 +57,15 @@ def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
 
 def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
     """Quarantine what is stopped; a record without a fault is counted under the reason."""
+    told = {
+        OUTCOME: pl.lit(str(Outcome.QUARANTINED)),
+        REASON: reason,
+        SUGGESTION: advice,
+        FAULT: pl.coalesce(FAULT, reason),
+        VALID_FROM: pl.lit(None, pl.String),
+    }
     return decided.with_columns(
-        pl.when(stopped).then(pl.lit(str(Outcome.QUARANTINED))).otherwise(OUTCOME).alias(OUTCOME),
-        pl.when(stopped).then(reason).otherwise(REASON).alias(REASON),
-        pl.when(stopped).then(advice).otherwise(SUGGESTION).alias(SUGGESTION),
-        pl.when(stopped).then(pl.coalesce(FAULT, reason)).otherwise(FAULT).alias(FAULT),
-        pl.when(~stopped).then(VALID_FROM).alias(VALID_FROM),
+        pl.when(stopped).then(new).otherwise(name).alias(name) for name, new in told.items()
     )
 
 
@@ -72,14 +76,6 @@ def all_faults() -> pl.Expr:
     telling = pl.element().filter(~pl.element().is_in([MALFORMED_RECORD, ""]))
     listed = slugs.list.unique(maintain_order=True).list.eval(telling).list.join(", ")
     return pl.when(listed != "").then(listed)
-
-
-def _waiting(column: str, context: RepairContext) -> pl.Expr:
-    return pl.when(_may_wait(column, context)).then(column)
-
-
-def _stuck(column: str, context: RepairContext) -> pl.Expr:
-    return pl.when(~_may_wait(column, context)).then(column)
 
 
 def _may_wait(column: str, context: RepairContext) -> pl.Expr:
@@ -97,18 +93,17 @@ def _valid_from(context: RepairContext) -> pl.Expr:
 
 
 def _deferrals() -> Iterator[tuple[str, str, Defer]]:
-    """Yield the code, the fault column and the deferral of each remedy that lets records wait."""
-    for code, remedy in REMEDIES.items():
-        if remedy.defer is not None:
-            yield code, fault_column(remedy.aspect), remedy.defer
+    """Return the code, the fault column and the deferral of each remedy that lets records wait."""
+    return ((code, fault_column(one.aspect), one.defer) for code, one in REMEDIES.items() if one.defer)
 
 
 def _outcome_and_reason(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
     code, stuck, waiting = pl.col(CODE), pl.col(_STUCK), pl.col(_WAITING)
+    checkable = [known for known in REMEDIES if context.standard.can_check(known)]
     cases = (
         (code.is_not_null() & ~_is_known(), Outcome.QUARANTINED, pl.lit(UNKNOWN_CODE)),
         (stuck.is_not_null(), Outcome.QUARANTINED, stuck),
-        (~pl.col(_ANSWERED) & ~_can_check(context), Outcome.QUARANTINED, code),
+        (~pl.col(_ANSWERED) & ~code.is_in(checkable), Outcome.QUARANTINED, code),
         (~pl.col(_ANSWERED), Outcome.QUARANTINED, pl.lit(NO_FAULT_FOUND)),
         (waiting.is_not_null(), Outcome.DEFERRED, waiting),
         (pl.col(MENDED) != "", Outcome.REPAIRED, pl.col(HOWS)),
@@ -143,10 +138,6 @@ def _is_answered(context: RepairContext) -> pl.Expr:
     answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
     answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
-
-
-def _can_check(context: RepairContext) -> pl.Expr:
-    return pl.col(CODE).is_in([code for code in REMEDIES if context.standard.can_check(code)])
 
 
 def _advised(decided: pl.DataFrame, context: RepairContext) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What a remedy is, and the few words that every remedy is written in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -93,6 +93,15 @@ def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Seri
         )
         .drop(names)
         .collect()
+    )
+
+
+def replace(rows: pl.DataFrame, how: str, columns: Mapping[str, tuple[pl.Expr, str | None]]) -> pl.DataFrame:
+    """Put a text, or null, into each column where its condition holds, and note `HOW` where that changes any."""
+    changes = [holds & pl.col(name).ne_missing(pl.lit(text)) for name, (holds, text) in columns.items()]
+    return rows.with_columns(
+        pl.when(pl.any_horizontal(pl.lit(value=False), *changes)).then(pl.lit(how)).otherwise(HOW).alias(HOW),
+        *(pl.when(holds).then(pl.lit(text)).otherwise(name).alias(name) for name, (holds, text) in columns.items()),
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -161,6 +161,9 @@ class DimensionRule(_Section):
         return self
 
 
+MeterRule = TypeVar("MeterRule", ValueRule, ArchivedMeterRule, DimensionRule)
+
+
 class _Document(_Section):
     customers: CustomerRules = CustomerRules()
     event_names: EventNameRules = EventNameRules()
@@ -172,7 +175,10 @@ class _Document(_Section):
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The operator's rules. Aliases are frames of `alias` and `target`, to be joined with: 100 k and more fit."""
+    """The operator's rules, those for a named meter before those for every meter.
+
+    Aliases are frames of `alias` and `target`, to be joined with: 100 k and more fit.
+    """
 
     customers: CustomerRules = field(default_factory=CustomerRules)
     values: tuple[ValueRule, ...] = ()
@@ -184,14 +190,9 @@ class Rules:
     digest: str = ""
     """Names what stands in the file and its alias file; empty where there is no file."""
 
-    def value_rules(self) -> tuple[ValueRule, ...]:
-        """Return the value rules, those for a named meter before those for every meter."""
-        return tuple(sorted(self.values, key=lambda rule: rule.meter == "*"))
-
     def notation_of(self, event_name: str | None) -> Notation:
         """Return how the quantities of the event name are written."""
-        covering = (rule for rule in self.value_rules() if rule.meter in {"*", event_name})
-        return next((rule.notation for rule in covering), ORDINARY)
+        return next((rule.notation for rule in self.values if rule.meter in {"*", event_name}), ORDINARY)
 
     @property
     def decimal_marks(self) -> dict[str, str | None]:
@@ -209,10 +210,6 @@ class Rules:
         """The columns that quantities are taken from where the meter's own key is empty."""
         return tuple(rule.column for rule in self.values if rule.column)
 
-    def dimension_rules(self) -> tuple[DimensionRule, ...]:
-        """Return the dimension rules, those for a named meter before those for every meter."""
-        return tuple(sorted(self.dimensions, key=lambda rule: rule.meter == "*"))
-
 
 def load_rules(path: Path) -> Rules:
     """Read `rules.toml`; an alias file is looked for beside it. Raises InputUnusable, naming the key."""
@@ -227,9 +224,9 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
         raise InputUnusable(f"no TOML: {error}", where=where) from error
     except ValidationError as error:
         raise InputUnusable(_first_problem(error), where=where, mend="see docs/rules.md") from error
-    _refuse_doubles("values", [rule.meter for rule in document.values], where)
-    _refuse_doubles("dimensions", [rule.meter for rule in document.dimensions], where)
-    _refuse_doubles("archived_meters", [rule.meter for rule in document.archived_meters], where)
+    values = _by_meter("values", document.values, where)
+    dimensions = _by_meter("dimensions", document.dimensions, where)
+    archived_meters = _by_meter("archived_meters", document.archived_meters, where)
     customers = document.customers
     alias_file = read_alias_file(customers, folder)
     listed = (
@@ -237,10 +234,10 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
     )
     return Rules(
         customers=customers,
-        values=document.values,
+        values=values,
         timestamps=document.timestamps,
-        archived_meters=document.archived_meters,
-        dimensions=document.dimensions,
+        archived_meters=archived_meters,
+        dimensions=dimensions,
         customer_aliases=_one_target_each(pl.concat([aliases_of(customers.aliases), listed]), where),
         event_aliases=_one_target_each(aliases_of(document.event_names.aliases), where),
         digest=digest_of(text, alias_file),
@@ -276,14 +273,11 @@ def read_alias_file(customers: CustomerRules, folder: Path) -> bytes:
 
 def _listed_aliases(alias_file: bytes, where: str) -> pl.DataFrame:
     try:
-        table = pl.read_csv(alias_file, infer_schema=False)
+        return pl.read_csv(alias_file, infer_schema=False).select(ALIAS, TARGET).drop_nulls()
     except pl.exceptions.PolarsError as error:
-        raise InputUnusable(
-            "the alias file cannot be read as CSV", where=where, mend="CSV, columns alias,target"
-        ) from error
-    if {ALIAS, TARGET} - set(table.columns):
-        raise InputUnusable("the alias file lacks a column", where=where, mend="CSV, columns alias,target")
-    return table.select(ALIAS, TARGET).drop_nulls()
+        lacks = isinstance(error, pl.exceptions.ColumnNotFoundError)
+        what = "the alias file lacks a column" if lacks else "the alias file cannot be read as CSV"
+        raise InputUnusable(what, where=where, mend="CSV, columns alias,target") from error
 
 
 def _one_target_each(aliases: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -294,10 +288,13 @@ def _one_target_each(aliases: pl.DataFrame, where: str) -> pl.DataFrame:
     return distinct.sort(ALIAS)
 
 
-def _refuse_doubles(section: str, meters: list[str], where: str) -> None:
+def _by_meter(section: str, rules: tuple[MeterRule, ...], where: str) -> tuple[MeterRule, ...]:
+    """Return the rules, that for every meter last. Raises InputUnusable where two are for one meter."""
+    meters = [rule.meter for rule in rules]
     for meter in meters:
         if meters.count(meter) > 1:
             raise InputUnusable(f"two [[{section}]] are for the meter {meter!r}", where=where, mend="join them")
+    return tuple(sorted(rules, key=lambda rule: rule.meter == "*"))
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -335,25 +332,19 @@ class RulesFile:
         self._path = path
         self._rules = rules
         self._tell = tell
-        self._fault: str | None = _UNTOLD
+        self._told: str | None = _UNTOLD
 
     def current(self) -> Rules:
         """Return the rules as the file has them now, or had them last."""
+        fault = None
         try:
-            if self._has_changed():
+            aliases = read_alias_file(self._rules.customers, self._path.parent)
+            if digest_of(read_named(self._path), aliases) != self._rules.digest:
                 self._rules = load_rules(self._path)
         except InputUnusable as error:
-            self._note(error)
-        else:
-            self._note(None)
-        return self._rules
-
-    def _has_changed(self) -> bool:
-        aliases = read_alias_file(self._rules.customers, self._path.parent)
-        return digest_of(read_named(self._path), aliases) != self._rules.digest
-
-    def _note(self, fault: InputUnusable | None) -> None:
+            fault = error
         said = str(fault) if fault else None
-        if said != self._fault:
+        if said != self._told:
             self._tell(fault)
-            self._fault = said
+            self._told = said
+        return self._rules

@@ -4,14 +4,13 @@ Names are compared in Python (rapidfuzz), each distinct wrong one once. Known cu
 is only compared with those that share its head or its tail: any single slip leaves one of the two intact.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
 from rapidfuzz import fuzz, process
 
 _SPREAD: Final = {"text": pl.String, "found": pl.String}
-_Part = Callable[[pl.Expr], pl.Expr]
 
 _LIKE_ENOUGH: Final = 80
 _LONGEST: Final = 200
@@ -33,34 +32,21 @@ class IdIndex:
 
     def __init__(self, known: pl.Series) -> None:
         ids = known.alias("known").to_frame()
-        self._by_part = {part: _telling(ids, part) for part in (_head, _tail)}
+        by_part = [ids.with_columns(part) for part in _parts("known")]
+        self._by_part = [table.filter(pl.len().over("part") <= _TOO_COMMON).sort("part") for table in by_part]
 
     def nearest(self, wrong: pl.Series) -> pl.Series:
         """Return the nearest known id for each wrong one, or null."""
         distinct = wrong.drop_nulls().unique().alias("wrong").to_frame()
-        pairs = pl.concat(_sharing(distinct, ids, part) for part, ids in self._by_part.items()).unique()
-        nearby = pairs.group_by("wrong").agg(pl.col("known").sort())
+        asked = [distinct.with_columns(part) for part in _parts("wrong")]
+        pairs = pl.concat(ours.join(ids, on="part") for ours, ids in zip(asked, self._by_part, strict=True))
+        nearby = pairs.group_by("wrong").agg(pl.col("known").unique().sort())
         return _spread(wrong, {text: _nearest(text, names) for text, names in nearby.iter_rows()})
 
 
-def _head(text: pl.Expr) -> pl.Expr:
-    return text.str.to_lowercase().str.head(_HEAD)
-
-
-def _tail(text: pl.Expr) -> pl.Expr:
-    return text.str.to_lowercase().str.tail(_TAIL)
-
-
-def _telling(known: pl.DataFrame, part: _Part) -> pl.DataFrame:
-    """Return the known ids by a part that not too many of them share, sorted by it."""
-    by_part = known.with_columns(part(pl.col("known")).alias("part"))
-    return by_part.filter(pl.len().over("part") <= _TOO_COMMON).sort("part")
-
-
-def _sharing(wrong: pl.DataFrame, known: pl.DataFrame, part: _Part) -> pl.DataFrame:
-    """Return the pairs (wrong, known) that share the part."""
-    asked = wrong.with_columns(part(pl.col("wrong")).alias("part"))
-    return asked.join(known, on="part").select("wrong", "known")
+def _parts(column: str) -> tuple[pl.Expr, pl.Expr]:
+    text = pl.col(column).str.to_lowercase()
+    return text.str.head(_HEAD).alias("part"), text.str.tail(_TAIL).alias("part")
 
 
 def _nearest(text: str, known: list[str]) -> str | None:

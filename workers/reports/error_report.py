@@ -113,9 +113,9 @@ def _errors(fields: Fields, error_types: object) -> tuple[CodeErrors, ...]:
     errors: dict[str, CodeErrors] = {}
     for number, item in enumerate(fields.items(error_types, "data.reason.error_types")):
         found = _code_errors(fields, item, f"error_types[{number}]")
-        if found.code in errors:
+        if earlier := errors.get(found.code):
             fields.note(f"{found.code} stands twice")
-            found = _merged(errors[found.code], found)
+            found = CodeErrors(found.code, earlier.told + found.told, earlier.samples + found.samples)
         errors[found.code] = found
     for found in errors.values():
         _check_samples(fields, found)
@@ -130,12 +130,9 @@ def _code_errors(fields: Fields, item: object, where: str) -> CodeErrors:
     count = fields.count(error_type.get("error_count"), f"{where}.error_count")
     if count is None:
         fields.note(f"{code or UNKNOWN} has no error_count")
-    samples = fields.items(error_type.get("sample_errors"), f"{where}.sample_errors")
-    return CodeErrors(
-        code=code or UNKNOWN,
-        error_count=count,
-        samples=tuple(_sample(fields, sample, code, f"{where}.sample_errors") for sample in samples),
-    )
+    place = f"{where}.sample_errors"
+    samples = fields.items(error_type.get("sample_errors"), place)
+    return CodeErrors(code or UNKNOWN, count, tuple(_sample(fields, sample, code, place) for sample in samples))
 
 
 def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sample:
@@ -145,15 +142,7 @@ def _sample(fields: Fields, item: object, code: str | None, where: str) -> Sampl
     message = fields.text(sample.get("error_message"), f"{where}.error_message")
     named = [fields.text(request.get(name), f"{where}.request") for name in ("identifier", "idempotency_key")]
     match = _NAME_IN_MESSAGE.search(message or "") if code == Code.NO_METER else None
-    return Sample(
-        identifier=next(filter(None, named), None),
-        message=message,
-        event_name=match["name"] if match else None,
-    )
-
-
-def _merged(one: CodeErrors, other: CodeErrors) -> CodeErrors:
-    return CodeErrors(one.code, one.told + other.told, one.samples + other.samples)
+    return Sample(next(filter(None, named), None), message, event_name=match["name"] if match else None)
 
 
 def _check_samples(fields: Fields, errors: CodeErrors) -> None:

@@ -36,7 +36,6 @@ from workers.records.schema import (
 )
 
 _TOLD: Final = {"filled": pl.Boolean, "refused": pl.Boolean, "stripes": pl.Boolean}
-
 _NAMED: Final = tuple(code.value for code in Code)
 
 _CODE_HEADER: Final = re.compile(r"(?i)^(error|failure|reason)[ _-]?(code|type)$")
@@ -105,7 +104,8 @@ def recognise(
     options = options or ReadOptions()
     proof = _proof(file, options, ignored, codes)
     found = _failure_columns(file.layout, options, proof, ignored)
-    if found is None or not (_is_declared(options) or _tells_refusals(file, found, proof, codes)):
+    declared = options.code_column or options.error_column
+    if found is None or not (declared or _tells_refusals(file, found, proof, codes)):
         return None
     if not repeats_records(file.layout):
         raise FileUnusable(
@@ -114,10 +114,6 @@ def recognise(
             mend="repair the file that was uploaded instead",
         )
     return found
-
-
-def _is_declared(options: ReadOptions) -> bool:
-    return bool(options.code_column or options.error_column)
 
 
 def _tells_refusals(file: UsageFile, columns: FailureColumns, proof: _Proof, codes: Collection[str]) -> bool:
@@ -132,7 +128,9 @@ def _tells_refusals(file: UsageFile, columns: FailureColumns, proof: _Proof, cod
     if not told.height or refused.all():
         return bool(told.height)
     if told["stripes"].any() or (plain and refused.any()):
-        raise _partly_refused(file.layout.name, columns, int(refused.sum()), told.height)
+        mend = "the others may have been counted: keep the refused ones alone, or say --kind usage if none was sent"
+        what = f"column {columns.message or columns.code!r} tells a refusal on"
+        raise FileUnusable(f"{what} {refused.sum():,} of {told.height:,} rows", where=file.layout.name, mend=mend)
     return False
 
 
@@ -158,14 +156,6 @@ def _is_plain(layout: Layout, columns: FailureColumns) -> bool:
     names = filter(None, (columns.code, columns.message))
     nested = any(finding.slug == RECORD_NESTED for finding in layout.findings)
     return nested or any(map(_PLAIN_HEADER.search, names))
-
-
-def _partly_refused(name: str, columns: FailureColumns, refused: int, rows: int) -> FileUnusable:
-    return FileUnusable(
-        f"column {columns.message or columns.code!r} tells a refusal on {refused:,} of {rows:,} rows",
-        where=name,
-        mend="the others may have been counted: keep the refused ones alone, or say --kind usage if none was sent",
-    )
 
 
 def repeats_records(layout: Layout) -> bool:
@@ -196,12 +186,10 @@ def _failure_columns(
     layout: Layout, options: ReadOptions, proof: _Proof, ignored: Collection[str] = ()
 ) -> FailureColumns | None:
     columns = _columns(layout)
-    declared = (options.code_column, options.error_column, options.row_column)
-    for name in filter(None, declared):
+    for name in filter(None, (options.code_column, options.error_column, options.row_column)):
         if name not in columns:
-            raise FileUnusable(
-                f"there is no column {name!r}", where=layout.name, mend=f"it has {', '.join(columns)}"
-            )
+            mend = f"it has {', '.join(columns)}"
+            raise FileUnusable(f"there is no column {name!r}", where=layout.name, mend=mend)
     found = _found([name for name in columns if name not in ignored], options, proof)
     return None if found.code is None and found.message is None else found
 
@@ -211,8 +199,9 @@ def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str], code
 
     The file is read as long as a column may be one: of usage with columns of the sender's own, a part.
     """
-    undeclared = [options.code_column, options.error_column].count(None)
-    left = set(_free(_columns(file.layout))) - set(ignored) if undeclared else set()
+    free = _free(_columns(file.layout))
+    undeclared = None in (options.code_column, options.error_column)
+    left = set(free) - set(ignored) if undeclared else set()
     coded, messages, known, filled = set(left), set(left), set[str](), set[str]()
     for part in file.parts():
         if not left:
@@ -230,9 +219,8 @@ def _proof(file: UsageFile, options: ReadOptions, ignored: Collection[str], code
             coded -= set() if judged["like"].all() else {name}
             messages -= set() if judged["told"].all() else {name}
         left = coded | messages
-    in_order = _free(_columns(file.layout))
-    of_codes = [name for name in in_order if name in coded & known]
-    of_messages = [name for name in in_order if name in messages & filled and name not in of_codes]
+    of_codes = [name for name in free if name in coded & known]
+    of_messages = [name for name in free if name in messages & filled and name not in of_codes]
     return _Proof(of_codes, of_messages)
 
 
@@ -251,8 +239,7 @@ def annotate(frame: pl.DataFrame, columns: FailureColumns, codes: Collection[str
 
     `codes` are those of Stripe's that are known: one of them that stands in a message is the record's.
     """
-    given = _text(frame, columns.code)
-    message = _text(frame, columns.message)
+    given, message = _text(frame, columns.code), _text(frame, columns.message)
     code = pl.coalesce(_as_code(given, codes), _code_of_message(message, codes), given, pl.lit(MALFORMED_RECORD))
     return frame.with_columns(code.alias(CODE), message.alias(MESSAGE))
 
@@ -279,20 +266,15 @@ def _found(columns: Sequence[str], options: ReadOptions, proof: _Proof) -> Failu
     """Return the columns that were declared, else are proven to be Stripe's, else have the name."""
     free = _free(columns)
     named = list(filter(_CODE_HEADER.search, free))
-    proven = [*(name for name in named if name in proof.codes), *proof.codes]
-    code = options.code_column or next(iter([*proven, *named]), None)
+    codes = [*(name for name in named if name in proof.codes), *proof.codes, *named]
+    code = options.code_column or next(iter(codes), None)
     others = [name for name in free if name != code and name not in proof.codes]
     worded = list(filter(_MESSAGE_HEADER.search, others))
-    message = options.error_column or next(
-        iter([name for name in worded if name in proof.messages] or worded or proof.messages), None
-    )
+    messages = [*(name for name in worded if name in proof.messages), *worded, *proof.messages]
+    message = options.error_column or next(iter(messages), None)
     if code is None and message is not None:
         code = next((name for name in others if _CODE_HEADER_BESIDE_MESSAGE.search(name) and name != message), None)
-    return FailureColumns(
-        code=code,
-        message=message,
-        row=options.row_column or next(filter(_ROW_HEADER.search, free), None),
-    )
+    return FailureColumns(code, message, options.row_column or next(filter(_ROW_HEADER.search, free), None))
 
 
 def _text(frame: pl.DataFrame, column: str | None) -> pl.Expr:

@@ -31,18 +31,17 @@ class ImportStatus(StrEnum):
 class ImportSetReport:
     """One import set, as its event describes it.
 
-    `status` is the branch to take, `stripe_status` Stripe's own word. `failed_reason` is Stripe's sentence on a
-    whole file. `error_file_id` is the failed-records file, `error_count` how many records it should hold.
-    `success_count`, `created_count`, `duplicate_count` and `filtered_count` are Stripe's other counters, None where
-    it gives none: rows taken, objects made of them, rows skipped as duplicates and skipped by a filter.
-    `source_file_id` and `source_names` lead to the file that was imported; `template` names its format, where the
-    event says so (other products of Stripe import files, too). `oddities` are sentences for a person.
+    `status` is the branch to take. `failed_reason` is Stripe's sentence on a whole file. `error_file_id` is the
+    failed-records file, `error_count` how many records it should hold. `success_count`, `created_count`,
+    `duplicate_count` and `filtered_count` are Stripe's other counters, None where it gives none: rows taken,
+    objects made of them, rows skipped as duplicates and skipped by a filter. `source_file_id` and `source_names`
+    lead to the file that was imported; `template` names its format, where the event says so (other products of
+    Stripe import files, too). `oddities` are sentences for a person.
     """
 
     event_id: str | None
     import_set_id: str | None
     status: ImportStatus
-    stripe_status: str | None
     failed_reason: str | None
     error_file_id: str | None
     error_count: int | None
@@ -84,7 +83,6 @@ def read(event: Mapping[str, Any]) -> ImportSetReport:
         event_id=fields.text(event.get("id"), "id"),
         import_set_id=_import_set_id(fields, subject),
         status=_status(fields, stripe_status, event.get("type"), refused_some=refused_some),
-        stripe_status=stripe_status,
         failed_reason=_failed_reason(fields, subject, data, event),
         error_file_id=error_file_id,
         error_count=error_count,

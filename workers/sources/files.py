@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Final
@@ -38,10 +38,6 @@ class SourceFile:
         """24 hex digits for this content at this place; another content has others."""
         text = f"{self.location}\n{self.stored.etag}\n{self.stored.size}\n{self.stored.last_modified}"
         return sha256(text.encode()).hexdigest()[:24]
-
-    def age(self) -> tuple[datetime, str]:
-        """Return what puts files into the order in which they were written."""
-        return self.stored.last_modified, self.location
 
     @property
     def may_be_usage(self) -> bool:
@@ -80,13 +76,11 @@ class Listing:
         since = self._clock() - LOOK_BACK
         found, empty = [], []
         for store in self._stores:
-            senders = [stored for stored in store.list() if not _is_foreign(stored.name)]
+            senders = [
+                stored for stored in store.list() if not is_ours(stored.name) and not stored.name.startswith(".")
+            ]
             found += [SourceFile(store, each) for each in senders if each.size and each.last_modified >= since]
             if not senders:
                 empty.append(store.url)
         self.empty_places = tuple(empty)
-        return tuple(sorted(found, key=SourceFile.age))
-
-
-def _is_foreign(name: str) -> bool:
-    return is_ours(name) or name.startswith(".")
+        return tuple(sorted(found, key=lambda file: (file.stored.last_modified, file.location)))

@@ -38,7 +38,6 @@ _ATTEMPTS: Final = 3
 _LAYOUT: Final = "4"
 """Raised whenever what stands in the cache changes its form."""
 
-
 _log = get_logger(__name__)
 
 
@@ -116,7 +115,9 @@ class ConvertedFiles:
 
     def _convert(self, file: SourceFile) -> Path:
         """Write the file's parts, then the index that stands for them all."""
-        self._raise_if_known_unusable(file)
+        known = self._indexes.find(self._name(file, "unusable"))
+        if known is not None:
+            raise FileUnusable(known.read_text(encoding="utf-8"))
         try:
             index = self._write_parts(file)
         except FileUnusable as error:
@@ -143,11 +144,6 @@ class ConvertedFiles:
                 indexes.append(_index_of(records, number))
         self._parts.shrink(keep=written)
         return pl.concat(indexes).with_columns(pl.lit(evidence.text, pl.String).alias(EVIDENCE))
-
-    def _raise_if_known_unusable(self, file: SourceFile) -> None:
-        known = self._indexes.find(self._name(file, "unusable"))
-        if known is not None:
-            raise FileUnusable(known.read_text(encoding="utf-8"))
 
     def _name(self, file: SourceFile, kind: str) -> str:
         return f"{self._fingerprint}-{file.version}.{kind}"

@@ -16,12 +16,12 @@ from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
     IDENTIFIER,
-    PAYLOAD_PREFIX,
     READER_COLUMNS,
     REQUIRED_COLUMNS,
     TIMESTAMP,
     WRITTEN,
     empty_frame,
+    payload_columns,
 )
 
 CONTENT: Final = "@content"
@@ -141,14 +141,10 @@ def _numbered(frame: pl.DataFrame, place: str) -> pl.DataFrame:
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(place),
         IDENTIFIER,
         folded(pl.col(EVENT_NAME)),  # as `no_meter` is repaired alone
-        _instant(TIMESTAMP).alias(_TIME),
+        # null where a time has no one reading, so that it may be any
+        timestamps.read(pl.col(TIMESTAMP), timestamps.Window(utc_now())).alias(_TIME),
         content(frame.columns).alias(CONTENT),
     )
-
-
-def _instant(column: str) -> pl.Expr:
-    """Return the epoch seconds that a time says; null where it has no one reading, so that it may be any."""
-    return timestamps.read(pl.col(column), timestamps.Window(utc_now()))
 
 
 def carriers(rows: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -160,8 +156,8 @@ def carriers(rows: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 def settle(identifiers: pl.Series, rows: pl.DataFrame) -> Settled:
     """Tell found, missing and ambiguous identifiers apart, given every row that may be meant by one of them."""
-    payload = [name for name in rows.columns if name.startswith(PAYLOAD_PREFIX)]
-    distinct = rows.unique([*REQUIRED_COLUMNS, *payload], keep="first", maintain_order=True)
+    billed = [*REQUIRED_COLUMNS, *payload_columns(rows.columns)]
+    distinct = rows.unique(billed, keep="first", maintain_order=True)
     ambiguous = pl.col(IDENTIFIER).is_duplicated()
     return Settled(
         records=distinct.filter(~ambiguous).drop(WRITTEN, strict=False),

@@ -58,10 +58,7 @@ class StoredUsageSources:
         self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
 
     def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
-        """Look records up by their identifiers; for those that a recent listing misses, list anew.
-
-        Raises Transient and SettingsUnusable as stores do.
-        """
+        """Look records up by their identifiers; for those that a recent listing misses, list anew."""
         started = time.monotonic()
         looked_up = wanted(identifiers)
         files = self._listing.files()
@@ -74,7 +71,6 @@ class StoredUsageSources:
         return found
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
-        """Yield the rows of these event names, part of a file by part, from files written since `start`."""
         wanted_rows = concerned(event_names, start, end)
         unusable: dict[SourceFile, str] = {}
         files = [file for file in self._listing.files() if file.stored.last_modified >= start - MAX_AHEAD]
@@ -86,10 +82,7 @@ class StoredUsageSources:
                 _note(file, error, unusable)
 
     def file(self, name: str, by: datetime) -> Path | None:
-        """Return the sender's file of that base name where it lies on this machine, else a copy.
-
-        Raises FileUnusable when it was written later, Permanent when several files of that name differ.
-        """
+        """Return the sender's file of that base name where it lies on this machine, else a copy."""
         started = time.monotonic()
         base = PurePosixPath(name).name
         found = _named(base, self._listing.files()) or _named(base, self._listing.files(not_before=started))
@@ -103,7 +96,6 @@ class StoredUsageSources:
         return paths[-1] if paths else None
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
-        """Return rows that tell the same usage, from files written earlier. Raises as `find` does."""
         files = [file for file in self._listing.files() if file.stored.last_modified < before]
         others = [file for file in files if file.location not in but]
         told = records.select(pl.col(IDENTIFIER), content(records.columns).alias(CONTENT))
@@ -112,7 +104,6 @@ class StoredUsageSources:
         return rows[same_usage(records, rows)[ROW_AT].unique().sort()]
 
     def copies(self, path: Path) -> frozenset[str]:
-        """Return the addresses of the sender's files that have the very bytes of a local file."""
         size = path.stat().st_size
         alike = [file for file in self._listing.files() if file.stored.size == size]
         digest = sha256_of(path) if alike else None

@@ -37,18 +37,12 @@ Answer = TypeVar("Answer")
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True)
 class Paces:
     """The pace of each kind of call; the kinds have their own limits at Stripe."""
 
-    basic: Pace
-    meter_events: Pace
-    files: Pace
-    search: Pace
-
-    @classmethod
-    def of(cls, limits: Limits) -> "Paces":
-        return cls(Pace(limits.basic), Pace(limits.meter_events), Pace(limits.files), Pace(limits.search))
+    def __init__(self, limits: Limits) -> None:
+        self.basic, self.meter_events = Pace(limits.basic), Pace(limits.meter_events)
+        self.files, self.search = Pace(limits.files), Pace(limits.search)
 
 
 class Calls:
@@ -56,7 +50,7 @@ class Calls:
 
     def __init__(self, settings: Settings, limits: Limits, sleep: Sleep = time.sleep) -> None:
         self.timeout = (min(CONNECT_TIMEOUT, settings.stripe_timeout), settings.stripe_timeout)
-        self.paces = Paces.of(limits)
+        self.paces = Paces(limits)
         self.session = _Session(api_key(settings))
         self._sleep = sleep
         self.told_time: datetime | None = None
@@ -85,7 +79,6 @@ class Calls:
         account: str | None,
         idempotency_key: str | None = None,
     ) -> Json:
-        """Ask Stripe one time."""
         options: Json = {"idempotency_key": idempotency_key} if idempotency_key else {}
         if account:
             options["stripe_context" if path.startswith("/v2/") else "stripe_account"] = account
@@ -121,7 +114,6 @@ class Calls:
         return trouble.retry_after or backoff * random.uniform(0.5, 1.0)
 
     def close(self) -> None:
-        """Close the connections."""
         self.session.close()
 
 

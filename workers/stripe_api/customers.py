@@ -1,7 +1,7 @@
 """Which customers exist: read from the list where many are asked for, else one by one."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
@@ -23,12 +23,8 @@ def existing_customers(calls: Calls, ids: Collection[str], account: str | None) 
     askable = {name for name in ids if _ID.fullmatch(name) and name not in _DOTS}
     listed = _listed(calls, askable, account) if len(askable) >= WORTH_LISTING else set()
     unlisted = sorted(askable - listed)
-
-    def exists(name: str) -> bool:
-        return _exists(calls, name, account)
-
     with ThreadPoolExecutor(CONCURRENCY, "customers") as threads:
-        found = threads.map(exists, unlisted)
+        found = threads.map(lambda name: _exists(calls, name, account), unlisted)
         return listed | {name for name, there in zip(unlisted, found, strict=True) if there}
 
 
@@ -58,15 +54,11 @@ def _listed(calls: Calls, wanted: set[str], account: str | None) -> set[str]:
 
 
 def _exists(calls: Calls, name: str, account: str | None) -> bool:
-    if name.startswith("acct_"):
-        return _found(lambda: calls.get(f"/v2/core/accounts/{name}", {}, account), BadRequest)
-    return _found(lambda: calls.get(f"/v1/customers/{name}", {}, account), NotFound)
-
-
-def _found(ask: Callable[[], Json], absent: type[BadRequest]) -> bool:
-    """Tell whether `ask` finds something; an account that v2 does not serve is none that we know to exist."""
+    """Tell whether an id is somebody's; an account that v2 does not serve is none that we know to exist."""
+    is_account = name.startswith("acct_")
+    path, absent = ("/v2/core/accounts", BadRequest) if is_account else ("/v1/customers", NotFound)
     try:
-        return not ask().get("deleted", False)
+        return not calls.get(f"{path}/{name}", {}, account).get("deleted", False)
     except absent:
         return False
 

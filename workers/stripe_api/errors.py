@@ -88,7 +88,8 @@ class NotFound(BadRequest):
 def translate(error: stripe.StripeError, path: str) -> MetermendError:
     """Return our error for what the SDK raised while it asked for `path`."""
     if type(error) in PERMANENT:
-        return Permanent(_sentence(path, error))
+        said = _because({"message": error.user_message}, error.headers or {})
+        return Permanent(f"{path}: {type(error).__name__}{said}")
     if type(error) is stripe.APIConnectionError:
         return Transient(f"Stripe could not be reached for {path}: {first_line(error.user_message or '')}")
     body = error.json_body if isinstance(error.json_body, Mapping) else {}
@@ -96,7 +97,7 @@ def translate(error: stripe.StripeError, path: str) -> MetermendError:
     details = found if isinstance(found, Mapping) else {"message": error.user_message}
     status = error.http_status or 0
     if type(error) in TRANSIENT:
-        return _replayed(status, path, details, error.headers or {}) or _limited(path, details, error.headers or {})
+        return _again(status, path, details, error.headers or {}, limited=True)
     return judge(status, path, details, error.headers or {})
 
 
@@ -105,8 +106,7 @@ def judge(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str
     said = _said(status, path, error, headers)
     limited = status == 429 or error.get("code") == "rate_limit"
     if limited or status >= 500 or status in _AGAIN:
-        once = _limited(path, error, headers) if limited else Transient(said, retry_after=retry_after(headers))
-        return _replayed(status, path, error, headers) or once
+        return _again(status, path, error, headers, limited=limited)
     if status in _FORBIDDEN:
         return Permanent(f"{said} - {_FORBIDDEN[status].format(permission=permission(path))}")
     if status == 404 and error.get("code") in _NOT_FOUND:
@@ -139,26 +139,22 @@ def first_line(text: str) -> str:
     return text.strip().split("\n", 1)[0][:300]
 
 
-def _replayed(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> Replayed | None:
-    if (_header(headers, "idempotent-replayed") or "").lower() != "true":
-        return None
-    return Replayed(_said(status, path, error, headers))
-
-
-def _limited(path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> RateLimited:
+def _again(
+    status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str], *, limited: bool
+) -> Transient:
+    said = _said(status, path, error, headers)
+    if (_header(headers, "idempotent-replayed") or "").lower() == "true":
+        return Replayed(said)
+    if not limited:
+        return Transient(said, retry_after=retry_after(headers))
     reason = _header(headers, "stripe-rate-limited-reason")
     because = reason or error.get("code") or "no reason given"
-    return RateLimited(
-        f"{path}: Stripe asks us to slow down ({because})", reason=reason, retry_after=retry_after(headers)
-    )
+    slow_down = f"{path}: Stripe asks us to slow down ({because})"
+    return RateLimited(slow_down, reason=reason, retry_after=retry_after(headers))
 
 
 def _said(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     return f"{path}: Stripe answered {status}{_because(error, headers)}"
-
-
-def _sentence(path: str, error: stripe.StripeError) -> str:
-    return f"{path}: {type(error).__name__}{_because({'message': error.user_message}, error.headers or {})}"
 
 
 def _because(error: Mapping[str, Any], headers: Mapping[str, str]) -> str:

@@ -98,7 +98,4 @@ class StripeApi(Protocol):
         """Record usage: event_name, payload (text to text), identifier and timestamp (epoch seconds)."""
 
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
-        """Take usage back that Stripe received less than 24 hours ago; returns the adjustment.
-
-        Source: Stripe docs, "Create a billing meter event adjustment".
-        """
+        """Take back usage of the last 24 hours (Stripe docs, "Create a billing meter event adjustment")."""

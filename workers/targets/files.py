@@ -171,7 +171,6 @@ def _pieces(outgoing: Outgoing, folder: Path) -> list[_Piece]:
 
 
 def _without(outgoing: Outgoing, piece: _Piece, withheld: tuple[Withheld, ...]) -> _Piece:
-    """Return a file without some of its records."""
     if not withheld or piece.file is None:
         return piece
     left = ~pl.col(IDENTIFIER).is_in([one.identifier for one in withheld])

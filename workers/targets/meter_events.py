@@ -21,7 +21,7 @@ the last one. Two submissions at once may still meet; Stripe then answers 429, a
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from threading import Event
 from typing import Any, Final, Protocol
@@ -98,9 +98,6 @@ class _Answers:
         for name, more in vars(other).items():
             setattr(self, name, getattr(self, name) + more)
 
-    def as_json(self) -> dict[str, Any]:
-        return dict(vars(self))
-
 
 @dataclass(frozen=True)
 class MeterEventsTarget:
@@ -126,7 +123,7 @@ class MeterEventsTarget:
             if before is None:
                 progress.intend(number, rows, left_out)
             result = self._send_rest(_without(chunk, left_out), outgoing, before, rows, progress)
-            progress.finish(number, result.as_json())
+            progress.finish(number, asdict(result))
             answers.add(result)
         return _sent(answers, withheld)
 

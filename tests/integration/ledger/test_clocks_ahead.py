@@ -73,7 +73,7 @@ def test_a_case_that_was_held_then_can_be_held_now(ledger: Ledger, clock: Frozen
     dying = ledger.cases.hold(case_id, "dies", LEASE)
     dying.__enter__()
     turned(clock, -ahead)
-    assert ledger.cases.due(10) == [(case_id, 0)]
+    assert [(case.id, case.version) for case in ledger.cases.due(10)] == [(case_id, 0)]
     with ledger.cases.hold(case_id, "worker", LEASE) as held:
         assert held.case.deaths == 1
 
@@ -85,7 +85,7 @@ def test_a_case_that_was_written_then_is_due_now(ledger: Ledger, clock: FrozenCl
     with ledger.cases.hold(case_id, "worker", LEASE) as held, held.transaction() as transaction:
         transaction.reschedule(clock() + timedelta(minutes=30))
     turned(clock, -ahead)
-    assert ledger.cases.due(10) == [(case_id, 0)]
+    assert [(case.id, case.version) for case in ledger.cases.due(10)] == [(case_id, 0)]
 
 
 def test_a_case_that_waits_for_nothing_is_not_due_whoever_wrote_it(ledger: Ledger, clock: FrozenClock) -> None:

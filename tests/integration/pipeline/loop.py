@@ -116,8 +116,8 @@ class Loop:
         for event_id, _ in self.ledger.events.due(1000):
             with suppress(Conflict):
                 process(self._new_owner(), event_id)
-        for case_id, _ in self.ledger.cases.due(1000):
-            carry_on(self._new_owner(), case_id)
+        for case in self.ledger.cases.due(1000):
+            carry_on(self._new_owner(), case.id)
         while large := [case_id for case_id, _, is_large in self.queue.cases if is_large]:
             self.queue.cases = [job for job in self.queue.cases if job[0] != large[0]]
             carry_on(self._new_owner(), large[0])

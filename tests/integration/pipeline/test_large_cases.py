@@ -12,6 +12,7 @@ from workers.pipeline.audit.prove import prove
 from workers.pipeline.plan import decide
 from workers.pipeline.run import carry_on, process
 from workers.pipeline.upkeep.retry import retry_case
+from workers.sweeper import sweep
 
 RECORDS = 60
 SOUND = {f"use-{number}": str(number) for number in range(RECORDS) if number % 3 and number % 7}
@@ -76,15 +77,17 @@ def test_a_large_case_is_left_to_the_queue_of_large_work(loop: Loop, monkeypatch
     assert_planned_as_one(loop)
 
 
-def test_a_large_case_that_is_left_to_large_work_is_not_hinted_at_all_the_time(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sweeper_hints_at_a_large_case_as_large_work_alone(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of small work for it, at each sweep, would keep the workers from the queue in which it stands."""
     monkeypatch.setattr(SLICE, 10)
     case = taken_in(loop, monkeypatch)
-    assert loop.ledger.cases.due(10) == []
-    loop.clock.turn(minutes=2, seconds=1)
-    assert [case_id for case_id, _ in loop.ledger.cases.due(10)] == [case.id]
+    hint = (case.id, case.version, True)
+    loop.clock.turn(minutes=3)
+    sweep(loop.context)
+    assert set(loop.queue.cases) == {hint}
+    loop.queue.cases.clear()
+    sweep(loop.context)
+    assert loop.queue.cases == [hint]
 
 
 def test_a_plan_whose_workers_die_ends_with_a_person_and_goes_on_when_the_cause_is_mended(

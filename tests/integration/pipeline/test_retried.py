@@ -94,7 +94,7 @@ def test_a_retry_without_redis_is_done_and_says_who_takes_it_up(loop: Loop, appr
     (case,) = loop.cases()
     retried = retry_case(replace(anew(loop), queue=RecordingJobQueue(away=True)), case.id, approved_by=approved_by)
     assert (retried.reopened, retried.hinted) == (1, False)
-    assert [case_id for case_id, _ in loop.ledger.cases.due(10)] == [case.id]
+    assert [case.id for case in loop.ledger.cases.due(10)] == [case.id]
     (event_id,) = {e.event_id for e in loop.ledger.queries.entries(case.id) if e.event_id}
     assert not retry_event(replace(anew(loop), queue=RecordingJobQueue(away=True)), event_id)
     assert [due for due, _ in loop.ledger.events.due(10)] == [event_id]

@@ -8,7 +8,8 @@ import pytest
 from bench.generate import NOW, World, make_world
 from tests.unit.records.reading import read_all
 from workers.kernel.codes import Code
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import PlanOptions
 from workers.records.catalog import Catalog, load_customers, load_meters
 from workers.records.schema import READER_COLUMNS
 from workers.remedies.rules import load_rules

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, NOW
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import PlanOptions
 from workers.remedies import Rules
 
 HEADER = ["row", "identifier", "timestamp", "event_name", "payload_stripe_customer_id", "payload_value"]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import EPOCH_NOW, NOW, good, records
 from workers.kernel.codes import Outcome
-from workers.offline.repair_files import PlanOptions, plan_file
+from workers.offline.repair_files import plan_file
+from workers.offline.survey import PlanOptions
 from workers.records.catalog import Catalog, Meter
 from workers.records.notation import evidence_in, with_evidence
 from workers.records.schema import IDENTIFIER, OUTCOME, QUANTITY, REASON, SUGGESTION, VALUE

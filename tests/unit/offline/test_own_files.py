@@ -9,8 +9,8 @@ import pytest
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, NOW
 from workers.kernel.clock import from_text, to_text
 from workers.kernel.codes import Code
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
-from workers.offline.survey import Kind
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import Kind, PlanOptions
 from workers.records.files.layout import ReadOptions
 from workers.remedies import Rules, load_rules
 

@@ -15,16 +15,11 @@ from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW
 from workers.kernel.errors import FileUnusable, InputUnusable
-from workers.offline.repair_files import (
-    PlanOptions,
-    PlanSummary,
-    context_of,
-    output_columns,
-    plan_file,
-    survey_files,
-)
+from workers.kernel.reasons import IDENTIFIER_REPEATED
+from workers.offline.repair_files import PlanSummary, context_of, output_columns, plan_file
 from workers.offline.repair_part import Output, plan_run, sift_part
 from workers.offline.summary import OutcomeCounts
+from workers.offline.survey import PlanOptions, survey
 from workers.records.catalog import Catalog, Meter
 from workers.records.files.layout import ReadOptions
 from workers.remedies import Rules, parse_rules
@@ -361,7 +356,7 @@ def test_a_record_that_stands_in_two_files_is_sent_once(tmp_path: Path) -> None:
     summary = plan_file([first, second], catalog=CATALOG, rules=Rules(), now=NOW, out=tmp_path / "out")
     assert [row["identifier"] for row in rows_of(tmp_path / "out" / "corrected.csv")] == ["id-1", "id-2", "id-3"]
     assert [row["identifier"] for row in rows_of(tmp_path / "out" / "quarantine.csv")] == ["id-1", "id-2"]
-    assert [counts.skipped for counts in summary.by_file] == [0, 2]
+    assert [counts.for_reason(IDENTIFIER_REPEATED) for counts in summary.by_file] == [0, 2]
 
 
 def test_of_two_copies_of_a_file_without_identifiers_one_is_sent(tmp_path: Path) -> None:
@@ -381,8 +376,8 @@ def test_of_two_copies_of_a_file_without_identifiers_one_is_sent(tmp_path: Path)
 def test_parts_can_be_planned_by_others_and_added_up(tmp_path: Path) -> None:
     """A large file is shared out over all workers."""
     usage = write_usage(tmp_path / "usage.csv", list(KINDS) * 20)
-    [surveyed] = survey_files([usage], CATALOG, PlanOptions(part_bytes=500))
-    context = context_of(surveyed, CATALOG, Rules(), NOW)
+    [surveyed] = survey([usage], CATALOG, PlanOptions(part_bytes=500))
+    context = context_of(surveyed, CATALOG, Rules(), NOW, PlanOptions())
     output = Output(output_columns([surveyed], CATALOG, Rules()))
     with ThreadPoolExecutor(3) as pool:
         sifted = pool.map(lambda part: sift_part(surveyed, part, context, output), surveyed.facts.parts)

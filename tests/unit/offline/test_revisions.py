@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, NOW
 from workers.kernel.codes import Code
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import PlanOptions
 from workers.records.identifiers import origin_of, revision_identifier
 from workers.remedies import Rules
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.remedies.frames import NOW
-from workers.offline.repair_files import PlanOptions, PlanSummary, plan_file
+from workers.offline.repair_files import PlanSummary, plan_file
+from workers.offline.survey import PlanOptions
 from workers.records.catalog import Catalog, Meter
 from workers.remedies import Rules
 

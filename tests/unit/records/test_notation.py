@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.records.notation import Evidence, evidence_in
-from workers.records.schema import CUSTOMER, EVENT_NAME, VALUE
+from workers.records.catalog import VALUE_COLUMN
+from workers.records.notation import COMMA_SHOWN, POINT_SHOWN, Evidence, evidence_in, weigh
+from workers.records.schema import CUSTOMER, EVENT_NAME, EVIDENCE, VALUE
 
 COMMA = [
     "12,5", "1.234,50", "12.345.678", "0,234", "1234,567", "-12,5", "1 234,5", "1\u202f234,5", "1'234,5", "12,5 GB",
@@ -110,3 +111,14 @@ def test_the_customer_may_stand_under_a_meters_own_key() -> None:
 def test_a_file_without_evidence_has_no_text() -> None:
     assert evidence_in(values("5", "0.10", "1.234")).text is None
     assert evidence_in(values()).text is None
+
+
+def test_a_senders_columns_may_be_called_as_the_marks_are() -> None:
+    """Taken for a mark that was shown, his text would hold up a quantity, and his column would be gone."""
+    evidence = evidence_in(values("12,5"))
+    sent = values("1,234").with_columns(
+        pl.lit("mine").alias("comma"), pl.lit("mine").alias("point"), pl.lit(evidence.text).alias(EVIDENCE)
+    )
+    weighed = weigh(sent.with_columns(pl.lit(VALUE).alias(VALUE_COLUMN)), (), {})
+    assert weighed.select("comma", "point").row(0) == ("mine", "mine")
+    assert weighed.select(COMMA_SHOWN, POINT_SHOWN).row(0) == ("12,5", None)

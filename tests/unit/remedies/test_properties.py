@@ -4,19 +4,19 @@ import json
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, records
+from tests.unit.remedies.frames import CATALOG, EPOCH_NOW, GOOD, NOW, good, records
 from workers.kernel.codes import MALFORMED_RECORD, Code, Outcome
 from workers.offline.summary import OutcomeCounts
 from workers.records import quantities
-from workers.records.catalog import VALUE_TEXT, Catalog, Meter
+from workers.records.catalog import Catalog, Meter
 from workers.records.quick_check import SOUND, mark_sound
 from workers.records.schema import CHANGES, CODE, FAULT, OUTCOME, QUANTITY, ROW
 from workers.records.validation import first_fault
 from workers.remedies import parse_rules, repair_frame
-from workers.remedies.engine import Examined, circumstances, examine
+from workers.remedies.engine import circumstances
 
 ODD_VALUES = st.sampled_from(
     ["5", "-2", "0.10", "1,234", "1,234,567", " 7 ", "1e3", "NaN", "12 GB", "1.50000000000000000", "٣", "", None]
@@ -95,7 +95,12 @@ def test_a_repaired_record_passes_the_diagnosis_and_is_not_changed_again(
     assert again.select(sender).equals(sent.select(sender))
 
 
+WAITS_AND_IS_MENDED = good(timestamp=str(EPOCH_NOW + 3600), payload_value=" 7 ") | {CODE: "timestamp_in_future"}
+IS_MENDED = good(timestamp=str((EPOCH_NOW - 3600) * 1000)) | {CODE: "timestamp_in_future"}
+
+
 @given(rows=RECORDS, catalog=CATALOGS)
+@example(rows=[WAITS_AND_IS_MENDED, IS_MENDED], catalog=MIXED)
 def test_a_record_is_judged_alike_in_any_company(rows: list[dict[str, str | None]], catalog: Catalog) -> None:
     """Parts and workers cut a file anywhere: a plan that hangs on the cut is no plan."""
     frame = records(rows)
@@ -129,9 +134,10 @@ def test_without_a_rule_a_quantity_changes_only_to_its_one_reading(rows: list[di
                 assert Decimal(reading) == Decimal(change["after"])
 
 
-def counted(examined: Examined) -> OutcomeCounts:
-    quantity = quantities.total(examined.sound[VALUE_TEXT])
-    return OutcomeCounts.of(examined.treated) + OutcomeCounts.of_valid(examined.sound.height, quantity)
+def counted(repaired: pl.DataFrame) -> OutcomeCounts:
+    valid = repaired.filter(pl.col(OUTCOME) == Outcome.VALID)
+    others = OutcomeCounts.of(repaired.filter(pl.col(OUTCOME) != Outcome.VALID))
+    return others + OutcomeCounts.of_valid(valid.height, quantities.total(valid[QUANTITY]))
 
 
 @given(rows=RECORDS, catalog=CATALOGS)
@@ -139,12 +145,11 @@ def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
     rows: list[dict[str, str | None]], catalog: Catalog
 ) -> None:
     """The equation of the books: what came in is what is accounted for, in records and in quantity."""
-    context = circumstances(catalog, RULES, NOW)
-    examined = examine(records(rows), context)
-    document = counted(examined).as_json()
+    repaired = repair_frame(records(rows), catalog=catalog, rules=RULES, now=NOW)
+    document = counted(repaired).as_json()
     quantities = {key: Decimal(text or 0) for key, text in document["quantity"].items()}
     parts = [quantities[outcome] for outcome in Outcome]
-    stated = [Decimal(text) for text in examined.merged()[QUANTITY].drop_nulls()]
+    stated = [Decimal(text) for text in repaired[QUANTITY].drop_nulls()]
     assert sum(parts) == quantities["records"] == sum(stated)
     assert sum(document[outcome] for outcome in Outcome) == document["records"] == len(rows)
     closed = {
@@ -157,9 +162,11 @@ def test_the_quantity_of_all_outcomes_is_the_quantity_of_all_records(
 def test_outcomes_of_parts_add_up_to_those_of_the_whole(
     rows: list[dict[str, str | None]], catalog: Catalog, cut: int
 ) -> None:
-    context, frame = circumstances(catalog, RULES, NOW), records(rows)
-    head, tail = (counted(examine(part, context)) for part in (frame[:cut], frame[cut:]))
-    whole = counted(examine(frame, context))
+    frame = records(rows)
+    head, tail, whole = (
+        counted(repair_frame(part, catalog=catalog, rules=RULES, now=NOW))
+        for part in (frame[:cut], frame[cut:], frame)
+    )
     assert (head + tail).as_json() == whole.as_json()
     assert dict((head + tail).faults) == dict(whole.faults)
     assert dict((head + tail).remedies) == dict(whole.remedies)

@@ -46,7 +46,6 @@ def test_a_partly_refused_file_names_its_failed_records() -> None:
         event_id="evt_1",
         import_set_id="impset_test_1",
         status=ImportStatus.SUCCEEDED_WITH_ERRORS,
-        stripe_status="succeeded_with_errors",
         failed_reason=None,
         error_file_id="file_failed",
         error_count=5,

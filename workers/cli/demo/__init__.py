@@ -2,8 +2,3 @@
 
 Start at `command`, which also watches the ledger; `stage` starts the processes, `report` prints what came of it.
 """
-
-from workers.cli.demo.command import demo
-
-__all__ = ["demo"]
-"""The click command."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from workers.archive import Archive
-from workers.cli.balance_text import lines
 from workers.cli.demo.stage import Stage
+from workers.kernel.equation import lines
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.journal import Balance, Bucket, Tally

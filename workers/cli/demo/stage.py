@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import requests
 from werkzeug.security import generate_password_hash
 
-from workers.cli.processes import Processes, Ready, free_ports, own_command, redis_command, web_command
+from workers.cli.db import migrate
+from workers.cli.processes import Processes, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger import connect
-from workers.kernel.ledger.schema import upgrade
 
 PORT: Final = 4242
 WORKERS: Final = 2
@@ -102,16 +100,16 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin")]
     env = _environment(stage, redis, slack_url, signing)
     _keep_environment(stage, env)
-    _migrate(stage)
+    migrate(stage.database_url)
     processes.start("redis", redis_command(redis, folder / "redis"))
     processes.start("twin", _twin_command(stage, twin, signing))
     processes.start("web", web_command(web), {**env, "WEB_CONCURRENCY": "1"})
-    processes.wait_until(Ready("127.0.0.1", redis), "redis", 10)
+    processes.wait_until_listening("redis", redis, 10)
     for number in range(WORKERS):
         processes.start(f"worker-{number + 1}", own_command("worker"), env)
     processes.start("clock", own_command("clock"), env)
     for name, port in (("twin", twin), ("web", web)):
-        processes.wait_until(Ready("127.0.0.1", port), name, 20)
+        processes.wait_until_listening(name, port, 20)
     return stage
 
 
@@ -126,12 +124,6 @@ def _keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items())]
     stage.environment.touch(mode=0o600)
     stage.environment.write_text("".join(lines))
-
-
-def _migrate(stage: Stage) -> None:
-    ledger = connect(stage.database_url)
-    upgrade(ledger.database)
-    ledger.close()
 
 
 def _environment(stage: Stage, redis: int, slack_url: str, signing: list[str]) -> dict[str, str]:
@@ -189,8 +181,6 @@ class SlackSink:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()

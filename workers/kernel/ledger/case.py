@@ -4,14 +4,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import Balance, Bucket
-
-_COLUMNS: Final = (
-    "id", "due_at", "attempts", "deaths", "trouble", "alerted", "opened_at", "version", "head", "changed_at",
-)  # fmt: skip
 
 
 class CaseState(StrEnum):
@@ -80,24 +76,15 @@ class Case:
 
 def case_of(row: Any) -> Case:
     """Build a Case from a row of the cases table."""
-    return Case(
-        failure=Failure(**{name: row[name] for name in Failure.__dataclass_fields__}),
-        state=CaseState(row["state"]),
-        balance=Balance.from_json(row["balance"]),
-        **{name: row[name] for name in _COLUMNS},
-    )
+    failure = Failure(**{name: row[name] for name in Failure.__dataclass_fields__})
+    read: dict[str, Any] = {
+        "failure": failure,
+        "state": CaseState(row["state"]),
+        "balance": Balance.from_json(row["balance"]),
+    }
+    return Case(**{name: read[name] if name in read else row[name] for name in Case.__dataclass_fields__})
 
 
 def facts_of(case: Case) -> dict[str, Any]:
     """Return what is known of a case itself, by column, as the JSON that the chain covers."""
     return plain({**asdict(case.failure), "opened_at": case.opened_at})
-
-
-def row_of(case: Case) -> dict[str, Any]:
-    """Return the row of the cases table that the case was built from."""
-    return {
-        **{name: getattr(case.failure, name) for name in Failure.__dataclass_fields__},
-        **{name: getattr(case, name) for name in _COLUMNS},
-        "state": case.state,
-        "balance": case.balance.to_json(),
-    }

@@ -1,6 +1,7 @@
 """One commit to a case: its entries, its submissions and when it is looked at next; all of it or nothing."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from workers.kernel.errors import Corrupt
-from workers.kernel.ledger.case import Case, facts_of, row_of, state_of
+from workers.kernel.ledger.case import Case, facts_of, state_of
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.hash_chain import entry_hash
 from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
@@ -53,10 +54,6 @@ class CaseTransaction:
         """
         self._changes |= {"due_at": at, "attempts": 0, "deaths": 0, "trouble": trouble}
 
-    def put_off(self, at: datetime) -> None:
-        """Have nobody look at the case until then. Failures and deaths still count."""
-        self._changes["due_at"] = at
-
     def record_failure(self, trouble: str, at: datetime | None) -> None:
         """Note that work on the case failed and when it is tried again; None leaves it to a person."""
         self._changes |= {"trouble": trouble, "due_at": at, "attempts": self._case.attempts + 1}
@@ -67,12 +64,10 @@ class CaseTransaction:
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""
-        new = {name: value for name, value in fields.items() if getattr(self._case.failure, name) != value}
-        self._changes |= new
-        self._described |= new
+        failure = self._case.failure
+        self._described |= {name: value for name, value in fields.items() if getattr(failure, name) != value}
 
     def entries(self) -> Sequence[dict[str, Any]]:
-        """Return the rows of the entries table that this commit adds."""
         facts = {CASE: self._described, SUBMISSIONS: self.submissions.told, EVIDENCE: self._evidence}
         if any(facts.values()) and not self._movements:
             self.move(Movement(EntryKind.NOTED, None, None, 0, Decimal(0)))
@@ -103,13 +98,15 @@ class CaseTransaction:
         return row
 
     def changes(self) -> dict[str, Any]:
-        """Return the new values of the case's row."""
-        standing = {"version": self._version, "head": self._head, "balance": self.balance.to_json()}
-        return {**standing, "state": state_of(self.balance), "changed_at": self._now, **self._changes}
+        return {**self._standing(), "balance": self.balance.to_json(), **self._described}
 
-    def row(self) -> dict[str, Any]:
-        """Return the case's whole row as it stands after the commit."""
-        return {**row_of(self._case), **self.changes()}
+    def case(self) -> Case:
+        failure = replace(self._case.failure, **self._described)
+        return replace(self._case, failure=failure, balance=self.balance, **self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        standing = {"version": self._version, "head": self._head, "state": state_of(self.balance)}
+        return {**standing, "changed_at": self._now, **self._changes}
 
 
 CASE: Final = "case"

@@ -5,11 +5,12 @@ was written meanwhile makes the late writer lose instead of both winning.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import BigInteger, Connection, cast, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -18,12 +19,20 @@ from workers.kernel.ledger.case import Case, CaseState, Failure, case_of
 from workers.kernel.ledger.case_transaction import CaseTransaction
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import genesis
-from workers.kernel.ledger.journal import Balance
+from workers.kernel.ledger.journal import Balance, Bucket
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
+
+
+class DueCase(NamedTuple):
+    """A case that waits to be looked at, and how many records are to be planned."""
+
+    id: str
+    version: int
+    pending: int
 
 
 class Cases:
@@ -35,33 +44,25 @@ class Cases:
         self._leases = Leases(database, clock, cases, "lease_until", lambda: {"lease_until": None})
 
     def get(self, case_id: str) -> Case | None:
-        """Return one case, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().first()
-        return case_of(row) if row else None
+        return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
-    def due(self, limit: int, *, quiet: timedelta = timedelta(0)) -> Sequence[tuple[str, int]]:
-        """Return (id, version) of cases that are due and that nobody holds, the longest waiting first."""
+    def due(self, limit: int) -> Sequence[DueCase]:
+        """Return cases that are due and that nobody holds, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
-        due = or_(cases.c.due_at <= now - quiet, cases.c.changed_at > now + LONGEST_WAIT)
-        query = select(cases.c.id, cases.c.version).where(
+        due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
+        pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
+        query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
             cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now)
         )
-        with self._database.read() as connection:
-            return [
-                (row.id, row.version) for row in connection.execute(query.order_by(cases.c.due_at).limit(limit))
-            ]
+        return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:
-        """Hold a case while working on it; a failure's is opened if it is new.
-
-        Raises Conflict when another worker holds it.
-        """
+        """Hold a case; a failure's is opened if it is new. Raises Conflict when another worker holds it."""
         case_id, new = (case, None) if isinstance(case, str) else (case.case_id, _opened(case, self._clock()))
         row = self._leases.take(case_id, owner, lease, new=new)
-        held = HeldCase(self._database, self._leases, self._clock, case_of(row), owner, lease)
+        held = HeldCase(self._leases, owner, lease, case_of(row))
         try:
             yield held
         finally:
@@ -69,6 +70,7 @@ class Cases:
                 self._leases.give_back(Lease(case_id, owner, held.case.deaths))
 
 
+@dataclass(eq=False)
 class HeldCase:
     """A case under lease. `case`, `journal` and `submissions` are always as of the last write.
 
@@ -76,17 +78,12 @@ class HeldCase:
     `given_back` tells that the last commit has ended the lease.
     """
 
-    def __init__(
-        self, database: Database, leases: Leases, clock: Clock, case: Case, owner: str, lease: timedelta
-    ) -> None:
-        self._database = database
-        self._leases = leases
-        self._clock = clock
-        self._owner = owner
-        self._lease = lease
-        self.case = case
-        self.given_back = False
-        self._read: tuple[list[EntryRow], Sequence[Submission]] | None = None
+    _leases: Leases
+    _owner: str
+    _lease: timedelta
+    case: Case
+    given_back: bool = field(default=False, init=False)
+    _read: tuple[list[EntryRow], Sequence[Submission]] | None = field(default=None, init=False)
 
     @property
     def journal(self) -> Sequence[EntryRow]:
@@ -100,7 +97,7 @@ class HeldCase:
 
     def _loaded(self) -> tuple[list[EntryRow], Sequence[Submission]]:
         if self._read is None:
-            with self._database.read() as connection:
+            with self._leases.database.read() as connection:
                 self._read = journal_of(connection, self.case.id), submissions_of_case(connection, self.case.id)
         return self._read
 
@@ -110,8 +107,8 @@ class HeldCase:
 
         The `last` one gives the case back as well. Raises Conflict when the lease was lost or the case moved on.
         """
-        with self._database.write() as connection:
-            draft = CaseTransaction(connection, self.case, self._clock())
+        with self._leases.database.write() as connection:
+            draft = CaseTransaction(connection, self.case, self._leases.clock())
             yield draft
             rows = draft.entries()
             self._update(connection, draft.changes(), last=last)
@@ -120,21 +117,17 @@ class HeldCase:
             if read is not None:
                 there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]
                 read = [*read[0], *(entry_of({**row, "detail": as_stored(row["detail"])}) for row in rows)], there
-        self.case, self._read, self.given_back = case_of(draft.row()), read, last
+        self.case, self._read, self.given_back = draft.case(), read, last
 
     def _update(self, connection: Connection, values: Mapping[str, Any], *, last: bool) -> None:
-        lease = {"lease_owner": None, "lease_until": None} if last else {"lease_until": self._clock() + self._lease}
+        until = None if last else self._leases.clock() + self._lease
+        lease = {"lease_owner": None if last else self._owner, "lease_until": until}
         not_moved_on = cases.c.version == self.case.version
         self._leases.write(connection, self.case.id, self._owner, {**values, **lease}, not_moved_on)
 
-    @contextmanager
-    def renewed(self) -> Iterator[Connection]:
-        """Extend the lease in one transaction with what is written beside the journal.
-
-        Raises Conflict when it was lost.
-        """
-        with self._leases.renewed(self.case.id, self._owner, self._lease) as connection:
-            yield connection
+    def renewed(self) -> AbstractContextManager[Connection]:
+        """Extend the lease with what is written beside the journal. Raises Conflict when it was lost."""
+        return self._leases.renewed(self.case.id, self._owner, self._lease)
 
     def renew(self) -> None:
         """Extend the lease during long work, from any thread. Raises Conflict when it was lost."""
@@ -143,7 +136,6 @@ class HeldCase:
 
 
 def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
-    """Return the row of a case that is new."""
     return {
         **{name: getattr(failure, name) for name in Failure.__dataclass_fields__},
         "id": failure.case_id,
@@ -154,8 +146,6 @@ def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
         "due_at": now,
         "opened_at": now,
         "changed_at": now,
-        "attempts": 0,
-        "deaths": 0,
     }
 
 

@@ -52,9 +52,8 @@ class Chunks:
         """Return each chunk of a sending or of an undo that was ever intended, by number."""
         theirs = chunks.c.submission_id == submission_id, chunks.c.undo_id == undo_id
         query = select(chunks.c.number, *_COLUMNS).where(*theirs).order_by(chunks.c.number)
-        with self._database.read() as connection:
-            rows = connection.execute(query).mappings()
-            return {row["number"]: StoredChunk(**{c.name: row[c.name] for c in _COLUMNS}) for row in rows}
+        rows = self._database.rows(query)
+        return {row["number"]: StoredChunk(**{c.name: row[c.name] for c in _COLUMNS}) for row in rows}
 
     def verdicts(self, submission_id: str) -> dict[str, Any]:
         """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""

@@ -3,16 +3,18 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, RowMapping, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
+
+Value = TypeVar("Value")
 
 BUSY_SECONDS = 5
 """How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
@@ -34,10 +36,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that commits on leaving.
-
-        Raises LedgerUnavailable when the database is away, locked or full.
-        """
+        """Open a transaction that commits on leaving. Raises LedgerUnavailable: away, locked or full."""
         with self._turn(), _translated(), self.engine.begin() as connection:
             yield connection
 
@@ -46,6 +45,16 @@ class Database:
         """Open a consistent read that takes no write lock. Raises LedgerUnavailable."""
         with _translated(), self._reader.connect() as connection:
             yield connection
+
+    def rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        """Return the rows that one query finds. Raises LedgerUnavailable."""
+        with self.read() as connection:
+            return connection.execute(query).mappings().all()
+
+    def values(self, query: Select[Value]) -> Sequence[Value]:
+        """Return the values that a query of one column finds. Raises LedgerUnavailable."""
+        with self.read() as connection:
+            return connection.scalars(query).all()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -64,7 +73,6 @@ class Database:
             self._write_turn.release()
 
     def close(self) -> None:
-        """Close every pooled connection."""
         self.engine.dispose()
 
 

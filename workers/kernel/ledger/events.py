@@ -30,7 +30,7 @@ class EventState(StrEnum):
     FAILED = "failed"
 
 
-_OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
+OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
 """States from which a worker may take an event up, once its time has come."""
 
 
@@ -129,8 +129,6 @@ class Events:
             "sha256": sha256(receipt.raw).hexdigest(),
             "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
             "reason": receipt.ignored,
-            "attempts": 0,
-            "deaths": 0,
             "due_at": None if receipt.ignored else now,
         }
         try:
@@ -141,16 +139,12 @@ class Events:
         return True
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """Return one event, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(*_COLUMNS).where(events.c.id == event_id)).mappings().first()
-        return _stored(row) if row else None
+        return self.of([event_id]).get(event_id)
 
     def of(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Return those of `event_ids` that the ledger holds."""
         query = select(*_COLUMNS).where(events.c.id.in_(event_ids))
-        with self._database.read() as connection:
-            return {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
+        return {row["id"]: _stored(row) for row in self._database.rows(query)}
 
     def pages(self, until: datetime | None = None) -> Iterator[Sequence[StoredEvent]]:
         """Yield all events, or those that were received up to `until`, oldest first, so many at a time."""
@@ -158,8 +152,7 @@ class Events:
         query = select(*_COLUMNS).order_by(events.c.received_at, events.c.id).limit(PAGE)
         page = query = query if until is None else query.where(events.c.received_at <= until)
         while True:
-            with self._database.read() as connection:
-                found = [_stored(row) for row in connection.execute(page).mappings()]
+            found = list(map(_stored, self._database.rows(page)))
             if found:
                 yield found
             if len(found) < PAGE:
@@ -169,7 +162,7 @@ class Events:
 
     def claim(self, event_id: str, owner: str, lease: timedelta) -> StoredEvent:
         """Take an event up for `lease`. Raises Conflict when it is ended or somebody else works on it."""
-        is_open = events.c.state.in_(_OPEN)
+        is_open = events.c.state.in_(OPEN)
         attempts = events.c.attempts + 1
         row = self._leases.take(event_id, owner, lease, is_open, state=EventState.PROCESSING, attempts=attempts)
         return _stored(row)
@@ -235,13 +228,12 @@ class Events:
         `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
         chooses between large and small ones.
         """
-        waiting = and_(events.c.state.in_(_OPEN), is_over(events.c.due_at, self._clock() - quiet))
+        waiting = and_(events.c.state.in_(OPEN), is_over(events.c.due_at, self._clock() - quiet))
         turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:
             query = query.where(events.c.large.is_(large))
-        with self._database.read() as connection:
-            return [(row.id, row.attempts) for row in connection.execute(query)]
+        return [(row["id"], row["attempts"]) for row in self._database.rows(query)]
 
     def ignored_since(self, reason: str, moment: datetime) -> tuple[datetime, int] | None:
         """Return (when the newest arrived, how many) of events ignored for `reason` after `moment`, or None."""
@@ -253,9 +245,7 @@ class Events:
         return (newest, count) if count else None
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Return those of `event_ids` that the ledger holds."""
-        with self._database.read() as connection:
-            return set(connection.scalars(select(events.c.id).where(events.c.id.in_(event_ids))))
+        return set(self._database.values(select(events.c.id).where(events.c.id.in_(event_ids))))
 
 
 def _stored(row: Any) -> StoredEvent:

@@ -30,7 +30,7 @@ def entry_hash(row: Mapping[str, Any]) -> str:
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as the JSON that is hashed: times as RFC 3339 text, quantities as decimal text."""
-    return {name: _plain(value) for name, value in values.items()}
+    return {name: plain_value(value) for name, value in values.items()}
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -39,7 +39,8 @@ def digest(values: Mapping[str, Any]) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return one value as the JSON that is hashed."""
     if isinstance(value, datetime):
         return to_text(value)
     if isinstance(value, Decimal):

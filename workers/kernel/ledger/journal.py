@@ -6,7 +6,7 @@ Each refused record stands in exactly one bucket of its case, so the equation
 """
 
 import decimal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -169,7 +169,6 @@ class Balance:
         """Return the balance with one movement applied. Raises Corrupt when a bucket would be overdrawn."""
         moved = Tally(movement.records, movement.quantity)
         buckets = dict(self.buckets)
-        failed = self.failed
         if movement.from_bucket is not None:
             buckets[movement.from_bucket] = self[movement.from_bucket] + -moved
             if buckets[movement.from_bucket].records < 0:
@@ -178,9 +177,8 @@ class Balance:
                 )
         if movement.to_bucket is not None:
             buckets[movement.to_bucket] = buckets.get(movement.to_bucket, Tally()) + moved
-        if movement.from_bucket is None and movement.to_bucket is not None:
-            failed = failed + moved
-        return Balance(failed, buckets)
+        is_new = movement.from_bucket is None and movement.to_bucket is not None
+        return Balance(self.failed + moved if is_new else self.failed, buckets)
 
     def holds(self) -> bool:
         """Whether the equation of the journal holds, in records and in quantity."""
@@ -196,13 +194,7 @@ class Balance:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
         tallies = {name: Tally(t["records"], Decimal(t["quantity"])) for name, t in data.items()}
         return cls(
             tallies.get("failed", Tally()), {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}
         )
-
-
-def total(balances: Iterable[Balance]) -> Balance:
-    """Return the balance over all cases."""
-    return sum(balances, Balance())

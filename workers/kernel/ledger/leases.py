@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ class Lease:
     deaths: int
 
 
+@dataclass(frozen=True, eq=False)
 class Leases:
     """The leases on one table's rows, which have the columns `id`, `lease_owner` and `deaths`.
 
@@ -47,21 +48,13 @@ class Leases:
     works on.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        table: Table,
-        until: str,
-        given_back: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._table = table
-        self._until = until
-        self._given_back = given_back
-        self._owed: deque[Lease] = deque()
-        self._turn = threading.Lock()
+    database: Database
+    clock: Clock
+    table: Table
+    until: str
+    given_back: Callable[[], Mapping[str, Any]]
+    _owed: deque[Lease] = field(default_factory=deque, init=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def take(
         self,
@@ -77,17 +70,20 @@ class Leases:
         Raises Conflict when somebody else has it, or it is not `free` for another reason.
         """
         self._settle()
-        columns, now = self._table.c, self._clock()
-        taken = {"lease_owner": owner, self._until: now + lease}
+        columns, now = self.table.c, self.clock()
+        taken = {"lease_owner": owner, self.until: now + lease}
         # An owner that is still named died over the row.
         deaths = columns.deaths + case((columns.lease_owner.is_not(None), 1), else_=0)
-        found = update(self._table).where(columns.id == row_id, is_over(columns[self._until], now), *free)
-        with _lost_if_there(row_id), self._database.write() as connection:
-            values = {**taken, "deaths": deaths, **beside}
-            row = connection.execute(found.values(values).returning(self._table)).mappings().first()
-            if row is None and new is not None:
-                opened = insert(self._table).values({**new, **taken})
-                row = connection.execute(opened.returning(self._table)).mappings().one()
+        found = update(self.table).where(columns.id == row_id, is_over(columns[self.until], now), *free)
+        values = {**taken, "deaths": deaths, **beside}
+        try:
+            with self.database.write() as connection:
+                row = connection.execute(found.values(values).returning(self.table)).mappings().first()
+                if row is None and new is not None:
+                    opened = insert(self.table).values({**new, **taken})
+                    row = connection.execute(opened.returning(self.table)).mappings().one()
+        except IntegrityError as error:  # a row that was to be new is there already
+            raise Conflict(f"{row_id} is held by another worker") from error
         if row is None:
             raise Conflict(f"{row_id} is ended or held by another worker")
         return row
@@ -95,13 +91,13 @@ class Leases:
     @contextmanager
     def renewed(self, row_id: str, owner: str, lease: timedelta) -> Iterator[Connection]:
         """Extend a lease in one transaction with what else is written. Raises Conflict when it was lost."""
-        with self._database.write() as connection:
-            self.write(connection, row_id, owner, {self._until: self._clock() + lease})
+        with self.database.write() as connection:
+            self.write(connection, row_id, owner, {self.until: self.clock() + lease})
             yield connection
 
     def end(self, row_id: str, owner: str, values: Mapping[str, Any]) -> None:
         """Give a row back with other values than those of `given_back`. Raises Conflict when the lease was lost."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             self.write(connection, row_id, owner, {"lease_owner": None, **values})
 
     def write(
@@ -113,7 +109,7 @@ class Leases:
         *unchanged: ColumnElement[bool],
     ) -> None:
         """Write to a row that is held and `unchanged`. Raises Conflict when the lease was lost."""
-        mine = update(self._table).where(self._table.c.id == row_id, self._table.c.lease_owner == owner, *unchanged)
+        mine = update(self.table).where(self.table.c.id == row_id, self.table.c.lease_owner == owner, *unchanged)
         if connection.execute(mine.values(dict(values))).rowcount != 1:
             raise Conflict(f"the lease on {row_id} was lost")
 
@@ -138,19 +134,10 @@ class Leases:
                     raise
 
     def _return(self, lease: Lease) -> None:
-        columns = self._table.c
-        taken_over = update(self._table).where(columns.id == lease.row_id, columns.deaths > lease.deaths)
-        with self._database.write() as connection:
+        columns = self.table.c
+        taken_over = update(self.table).where(columns.id == lease.row_id, columns.deaths > lease.deaths)
+        with self.database.write() as connection:
             try:
-                self.write(connection, lease.row_id, lease.owner, {"lease_owner": None, **self._given_back()})
+                self.write(connection, lease.row_id, lease.owner, {"lease_owner": None, **self.given_back()})
             except Conflict:
                 connection.execute(taken_over.values(deaths=columns.deaths - 1))
-
-
-@contextmanager
-def _lost_if_there(row_id: str) -> Iterator[None]:
-    """Take it for a Conflict where a row that was to be new is there already."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise Conflict(f"{row_id} is held by another worker") from error

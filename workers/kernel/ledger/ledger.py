@@ -28,8 +28,8 @@ class Checkpoints:
 
     def get(self, name: str) -> Any:
         """Return what was last saved under `name`, or None."""
-        with self._database.read() as connection:
-            return connection.scalar(select(checkpoints.c.value).where(checkpoints.c.name == name))
+        query = select(checkpoints.c.value).where(checkpoints.c.name == name)
+        return next(iter(self._database.values(query)), None)
 
     def save(self, name: str, value: Any) -> None:
         """Save plain JSON under `name`."""
@@ -55,7 +55,6 @@ class Ledger:
         self.sessions = Sessions(database, clock)
 
     def close(self) -> None:
-        """Close the database's connections."""
         self.database.close()
 
 

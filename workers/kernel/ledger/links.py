@@ -77,8 +77,7 @@ class Links:
         page = query.where(links.c.lane == lane).order_by(links.c.number).limit(PAGE)
         last = 0
         while True:
-            with self._database.read() as connection:
-                rows = connection.execute(page.where(links.c.number > last)).mappings().all()
+            rows = self._database.rows(page.where(links.c.number > last))
             yield from (Link(**row) for row in rows)
             if len(rows) < PAGE:
                 return
@@ -89,14 +88,11 @@ class Links:
         newest = select(links.c.lane, func.max(links.c.number).label("number")).group_by(links.c.lane).subquery()
         last = and_(newest.c.lane == links.c.lane, newest.c.number == links.c.number)
         query = select(links.c.lane, links.c.number, links.c.hash).join(newest, last).order_by(links.c.lane)
-        with self._database.read() as connection:
-            return {lane: (number, hash_) for lane, number, hash_ in connection.execute(query)}
+        return {row["lane"]: (row["number"], row["hash"]) for row in self._database.rows(query)}
 
     def hash_at(self, lane: int, number: int) -> str | None:
-        """Return the hash of one link, or None."""
         query = select(links.c.hash).where(links.c.lane == lane, links.c.number == number)
-        with self._database.read() as connection:
-            return connection.scalar(query)
+        return next(iter(self._database.values(query)), None)
 
     def unlinked(self) -> list[str]:
         """Return the cases that no link names as they stand."""
@@ -104,5 +100,4 @@ class Links:
             links.c.case_id == cases.c.id, links.c.version == cases.c.version, links.c.head == cases.c.head
         )
         query = select(cases.c.id).join_from(cases, links, named, isouter=True)
-        with self._database.read() as connection:
-            return list(connection.scalars(query.where(cases.c.version > 0, links.c.lane.is_(None))))
+        return list(self._database.values(query.where(cases.c.version > 0, links.c.lane.is_(None))))

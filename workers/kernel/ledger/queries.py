@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Column, ColumnElement, Connection, func, select, text, true
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import EventState
-from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef, total
+from workers.kernel.ledger.events import OPEN
+from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
 
 
@@ -37,7 +37,6 @@ class EntryRow:
 
     @property
     def ref(self) -> RecordSetRef | None:
-        """The entry's record set; None for one that has none."""
         if self.record_set is None or self.record_set_sha256 is None:
             return None
         return RecordSetRef(self.record_set, self.record_set_sha256)
@@ -74,7 +73,6 @@ class Queries:
             connection.execute(select(func.count()).select_from(select(events.c.id).limit(1).subquery()))
 
     def version(self) -> str:
-        """Return the database server's own version."""
         backend = self._database.engine.dialect.name
         query = "select sqlite_version()" if backend == "sqlite" else "show server_version"
         with self._database.read() as connection:
@@ -84,20 +82,17 @@ class Queries:
         self, *, states: Sequence[CaseState] = (), limit: int = 100, before: datetime | None = None
     ) -> Sequence[Case]:
         """Return cases, the most recently changed first, of `states` if any are named."""
-        query = select(cases).order_by(cases.c.changed_at.desc()).limit(limit)
-        if states:
-            query = query.where(cases.c.state.in_(list(states)))
-        if before:
-            query = query.where(cases.c.changed_at < before)
-        with self._database.read() as connection:
-            return [case_of(row) for row in connection.execute(query).mappings()]
+        of_states = cases.c.state.in_(list(states)) if states else true()
+        earlier = cases.c.changed_at < before if before else true()
+        return self._newest(limit, of_states, earlier)
 
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""
-        stuck = cases.c.trouble.is_not(None), cases.c.due_at.is_(None)
-        query = select(cases).where(*stuck).order_by(cases.c.changed_at.desc()).limit(limit)
-        with self._database.read() as connection:
-            return [case_of(row) for row in connection.execute(query).mappings()]
+        return self._newest(limit, cases.c.trouble.is_not(None), cases.c.due_at.is_(None))
+
+    def _newest(self, limit: int, *chosen: ColumnElement[bool]) -> Sequence[Case]:
+        query = select(cases).where(*chosen).order_by(cases.c.changed_at.desc()).limit(limit)
+        return list(map(case_of, self._database.rows(query)))
 
     def entries(self, case_id: str) -> Sequence[EntryRow]:
         """Return a case's entries, the oldest first."""
@@ -107,19 +102,16 @@ class Queries:
     def chained_entries(self, case_id: str) -> Sequence[Mapping[str, Any]]:
         """Return a case's whole entry rows in order, for `hash_chain.first_break`."""
         query = select(entries).where(entries.c.case_id == case_id).order_by(entries.c.number)
-        with self._database.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+        return list(map(dict, self._database.rows(query)))
 
     def case_ids(self) -> Sequence[str]:
         """Return every case's id, oldest first."""
-        with self._database.read() as connection:
-            return list(connection.scalars(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id)))
+        return self._database.values(select(cases.c.id).order_by(cases.c.opened_at, cases.c.id))
 
     def heads(self) -> Mapping[str, tuple[int, str]]:
         """Return (version, head) of every case that has entries."""
         query = select(cases.c.id, cases.c.version, cases.c.head).where(cases.c.version > 0).order_by(cases.c.id)
-        with self._database.read() as connection:
-            return {case_id: (version, head) for case_id, version, head in connection.execute(query)}
+        return {row["id"]: (row["version"], row["head"]) for row in self._database.rows(query)}
 
     def settled_since(self, moment: datetime) -> Sequence[str]:
         """Return the cases that have been settled since before `moment` and still have their record sets."""
@@ -127,21 +119,18 @@ class Queries:
         query = select(cases.c.id).where(
             cases.c.state == CaseState.SETTLED, cases.c.changed_at < moment, cases.c.id.not_in(removed)
         )
-        with self._database.read() as connection:
-            return list(connection.scalars(query.order_by(cases.c.changed_at)))
+        return self._database.values(query.order_by(cases.c.changed_at))
 
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""
         query = select(events.c.account).where(events.c.account.is_not(None)).distinct()
-        with self._database.read() as connection:
-            return sorted(connection.scalars(query))
+        return sorted(self._database.values(query))
 
     def earliest_event(self, account: str | None) -> datetime | None:
         """Return when the first event of an account arrived; None when none has."""
         query = select(func.min(events.c.received_at)).where(events.c.account.is_not_distinct_from(account))
-        with self._database.read() as connection:
-            earliest: datetime | None = connection.scalar(query)
-        return earliest
+        earliest: Sequence[datetime | None] = self._database.values(query)
+        return earliest[0]
 
     def newest_moment(self) -> datetime | None:
         """Return when anything was last written down; None in a ledger that is empty."""
@@ -152,25 +141,20 @@ class Queries:
 
     def balance(self) -> Balance:
         """Return the balance over all cases."""
-        with self._database.read() as connection:
-            return total(Balance.from_json(value) for value in connection.scalars(select(cases.c.balance)))
+        return sum(map(Balance.from_json, self._database.values(select(cases.c.balance))), Balance())
 
     def event_counts(self) -> Mapping[str, int]:
-        """Return the number of events by state."""
-        query = select(events.c.state, func.count()).group_by(events.c.state)
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+        return self._counts(events.c.state)
 
     def case_counts(self) -> Mapping[str, int]:
-        """Return the number of cases by state."""
-        query = select(cases.c.state, func.count()).group_by(cases.c.state)
+        return self._counts(cases.c.state)
+
+    def _counts(self, column: Column[str]) -> Mapping[str, int]:
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
 
     def oldest_unprocessed(self) -> timedelta:
         """Return how long the longest-waiting event has waited; zero when none waits."""
-        open_states = [EventState.RECEIVED, EventState.PROCESSING]
-        query = select(func.min(events.c.received_at)).where(events.c.state.in_(open_states))
-        with self._database.read() as connection:
-            oldest: datetime | None = connection.scalar(query)
+        query = select(func.min(events.c.received_at)).where(events.c.state.in_(OPEN))
+        [oldest] = self._database.values(query)
         return max(self._clock() - oldest, timedelta(0)) if oldest else timedelta(0)

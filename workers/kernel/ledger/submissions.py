@@ -56,7 +56,6 @@ class Submission:
 
     @property
     def ref(self) -> RecordSetRef:
-        """The record set of what is sent."""
         return RecordSetRef(self.record_set, self.record_set_sha256)
 
 
@@ -166,10 +165,8 @@ class Submissions:
         self._database = database
 
     def get(self, submission_id: str) -> Submission | None:
-        """Return one submission, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(*_COLUMNS).where(submissions.c.id == submission_id)).mappings().first()
-        return submission_of(row) if row else None
+        query = select(*_COLUMNS).where(submissions.c.id == submission_id)
+        return next(map(submission_of, self._database.rows(query)), None)
 
     def of_case(self, case_id: str) -> Sequence[Submission]:
         """Return a case's submissions, oldest first."""
@@ -182,15 +179,13 @@ class Submissions:
         query = select(*_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
         if moment is not None:
             query = query.where(submissions.c.intended_at >= moment)
-        query = query.order_by(submissions.c.intended_at)
-        with self._database.read() as connection:
-            return [submission_of(row) for row in connection.execute(query).mappings()]
+        return list(map(submission_of, self._database.rows(query.order_by(submissions.c.intended_at))))
 
     def last_turn(self, account: str | None) -> int:
         """Return the number of the account's last submission, 0 when it has none."""
         theirs = submission_turns.c.account == _account_key(account)
-        with self._database.read() as connection:
-            return connection.scalar(select(func.max(submission_turns.c.number)).where(theirs)) or 0
+        [last] = self._database.values(select(func.max(submission_turns.c.number)).where(theirs))
+        return last or 0
 
     def after_turn(self, account: str | None, turn: int) -> list[Submission]:
         """Return the account's submissions that were intended after `turn`, oldest first."""
@@ -200,8 +195,7 @@ class Submissions:
             .where(submission_turns.c.account == _account_key(account), submission_turns.c.number > turn)
             .order_by(submission_turns.c.number)
         )
-        with self._database.read() as connection:
-            return [submission_of(row) for row in connection.execute(query).mappings()]
+        return list(map(submission_of, self._database.rows(query)))
 
 
 def submissions_of_case(connection: Connection, case_id: str) -> list[Submission]:

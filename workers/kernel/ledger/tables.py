@@ -31,12 +31,10 @@ class UtcTime(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        del dialect
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> str | None:
         return None if value is None else to_text(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        del dialect
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
         return None if value is None else from_text(value)
 
 
@@ -46,12 +44,10 @@ class Quantity(TypeDecorator[Decimal]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        del dialect
+    def process_bind_param(self, value: Decimal | None, _dialect: Dialect) -> str | None:
         return None if value is None else format(value, "f")
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        del dialect
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from workers.kernel.files import written_whole
-from workers.kernel.storage.directory import disk_error
+from workers.kernel.storage.directory import disk_errors
 
 UNFINISHED_SECONDS: Final = 3600.0
 """What is being written has a name with a dot; after this long, who wrote it is dead."""
@@ -45,12 +45,9 @@ class FileCache:
         Raises Transient when the disk is full.
         """
         path = self.directory / name
-        try:
-            with written_whole(path) as temporary:
-                yield temporary
-                self._unchecked_bytes += temporary.stat().st_size
-        except OSError as error:
-            raise disk_error(error, str(path)) from error
+        with disk_errors(str(path)), written_whole(path) as temporary:
+            yield temporary
+            self._unchecked_bytes += temporary.stat().st_size
 
     def made(self, name: str, write: Callable[[Path], object]) -> Path:
         """Return the path of a copy that is made now: `write` is given where to write it. Raises as `make` does."""

@@ -30,7 +30,7 @@ class DirectoryStore:
         return self._path(key)
 
     def head(self, key: str) -> StoredObject | None:
-        with _translated(self.location(key)):
+        with disk_errors(self.location(key)):
             try:
                 return _described(key, self._path(key).stat())
             except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +38,7 @@ class DirectoryStore:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         folder, _, _ = prefix.rpartition("/")
-        with _translated(self.url):
+        with disk_errors(self.url):
             yield from self._below(self._path(folder) if folder else self._root, prefix)
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
@@ -47,7 +47,7 @@ class DirectoryStore:
             raise Permanent(f"{self.location(key)} does not exist")
         if found.size > max_bytes:
             raise Permanent(f"{self.location(key)} has {found.size} bytes; at most {max_bytes} are taken")
-        with _translated(str(path)), written_whole(path) as temporary:
+        with disk_errors(str(path)), written_whole(path) as temporary:
             shutil.copyfile(self._path(key), temporary)
         return found.size
 
@@ -64,13 +64,13 @@ class DirectoryStore:
         return True
 
     def delete(self, key: str) -> None:
-        with _translated(self.location(key)):
+        with disk_errors(self.location(key)):
             self._path(key).unlink(missing_ok=True)
 
     @contextmanager
     def _written(self, key: str, source: Path) -> Iterator[Path]:
         target = self._path(key)
-        with _translated(str(target)), unfinished(target) as temporary:
+        with disk_errors(str(target)), unfinished(target) as temporary:
             shutil.copyfile(source, temporary)
             _flush(temporary)
             yield temporary
@@ -114,7 +114,8 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def disk_errors(where: str) -> Iterator[None]:
+    """Raise what `disk_error` says in the place of the system's own error."""
     try:
         yield
     except OSError as error:

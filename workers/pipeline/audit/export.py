@@ -8,23 +8,20 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from workers.archive import Archive
-from workers.kernel.clock import to_text
 from workers.kernel.errors import InputUnusable
 from workers.kernel.files import sha256_of, written_whole
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.events import RECEIPT
-from workers.kernel.ledger.hash_chain import COVERED
+from workers.kernel.ledger.hash_chain import COVERED, plain_value
 from workers.kernel.ledger.journal import EntryKind, RecordSetRef
 from workers.pipeline.audit.case_csv import WAITING, write_csv
 from workers.pipeline.context import Stores
@@ -144,15 +141,4 @@ def _digest(content: bytes | Path) -> str:
 
 
 def _json(value: object, *, indent: int | None = 2) -> bytes:
-    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, default=_plain).encode()
-
-
-def _plain(value: object) -> object:
-    """Return times and quantities in the very form that the hash chain covers."""
-    if isinstance(value, datetime):
-        return to_text(value)
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in an export")
+    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, default=plain_value).encode()

@@ -33,9 +33,8 @@ from workers.kernel.ledger.journal import Balance, Bucket, EntryKind, Movement, 
 from workers.kernel.ledger.queries import EntryRow, entry_of
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.pipeline.audit.anchor import Anchor
-from workers.pipeline.audit.event_bodies import damaged
 from workers.pipeline.audit.record_trail import UNREADABLE, Breach, first_misplaced, unreadable
-from workers.pipeline.audit.whole_ledger import breaches_of_the_whole
+from workers.pipeline.audit.whole_ledger import breaches_of_the_whole, damaged
 
 READS: Final = 10
 """How often a case that is being written to is read again before it is left for later."""

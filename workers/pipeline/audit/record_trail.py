@@ -76,12 +76,13 @@ class _Walk:
             return
         tally = Tally()
         for batch in _batches(path):
-            if _moves(entry):
+            if entry.to_bucket is not None:
                 yield from self._move(entry, batch[RECORD])
             tally += Tally(batch.height, quantities.total(batch[QUANTITY]))
-        if tally != Tally(entry.records, Decimal(entry.quantity)):
-            yield Breach(entry.number, f"it counts {_said(_tally(entry))}, its record set {_said(tally)}")
-        if _moves(entry):
+        counted = Tally(entry.records, Decimal(entry.quantity))
+        if tally != counted:
+            yield Breach(entry.number, f"it counts {_said(counted)}, its record set {_said(tally)}")
+        if entry.to_bucket is not None:
             self._paths[entry.number] = path
 
     def standing(self) -> dict[Bucket, Tally]:
@@ -114,7 +115,8 @@ class _Walk:
         stood = self._moved_by.gather(records)
         wrong = records.filter(~stood.is_in(self._numbers_of(entry)))
         if not wrong.is_empty():
-            where = self._bucket_of(int(self._moved_by[int(wrong[0])]))
+            number = int(self._moved_by[int(wrong[0])])
+            where = "nowhere" if number == NOWHERE else f"in {self._entries[number].to_bucket}"
             yield Breach(
                 entry.number, f"record {wrong[0]} did not stand in {_source(entry) or 'no bucket'}, but {where}"
             )
@@ -126,9 +128,6 @@ class _Walk:
         if source is None:
             return [NOWHERE]
         return [number for number in self._paths if self._entries[number].to_bucket == source]
-
-    def _bucket_of(self, number: int) -> str:
-        return f"in {self._entries[number].to_bucket}" if number != NOWHERE else "nowhere"
 
     def _note_unlocated(self, entry: EntryRow) -> None:
         """Count records that have no rows: they move by their number alone."""
@@ -149,16 +148,8 @@ def _source(entry: EntryRow) -> str | None:
     return None if _finds(entry) else entry.from_bucket
 
 
-def _moves(entry: EntryRow) -> bool:
-    return entry.to_bucket is not None
-
-
 def _batches(path: Path) -> Iterator[pl.DataFrame]:
     return iter(pl.scan_parquet(path).select(RECORD, QUANTITY).collect_batches(chunk_size=BATCH))
-
-
-def _tally(entry: EntryRow) -> Tally:
-    return Tally(entry.records, Decimal(entry.quantity))
 
 
 def _said(tally: Tally) -> str:

@@ -1,12 +1,15 @@
 """What no case shows by itself: that one is missing, or its end, or an event that led to no entry."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict
+from hashlib import sha256
 
+from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.ledger import BODIES_REMOVED
 from workers.kernel.ledger.links import LANES, genesis, link_hash
 from workers.pipeline.audit.anchor import Anchor, changed_events, changed_lanes
-from workers.pipeline.audit.event_bodies import damaged
 from workers.pipeline.audit.record_trail import UNREADABLE, Breach, unreadable
 
 Found = tuple[str | None, Breach]
@@ -59,3 +62,18 @@ def _broken_lane(ledger: Ledger, lane: int) -> Iterator[str]:
         elif link_hash(previous, asdict(link)) != link.hash:
             yield f"lane {lane}: link {number}, of {link.case_id}, was altered"
         previous, number = link.hash, link.number
+
+
+def damaged(ledger: Ledger, events: Sequence[StoredEvent]) -> Iterator[tuple[StoredEvent, str]]:
+    """Yield the events whose body is neither as received nor removed by retention, and what is wrong with it.
+
+    `events` were read before: retention says how far it goes before it removes anything.
+    """
+    said = ledger.checkpoints.get(BODIES_REMOVED)
+    removed_before = from_text(said) if said else None
+    for event in events:
+        is_removed = removed_before is not None and event.received_at < removed_before
+        if event.raw is None and not is_removed:
+            yield event, "the body is missing, and retention has not come to it"
+        elif event.raw is not None and sha256(event.raw).hexdigest() != event.sha256:
+            yield event, "the body was altered"

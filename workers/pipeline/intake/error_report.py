@@ -5,6 +5,8 @@ belong to the case that they came from, then in the sender's usage files. What S
 never guessed at: it is counted, and put before a person.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,7 +16,6 @@ import polars as pl
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
@@ -50,10 +51,7 @@ _NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_S
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
-    """Fetch the whole event and its meter, and take in each code's records.
-
-    Raises Permanent when the event names no error at all.
-    """
+    """Fetch an event and its meter, and take in each code's records. Raises Permanent when it names no error."""
     full = context.stripe.fetch_event(event.id, event.account)
     meter_id = read(full).meter_id
     meter = context.stripe.fetch_meter(meter_id, event.account) if meter_id else None
@@ -81,13 +79,11 @@ class _Told:
 
     @cached_property
     def failure(self) -> Failure:
-        """What the refusals of this code are as a case."""
         report = self.report
         names = [sample.event_name for sample in self.errors.samples if sample.event_name]
         return of_report(
+            self.event,
             self.errors.code,
-            account=self.event.account,
-            livemode=self.event.livemode,
             meter_id=report.meter_id,
             event_name=report.event_name or ", ".join(sorted(set(names))) or None,
             window_start=to_text(report.window_start) if report.window_start else self.event.id,
@@ -102,7 +98,6 @@ class _Told:
 
     @property
     def unnamed(self) -> int:
-        """How many refused records are counted but not named."""
         return self.errors.told - self.samples.height
 
 
@@ -130,38 +125,29 @@ def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
     """Take the named records of our submissions back into their cases, and return those."""
     context, key, event_id = told.context, told.failure.key, told.event.id
     for submission, samples in ours:
-        with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-            moves = refuse(context, held, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
-            _write(context, held, list(moves))
+        moves = refuse(context, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
+        _write(context, submission, moves)
     return [submission.case_id for submission, _ in ours]
 
 
 def _set_aside(told: _Told, submission: Submission) -> int:
     """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
-    context, key = told.context, told.failure.key
-    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        moves = list(
-            set_aside_rest(
-                context,
-                held,
-                submission,
-                told.samples,
-                told.unnamed,
-                failure_key=key,
-                event_name=told.report.event_name,
-            )
-        )
-        _write(context, held, moves)
+    context, key, name = told.context, told.failure.key, told.report.event_name
+    moves = set_aside_rest(context, submission, told.samples, told.unnamed, failure_key=key, event_name=name)
+    _write(context, submission, moves)
     entries = context.ledger.queries.entries(submission.case_id)
     of_this = [e for e in entries if e.kind == EntryKind.HELD and e.submission_id == submission.id]
     return sum(entry.records for entry in of_this if entry.detail.get("failure") == key)
 
 
-def _write(context: Context, held: HeldCase, moves: list[Movement]) -> None:
-    if moves:
-        with held.transaction() as transaction:
-            transaction.move(*moves)
-            transaction.reschedule(context.clock())
+def _write(context: Context, submission: Submission, moves: Iterable[Movement]) -> None:
+    """Write entries into the case of a submission of ours; they are made while the case is held."""
+    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
+        made = list(moves)
+        if made:
+            with held.transaction() as transaction:
+                transaction.move(*made)
+                transaction.reschedule(context.clock())
 
 
 def _our_records(told: _Told) -> _Ours:
@@ -205,11 +191,8 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
     claimed = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
     located = with_held(claimed, claim.older(places.rows))
-    counts = {
-        **unnamed,
-        NOT_IN_SOURCES: len(found.missing),
-        AMBIGUOUS_IN_SOURCES: len(found.ambiguous),
-    }
+    named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
+    counts = Counter(unnamed) + Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     oddities = told.report.oddities
     suggestions = {
         PERHAPS_OURS: _PERHAPS_OURS,
@@ -217,21 +200,16 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
         NOT_IN_SOURCES: _not_found(event.account, places, others),
         AMBIGUOUS_IN_SOURCES: _AMBIGUOUS,
     }
-    counted = {reason: count for reason, count in counts.items() if count}
-    named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
     unlocated = Unlocated(
-        counted,
-        {reason: suggestions[reason] for reason in counted},
+        counts,
+        {reason: suggestions[reason] for reason in counts},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
     return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated, oddities=oddities))
 
 
 def _not_found(account: str | None, places: FoundUsage, others: pl.DataFrame) -> str:
-    """Return what was found under the identifiers of records that no source holds, and what to do about them.
-
-    A source that cannot be read comes first.
-    """
+    """Return what was found under the identifiers of records that no source holds, and what to do about them."""
     advice = f"{places.unusable[0]}; mend it, then retry the event." if places.unusable else _NOT_FOUND
     if account is not None:
         advice = advice.replace("USAGE_SOURCES", f"USAGE_SOURCES, as {account}=place")

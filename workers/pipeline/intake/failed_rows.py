@@ -84,7 +84,6 @@ class ToldRecords:
 
     @property
     def records(self) -> int:
-        """How many there are."""
         return self._keys[_KEY].n_unique()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
@@ -171,9 +170,7 @@ def _hold(concerned: pl.Expr, reason: str, advice: str | None) -> pl.Expr:
 
 def _place(frame: pl.DataFrame) -> pl.Expr:
     """Return what names a record in its file: its number in the original, else a digest of its content."""
-    digest = content(frame.columns).map_elements(_digest, return_dtype=pl.String)
+    digest = content(frame.columns).map_elements(
+        lambda text: sha256(text.encode()).hexdigest()[:16], return_dtype=pl.String
+    )
     return pl.when(pl.col(NUMBERED)).then(pl.col(ROW).cast(pl.String)).otherwise(digest)
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:16]

@@ -73,7 +73,6 @@ class Import:
 
     @property
     def id(self) -> str:
-        """The import set's id; the event's where it tells none."""
         return self.report.import_set_id or self.event.id
 
     @property
@@ -83,7 +82,6 @@ class Import:
 
     @property
     def sources(self) -> UsageSources:
-        """Where its sender's own files lie."""
         return self.context.sources_of(self.event.account)
 
     def download(self, file_id: str, name: str, max_bytes: int) -> Path:
@@ -185,10 +183,7 @@ def _numbered(frame: pl.DataFrame, columns: FailureColumns) -> pl.DataFrame:
 
 
 def _frames(file: UsageFile, name: str, digest: str) -> Iterator[pl.DataFrame]:
-    """Yield a file's parts, with the evidence of all of it: it is gone through twice.
-
-    A record without an identifier gets one from the file's content and its row.
-    """
+    """Yield a file's parts, with identifiers and with the evidence of all of it: it is gone through twice."""
     evidence = sum((evidence_in(file.read_and_keep(part)) for part in file.parts()), Evidence())
     for part in file.parts():
         frame = with_evidence(file.read(part), evidence)

@@ -6,7 +6,7 @@ its place shows nothing, and a file that lies among its sender's usage is usage.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -33,7 +33,7 @@ from workers.pipeline.intake.older_files import OlderFiles
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.intake.verdicts import take_in_verdict
-from workers.pipeline.record_sets import FORMAT, keep_file, workspace
+from workers.pipeline.record_sets import FORMAT, workspace
 from workers.records.schema import REASON, SUGGESTION
 from workers.reports.import_set import ImportSetReport, ImportStatus, read
 
@@ -116,24 +116,21 @@ def _take_in_file(imported: Import, rows: StoredRows) -> Taken:
     else:
         advice = "The file was not found: name the place that it lies in under USAGE_SOURCES, then retry the event."
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
-    records = _held(rows, report) if _may_have_counted(report) else rows
     counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
-    return _opened(imported, kind, records, Unlocated(counts, {FILE_NOT_FOUND: advice}), by_row=False)
+    unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
+    return _opened(imported, kind, _held_if_counted(rows, report), unlocated, by_row=False)
 
 
-def _may_have_counted(report: ImportSetReport) -> bool:
-    """Tell whether Stripe's own counters speak against a file of which nothing was taken in."""
-    return any((report.success_count, report.created_count, report.duplicate_count))
-
-
-def _held(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterator[pl.DataFrame]:
-    """Yield the records of a file that failed after some of them were taken in: nobody knows which."""
+def _held_if_counted(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterable[pl.DataFrame]:
+    """Return the records of a file that failed; where Stripe has counted some of them, nobody knows which."""
     counters = {
         "successes": report.success_count,
         "objects created": report.created_count,
         "duplicates skipped": report.duplicate_count,
     }
     told = ", ".join(f"{count} {what}" for what, count in counters.items() if count)
+    if not told:
+        return rows
     advice = f"Stripe counts {told} in the file that failed: compare with its summaries what is billed already."
     words = pl.lit(PERHAPS_IMPORTED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
     return (frame.with_columns(words) for frame in rows)
@@ -145,30 +142,24 @@ def _opened(
     context, event = imported.context, imported.event
     older = OlderFiles(imported.sources, imported.begun, partial(copies_of_refused, imported), by_row)
     failure = of_import_set(
+        event,
         imported.id,
         kind=kind,
-        account=event.account,
-        livemode=event.livemode,
         file_name=imported.names[0] if imported.names else None,
         reason=imported.report.failed_reason,
     )
-    files = sorted(imported.folder.iterdir())
-    evidence = [keep_file(context, failure.case_id, path.stem, path) for path in files]
-    oddities = imported.report.oddities
-    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, evidence, oddities)
+    kept = [context.archive.keep(failure.case_id, path.stem, path) for path in sorted(imported.folder.iterdir())]
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, kept, imported.report.oddities)
     return Taken((take_in_seen(context, seen),))
 
 
 def _is_foreign(imported: Import) -> bool:
     """Tell whether an import that looks foreign is: its file neither lies among its sender's usage nor is usage."""
     try:
-        lies_there = any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names)
+        if any(imported.sources.file(name, imported.begun + STORE_AHEAD) for name in imported.names):
+            return False
     except (FileUnusable, Permanent):  # it lies there, though it was written since, or several do
         return False
-    return not lies_there and not _original_is_usage(imported)
-
-
-def _original_is_usage(imported: Import) -> bool:
     with suppress(FileUnusable, Permanent):
-        return original_file(imported) is not None
-    return False
+        return original_file(imported) is None
+    return True

@@ -1,20 +1,23 @@
 """Writing down what Stripe refused: the records that were found, and the count of those that nobody has shown."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from workers.kernel.errors import Conflict
+from workers.kernel.errors import Conflict, Permanent
+from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
+from workers.pipeline.case_key import IMPORTED
 from workers.pipeline.context import Context
 from workers.pipeline.hold import held_moves
-from workers.pipeline.intake.reported_again import Retold, retold_moves
-from workers.pipeline.intake.unlocated import Unlocated, counted_moves
-from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
+from workers.pipeline.intake.unlocated import Unlocated, by_code, counted_moves, named_without_rows, shared_out
+from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, unlocated, workspace
 from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
 
@@ -45,7 +48,7 @@ def take_in_seen(context: Context, seen: Seen) -> str:
     """Open the failure's case with its refused records and return the case's id.
 
     Of a failure that was taken in before, each record stays counted once: its second event, or a retry after a
-    crash, adds only what is new in it (`reported_again`). Raises Conflict while another worker holds the
+    crash, adds only what is new in it. Raises Conflict while another worker holds the
     case, and where one has just taken the failure in: the next try adds what is new to that. Raises Permanent when
     a file is not what it was.
     """
@@ -67,30 +70,30 @@ def take_in_seen(context: Context, seen: Seen) -> str:
 
 def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Iterator[Movement]:
     if rows is not None:
-        yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), rows, event_id=seen.event_id)
-    yield from held_moves(context, seen.failure.case_id, rows)
+        yield from _seen_moves(context, seen, rows)
     yield from counted_moves(seen.failure, seen.unlocated, seen.event_id)
+
+
+def _seen_moves(context: Context, seen: Seen, rows: RecordSetRef) -> Iterator[Movement]:
+    yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), rows, event_id=seen.event_id)
+    yield from held_moves(context, seen.failure.case_id, rows)
 
 
 def _take_in_again(context: Context, seen: Seen) -> None:
     failure = seen.failure
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
-        entries = held.journal
-        located = _located(context, entries)
-        told = _Counted(seen.frames)
-        fresh = (
-            frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
-            for frame in told
-        )
-        rows = _keep_numbered(context, seen, fresh, first=located.height)
-        retold = Retold(
-            _NO_ROWS if rows is None else scan(context, rows),
-            located[ORIGIN],
-            seen.unlocated,
-            told.records + seen.unlocated.records,
-            seen.event_id,
-        )
-        moves = retold_moves(context, failure, entries, held.case.balance.failed.records, retold)
+        located = _located(context, held.journal)
+        found = 0
+
+        def fresh() -> Iterator[pl.DataFrame]:
+            nonlocal found
+            for frame in seen.frames:
+                found += frame.height
+                yield frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
+
+        rows = _keep_numbered(context, seen, fresh(), first=located.height)
+        fresh_rows = _NO_ROWS if rows is None else scan(context, rows)
+        moves = _told_again(context, held, seen, fresh_rows, located[ORIGIN], found + seen.unlocated.records)
         if not moves:
             return
         with held.transaction(last=True) as transaction:
@@ -100,20 +103,75 @@ def _take_in_again(context: Context, seen: Seen) -> None:
             transaction.reschedule(context.clock())
 
 
+_CHANGED = "they stand in the case already; put the file back as it was uploaded if it should be read again"
 _NO_ROWS = pl.LazyFrame(schema={ORIGIN: pl.String})
 
 
-class _Counted:
-    """Frames as they pass by; `records` is how many records they held so far."""
+def _told_again(
+    context: Context, held: HeldCase, seen: Seen, rows: pl.LazyFrame, located: pl.Series, records: int
+) -> list[Movement]:
+    """Return the entries that one more telling adds to the journal; none where it says nothing new.
 
-    def __init__(self, frames: Iterable[pl.DataFrame]) -> None:
-        self._frames = frames
-        self.records = 0
+    `rows` are those that the journal does not hold yet, `located` the identifiers of those that it holds, `records`
+    how many records the telling is about in all. Each record is counted once:
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        for frame in self._frames:
-            self.records += frame.height
-            yield frame
+    1. A row that was named before and is found now takes the place of its own count.
+    2. Any other new row takes the place of one that Stripe had only counted; so does a new name without a row.
+    3. What then is more than the journal has counted is new: further rows, further names, a larger count.
+
+    An imported file is refused once, so rows of it that are more than were counted are those of a changed file:
+    raises Permanent then.
+    """
+    failure = seen.failure
+    named_before = named_without_rows(held.journal)
+    located_since = set(located.filter(located.is_in(list(named_before))))
+    waiting = {name: reason for name, reason in named_before.items() if name not in located_since}
+    unnamed = unlocated(held.journal) - Counter(waiting.values())
+    is_named = pl.col(ORIGIN).is_in(list(waiting))
+    named, others = rows.filter(is_named), rows.filter(~is_named)
+    by_name = Counter(waiting[origin] for origin in named.select(ORIGIN).collect()[ORIGIN])
+    count = others.select(pl.len()).collect().item()
+    by_count = shared_out(unnamed, count)
+    if failure.kind in IMPORTED and located.len() and count > by_count.total():
+        raise Permanent(f"the file of {failure.case_id} is not what it was when its rows were taken in: {_CHANGED}")
+    found = pl.concat([named, others.head(by_count.total())])
+    moves = list(_found_now(context, seen, found, by_name + by_count))
+    more = count - by_count.total()
+    if more:
+        ref = keep(context, failure.case_id, "seen", others.slice(by_count.total()))
+        moves += _seen_moves(context, seen, ref)
+    failed = held.case.balance.failed.records + more
+    return [*moves, *_missing(seen, located, waiting, unnamed - by_count, failed, records)]
+
+
+def _found_now(context: Context, seen: Seen, rows: pl.LazyFrame, reasons: Counter[str]) -> Iterator[Movement]:
+    if not reasons:
+        return
+    failure, route = seen.failure, (Bucket.QUARANTINED, Bucket.PENDING)
+    ref = keep(context, failure.case_id, "located", rows)
+    detail = {"reasons": dict(reasons)}
+    moved = movement(context, EntryKind.LOCATED, route, ref, event_id=seen.event_id, detail=detail)
+    yield replace(moved, detail={**moved.detail, BY_CODE: by_code(failure, reasons.total())})
+    yield from held_moves(context, failure.case_id, ref)
+
+
+def _missing(
+    seen: Seen, located: pl.Series, waiting: Mapping[str, str], unnamed: Counter[str], failed: int, records: int
+) -> Iterator[Movement]:
+    """Yield the entries for records without rows: those that are named for the first time, and a larger count.
+
+    `failed` are the records that the journal has by now, `records` those that the telling is about.
+    """
+    named = {
+        reason: [name for name in names if name not in waiting and name not in located]
+        for reason, names in seen.unlocated.named.items()
+    }
+    names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
+    counted = shared_out(unnamed, names.total())
+    failed += names.total() - counted.total()
+    larger = shared_out(seen.unlocated.unnamed, max(0, records - failed))
+    missing = Unlocated(+(names + larger), seen.unlocated.suggestions, named)
+    yield from counted_moves(seen.failure, missing, seen.event_id, known=counted)
 
 
 def _located(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:

@@ -26,7 +26,6 @@ class Unlocated:
 
     @property
     def records(self) -> int:
-        """How many there are."""
         return sum(self.counts.values())
 
     @property

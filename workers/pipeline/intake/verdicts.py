@@ -13,7 +13,6 @@ import polars as pl
 from workers.kernel.codes import MALFORMED_RECORD
 from workers.kernel.errors import FileUnusable
 from workers.kernel.files import part_of
-from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Movement
 from workers.kernel.ledger.submissions import Submission
@@ -23,8 +22,14 @@ from workers.pipeline.context import Context
 from workers.pipeline.intake.import_files import Import, failed_rows
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.record_sets import FORMAT, scan
-from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside, set_aside_rest
-from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.pipeline.submit.outcomes import (
+    REASON_SCHEMA,
+    REFUSAL_SCHEMA,
+    held_reasons,
+    refuse,
+    set_aside,
+    set_aside_rest,
+)
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION, with_columns_of
 from workers.reports.import_set import ImportSetReport, ImportStatus
 from workers.targets.files import PUT_AGAIN
@@ -71,18 +76,11 @@ class Counters:
 
     @classmethod
     def of(cls, report: ImportSetReport, records: int, listed: int) -> "Counters":
+        skipped = report.duplicate_count, report.filtered_count
         if report.status is ImportStatus.FAILED:
-            taken = report.success_count or report.created_count
-            return cls(records, records, None, taken, report.duplicate_count, report.filtered_count)
+            return cls(records, records, None, report.success_count or report.created_count, *skipped)
         refused = max(report.error_count or 0, listed)
-        return cls(
-            records,
-            refused,
-            report.rows_processed,
-            report.success_count,
-            report.duplicate_count,
-            report.filtered_count,
-        )
+        return cls(records, refused, report.rows_processed, report.success_count, *skipped)
 
     @property
     def all_skipped(self) -> bool:
@@ -114,23 +112,20 @@ def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     Where it cannot be seen which records of the file were refused, or which were taken in, none of it can count as
     arrived.
     """
-    taken = Taken((submission.case_id,))
     context, report = imported.context, imported.report
     if report.status is ImportStatus.OTHER:
-        return taken
+        return Taken((submission.case_id,))
     file = _our_file(context, imported.names, submission)
     refused, unnamed = _refused_of(imported, submission, file)
     counters = Counters.of(report, file.identifiers.height, refused.height)
+    verdict = _Verdict(imported, submission, file, counters)
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        verdict = _Verdict(context, held, submission, file, imported.id, counters)
-        moves = [*verdict.refused(refused, unnamed, report, imported.event.id)]
+        moves = list(verdict.refused(refused, unnamed))
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
-            transaction.submissions.judged(
-                submission.id, file.number, imported.id, report.status, verdict.said(report.status)
-            )
+            transaction.submissions.judged(submission.id, file.number, imported.id, report.status, verdict.said)
             transaction.reschedule(context.clock())
-    return taken
+    return Taken((submission.case_id,))
 
 
 def _our_file(context: Context, names: tuple[str, ...], submission: Submission) -> OurFile:
@@ -150,7 +145,9 @@ def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tupl
     if report.status is ImportStatus.SUCCEEDED:
         return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
     if report.status is ImportStatus.FAILED:
-        whole = _whole_file(report, file)
+        known = file.identifiers if file.chunk else file.identifiers.clear()  # else nobody knows what it holds
+        reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
+        whole = known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
         return whole, file.identifiers.height - whole.height
     counted = max(1, report.error_count or 0)
     try:
@@ -162,15 +159,7 @@ def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tupl
     return matched, max(0, counted - matched.height)
 
 
-def _whole_file(report: ImportSetReport, file: OurFile) -> pl.DataFrame:
-    """Return every record of a file that was refused whole; none where the ledger does not know what it holds."""
-    known = file.identifiers if file.chunk else file.identifiers.clear()
-    reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
-    return known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
-
-
 def _listed_rows(imported: Import) -> pl.DataFrame:
-    """Return the rows of the failed-records file, as REFUSAL_SCHEMA."""
     rows = failed_rows(imported) if imported.report.error_file_id else iter(())
     chosen = [with_columns_of(frame, REFUSAL_SCHEMA).select(list(REFUSAL_SCHEMA)) for frame in rows]
     return pl.concat([pl.DataFrame(schema=REFUSAL_SCHEMA), *chosen]).drop_nulls(IDENTIFIER)
@@ -180,57 +169,46 @@ def _listed_rows(imported: Import) -> pl.DataFrame:
 class _Verdict:
     """What one import set says of one file of a submission, and what follows for its records."""
 
-    context: Context
-    held: HeldCase
+    imported: Import
     submission: Submission
     file: OurFile
-    import_set: str
     counters: Counters
 
     @property
-    def _key(self) -> str:
-        return f"import_set:{self.import_set}"
-
-    @property
     def _again(self) -> bool:
-        return self.file.imported_before(self.import_set)
+        return self.file.imported_before(self.imported.id)
 
     @property
     def accounted_for(self) -> bool:
         """Whether the counters are those of the file's records; of one imported before, that nothing is new."""
         return not self.counters.successes if self._again else self.counters.account_for_all
 
-    def said(self, status: str) -> dict[str, Any] | None:
-        """Return what was compared, as plain JSON; of a file that was imported before the first word stands."""
+    @property
+    def said(self) -> dict[str, Any] | None:
+        """What was compared, as plain JSON; of a file that was imported before the first word stands."""
         if self._again:
             return None
-        return {
-            IMPORT_SET: self.import_set,
-            "status": status,
-            **asdict(self.counters),
-            ACCOUNTED: self.accounted_for,
-        }
+        told = {IMPORT_SET: self.imported.id, "status": self.imported.report.status}
+        return {**told, **asdict(self.counters), ACCOUNTED: self.accounted_for}
 
-    def refused(
-        self, refused: pl.DataFrame, unnamed: int, report: ImportSetReport, event_id: str
-    ) -> Iterator[Movement]:
+    def refused(self, refused: pl.DataFrame, unnamed: int) -> Iterator[Movement]:
         """Yield the entries for what was refused, and for what may have been or may not have been taken in."""
-        case = self.context, self.held, self.submission
-        whole_in_doubt = report.status is ImportStatus.FAILED and not self.accounted_for
+        case, key = (self.imported.context, self.submission), f"import_set:{self.imported.id}"
+        event_id = self.imported.event.id
+        whole_in_doubt = self.imported.report.status is ImportStatus.FAILED and not self.accounted_for
         exists = refused.filter(pl.col(CODE).eq_missing(ALREADY_EXISTS))[IDENTIFIER]
         named = refused.clear() if whole_in_doubt else refused
-        yield from set_aside(*case, self._reasons(exists), failure_key=self._key)
+        yield from set_aside(*case, self._reasons(exists), failure_key=key)
         truly = named.filter(~pl.col(IDENTIFIER).is_in(exists.implode()))
-        yield from refuse(*case, truly, refused_as=FORMAT, failure_key=self._key, event_id=event_id)
+        yield from refuse(*case, truly, refused_as=FORMAT, failure_key=key, event_id=event_id)
         if unnamed:
             among = self.file.identifiers
-            yield from set_aside_rest(*case, named, unnamed, failure_key=self._key, among=among)
+            yield from set_aside_rest(*case, named, unnamed, failure_key=key, among=among)
         elif not self.accounted_for:
             rest = self.file.identifiers.join(named, on=IDENTIFIER, how="anti")[IDENTIFIER]
-            yield from set_aside(*case, self._unaccounted(rest), failure_key=self._key)
+            yield from set_aside(*case, self._unaccounted(rest), failure_key=key)
 
     def _unaccounted(self, rest: pl.Series) -> pl.DataFrame:
-        """Return why the rest of the file is held."""
         if self.counters.all_skipped and not self._again:
             return self._reasons(rest)
         advice = f"Stripe's import of its file counts {self.counters}, of {self.counters.records} records"
@@ -241,5 +219,5 @@ class _Verdict:
     def _reasons(self, exists: pl.Series) -> pl.DataFrame:
         """Return why records are held that Stripe skipped, or refused as there already."""
         tried = exists.to_list() if self._again or self.file.tried_again else []
-        account = self.held.case.failure.account
-        return held_reasons(self.context, account, self.submission, exists, tried=tried)
+        account = self.imported.event.account
+        return held_reasons(self.imported.context, account, self.submission, exists, tried=tried)

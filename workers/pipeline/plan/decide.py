@@ -12,7 +12,6 @@ from workers.pipeline.context import Context
 from workers.pipeline.lookups import Catalogs
 from workers.pipeline.record_sets import COUNTED_AS, FOLLOWING, RECORD, with_next_identifiers
 from workers.pipeline.submit.guards import split_closed
-from workers.records.catalog import Catalog
 from workers.records.schema import FAULT, IDENTIFIER, OUTCOME, ROW
 from workers.remedies import repair_frame
 
@@ -29,9 +28,17 @@ def decide(
     `as_of` decides which times Stripe takes, and is the same for all slices of a plan.
     """
     closed, open_ = split_closed(context, case, frame)
-    catalog = catalogs.for_records(open_)
-    resubmit_valid = case.failure.kind == WHOLE_FILE
-    engine = _repair(context, catalog, open_, repeated, as_of, resubmit_valid=resubmit_valid)
+    repaired = repair_frame(
+        # The engine numbers records by row, which is unique in a file but not in a case.
+        open_.drop(ROW, *FOLLOWING).with_columns(open_[RECORD].alias(ROW)),
+        catalog=catalogs.for_records(open_),
+        rules=context.rules,
+        now=as_of,
+        resubmit_valid=case.failure.kind == WHOLE_FILE,
+        repeated_rows=repeated,
+    )
+    following = open_.select(ROW, *FOLLOWING)
+    engine = repaired.rename({ROW: RECORD}).join(following, on=RECORD, maintain_order="left")
     decided = pl.concat([with_next_identifiers(_as_plan(engine)), closed], how="diagonal")
     return decided.sort(RECORD).with_columns(pl.lit(context.rules.digest).alias(RULES))
 
@@ -41,27 +48,6 @@ def repeated_records(pending: pl.LazyFrame) -> pl.Series:
     known = pending.filter(pl.col(IDENTIFIER).is_not_null())
     later = known.filter(pl.col(RECORD) != pl.col(RECORD).min().over(IDENTIFIER)).select(RECORD)
     return later.collect().to_series().alias(ROW)
-
-
-def _repair(
-    context: Context,
-    catalog: Catalog,
-    frame: pl.DataFrame,
-    repeated: pl.Series,
-    as_of: datetime,
-    *,
-    resubmit_valid: bool,
-) -> pl.DataFrame:
-    """Let the engine decide. It numbers records by row, which is unique in a file but not in a case."""
-    repaired = repair_frame(
-        frame.drop(ROW, *FOLLOWING).with_columns(frame[RECORD].alias(ROW)),
-        catalog=catalog,
-        rules=context.rules,
-        now=as_of,
-        resubmit_valid=resubmit_valid,
-        repeated_rows=repeated,
-    )
-    return repaired.rename({ROW: RECORD}).join(frame.select(ROW, *FOLLOWING), on=RECORD, maintain_order="left")
 
 
 def _as_plan(engine: pl.DataFrame) -> pl.DataFrame:

@@ -42,11 +42,8 @@ def reopen_due(context: Context, held: HeldCase) -> None:
     """
     deferred = records_in(context, held.journal, Bucket.DEFERRED)
     assert deferred is not None
-    now = context.clock().isoformat()
-    is_due = pl.col(VALID_FROM).is_null() | (
-        pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
-        <= pl.lit(now).str.to_datetime(time_zone="UTC")
-    )
+    begins = pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
+    is_due = pl.col(VALID_FROM).is_null() | (begins <= context.clock())
     due = as_before_plan(context, held.journal, deferred.filter(is_due))
     ref = keep(context, held.case.id, "reopened", due)
     with held.transaction() as transaction:

@@ -8,6 +8,7 @@ the same facts of the whole case, so the plan is the same for any size of slices
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -47,14 +48,14 @@ def plan(context: Context, held: HeldCase) -> None:
     pending = records_in(context, held.journal, Bucket.PENDING)
     assert pending is not None, "the journal holds pending records without a record set"
     with workspace(context) as folder:
-        moves = _moves(context, held, _decided(context, held.case, pending, folder))
+        moves = list(_moves(context, held, _decided(context, held.case, pending, folder)))
     with held.transaction() as transaction:
         transaction.move(*_revalued(pending, moves), *moves)
 
 
-def is_large(case: Case) -> bool:
-    """Whether planning the case is work that should not stand before small cases."""
-    return case.balance[Bucket.PENDING].records > PART_RECORDS
+def is_large(pending: int) -> bool:
+    """Whether planning so many records is work that should not stand before small cases."""
+    return pending > PART_RECORDS
 
 
 def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) -> Sequence[pl.LazyFrame]:
@@ -62,32 +63,28 @@ def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) 
     catalogs = Catalogs(context, case.failure.account)
     repeated, as_of = repeated_records(pending), context.clock()
     frames: list[pl.LazyFrame] = []
-    for first in range(0, case.balance[Bucket.PENDING].records, PART_RECORDS):
+    count = case.balance[Bucket.PENDING].records
+    for first in range(0, count, PART_RECORDS):
         records = pending.slice(first, PART_RECORDS).collect()
         decided = decide(context, case, catalogs, records, repeated, as_of)
-        if is_large(case):
+        if is_large(count):
             decided.write_parquet(folder / f"{first}.parquet", statistics=False)
-        frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(case) else decided.lazy())
+        frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(count) else decided.lazy())
     return frames
 
 
-def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> list[Movement]:
-    """Return one entry for each outcome, over all slices of the plan in their order."""
+def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> Iterator[Movement]:
+    """Yield one entry for each outcome, over all slices of the plan in their order."""
     decided = with_columns_of(pl.concat(frames, how="diagonal"), [RULES])
-    return [move for outcome in _ROUTES if (move := _move(context, held, outcome, decided)) is not None]
-
-
-def _move(context: Context, held: HeldCase, outcome: Outcome, decided: pl.LazyFrame) -> Movement | None:
-    kind, to = _ROUTES[outcome]
-    chosen = decided.filter(pl.col(OUTCOME) == outcome)
-    reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
-    if not reasons:
-        return None
-    revision = len(held.submissions) + 1
-    rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
-    ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
-    detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
-    return movement(context, kind, (Bucket.PENDING, to), ref, revision=revision, detail=detail)
+    for outcome, (kind, to) in _ROUTES.items():
+        chosen = decided.filter(pl.col(OUTCOME) == outcome)
+        reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))
+        if reasons:
+            rules = chosen.select(pl.col(RULES).unique().sort().drop_nulls()).collect().to_series()
+            ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
+            detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
+            moved = movement(context, kind, (Bucket.PENDING, to), ref, detail=detail)
+            yield replace(moved, revision=len(held.submissions) + 1)
 
 
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:

@@ -5,7 +5,7 @@ waited out in every case. Where no verdict came, the absence of a refusal is the
 it says, file by file, what was compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -36,20 +36,16 @@ def confirm(context: Context, held: HeldCase) -> None:
     Where Stripe has told a verdict on some files of a submission and none on others, the records of these are held.
     """
     for submission in due_for_confirmation(context, held):
-        files = {number: chunk for number, chunk in _files(context, submission).items() if chunk.records}
+        chunks = context.ledger.chunks.of(submission.id) if submission.verdict else {}
+        files = {number: chunk for number, chunk in chunks.items() if chunk.records}
         judged = {number: chunk.verdict for number, chunk in files.items() if chunk.verdict is not None}
         if judged and len(judged) < len(files):
             _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
         proof = {file_name(submission.id, number): verdict for number, verdict in judged.items()}
-        movement = _confirmed(context, held, submission, proof or NO_REFUSAL)
+        moves = list(_confirmed(context, held, submission, proof or NO_REFUSAL))
         with held.transaction() as transaction:
-            if movement:
-                transaction.move(movement)
+            transaction.move(*moves)
             transaction.submissions.settled(submission.id)
-
-
-def _files(context: Context, submission: Submission) -> Mapping[int, StoredChunk]:
-    return context.ledger.chunks.of(submission.id) if submission.verdict else {}
 
 
 def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:
@@ -59,7 +55,7 @@ def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, fil
     reasons = rows.with_columns(
         pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_UNJUDGED).alias(SUGGESTION)
     ).collect()
-    moves = list(set_aside(context, held, submission, reasons, failure_key=f"unjudged:{submission.id}"))
+    moves = list(set_aside(context, submission, reasons, failure_key=f"unjudged:{submission.id}"))
     with held.transaction() as transaction:
         transaction.move(*moves)
 
@@ -86,17 +82,10 @@ def _sent(held: HeldCase) -> list[Submission]:
 
 def _confirmed(
     context: Context, held: HeldCase, submission: Submission, proof: str | Mapping[str, Any]
-) -> Movement | None:
-    record_set = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
-    if record_set is None:
-        return None
-    confirmed = movement(
-        context,
-        EntryKind.CONFIRMED,
-        (Bucket.SUBMITTED, Bucket.CONFIRMED),
-        record_set,
-        revision=submission.revision,
-        submission_id=submission.id,
-        detail={"proof": proof},
-    )
-    return confirmed if confirmed.records else None
+) -> Iterator[Movement]:
+    ref = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
+    if ref is not None:
+        route, detail = (Bucket.SUBMITTED, Bucket.CONFIRMED), {"proof": proof}
+        confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
+        if confirmed.records:
+            yield confirmed

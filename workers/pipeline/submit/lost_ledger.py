@@ -86,14 +86,10 @@ def _in_doubt(context: Context, held: HeldCase) -> pl.DataFrame:
     if not any(doubts):
         return found
     for entry, doubt in zip(told, doubts, strict=True):
-        named = _records_of(context, entry)
+        assert entry.ref is not None
+        named = scan(context, entry.ref).select(RECORD).collect()
         found = pl.concat([found.join(named, on=RECORD, how="anti"), named.head(named.height if doubt else 0)])
     return found
-
-
-def _records_of(context: Context, entry: EntryRow) -> pl.DataFrame:
-    assert entry.ref is not None
-    return scan(context, entry.ref).select(RECORD).collect()
 
 
 def _is_in_doubt(context: Context, entry: EntryRow, restored: datetime | None) -> bool:

@@ -16,13 +16,14 @@ from workers.pipeline.context import Context
 from workers.pipeline.lookups import meters_of
 from workers.records.catalog import CUSTOMER_ID, Catalog, Meter, folded, folded_text
 from workers.records.quantities import bare_text
-from workers.records.schema import EVENT_NAME
+from workers.records.schema import EVENT_NAME, TIMESTAMP
 
 WINDOW: Final = "@window"
 """The first epoch second of a record's hour or day."""
 WINDOW_END: Final = "@window_end"
 """The first epoch second after it."""
 SECONDS: Final = "@seconds"
+EPOCH_SECONDS: Final = pl.col(TIMESTAMP).cast(pl.Int64)
 KEYS: Final = [EVENT_NAME, CUSTOMER_ID, WINDOW]
 """What names one window: a meter keeps one value for each."""
 
@@ -52,11 +53,11 @@ class Windows:
         other = folded(name).replace_strict(by_spelling, default=None, return_dtype=pl.String)
         return pl.when(name.is_in(list(self.meters))).then(name).otherwise(other)
 
-    def keyed(self, records: pl.DataFrame, seconds: pl.Expr) -> pl.DataFrame:
+    def keyed(self, records: pl.DataFrame, seconds: pl.Expr = EPOCH_SECONDS) -> pl.DataFrame:
         """Add `KEYS`, `WINDOW_END`, `SECONDS` and what the meter reads to records that concern it.
 
-        `seconds` reads their time. A name or a customer with blanks around it, say, is refused today and mended
-        tomorrow, so it names the same window.
+        `seconds` reads their time, where that is not yet as the engine writes it. A name or a customer with blanks
+        around it, say, is refused today and mended tomorrow, so it names the same window.
         """
         lengths = {name: meter.window_seconds for name, meter in self.meters.items()}
         length = pl.col(EVENT_NAME).replace_strict(lengths, return_dtype=pl.Int64)

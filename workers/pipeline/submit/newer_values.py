@@ -16,7 +16,7 @@ from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import WOULD_OVERWRITE
 from workers.pipeline.context import Context
 from workers.pipeline.hold import STOPPED_SCHEMA, stop
-from workers.pipeline.record_sets import FINDING, RECORD, records_in, scan
+from workers.pipeline.record_sets import FINDING, PART_RECORDS, RECORD, records_in, scan
 from workers.pipeline.submit.meter_windows import KEYS, SECONDS, Windows
 from workers.records import timestamps
 from workers.records.catalog import VALUE_TEXT
@@ -29,9 +29,6 @@ from workers.records.schema import (
     TIMESTAMP,
 )
 
-BATCH: Final = 100_000
-"""Rows of the case that are in memory at a time."""
-
 _WRITTEN: Final = "@written"
 _READING: Final = "@reading"
 _THERE: Final = "_there"
@@ -42,10 +39,7 @@ _ADVICE: Final = (
 
 
 def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
-    """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does.
-
-    The advice names the row that has it.
-    """
+    """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does."""
     chosen = planned.collect()
     if chosen.is_empty():
         return pl.DataFrame(schema=STOPPED_SCHEMA)
@@ -63,8 +57,7 @@ def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.L
 
 def _sought(context: Context, held: HeldCase, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
     """Return the planned records with their value as the sender wrote it, before any repair."""
-    keyed = windows.keyed(planned, pl.col(TIMESTAMP).cast(pl.Int64))
-    mine = keyed.select(RECORD, *KEYS, SECONDS, strip_idle_zeros(pl.col(QUANTITY)))
+    mine = windows.keyed(planned).select(RECORD, *KEYS, SECONDS, strip_idle_zeros(pl.col(QUANTITY)))
     found = [scan(context, entry.ref) for entry in held.journal if entry.kind in FINDING and entry.ref]
     names = mine.select(RECORD, EVENT_NAME).lazy()
     written = pl.concat(found, how="diagonal").drop(EVENT_NAME).join(names, on=RECORD).collect()
@@ -77,7 +70,7 @@ def _elsewhere(context: Context, held: HeldCase, windows: Windows, sought: pl.Da
     for bucket in _NOT_TO_BE_SENT:
         records = records_in(context, held.journal, bucket)
         if records is not None:
-            yield from records.filter(windows.concern()).collect_batches(chunk_size=BATCH)
+            yield from records.filter(windows.concern()).collect_batches(chunk_size=PART_RECORDS)
     starts, ends = zip(*map(windows.span, sought.iter_rows(named=True)), strict=True)
     yield from context.sources_of(held.case.failure.account).rows(set(sought[EVENT_NAME]), min(starts), max(ends))
 

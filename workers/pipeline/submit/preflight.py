@@ -12,6 +12,7 @@ Usage of pre-aggregated meters goes in submissions of its own, and to a target t
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -86,8 +87,9 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
 
 def _ask_all(context: Context, held: HeldCase, windows: Windows) -> None:
     """Ask every guard, and let usage wait that would go by file while its window is open."""
-    planned = _planned(context, held)
-    waiting, by_file = _waiting_for_window(context, held, windows, planned)
+    planned, target = _planned(context, held), context.window_target_of(held.case.failure.account)
+    at_once = target is None or target.at_once
+    waiting, by_file = waiting_for_window(context, held, windows, planned.clear() if at_once else planned)
     going = planned.join(waiting.lazy(), on=RECORD, how="anti", maintain_order="left")
     stopped = first_stopped(_stopped(context, held, windows, going), by_file)
     _defer(context, held, planned, waiting)
@@ -129,14 +131,6 @@ def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Targ
     return window_target, keep(context, held.case.id, "planned", windowed)
 
 
-def _waiting_for_window(
-    context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    target = context.window_target_of(held.case.failure.account)
-    at_once = target is None or target.at_once
-    return waiting_for_window(context, held, windows, planned.clear() if at_once else planned)
-
-
 def _put_back_resent(context: Context, held: HeldCase) -> None:
     """Put approved records back as they are where nobody could send them for a day: the word is as old as that."""
     planned = scan(context, _all_planned(context, held)).filter(_was_sent_before())
@@ -176,7 +170,6 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
 
 
 def _stopped(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
-    """Ask every guard."""
     case, now = held.case, context.clock()
     account = case.failure.account
     ever, recent = all_submissions(context, account), recent_submissions(context, account)
@@ -202,6 +195,7 @@ def _parts(planned: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     return planned.select(RECORD, ORIGIN, TIMESTAMP).collect_batches(chunk_size=PART_RECORDS)
 
 
+@dataclass(frozen=True)
 class LastLook:
     """What of a submission must not go any more, asked directly before each of its chunks.
 
@@ -209,15 +203,14 @@ class LastLook:
     whoever came later has seen this submission.
     """
 
-    def __init__(self, context: Context, held: HeldCase, submission: Submission) -> None:
-        self._context, self._held, self._submission = context, held, submission
+    context: Context
+    held: HeldCase
+    submission: Submission
 
     def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
         """Return what must not go of these rows of the submission's record set."""
-        submission = self._submission
-        records = scan(self._context, submission.ref)
-        chosen = records.slice(rows.first, rows.records)
-        old = planned_long_ago(self._context, self._held, chosen.select(RECORD).collect())
+        chosen = scan(self.context, self.submission.ref).slice(rows.first, rows.records)
+        old = planned_long_ago(self.context, self.held, chosen.select(RECORD).collect())
         stopped = first_stopped(old, self._overwriting(chosen))
         if stopped.is_empty():
             return ()
@@ -230,17 +223,13 @@ class LastLook:
 
     def _overwriting(self, chosen: pl.LazyFrame) -> pl.DataFrame:
         """Ask whether windows are free, but for what somebody has lately approved knowing why it waited."""
-        if not self._windowed:
+        if self._windows.meters.keys().isdisjoint(self.submission.event_names):
             return pl.DataFrame(schema=STOPPED_SCHEMA)
-        fresh = is_within(self._submission.intended_at, APPROVAL_HOLDS, self._context.clock())
+        fresh = is_within(self.submission.intended_at, APPROVAL_HOLDS, self.context.clock())
         asked = chosen.filter(~_was_sent_before()) if fresh else chosen
-        sent = recent_submissions(self._context, self._held.case.failure.account)
-        return would_overwrite(self._context, self._held, self._windows, asked, sent, self._submission)
-
-    @property
-    def _windowed(self) -> bool:
-        return not set(self._windows.meters).isdisjoint(self._submission.event_names)
+        sent = recent_submissions(self.context, self.held.case.failure.account)
+        return would_overwrite(self.context, self.held, self._windows, asked, sent, self.submission)
 
     @cached_property
     def _windows(self) -> Windows:
-        return windows_of(self._context, self._held.case.failure.account)
+        return windows_of(self.context, self.held.case.failure.account)

@@ -5,7 +5,7 @@ same id, and the target resumes instead of repeating.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -30,8 +30,7 @@ from workers.pipeline.record_sets import (
     records_in,
     scan,
 )
-from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, refuse, set_aside
-from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, held_reasons, refuse, set_aside
 from workers.records.schema import EVENT_NAME, IDENTIFIER
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
@@ -44,9 +43,9 @@ def submit(context: Context, held: HeldCase, submission: Submission, may_not_go:
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
     progress = LedgerProgress(context.ledger, submission.id, held.renewed, may_not_go)
-    sent = _target_of(context, held.case.failure.account, submission).send(
-        _outgoing(context, held, submission), progress
-    )
+    account = held.case.failure.account
+    outgoing = Outgoing(submission.id, account, path_of(context, submission.ref), submission.records)
+    sent = _target_of(context, account, submission).send(outgoing, progress)
     _note_answer(context, held, submission, sent)
 
 
@@ -66,28 +65,26 @@ def _target_of(context: Context, account: str | None, submission: Submission) ->
     return target
 
 
+@dataclass
 class LedgerProgress:
     """A target's progress through one submission, kept in the ledger; each intent renews the lease on the case."""
 
-    def __init__(self, ledger: Ledger, submission_id: str, renewed: Renewed, may_not_go: MayNotGo) -> None:
-        self._chunks = ledger.chunks
-        self._submission_id = submission_id
-        self._renewed = renewed
-        self.may_not_go = may_not_go
+    _ledger: Ledger
+    _submission_id: str
+    _renewed: Renewed
+    may_not_go: MayNotGo
 
     def chunks(self) -> Mapping[int, Chunk]:
-        """Return every chunk that was ever intended."""
-        known = self._chunks.of(self._submission_id)
+        known = self._ledger.chunks.of(self._submission_id)
         return {number: _chunk(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
         words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
-        self._chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
+        self._ledger.chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
-        """Commit what became of a chunk."""
-        self._chunks.finish(self._submission_id, number, result)
+        self._ledger.chunks.finish(self._submission_id, number, result)
 
 
 def _chunk(stored: StoredChunk) -> Chunk:
@@ -109,14 +106,8 @@ def intend(
     """
     ordinal = len(held.submissions) + 1
     submission_id = f"{held.case.id}-{ordinal}"
-    intended = movement(
-        context,
-        EntryKind.INTENDED,
-        (Bucket.PLANNED, Bucket.SUBMITTED),
-        record_set,
-        revision=ordinal,
-        submission_id=submission_id,
-    )
+    moved = movement(context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), record_set)
+    intended = replace(moved, revision=ordinal, submission_id=submission_id)
     names = scan(context, record_set).select(pl.col(EVENT_NAME).unique().sort()).collect().to_series()
     intent = Intent(
         submission_id, ordinal, target.name, intended.records, intended.quantity, tuple(names), record_set
@@ -125,11 +116,6 @@ def intend(
         transaction.submissions.intend(intent, last_turn)
         transaction.move(intended)
     return next(s for s in held.submissions if s.id == submission_id)
-
-
-def _outgoing(context: Context, held: HeldCase, submission: Submission) -> Outgoing:
-    path = path_of(context, submission.ref)
-    return Outgoing(submission.id, held.case.failure.account, path, submission.records)
 
 
 def _note_answer(context: Context, held: HeldCase, submission: Submission, sent: Sent) -> None:
@@ -141,8 +127,8 @@ def _note_answer(context: Context, held: HeldCase, submission: Submission, sent:
     tried = {record.identifier for record in sent.held if record.tried_before}
     exists = held_reasons(context, held.case.failure.account, submission, taken, tried=tried)
     moves = [
-        *refuse(context, held, submission, refused, refused_as=DATA, failure_key=key),
-        *set_aside(context, held, submission, pl.concat([uncertain, exists]), failure_key=key),
+        *refuse(context, submission, refused, refused_as=DATA, failure_key=key),
+        *set_aside(context, submission, pl.concat([uncertain, exists]), failure_key=key),
         *_never_sent(context, held, submission, [one for one in sent.withheld if not one.tried_before]),
     ]
     with held.transaction() as transaction:
@@ -168,8 +154,7 @@ def _never_sent(
         EntryKind.QUARANTINED,
         (Bucket.SUBMITTED, Bucket.QUARANTINED),
         keep(context, held.case.id, "stopped", quarantined(before, stopped)),
-        revision=submission.revision,
-        submission_id=submission.id,
+        submission=submission,
         detail={"reasons": reasons_of(stopped)},
     )
 

@@ -54,17 +54,13 @@ def carried(context: Context, submissions: list[Submission], column: str, wanted
         if rows is None:
             continue
         hits = rows.select(column, RECORD).join(texts.to_frame().lazy(), on=column, how="semi").collect()
-        found.append(
-            hits.with_columns(pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE))
-        )
+        names = pl.lit(submission.id).alias(SUBMISSION), pl.lit(submission.case_id).alias(CASE)
+        found.append(hits.with_columns(*names))
     return pl.concat(found)
 
 
 def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
-    """Return a submission's records; None where retention has removed them.
-
-    Raises Permanent where they are lost.
-    """
+    """Return a submission's records; None where retention removed them. Raises Permanent where they are lost."""
     try:
         return pl.scan_parquet(context.archive.fetch(submission.ref))  # retention may remove it at any time
     except Corrupt:

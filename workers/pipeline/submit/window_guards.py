@@ -8,7 +8,7 @@ In a file a record may lie for minutes until the connector comes, and a newer va
 where there is nothing but a folder, usage waits until its window is over, and then for somebody's word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, cast
 
@@ -21,19 +21,16 @@ from workers.kernel.reasons import WINDOW_BY_FILE, WINDOW_NOT_ASKED, WOULD_OVERW
 from workers.pipeline.approvals import BY_FILE, OVERWRITE, approved
 from workers.pipeline.context import Context
 from workers.pipeline.hold import STOPPED_SCHEMA, first_stopped, stop
-from workers.pipeline.record_sets import RECORD, scan
+from workers.pipeline.record_sets import PART_RECORDS, RECORD, scan
 from workers.pipeline.submit.meter_windows import KEYS, WINDOW_END, Windows
 from workers.pipeline.submit.newer_values import superseded
 from workers.records.catalog import CUSTOMER_ID
-from workers.records.schema import EVENT_NAME, QUANTITY, TIMESTAMP
+from workers.records.schema import EVENT_NAME, QUANTITY
 from workers.stripe_api import Grouping
 
 MAX_WINDOWS: Final = 500
 """Windows that are asked for at a time; further ones are put before a person, as not asked for yet."""
-BATCH: Final = 100_000
-"""Rows of a submission that are in memory at a time."""
 
-_SECONDS: Final = pl.col(TIMESTAMP).cast(pl.Int64)
 _ADVICE: Final = "The meter keeps one value per window, and another is there or on its way: decide which is right."
 _BY_FILE: Final = (
     "The meter keeps one value per window, and the connector reads a file minutes later, when a newer value may "
@@ -62,9 +59,10 @@ def would_overwrite(
     single = keyed.filter(pl.len().over(KEYS) == 1)
     let_go = single.join(approved(context, held, OVERWRITE, intended=intended), on=RECORD, how="semi")
     asked = single.join(let_go, on=RECORD, how="anti")
-    unsent = asked.join(_sent_there(context, held.case, windows, asked, sent), on=KEYS, how="anti")
-    unsent = unsent.sort(RECORD)
-    free = _unused(context, held.case.failure.account, windows, unsent.head(MAX_WINDOWS))
+    unsent = asked.join(_sent_there(context, held.case, windows, asked, sent), on=KEYS, how="anti").sort(RECORD)
+    asked, account = unsent.head(MAX_WINDOWS), held.case.failure.account
+    unused = [_is_unused(context, account, windows, row) for row in asked.iter_rows(named=True)]
+    free = asked.filter(pl.Series(unused, dtype=pl.Boolean))
     return first_stopped(
         stop(unsent.slice(MAX_WINDOWS), WINDOW_NOT_ASKED, _NOT_ASKED),
         stop(
@@ -100,7 +98,7 @@ def overwrites_sent(
 def _keyed(windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     if not windows:
         return pl.DataFrame(schema={RECORD: pl.Int64, WINDOW_END: pl.Int64, **dict.fromkeys(KEYS, pl.String)})
-    keyed = windows.keyed(planned.filter(windows.concern()).collect(), _SECONDS)
+    keyed = windows.keyed(planned.filter(windows.concern()).collect())
     return keyed.select(RECORD, WINDOW_END, QUANTITY, *KEYS)
 
 
@@ -113,22 +111,12 @@ def _sent_there(
     for submission in sent:
         if names.isdisjoint(submission.event_names):
             continue
-        for batch in _batches(context, windows, submission):
-            there = wanted.join(batch, on=KEYS, suffix="_sent")
+        windowed = scan(context, submission.ref).filter(windows.concern())
+        for batch in windowed.collect_batches(chunk_size=PART_RECORDS):
+            there = wanted.join(windows.keyed(batch).select(RECORD, *KEYS), on=KEYS, suffix="_sent")
             own = pl.lit(submission.case_id == case.id) & (pl.col(RECORD) == pl.col(f"{RECORD}_sent"))
             taken.append(there.filter(~own).select(KEYS))
     return pl.concat(taken)
-
-
-def _batches(context: Context, windows: Windows, submission: Submission) -> Iterator[pl.DataFrame]:
-    records = scan(context, submission.ref)
-    for batch in records.filter(windows.concern()).collect_batches(chunk_size=BATCH):
-        yield windows.keyed(batch, _SECONDS).select(RECORD, *KEYS)
-
-
-def _unused(context: Context, account: str | None, windows: Windows, asked: pl.DataFrame) -> pl.DataFrame:
-    unused = [_is_unused(context, account, windows, row) for row in asked.iter_rows(named=True)]
-    return asked.filter(pl.Series(unused, dtype=pl.Boolean))
 
 
 def _is_unused(context: Context, account: str | None, windows: Windows, row: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """What an undo and a counter-entry share: what counts at Stripe, who approved, and how it comes before a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -14,7 +14,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import DATA, RECORD, REFUSED_AS, keep, movement
-from workers.pipeline.submit.billed import billed_by_bucket
+from workers.pipeline.submit.outcomes import billed_by_bucket
 from workers.records.schema import OUTCOME, REASON, SUGGESTION
 
 UNDO: Final = "undo"
@@ -26,24 +26,22 @@ COUNTER: Final = "counter_entry"
 def left_open(entries: Sequence[EntryRow]) -> Sequence[EntryRow]:
     """Return the approvals whose work was begun and not finished: no later entry names it as done."""
     done = {entry.detail.get("undo_id") for entry in entries}
-    return [entry for entry in entries if (undo_id := _approved(entry)) and undo_id not in done]
+    return [entry for entry in entries if (undo_id := _undo_id_of(entry)) and undo_id not in done]
 
 
 def open_approval(held: HeldCase, detail_key: str, submission: Submission) -> tuple[str, RecordSetRef] | None:
     """Return the undo of one sort of a submission that was approved and is not finished: its id and its records."""
-    found = (entry for entry in left_open(held.journal) if entry.detail.get(detail_key) == submission.id)
-    return next(((undo_id_of(submission.id, entry.number), entry.ref) for entry in found if entry.ref), None)
+    for entry in left_open(held.journal):
+        undo_id = _undo_id_of(entry)
+        if undo_id and entry.ref and entry.detail.get(detail_key) == submission.id:
+            return undo_id, entry.ref
+    return None
 
 
-def _approved(entry: EntryRow) -> str | None:
+def _undo_id_of(entry: EntryRow) -> str | None:
     """Return the name of the undo that an entry approves; None for any other entry."""
     subject = entry.detail.get(UNDO) or entry.detail.get(COUNTER)
-    return undo_id_of(subject, entry.number) if entry.kind == EntryKind.APPROVED and subject else None
-
-
-def undo_id_of(submission_id: str, number: int) -> str:
-    """Return the name of the undo that the entry of this number approved."""
-    return f"{submission_id}-undo-{number}"
+    return f"{subject}-undo-{entry.number}" if entry.kind == EntryKind.APPROVED and subject else None
 
 
 def approve(
@@ -67,32 +65,13 @@ def taken_back(
 
     What took nothing back has its line in the journal too: without it, it would stay open.
     """
-    moves = [*_moved(context, submission, reasons, detail)]
-    nothing = Movement(
-        EntryKind.UNDONE,
-        Bucket.CONFIRMED,
-        Bucket.QUARANTINED,
-        0,
-        Decimal(0),
-        submission_id=submission.id,
-        detail=detail,
-    )
-    return moves or [nothing]
-
-
-def _moved(
-    context: Context, submission: Submission, reasons: pl.LazyFrame, detail: dict[str, Any]
-) -> Iterator[Movement]:
+    moves = []
     for bucket, records in billed_by_bucket(context, submission):
         marked = records.drop(REASON, SUGGESTION, strict=False).join(reasons, on=RECORD, maintain_order="left")
         gone = marked.with_columns(pl.lit(Outcome.QUARANTINED.value).alias(OUTCOME), pl.lit(DATA).alias(REFUSED_AS))
         ref = keep(context, submission.case_id, "undone", gone)
-        yield movement(
-            context,
-            EntryKind.UNDONE,
-            (bucket, Bucket.QUARANTINED),
-            ref,
-            revision=submission.revision,
-            submission_id=submission.id,
-            detail=detail,
-        )
+        route = (bucket, Bucket.QUARANTINED)
+        moves.append(movement(context, EntryKind.UNDONE, route, ref, submission=submission, detail=detail))
+    route = (Bucket.CONFIRMED, Bucket.QUARANTINED)
+    nothing = Movement(EntryKind.UNDONE, *route, 0, Decimal(0), submission_id=submission.id, detail=detail)
+    return moves or [nothing]

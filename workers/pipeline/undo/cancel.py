@@ -22,13 +22,13 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Movement, RecordSetRef, Tally
+from workers.kernel.ledger.journal import RecordSetRef, Tally
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.reasons import PERHAPS_UNDONE, UNDONE
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.record_sets import RECORD, keep, scan
-from workers.pipeline.submit.billed import billed_records
+from workers.pipeline.submit.outcomes import billed_records
 from workers.pipeline.undo.approvals import UNDO, approve, open_approval, taken_back
 from workers.records import quantities
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION
@@ -44,6 +44,17 @@ UNANSWERED: Final = "unanswered"
 
 ANSWER_SCHEMA: Final = {RECORD: pl.Int64, IDENTIFIER: pl.String, "answer": pl.String, "message": pl.String}
 """The record set of Stripe's answers to one undo."""
+
+
+_WORDS: Final = pl.LazyFrame(
+    [
+        (CANCELLED, UNDONE, "Stripe has taken it back: bill it otherwise, or write it off."),
+        (UNANSWERED, PERHAPS_UNDONE, "Look in the meter's summaries whether Stripe has taken it back."),
+    ],
+    schema=["answer", REASON, SUGGESTION],
+    orient="row",
+)
+"""What a person is told of records that Stripe has taken back, or perhaps."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +79,7 @@ class Undone:
 
 
 def undoable(context: Context, subject: str) -> list[Undoable]:
-    """Return what can be undone of a case or a submission.
-
-    Raises InputUnusable when there is no such thing, or a submission is still on its way.
-    """
+    """Return what can be undone of a case or a submission. Raises InputUnusable as `submissions_of` does."""
     return [
         Undoable(submission, billed, _is_fresh(context, submission))
         for submission in submissions_of(context, subject)
@@ -80,7 +88,7 @@ def undoable(context: Context, subject: str) -> list[Undoable]:
 
 
 def submissions_of(context: Context, subject: str) -> Sequence[Submission]:
-    """Return the submissions of a case, or the one that is named. Raises InputUnusable."""
+    """Return a case's submissions, or the one named. Raises InputUnusable: none such, or one still on its way."""
     one = context.ledger.submissions.get(subject)
     found = [one] if one else context.ledger.submissions.of_case(subject)
     if one is None and context.ledger.cases.get(subject) is None:
@@ -102,7 +110,10 @@ def undo(context: Context, submission: Submission, *, approved_by: str) -> Undon
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
         if open_approval(held, UNDO, submission) is None:
-            _approve(context, held, submission, approved_by)
+            chosen = billed_records(context, submission)
+            if chosen is None:
+                raise InputUnusable("nothing of it is billed", where=submission.id, mend="there is nothing to undo")
+            approve(context, held, chosen, {UNDO: submission.id}, approved_by)
         undone = finish_undo(context, held, submission)
     assert undone is not None
     return undone
@@ -116,11 +127,17 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
     undo_id, chosen = found
     answers = _cancel(context, held, submission, undo_id, chosen)
     kept = keep(context, submission.case_id, "undo-answers", answers)
-    moves = _moves(context, submission, undo_id, answers, kept)
+    counts = dict(answers["answer"].value_counts(sort=True).iter_rows())
+    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256, "answered": counts}
+    reasons = answers.lazy().join(_WORDS, on="answer").select(RECORD, REASON, SUGGESTION)
+    moves = taken_back(context, submission, reasons, detail)
     with held.transaction() as transaction:
         transaction.move(*moves)
         transaction.reschedule(context.clock())
-    return _undone(submission, answers, kept)
+    left = answers.filter(pl.col("answer") == NOT_CANCELLED).head(20)
+    told = tuple(left.select(IDENTIFIER, "message").iter_rows())
+    cancelled, unanswered = counts.get(CANCELLED, 0), counts.get(UNANSWERED, 0)
+    return Undone(submission.id, cancelled, counts.get(NOT_CANCELLED, 0), unanswered, kept, told)
 
 
 def _is_fresh(context: Context, submission: Submission) -> bool:
@@ -132,13 +149,6 @@ def _tally(records: pl.LazyFrame | None) -> Tally:
         return Tally()
     column = records.select(QUANTITY).collect()[QUANTITY]
     return Tally(len(column), quantities.total(column))
-
-
-def _approve(context: Context, held: HeldCase, submission: Submission, approved_by: str) -> None:
-    chosen = billed_records(context, submission)
-    if chosen is None:
-        raise InputUnusable("nothing of it is billed", where=submission.id, mend="there is nothing to undo")
-    approve(context, held, chosen, {UNDO: submission.id}, approved_by)
 
 
 def _cancel(
@@ -180,36 +190,3 @@ def _answer(
     except BadRequest as refusal:
         return [record, identifier, NOT_CANCELLED, str(refusal)]
     return [record, identifier, CANCELLED, str(done.get("status", ""))]
-
-
-_REASONS: Final = {
-    CANCELLED: (UNDONE, "Stripe has taken it back: bill it otherwise, or write it off."),
-    UNANSWERED: (PERHAPS_UNDONE, "Look in the meter's summaries whether Stripe has taken it back."),
-}
-
-
-def _moves(
-    context: Context, submission: Submission, undo_id: str, answers: pl.DataFrame, kept: RecordSetRef
-) -> list[Movement]:
-    counts = dict(answers["answer"].value_counts(sort=True).iter_rows())
-    detail = {"undo_id": undo_id, "answers": kept.name, "answers_sha256": kept.sha256, "answered": counts}
-    words = pl.LazyFrame(
-        [(answer, *words) for answer, words in _REASONS.items()],
-        schema=["answer", REASON, SUGGESTION],
-        orient="row",
-    )
-    reasons = answers.lazy().join(words, on="answer").select(RECORD, REASON, SUGGESTION)
-    return taken_back(context, submission, reasons, detail)
-
-
-def _undone(submission: Submission, answers: pl.DataFrame, kept: RecordSetRef) -> Undone:
-    counts = dict(answers["answer"].value_counts().iter_rows())
-    left = answers.filter(pl.col("answer") == NOT_CANCELLED).head(20)
-    return Undone(
-        submission.id,
-        counts.get(CANCELLED, 0),
-        counts.get(NOT_CANCELLED, 0),
-        counts.get(UNANSWERED, 0),
-        kept,
-        tuple(left.select(IDENTIFIER, "message").iter_rows()),
-    )

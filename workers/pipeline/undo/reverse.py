@@ -9,13 +9,13 @@ usage for billing"). The usage keeps its time, so it has to lie within the 35 da
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from workers.kernel.ledger.case import Case, Failure
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import COUNTER_ENTERED
 from workers.pipeline.case_key import COUNTER_ENTRY
@@ -23,7 +23,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA, RECORD, keep, movement, numbered, scan
-from workers.pipeline.submit.billed import billed_records
+from workers.pipeline.submit.outcomes import billed_records
 from workers.pipeline.undo.approvals import COUNTER, approve, open_approval, taken_back
 from workers.records.catalog import Meter
 from workers.records.schema import (
@@ -80,18 +80,17 @@ def finish_counter_entry(context: Context, held: HeldCase, submission: Submissio
     if found is None:
         return None
     undo_id, approved = found
-    chosen = _still_counting(context, submission, approved)
-    case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
-    records = _take_back(context, held, submission, undo_id, approved, case_id)
-    return CounterEntered(submission.id, case_id, records, {})
-
-
-def _still_counting(context: Context, submission: Submission, approved: RecordSetRef) -> pl.DataFrame:
-    """Return what was approved without what Stripe has refused since."""
-    billed = billed_records(context, submission)
-    if billed is None:
-        return pl.DataFrame()
-    return scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
+    billed, case_id = billed_records(context, submission), None
+    if billed is not None:  # without what Stripe has refused since
+        chosen = scan(context, approved).join(billed, on=RECORD, how="semi", maintain_order="left").collect()
+        case_id = None if chosen.is_empty() else _open_case(context, held.case, submission, undo_id, chosen)
+    advice = f"{case_id} takes it back: see that it is confirmed before you bill this otherwise."
+    words = pl.lit(COUNTER_ENTERED).alias(REASON), pl.lit(advice).alias(SUGGESTION)
+    reasons = scan(context, approved).select(RECORD, *words)
+    moves = taken_back(context, submission, reasons, {"undo_id": undo_id, "counter_case": case_id})
+    with held.transaction() as transaction:
+        transaction.move(*moves)
+    return CounterEntered(submission.id, case_id, sum(move.records for move in moves), {})
 
 
 def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.DataFrame, Mapping[str, int]]:
@@ -160,22 +159,3 @@ def counter_identifier(identifier: str) -> str:
     if len(identifier) > MAX_IDENTIFIER_LENGTH - len(MARK):
         identifier = "mm-" + hashlib.sha256(identifier.encode()).hexdigest()
     return identifier + MARK
-
-
-def _take_back(
-    context: Context,
-    held: HeldCase,
-    submission: Submission,
-    undo_id: str,
-    approved: RecordSetRef,
-    case_id: str | None,
-) -> int:
-    detail: dict[str, Any] = {"undo_id": undo_id, "counter_case": case_id}
-    advice = pl.lit(f"{case_id} takes it back: see that it is confirmed before you bill this otherwise.")
-    reasons = scan(context, approved).select(
-        RECORD, pl.lit(COUNTER_ENTERED).alias(REASON), advice.alias(SUGGESTION)
-    )
-    moves = taken_back(context, submission, reasons, detail)
-    with held.transaction() as transaction:
-        transaction.move(*moves)
-    return sum(move.records for move in moves)

@@ -12,7 +12,7 @@ webhook events" and "Event destinations" (both lists reach back 30 days).
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -27,7 +27,7 @@ from workers.kernel.ledger.events import NewEvent, Origin
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.restores import RESTORES
-from workers.stripe_api import Json, StripeApi
+from workers.stripe_api import Json
 
 log = get_logger(__name__)
 
@@ -35,7 +35,12 @@ REACH: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(hours=1)
 BATCH: Final = 100
 
-Listing = Callable[[Collection[str], datetime, str | None], Iterator[Json]]
+SNAPSHOT: Final = "snapshot"
+_TYPES: Final[Mapping[str, Sequence[str]]] = {
+    SNAPSHOT: (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
+    "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
+}
+"""Kind of payload -> the types that come with it; Stripe lists each kind by itself."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def reconcile(context: Context, since: datetime | None = None) -> Iterator[Look]
     moves no checkpoint, so that a later look leaves no gap. Raises LedgerUnavailable.
     """
     for account in _accounts(context):
-        for kind in _LISTS:
+        for kind in _TYPES:
             yield _look(context, account, kind, since)
 
 
@@ -71,7 +76,7 @@ def start_from_now(context: Context) -> None:
     """
     for account in _accounts(context):
         first = context.ledger.queries.earliest_event(account) or _now(context)
-        for kind in _LISTS:
+        for kind in _TYPES:
             if context.ledger.checkpoints.get(_checkpoint(account, kind)) is None:
                 context.ledger.checkpoints.save(_checkpoint(account, kind), to_text(first))
 
@@ -90,9 +95,10 @@ def _now(context: Context) -> datetime:
 def _look(context: Context, account: str | None, kind: str, since: datetime | None) -> Look:
     begun, name = context.stripe.told_time(), _checkpoint(account, kind)
     look = Look(account, kind, since or _resumed(context, name, account))
-    types, listing = _LISTS[kind]
+    listed = context.stripe.snapshot_events if kind == SNAPSHOT else context.stripe.thin_events
     try:
-        for batch in _batches(listing(context.stripe)(types, look.since, account)):
+        events = listed(_TYPES[kind], look.since, account)
+        while batch := list(islice(events, BATCH)):
             receipts = [receipt for event in batch if (receipt := _receipt(context, event, account))]
             new = _record(context, receipts)
             look = replace(look, listed=look.listed + len(batch), recorded=look.recorded + new)
@@ -138,38 +144,17 @@ def _record(context: Context, receipts: list[NewEvent]) -> int:
     new = [r for r in receipts if r.id not in known and context.ledger.events.record(r)]
     for receipt in new:
         log.info("event_reconciled", event_id=receipt.id, type=receipt.type, account=receipt.account)
-    _hint(context, [receipt for receipt in new if not receipt.ignored])
-    return len(new)
-
-
-def _hint(context: Context, receipts: list[NewEvent]) -> None:
     try:
-        for receipt in receipts:
-            hint_at_new(context.queue, receipt.id, large=receipt.large)
+        for receipt in new:
+            if not receipt.ignored:
+                hint_at_new(context.queue, receipt.id, large=receipt.large)
     except Transient as error:  # the rows are there: the sweeper hints at them later
         log.warning("enqueue_failed", error=str(error))
-
-
-def _batches(events: Iterator[Json]) -> Iterator[list[Json]]:
-    while batch := list(islice(events, BATCH)):
-        yield batch
+    return len(new)
 
 
 def _checkpoint(account: str | None, kind: str) -> str:
     return f"reconcile:{kind}:{account or ''}"
-
-
-_LISTS: Final[Mapping[str, tuple[Sequence[str], Callable[[StripeApi], Listing]]]] = {
-    "snapshot": (
-        (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
-        lambda stripe: stripe.snapshot_events,
-    ),
-    "thin": (
-        (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
-        lambda stripe: stripe.thin_events,
-    ),
-}
-"""Kind of payload -> the types that come with it, and Stripe's list of them."""
 
 
 def lost_since(context: Context) -> datetime:

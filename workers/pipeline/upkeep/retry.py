@@ -6,10 +6,9 @@ sent before are sent again as they are, under the same identifier, where Stripe 
 and those that would overwrite another value or that a lost ledger may have sent are planned anew and may go, once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 import polars as pl
@@ -18,7 +17,7 @@ from workers.kernel.codes import EventType, Outcome
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.ledger.events import OPEN, StoredEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
@@ -51,6 +50,8 @@ from workers.records.schema import OUTCOME, PLAN_COLUMNS, QUANTITY, REASON
 
 log = get_logger(__name__)
 
+_WORDS: Final = {WOULD_OVERWRITE: OVERWRITE, WINDOW_BY_FILE: BY_FILE, PERHAPS_SENT_BEFORE: SEND_AGAIN}
+"""What an approval says that lets records go which wait for this reason."""
 _UNKNOWN: Final = "there is no such event or case"
 _IDS: Final = "`metermend cases`, the alerts and the console name the ids"
 
@@ -86,13 +87,16 @@ def retry_event(context: Context, event_id: str) -> bool:
     require_own_mode(context, event_id, livemode=mode_of(context, event))
     if not context.ledger.events.retry(event_id):
         raise InputUnusable("a worker has it just now", where=event_id, mend="wait until it has ended")
-    return _hinted(partial(context.queue.enqueue_event, event_id, 0, large=event.large))
+    return _hinted(context, [event])
 
 
-def _hinted(hint: Callable[[], None]) -> bool:
-    """Give a hint and return whether it was taken: what it is about is due in the ledger already."""
+def _hinted(context: Context, events: Sequence[StoredEvent], case: Case | None = None) -> bool:
+    """Give hints and return whether they were taken: what they are about is due in the ledger already."""
     try:
-        hint()
+        for event in events:
+            context.queue.enqueue_event(event.id, 0, large=event.large)
+        if case is not None:
+            context.queue.enqueue_case(case.id, case.version)
     except Transient as error:
         log.warning("enqueue_failed", error=str(error))
         return False
@@ -117,14 +121,8 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
             transaction.reschedule(context.clock())
     found = map(context.ledger.events.get, retried.events)
     events = [event for event in found if event is not None and context.ledger.events.retry(event.id)]
-    hinted = _hinted(partial(_hint_at, context, events, held.case))
+    hinted = _hinted(context, events, held.case)
     return replace(retried, events=tuple(event.id for event in events), hinted=hinted)
-
-
-def _hint_at(context: Context, events: Sequence[StoredEvent], case: Case) -> None:
-    for event in events:
-        context.queue.enqueue_event(event.id, 0, large=event.large)
-    context.queue.enqueue_case(case.id, case.version)
 
 
 def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Retried, list[Movement]]:
@@ -140,9 +138,7 @@ def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Re
     again = _as_judged(context, held, taken_up)
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
-        *_let_go(context, case_id, again.filter(reason == WOULD_OVERWRITE), OVERWRITE, approved_by),
-        *_let_go(context, case_id, again.filter(reason == WINDOW_BY_FILE), BY_FILE, approved_by),
-        *_let_go(context, case_id, again.filter(reason == PERHAPS_SENT_BEFORE), SEND_AGAIN, approved_by),
+        *_let_go(context, case_id, again, approved_by),
         *_reopen(context, case_id, again, reasons_of(taken_up.with_columns(reason))),
         *_resend(context, held, resent, approved_by),
     ]
@@ -156,7 +152,7 @@ def _events_to_look_at(context: Context, entries: Sequence[EntryRow]) -> Iterato
         return
     for entry in entries:
         event = context.ledger.events.get(entry.event_id) if entry.event_id and entry.record_set is None else None
-        if event is not None and event.state not in (EventState.RECEIVED, EventState.PROCESSING):
+        if event is not None and event.state not in OPEN:
             yield event.id
 
 
@@ -181,15 +177,16 @@ def _as_judged(context: Context, held: HeldCase, records: pl.LazyFrame) -> pl.La
     return pl.concat([others, as_refused(context, held.journal, undone)], how="diagonal")
 
 
-def _let_go(
-    context: Context, case_id: str, records: pl.LazyFrame, word: str, approved_by: str | None
-) -> Iterator[Movement]:
-    """Yield the entry that lets records past the guard that has stopped them, on somebody's word."""
-    if approved_by is None or records.select(pl.len()).collect().item() == 0:
+def _let_go(context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:
+    """Yield the entries that let records past the guard that has stopped them, on somebody's word."""
+    if approved_by is None:
         return
-    ref = keep(context, case_id, "approved", records)
-    entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
-    yield replace(entry, actor=approved_by)
+    for reason, word in _WORDS.items():
+        stopped = records.filter(pl.col(REASON) == reason)
+        if stopped.select(pl.len()).collect().item():
+            ref = keep(context, case_id, "approved", stopped)
+            entry = movement(context, EntryKind.APPROVED, (None, None), ref, detail={word: True})
+            yield replace(entry, actor=approved_by)
 
 
 def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:
@@ -203,10 +200,7 @@ def _resend(context: Context, held: HeldCase, records: pl.LazyFrame, approved_by
     new = with_next_identifiers(planned.filter(taken).with_columns(pl.lit(DATA).alias(REFUSED_AS)))
     ref = keep(context, held.case.id, "resent", pl.concat([planned.filter(~taken), new]))
     detail = {"reasons": reasons, "approved": "resend what may be billed already"}
-    word = Movement(EntryKind.APPROVED, None, None, chosen.height, Decimal(0), actor=approved_by, detail=detail)
-    yield word
-    for kind, source, to in (
-        (EntryKind.REOPENED, Bucket.QUARANTINED, Bucket.PENDING),
-        (EntryKind.PLANNED, Bucket.PENDING, Bucket.PLANNED),
-    ):
-        yield movement(context, kind, (source, to), ref, detail={"reasons": reasons})
+    yield Movement(EntryKind.APPROVED, None, None, chosen.height, Decimal(0), actor=approved_by, detail=detail)
+    told = {"reasons": reasons}
+    yield movement(context, EntryKind.REOPENED, (Bucket.QUARANTINED, Bucket.PENDING), ref, detail=told)
+    yield movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), ref, detail=told)

@@ -9,6 +9,7 @@ where RFC 4180's grammar finds its end, with the right number of fields, within 
 line alone is unreadable and reading goes on with the next one: a stray quote does not swallow the file.
 """
 
+import codecs
 import csv
 import io
 import re
@@ -31,28 +32,19 @@ MAX_REGULAR_COLUMNS: Final = 64
 FEW_QUOTES: Final = 20
 """One line in so many with quotes is few: a line costs 2 µs to test in Python, a twentieth of that in polars."""
 NEVER_IN_TEXT: Final = "\x1f"
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-MISREAD: Final = (BYTE_ORDER_MARK, b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x1f\x8b", b"(\xb5/\xfd")
+MISREAD: Final = (codecs.BOM_UTF8, b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x1f\x8b", b"(\xb5/\xfd")
 """Beginnings that polars takes for no text: a mark that it strips, and those of zlib, gzip and zstd."""
-
-
 LOOK: Final = 256 << 10
 """Bytes looked at together by numpy, without the new memory that a mask of a whole block takes."""
 
 
 @dataclass(frozen=True)
 class OddRecord:
-    """What odd lines turned out to be: a record (`fields`), an unreadable row (`reason`), or neither: blank."""
+    """What odd lines turned out to be: a record's fields, why a row is unreadable, or null for a blank line."""
 
     line: int
     lines: int
-    fields: list[str] | None = None
-    reason: Unreadable | None = None
-
-    @property
-    def is_row(self) -> bool:
-        """Whether it counts as a data record; a blank line does not."""
-        return self.fields is not None or self.reason is not None
+    found: list[str] | Unreadable | None
 
 
 def lines_of(data: bytes) -> pl.Series:
@@ -103,9 +95,7 @@ class CsvGrammar:
         field = rf'(?:[^{mark}"\r\n]*|"[^"]*(?:""[^"]*)*")'
         self._line = f"^{field}(?:{mark}{field}){{{columns - 1}}}$"
         record = field.replace("*", "*+")
-        self._record = re.compile(
-            rf"{record}(?:{mark}{record}){{{columns - 1}}}(?=\r?\n)".encode(),
-        )
+        self._record = re.compile(rf"{record}(?:{mark}{record}){{{columns - 1}}}(?=\r?\n)".encode())
 
     def regular(self, lines: pl.Series) -> pl.Series:
         """Tell for each line whether it is a record by itself; a null line is not."""
@@ -193,7 +183,8 @@ class OddLines:
             if line < settled:
                 continue
             record = self._record_at(line)
-            if record.reason is Unreadable.UNCLOSED_QUOTE and not final and self._may_go_on(line):
+            may_go_on = not final and len(self.block) - self.starts[line] <= MAX_RECORD_BYTES
+            if record.found is Unreadable.UNCLOSED_QUOTE and may_go_on:
                 return records, line
             records.append(record)
             settled = record.line + record.lines
@@ -201,28 +192,11 @@ class OddLines:
 
     def _record_at(self, line: int) -> OddRecord:
         text = self.text(line)
-        if not text:
-            return OddRecord(line, 1)
-        fields = self.grammar.fields(text)
-        if fields is Unreadable.UNCLOSED_QUOTE:
-            return self._spanning(line)
-        if isinstance(fields, Unreadable):
-            return OddRecord(line, 1, reason=fields)
-        return OddRecord(line, 1, fields=fields)
-
-    def _spanning(self, line: int) -> OddRecord:
+        found = self.grammar.fields(text) if text else None
         start = self.starts[line]
-        end = self.grammar.end_of_record(self.block, start)
-        if end is None:
-            return OddRecord(line, 1, reason=Unreadable.UNCLOSED_QUOTE)
-        lines = bisect_right(self.starts, end) - line
-        fields = self.grammar.fields(self.block[start:end])
-        if isinstance(fields, Unreadable):
-            return OddRecord(line, lines, reason=fields)
-        return OddRecord(line, lines, fields=fields)
-
-    def _may_go_on(self, line: int) -> bool:
-        return len(self.block) - self.starts[line] <= MAX_RECORD_BYTES
+        if found is not Unreadable.UNCLOSED_QUOTE or (end := self.grammar.end_of_record(self.block, start)) is None:
+            return OddRecord(line, 1, found)
+        return OddRecord(line, bisect_right(self.starts, end) - line, self.grammar.fields(self.block[start:end]))
 
     def text(self, line: int, lines: int = 1) -> bytes:
         """Return the bytes of the lines without the last line's end."""

@@ -1,6 +1,7 @@
 """One part of a CSV file as a canonical frame."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -9,7 +10,7 @@ from workers.records.files.csv_grammar import MISREAD, CsvGrammar, OddLines, Odd
 from workers.records.files.json_record import NotARecord, Row, frame_of
 from workers.records.files.layout import Part
 from workers.records.files.nested import Nesting
-from workers.records.schema import RAW, ROW, UNREADABLE
+from workers.records.schema import RAW, ROW, UNREADABLE, with_columns_of
 
 
 class CsvReader:
@@ -34,15 +35,14 @@ class CsvReader:
             frame = self._plain(data, columns)
             if frame is not None and frame.height == part.rows:
                 rows = pl.int_range(part.first_row, part.first_row + part.rows, eager=True)
-                return _with_reader_columns(frame, rows)
+                return with_columns_of(frame.with_columns(rows.alias(ROW)), (UNREADABLE, RAW))
         return self._careful(data if data.endswith(b"\n") else data + b"\n", part.first_row, columns)
 
     def _spread(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Put what stands inside the cells beside them, record by record."""
         nested = frame.select(pl.any_horizontal(pl.col(*self.nesting.columns).is_not_null())).to_series()
-        numbers = frame.filter(nested)[ROW].to_list()
-        cells = frame.filter(nested).select(self.columns).iter_rows(named=True)
-        spread = [self._spread_row(*numbered) for numbered in zip(numbers, cells, strict=True)]
+        rows = frame.filter(nested).select(ROW, *self.columns).iter_rows(named=True)
+        spread = [self._spread_row(cells.pop(ROW), cells) for cells in rows]
         return pl.concat([frame.filter(~nested), frame_of(spread)], how="diagonal").sort(ROW)
 
     def _spread_row(self, row: int, cells: dict[str, str | None]) -> Row:
@@ -92,8 +92,10 @@ class CsvReader:
             return None
         if b'"' not in data:
             return frame
-        quoted_empty = [name for name, found in zip(columns, _has_empty(frame), strict=True) if found]
-        return frame.with_columns(pl.when(pl.col(name) != "").then(name) for name in quoted_empty)
+        quoted_empty = frame.select((pl.all() == "").any()).row(0)  # such a field is as absent as a bare one
+        return frame.with_columns(
+            pl.when(pl.col(name) != "").then(name) for name in compress(columns, quoted_empty)
+        )
 
     def _careful(self, data: bytes, first_row: int, columns: list[str]) -> pl.DataFrame:
         """Read regular lines by polars and the odd ones by Python's csv, each with its exact row number."""
@@ -115,50 +117,31 @@ class CsvReader:
         frame = self._plain((kept.str.join("\n").item() or "").encode(), columns)
         if frame is None or frame.height != len(kept):
             return None
-        good = _with_reader_columns(frame, rows.filter(whole))
+        good = with_columns_of(frame.with_columns(rows.filter(whole).alias(ROW)), (UNREADABLE, RAW))
         return pl.concat([good, self._odd_frame(odd, rows, settler, columns)]).sort(ROW)
 
     def _odd_frame(
         self, odd: list[OddRecord], rows: pl.Series, settler: OddLines, columns: list[str]
     ) -> pl.DataFrame:
-        records = [record for record in odd if record.is_row]
         at = [self.columns.index(name) for name in columns]
-        cells: dict[str, list[str | None]] = {
-            name: [(record.fields[index] or None) if record.fields else None for record in records]
-            for name, index in zip(columns, at, strict=True)
-        }
-        raw = [
-            settler.text(record.line, record.lines).decode(errors="backslashreplace") if record.reason else None
-            for record in records
-        ]
-        numbers = rows.gather([record.line for record in records])
-        frame = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String))
-        return frame.with_columns(
-            numbers.alias(ROW),
-            pl.Series(UNREADABLE, [record.reason for record in records], dtype=pl.String),
-            pl.Series(RAW, raw, dtype=pl.String),
-        )
-
-
-def _has_empty(frame: pl.DataFrame) -> tuple[bool, ...]:
-    """Tell for each column whether it has a quoted empty field: it is as absent as a bare one."""
-    return frame.select((pl.all() == "").any()).row(0)
+        cells: list[list[str | None]] = []
+        for record in odd:
+            if isinstance(record.found, list):
+                cells.append([*(record.found[index] or None for index in at), None, None])
+            elif record.found:
+                raw = settler.text(record.line, record.lines).decode(errors="backslashreplace")
+                cells.append([*(None for _ in at), record.found, raw])
+        schema = dict.fromkeys((*columns, UNREADABLE, RAW), pl.String)
+        numbers = rows.gather([record.line for record in odd if record.found])
+        return pl.DataFrame(cells, schema=schema, orient="row").insert_column(len(at), numbers.alias(ROW))
 
 
 def _numbered(regular: pl.Series, odd: list[OddRecord], first_row: int) -> tuple[pl.Series, pl.Series]:
     """Return which lines are whole regular records, and per line the number of the record that it belongs to."""
     spanned = [line for record in odd for line in range(record.line, record.line + record.lines)]
-    opening = [record.line for record in odd if record.is_row]
+    opening = [record.line for record in odd if record.found]
     whole, begins = regular.clone(), regular.clone()  # scatter works in place
     whole.scatter(spanned, values=False)
     begins.scatter(spanned, values=False)
     begins.scatter(opening, values=True)
     return whole, begins.cast(pl.Int64).cum_sum() + (first_row - 1)
-
-
-def _with_reader_columns(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
-    return frame.with_columns(
-        rows.cast(pl.Int64).alias(ROW),
-        pl.lit(None, pl.String).alias(UNREADABLE),
-        pl.lit(None, pl.String).alias(RAW),
-    )

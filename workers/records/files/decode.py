@@ -27,8 +27,7 @@ MAX_RATIO: Final = 200
 """Usage text packs 5 to 30 times smaller; beyond this ratio, past `RATIO_FREE_BYTES`, it is a bomb."""
 RATIO_FREE_BYTES: Final = 64 << 20
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+MAGIC: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig", "starts with a byte order mark"),
     (codecs.BOM_UTF16_LE, "utf-16", "is UTF-16; Stripe expects UTF-8"),
@@ -62,9 +61,7 @@ def why_not(error: OSError) -> str:
 
 def compression_of(head: bytes) -> str | None:
     """Return `gzip` or `zstd` by the file's first bytes, whatever its name says."""
-    if head.startswith(GZIP_MAGIC):
-        return "gzip"
-    return "zstd" if head.startswith(ZSTD_MAGIC) else None
+    return next((kind for kind, magic in MAGIC.items() if head.startswith(magic)), None)
 
 
 def unpack(path: Path, compression: str) -> IO[bytes]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -140,18 +140,13 @@ def csv_head(head: bytes, options: ReadOptions, name: str) -> CsvHead:
 
 
 def _read_header(text: bytes, delimiter: str) -> CsvHead | None:
-    lengths: list[int] = []
-
-    def lines() -> Iterator[str]:
-        for line in io.BytesIO(text):
-            lengths.append(len(line))
-            yield line.decode(errors="replace")
-
+    lines = io.BytesIO(text)
+    decoded = (line.decode(errors="replace") for line in lines)
     try:
-        headers = next(csv.reader(lines(), delimiter=delimiter, strict=True))
+        headers = next(csv.reader(decoded, delimiter=delimiter, strict=True))
     except csv.Error:
         return None
-    return CsvHead(delimiter, tuple(headers), sum(lengths))
+    return CsvHead(delimiter, tuple(headers), lines.tell())
 
 
 def file_findings(name: str, size: int, file_format: Format, compression: str | None) -> list[Finding]:

@@ -11,6 +11,7 @@ Line feeds between values become carriage returns, which mean the same to JSON a
 import json
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from typing import IO, Final
 
 import polars as pl
@@ -134,7 +135,7 @@ def _scanned(data: bytes, balanced: set[int], behind: int, *, final: bool) -> tu
             found = _end_of_value(text, at)
             if found is None and not final and len(text) - at < MAX_ELEMENT_BYTES:
                 break
-            end = ends[piece] if found is None else found
+            end = found or ends[piece]
         elements.append(text[at:end])
         at = _behind_gap(text, end)
     lines = "".join(f"{element}\n" for element in elements).encode(errors="surrogateescape")
@@ -142,11 +143,9 @@ def _scanned(data: bytes, balanced: set[int], behind: int, *, final: bool) -> tu
 
 
 def _end_of_value(text: str, at: int) -> int | None:
-    try:
-        _, end = DECODER.raw_decode(text, at)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return end
+    with suppress(json.JSONDecodeError, RecursionError):
+        return DECODER.raw_decode(text, at)[1]
+    return None
 
 
 def _behind_gap(text: str, at: int) -> int:

@@ -25,10 +25,6 @@ PERHAPS: Final = re.compile(rb'(?m)\[\s*[{\]]|^[ \t]*"')
 """What a line has that holds a list of objects, or is JSON text itself."""
 
 
-class SeveralListsError(ValueError):
-    """A body has more than one list of records; the text names their keys."""
-
-
 def holds_bodies(lines: IO[bytes], start: int, name: str) -> bool:
     """Tell whether a line is a body, or the JSON text of a record. Raises FileUnusable as `one_record_a_line`."""
     lines.seek(start)
@@ -58,25 +54,19 @@ def _apart(line: bytes, name: str) -> list[str] | None:
     if not PERHAPS.search(line):
         return None
     try:
-        return records_in(line.decode())
+        return _records_in(line.decode(), name)
     except UnicodeDecodeError:
         return None
-    except SeveralListsError as error:
-        raise FileUnusable(
-            f"an object of it has several lists of records: {error}", where=name, mend="send each as a file"
-        ) from error
 
 
-def records_in(text: str) -> list[str] | None:
-    """Return the texts of the records in a body, or of the one in a JSON string; null where the text is neither.
-
-    Raises SeveralListsError.
-    """
+def _records_in(text: str, name: str) -> list[str] | None:
+    """Return the texts of the records in a body, or of the one in a JSON string; null where the text is neither."""
     inner = _object_in(text)
     members = _members(inner)
     lists = dict(_lists(members, LEVELS))
     if len(lists) > 1:
-        raise SeveralListsError(", ".join(lists))
+        what = f"an object of it has several lists of records: {', '.join(lists)}"
+        raise FileUnusable(what, where=name, mend="send each as a file")
     if lists:
         return next(iter(lists.values()))
     if _is_empty_body(members):

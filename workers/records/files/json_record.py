@@ -166,5 +166,5 @@ def frame_of(rows: Sequence[Row], wanted: Sequence[str] | None = None) -> pl.Dat
     names = dict.fromkeys(name for record in records for name in record)
     kept = [name for name in names if wanted is None or name in wanted or name in READER_COLUMNS]
     columns = {name: [record.get(name) for record in records] for name in kept}
-    frame = pl.DataFrame({ROW: [row for row, _, _ in rows]}, schema={ROW: pl.Int64})
-    return frame.with_columns(pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items())
+    numbered = {ROW: [row for row, _, _ in rows], **columns}
+    return pl.DataFrame(numbered, schema={ROW: pl.Int64, **dict.fromkeys(kept, pl.String)})

@@ -67,9 +67,7 @@ class Layout:
     """How a file is laid out. `columns` are the sender's headers (CSV) or the keys met at its head (JSON)."""
 
     name: str
-    bytes: int
     format: Format
-    compression: str | None
     encoding: str
     delimiter: str | None
     columns: tuple[str, ...]

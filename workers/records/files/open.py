@@ -1,7 +1,6 @@
 """Opening any usage file: what it is, as plain UTF-8 text, with its columns named."""
 
 import codecs
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,30 +31,11 @@ class _Text:
     stream: IO[bytes]
     is_workbook: bool = False
 
-    def layout(
-        self,
-        file_format: Format,
-        columns: tuple[str, ...],
-        renames: Mapping[str, str],
-        findings: list[Finding],
-        delimiter: str | None = None,
-    ) -> Layout:
-        return Layout(
-            name=self.name,
-            bytes=self.size,
-            format=file_format,
-            compression=self.compression,
-            encoding=self.encoding,
-            delimiter=delimiter,
-            columns=columns,
-            renames=renames,
-            findings=(*self.findings, *self._of_the_file(file_format), *findings),
-        )
-
-    def _of_the_file(self, file_format: Format) -> list[Finding]:
+    def found(self, file_format: Format) -> list[Finding]:
+        """Return what was found, with what Stripe would refuse in the file as such; it takes no workbook at all."""
         if self.is_workbook:
-            return []
-        return detect.file_findings(self.name, self.size, file_format, self.compression)
+            return [*self.findings]
+        return [*self.findings, *detect.file_findings(self.name, self.size, file_format, self.compression)]
 
 
 def open_file(path: Path, options: ReadOptions | None = None) -> UsageFile:
@@ -132,7 +112,8 @@ def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> Usag
     if not nesting.findings and not any(header in found.headers for header in options.headers):
         require_header(found.headers, text.name, has_rows=bool(sample))
     inside = [column for column in sampled(nesting, sample) if column not in columns]
-    findings += repeated + missing_columns([*columns, *inside]) + [*nesting.findings]
+    findings = text.found(Format.CSV) + findings + repeated + missing_columns([*columns, *inside])
+    findings += nesting.findings
     if found.separator_line:
         findings.append(
             Finding("separator_line", "begins with a line for Excel, sep=; Stripe takes that for the header")
@@ -142,7 +123,8 @@ def _open_csv(text: _Text, head: bytes, mark: int, options: ReadOptions) -> Usag
     outside = [
         header for header, column in zip(found.headers, columns, strict=True) if column not in nesting.columns
     ]
-    layout = text.layout(Format.CSV, (*outside, *inside), renames, findings, found.delimiter)
+    named = (*outside, *inside)
+    layout = Layout(text.name, Format.CSV, text.encoding, found.delimiter, named, renames, tuple(findings))
     return UsageFile(layout, text.stream, mark + found.length, CsvReader(found.delimiter, columns, nesting))
 
 
@@ -156,5 +138,7 @@ def _open_json(text: _Text, lines: IO[bytes], file_format: Format, mark: int, op
     renames, findings = renames_for(columns, options.headers)
     named = [renames.get(column, column) for column in columns]
     findings += [*(missing_columns(named) if head.strip() else []), *nesting.findings]
-    layout = text.layout(file_format, tuple(columns), {**nesting.renames, **renames}, findings)
+    findings = text.found(file_format) + findings
+    renamed = {**nesting.renames, **renames}
+    layout = Layout(text.name, file_format, text.encoding, None, tuple(columns), renamed, tuple(findings))
     return UsageFile(layout, lines, mark, JsonReader(renames, nesting))

@@ -9,7 +9,7 @@ same records for any target size.
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -34,46 +34,33 @@ class Segment:
     plain: bool
 
 
-class Scanner(Protocol):
-    """Knows where records end in one format."""
+Scan = Callable[[bytes, int, bool], Iterator[Segment]]
+"""Knows where records end in one format: yields the segments of a block of whole lines, of about so many bytes.
 
-    def segments(self, block: bytes, target: int, final: bool, /) -> Iterator[Segment]:
-        """Yield the segments of a block of whole lines; less than the whole block where its end is not settled."""
-        ...
-
-
-class JsonLinesScanner:
-    """A record is a line that is not blank. Where no line begins with a blank, none is: lines are counted then."""
-
-    def segments(self, block: bytes, target: int, _final: bool, /) -> Iterator[Segment]:
-        for piece in _by_lines(block, target):
-            starts = line_starts(piece)[:-1]
-            first_signs = np.frombuffer(piece, np.uint8)[starts]
-            blank = blank_lines(lines_of(piece)) if np.isin(first_signs, list(BLANKS)).any() else None
-            blanks = 0 if blank is None else int(blank.sum())
-            yield Segment(len(piece), len(starts) - blanks, plain=blank is None)
+They are less than the whole block where its end is not settled, and it is not the file's last.
+"""
 
 
-class CsvScanner:
-    """A record is a regular line, or what odd lines turn out to be."""
+def json_segments(block: bytes, target: int, _final: bool, /) -> Iterator[Segment]:
+    """Find the lines that are not blank. Where no line begins with a blank, none is: lines are counted then."""
+    for piece in _by_lines(block, target):
+        starts = line_starts(piece)[:-1]
+        first_signs = np.frombuffer(piece, np.uint8)[starts]
+        blank = blank_lines(lines_of(piece)) if np.isin(first_signs, list(BLANKS)).any() else None
+        blanks = 0 if blank is None else int(blank.sum())
+        yield Segment(len(piece), len(starts) - blanks, plain=blank is None)
 
-    def __init__(self, grammar: CsvGrammar) -> None:
-        self.grammar = grammar
 
-    def segments(self, block: bytes, target: int, final: bool, /) -> Iterator[Segment]:
-        rows = self.grammar.plain_rows(block)
-        if rows is not None:
-            yield from (
-                [Segment(len(block), rows, plain=True)] if len(block) <= target else _plain_segments(block, target)
-            )
-            return
-        odd = (~self.grammar.regular(lines_of(block))).arg_true().to_list()
-        if not odd:
-            yield from _plain_segments(block, target)
-            return
-        settler = OddLines(block, self.grammar)
-        records, settled = settler.settle(odd, final=final)
-        yield from _odd_segments(settler.starts, records, settled, target)
+def csv_segments(grammar: CsvGrammar, block: bytes, target: int, final: bool, /) -> Iterator[Segment]:
+    """Find regular lines, and what odd lines turn out to be."""
+    rows = grammar.plain_rows(block)
+    if rows is not None and len(block) <= target:
+        return iter([Segment(len(block), rows, plain=True)])
+    odd = [] if rows is not None else (~grammar.regular(lines_of(block))).arg_true().to_list()
+    if not odd:
+        return (Segment(len(piece), piece.count(b"\n"), plain=True) for piece in _by_lines(block, target))
+    settler = OddLines(block, grammar)
+    return _odd_segments(settler.starts, *settler.settle(odd, final=final), target)
 
 
 def _by_lines(block: bytes, target: int) -> Iterator[bytes]:
@@ -82,11 +69,6 @@ def _by_lines(block: bytes, target: int) -> Iterator[bytes]:
         end = block.find(b"\n", start + target - 1) + 1 or len(block)
         yield block[start:end]
         start = end
-
-
-def _plain_segments(block: bytes, target: int) -> Iterator[Segment]:
-    for piece in _by_lines(block, target):
-        yield Segment(len(piece), piece.count(b"\n"), plain=True)
 
 
 def _odd_segments(starts: list[int], odd: list[OddRecord], settled: int, target: int) -> Iterator[Segment]:
@@ -99,12 +81,12 @@ def _odd_segments(starts: list[int], odd: list[OddRecord], settled: int, target:
         if behind and (last := odd[behind - 1]).line + last.lines > end:
             end = last.line + last.lines
         inside = odd[seen:behind]
-        rows = end - line - sum(record.lines - 1 if record.is_row else record.lines for record in inside)
+        rows = end - line - sum(record.lines - bool(record.found) for record in inside)
         yield Segment(starts[end] - starts[line], rows, plain=not inside)
         line, seen = end, behind
 
 
-def cut(read: Read, start: int, end: int, scanner: Scanner, target: int, name: str) -> Iterator[Part]:
+def cut(read: Read, start: int, end: int, scan: Scan, target: int, name: str) -> Iterator[Part]:
     """Yield parts of about `target` bytes (more only where one record or block is larger), covering start to end.
 
     Raises FileUnusable for a line longer than `MAX_LINE_BYTES`.
@@ -112,7 +94,7 @@ def cut(read: Read, start: int, end: int, scanner: Scanner, target: int, name: s
     length = rows = 0
     plain = True
     offset, row = start, 1
-    for segment in _segments(read, start, end, scanner, target, name):
+    for segment in _segments(read, start, end, scan, target, name):
         if length and length + segment.length > target:
             yield Part(offset, length, row, rows, plain)
             offset, row, length, rows, plain = offset + length, row + rows, 0, 0, True
@@ -121,7 +103,7 @@ def cut(read: Read, start: int, end: int, scanner: Scanner, target: int, name: s
         yield Part(offset, min(length, end - offset), row, rows, plain)
 
 
-def _segments(read: Read, start: int, end: int, scanner: Scanner, target: int, name: str) -> Iterator[Segment]:
+def _segments(read: Read, start: int, end: int, scan: Scan, target: int, name: str) -> Iterator[Segment]:
     offset, size = start, BLOCK
     while offset < end:
         block = read(offset, min(size, end - offset))
@@ -130,7 +112,7 @@ def _segments(read: Read, start: int, end: int, scanner: Scanner, target: int, n
         final = offset + len(block) >= end
         used = 0
         whole = _whole_lines(block, final=final)
-        for segment in scanner.segments(whole, target, final) if whole else ():
+        for segment in scan(whole, target, final) if whole else ():
             used += segment.length
             yield segment
         offset += used

@@ -46,9 +46,11 @@ def csv_header(columns: Sequence[str]) -> bytes:
     return pl.DataFrame(schema=dict.fromkeys(columns, pl.String)).write_csv().encode()
 
 
-def csv_rows(frame: pl.DataFrame) -> bytes:
+def csv_rows(frame: pl.DataFrame, **style: Any) -> bytes:
     """Return the frame's rows as CSV: an absent cell is empty, a text is quoted only where it has to be."""
-    return _written(frame)
+    text = io.BytesIO()
+    frame.write_csv(text, include_header=False, **style)
+    return text.getvalue()
 
 
 def csv_record_starts(text: bytes) -> NDArray[np.int64]:
@@ -61,20 +63,14 @@ def csv_record_starts(text: bytes) -> NDArray[np.int64]:
     return starts[outside]
 
 
-def _written(frame: pl.DataFrame, **style: Any) -> bytes:
-    text = io.BytesIO()
-    frame.write_csv(text, include_header=False, **style)
-    return text.getvalue()
-
-
 def json_rows(frame: pl.DataFrame) -> bytes:
     """Return the frame's rows as JSON objects, one a line; an absent cell leaves its key out."""
-    return _written(_objects(frame), quote_style="never")
+    return csv_rows(_objects(frame), quote_style="never")
 
 
 def json_elements(frame: pl.DataFrame) -> bytes:
     """Return the frame's rows as elements of a JSON array, each with a comma behind it, without its brackets."""
-    return _written(_objects(frame), quote_style="never", line_terminator=",\n")
+    return csv_rows(_objects(frame), quote_style="never", line_terminator=",\n")
 
 
 def _objects(frame: pl.DataFrame) -> pl.DataFrame:
@@ -99,18 +95,15 @@ def _objects(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _is_plain(columns: Sequence[str]) -> pl.Expr:
     outer, nested = _members(columns)
-    names = [*outer, *nested]
-    numbers = [pl.col(name).str.contains(JSON_NUMBER) for name in names if name in NUMBERS]
-    texts = [~pl.col(name).str.contains(SPECIAL) for name in names if name not in NUMBERS]
-    return pl.all_horizontal(pl.lit(value=True), *numbers, *texts).fill_null(value=False)
+    cells = {name: pl.col(name).str for name in (*outer, *nested)}
+    plain = (c.contains(JSON_NUMBER) if name in NUMBERS else ~c.contains(SPECIAL) for name, c in cells.items())
+    return pl.all_horizontal(pl.lit(value=True), *plain).fill_null(value=False)
 
 
 def _members(columns: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return column -> how its key opens the member, of the object and of its payload."""
-    outer = [(name, name) for name in (IDENTIFIER, TIMESTAMP, EVENT_NAME) if name in columns]
-    nested = [(name, payload_key(name)) for name in columns if is_payload(name)]
-    in_object, in_payload = ({name: f"{json.dumps(key)}:" for name, key in some} for some in (outer, nested))
-    return in_object, in_payload
+    outer = {name: f'"{name}":' for name in (IDENTIFIER, TIMESTAMP, EVENT_NAME) if name in columns}
+    return outer, {name: f"{json.dumps(payload_key(name))}:" for name in columns if is_payload(name)}
 
 
 def _plain_object(columns: Sequence[str]) -> pl.Expr:
@@ -197,28 +190,13 @@ class Template:
         return b"".join(chain.from_iterable(zip(pieces, [*others, b""], strict=True)))
 
 
-def _nothing(_columns: Sequence[str]) -> bytes:
-    return b""
-
-
-def _bracket(_columns: Sequence[str]) -> bytes:
-    return b"[\n"
-
-
 _CSV: Final = Template(".csv", csv_header, csv_rows, csv_record_starts, streams=True)
 
 TEMPLATES: Final[Mapping[str, Template]] = {
     "csv": _CSV,
     "dashboard": replace(_CSV, max_bytes=MAX_DASHBOARD_BYTES),
-    "json": Template(
-        ".json",
-        _bracket,
-        json_elements,
-        line_starts,
-        between=b",\n",
-        closing=b"\n]\n",
-    ),
-    "jsonl": Template(".jsonl", _nothing, json_rows, line_starts),
+    "json": Template(".json", lambda _: b"[\n", json_elements, line_starts, between=b",\n", closing=b"\n]\n"),
+    "jsonl": Template(".jsonl", lambda _: b"", json_rows, line_starts),
 }
 """Output formats by name. The Dashboard takes the CSV template in smaller files (Stripe docs, "Record usage in bulk
 with the Dashboard"). Its sample has no `identifier`; ours keeps it: without it a second upload bills twice."""

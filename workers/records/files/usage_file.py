@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Final, Protocol, Self, TypeVar
 
@@ -17,7 +18,7 @@ from workers.records.files.csv_part import CsvReader
 from workers.records.files.decode import temporary_room
 from workers.records.files.json_part import JsonReader
 from workers.records.files.layout import Format, Layout, Part
-from workers.records.files.split import CsvScanner, JsonLinesScanner, Scanner, cut
+from workers.records.files.split import csv_segments, cut, json_segments
 from workers.records.schema import (
     RAW,
     READER_COLUMNS,
@@ -81,7 +82,8 @@ class UsageFile:
 
     def parts(self, target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
         """Cut the file into parts of about `target_bytes`; raises FileUnusable where it cannot be cut."""
-        return cut(self._bytes, self._start, self._end, self._scanner(), target_bytes, self.layout.name)
+        scan = partial(csv_segments, self._reader.grammar) if isinstance(self._reader, CsvReader) else json_segments
+        return cut(self._bytes, self._start, self._end, scan, target_bytes, self.layout.name)
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the part as a canonical frame in the file's order.
@@ -90,10 +92,10 @@ class UsageFile:
         the default is all that the part has, and the required ones. `READER_COLUMNS` are always there. Raises
         FileUnusable if the file no longer is what it was when it was cut.
         """
-        kept = self._kept.get(part.offset) if self._kept is not None else None
-        if kept is not None and kept.height == part.rows:
-            return self._canonical(kept, columns)
-        return self._canonical(self._parse(part, columns), columns)
+        frame = self._kept.get(part.offset) if self._kept is not None else None
+        if frame is None or frame.height != part.rows:
+            frame = self._parse(part, columns)
+        return self._canonical(frame, columns)
 
     def work_through(self, part: Part, columns: Sequence[str], work: Callable[[pl.LazyFrame], Made]) -> Made:
         """Put the part's records, as `read` returns them, through `work`, reading them on the way where possible.
@@ -154,9 +156,7 @@ class UsageFile:
     def _canonical(self, frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
         if self.layout.format is Format.JSON and RAW in frame.columns:
             frame = frame.with_columns(pl.col(RAW).str.replace_all("\r", "\n", literal=True))
-        if columns is None:
-            columns = self.columns_of(frame)
-        return self._whole(frame, columns)
+        return self._whole(frame, self.columns_of(frame) if columns is None else columns)
 
     def _whole(self, records: Records, columns: Sequence[str]) -> Records:
         """Name the source, and add the columns that are absent."""
@@ -175,9 +175,6 @@ class UsageFile:
             chunks.append(chunk)
             offset, length = offset + len(chunk), length - len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _scanner(self) -> Scanner:
-        return CsvScanner(self._reader.grammar) if isinstance(self._reader, CsvReader) else JsonLinesScanner()
 
 
 class _KeptFrames:

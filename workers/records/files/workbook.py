@@ -79,10 +79,7 @@ class Workbook:
         text = io.TextIOWrapper(copy, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
         for cells in self._rows():
-            if any(cells):
-                writer.writerow(cells)
-            else:
-                text.write("\n")
+            writer.writerow(cells if any(cells) else [])
         text.detach()
 
     def _rows(self) -> Iterator[list[str]]:

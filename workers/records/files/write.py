@@ -12,7 +12,7 @@ import polars as pl
 
 from workers.kernel.errors import InputUnusable
 from workers.records.files.stripe_formats import TEMPLATES, csv_header, csv_rows, template_columns
-from workers.records.schema import MAX_FILE_RECORDS, original_name
+from workers.records.schema import MAX_FILE_RECORDS, original_name, with_columns_of
 
 _FORMULA: Final = r"^(?:[\t\r\n]|\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])"
 """Cells that a spreadsheet takes for a formula: they begin with `=`, `+`, `-` or `@`, also behind blanks or control
@@ -129,8 +129,7 @@ class TemplateWriter(_Writer):
     def append(self, frame: pl.DataFrame) -> None:
         """Write the frame's records; its columns must be those of the first frame. Raises ValueError otherwise."""
         columns = template_columns(frame.columns)
-        absent = [pl.lit(None, pl.String).alias(name) for name in columns if name not in frame.columns]
-        data = self._template.rows(frame.with_columns(absent).select(columns))
+        data = self._template.rows(with_columns_of(frame, columns).select(columns))
         self.append_text(data, frame.height, columns)
 
     def append_text(self, text: bytes, records: int, columns: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ from workers.remedies.rules import ALIAS, TARGET, aliases_of
 def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Put the id that exists, or the one that a rule leads to."""
     given, core = pl.col(CUSTOMER_ID), bare_text(pl.col(CUSTOMER_ID))
-    aliases, hits = context.rules.customer_aliases, _single_hits(context.catalog)
+    aliases, found = context.rules.customer_aliases, context.catalog.metadata_hits
+    hits = aliases_of({text: ids[0] for text, ids in found.items() if len(ids) == 1})
     return offer(
         rows,
         CUSTOMER_ID,
@@ -34,7 +35,8 @@ def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
     ids = context.ids
     near = ids.nearest(rows[CUSTOMER_ID]) if ids else pl.Series([None], dtype=pl.String)
     trimmed = pl.when((core != given) & pl.lit(ids is None)).then(core)
-    several = translate(rows, given, _several_hits(context.catalog))
+    hits = {text: ", ".join(found) for text, found in context.catalog.metadata_hits.items() if len(found) > 1}
+    several = translate(rows, given, aliases_of(hits))
     return sentence(
         rows,
         pl.coalesce(
@@ -50,14 +52,6 @@ def _existing(catalog: Catalog) -> pl.DataFrame:
     if known is None:
         return aliases_of({})
     return known.select(pl.col(CUSTOMER_ID).alias(ALIAS), pl.col(CUSTOMER_ID).alias(TARGET))
-
-
-def _single_hits(catalog: Catalog) -> pl.DataFrame:
-    return aliases_of({text: hits[0] for text, hits in catalog.metadata_hits.items() if len(hits) == 1})
-
-
-def _several_hits(catalog: Catalog) -> pl.DataFrame:
-    return aliases_of({text: ", ".join(hits) for text, hits in catalog.metadata_hits.items() if len(hits) > 1})
 
 
 CUSTOMER_NOT_FOUND = Remedy(

@@ -59,12 +59,7 @@ def ruled_customers(rows: pl.DataFrame, rules: Rules) -> list[pl.Expr]:
     ]
 
 
-def candidate_ids(rows: pl.DataFrame, catalog: Catalog) -> list[pl.Expr]:
-    """Return, for each known key, the id that stands under it, or null."""
-    return list(_ids(rows, catalog).values())
-
-
-def _ids(rows: pl.DataFrame, catalog: Catalog) -> dict[str, pl.Expr]:
+def candidate_ids(rows: pl.DataFrame, catalog: Catalog) -> dict[str, pl.Expr]:
     """Return the id, or null, that stands in each column of a known key."""
     columns = customer_like(original_columns(rows.columns), catalog.customer_columns)
     texts = {name: bare_text(pl.col(name)) for name in columns}
@@ -75,7 +70,10 @@ def _stands_among_strangers(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:
     """Tell whether an id of the record stands where rows of its file have something else than their customer's."""
     return pl.any_horizontal(
         pl.lit(value=False),
-        *(text.is_not_null() & pl.lit(is_stranger(rows, name)) for name, text in _ids(rows, catalog).items()),
+        *(
+            text.is_not_null() & pl.lit(is_stranger(rows, name))
+            for name, text in candidate_ids(rows, catalog).items()
+        ),
     )
 
 
@@ -90,7 +88,7 @@ def _offered(rule: MissingCustomer, rows: pl.DataFrame) -> pl.Expr:
 def _candidates(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:
     """Return the distinct ids that stand under the known keys, as a list per record."""
     ids = candidate_ids(rows, catalog)
-    return pl.concat_list(ids).list.drop_nulls().list.unique(maintain_order=True)
+    return pl.concat_list(list(ids.values())).list.drop_nulls().list.unique(maintain_order=True)
 
 
 NO_CUSTOMER_DEFINED = Remedy(

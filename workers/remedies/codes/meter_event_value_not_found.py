@@ -18,13 +18,10 @@ from workers.remedies.rules import ValueRule, meter_is
 def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     """Copy the quantity to the meter's key."""
     rows = with_columns_of(rows, (VALUE,))
-    ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.value_rules()]
-    offers = (*ruled, ("known_key", pl.col(VALUE)))
-    return offer(
-        rows,
-        VALUE_TEXT,
-        *((how, pl.when(quantities.is_blank(pl.col(VALUE_TEXT))).then(_filled(text))) for how, text in offers),
-    )
+    ruled = [_ruled(rule, rows, context.catalog) for rule in context.rules.values]
+    offers, lacking = (*ruled, ("known_key", pl.col(VALUE))), quantities.is_blank(pl.col(VALUE_TEXT))
+    filled = ((how, pl.when(lacking & ~quantities.is_blank(text)).then(text)) for how, text in offers)
+    return offer(rows, VALUE_TEXT, *filled)
 
 
 def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
@@ -56,10 +53,6 @@ def _is_taken(column: str, catalog: Catalog) -> pl.Expr:
     meters = [meter.event_name for meter in catalog.with_dimensions if column in (meter.dimensions or ())]
     is_dimension = pl.col(EVENT_NAME).is_in(meters)
     return is_dimension | (pl.col(CUSTOMER_COLUMN) == column) | (pl.col(VALUE_COLUMN) == column)
-
-
-def _filled(text: pl.Expr) -> pl.Expr:
-    return pl.when(~quantities.is_blank(text)).then(text)
 
 
 VALUE_NOT_FOUND = Remedy(

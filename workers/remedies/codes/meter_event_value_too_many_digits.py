@@ -20,7 +20,7 @@ def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     plain = quantities.is_plain(value)
     shorter = quantities.strip_idle_zeros(value)
     too_long = quantities.has_too_many_digits(shorter)
-    rules = [rule for rule in context.rules.value_rules() if rule.round_to_digits]
+    rules = [rule for rule in context.rules.values if rule.round_to_digits]
     rounded = [
         _rounded(rows, rule, pl.when(plain & too_long & meter_is(rule.meter)).then(shorter)) for rule in rules
     ]

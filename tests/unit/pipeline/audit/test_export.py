@@ -20,7 +20,6 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.audit.export import export
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import keep_file
 from workers.records.schema import carried_name
 
 
@@ -40,7 +39,7 @@ def book(context: Context, tmp_path: Path) -> Book:
     context.ledger.chunks.finish(submission, 0, {"accepted": 3})
     evidence = tmp_path / "failed-records.csv"
     evidence.write_text("identifier,reason\nu1,bad\n")
-    keep_file(context, book.case_id, "failed-records", evidence)
+    context.archive.keep(book.case_id, "failed-records", evidence)
     return book
 
 

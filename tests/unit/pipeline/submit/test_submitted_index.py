@@ -20,8 +20,8 @@ from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import ORIGIN
 from workers.pipeline.submit import submitted_index as module
+from workers.pipeline.submit.outcomes import held_reasons
 from workers.pipeline.submit.submitted_index import SUBMISSION, all_submissions, carried, recent_submissions
-from workers.pipeline.submit.taken_identifiers import held_reasons
 from workers.records.schema import IDENTIFIER, REASON
 
 HELD = 4

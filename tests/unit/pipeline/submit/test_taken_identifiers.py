@@ -13,7 +13,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import ORIGIN
 from workers.pipeline.submit import submitted_index
-from workers.pipeline.submit.taken_identifiers import held_reasons
+from workers.pipeline.submit.outcomes import held_reasons
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.identifiers import revision_identifier
 from workers.records.schema import IDENTIFIER, REASON

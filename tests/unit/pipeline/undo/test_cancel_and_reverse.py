@@ -335,7 +335,7 @@ def test_a_counter_entry_that_breaks_off_is_made_once(
     context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (submission,) = submissions_of(context, book.case_id)
-    for step in ("_open_case", "_take_back"):
+    for step in ("_open_case", "taken_back"):
         with monkeypatch.context() as patch:
             patch.setattr(reverse, step, dies)
             with pytest.raises(Transient):

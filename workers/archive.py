@@ -1,4 +1,8 @@
-"""Keeping files under names that hold their digest, and giving them back only when the digest is right."""
+"""The archive: the immutable files behind every case, kept under names that hold their digest.
+
+Owns where record sets and downloaded files are kept, and the proof that they are what they were. Imports
+`workers.kernel` only. Start with `Archive`: `keep` a file, `fetch` it back, verified.
+"""
 
 import re
 from pathlib import Path
