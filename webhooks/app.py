@@ -25,9 +25,7 @@ def create_app(
     app.wsgi_app = BoundedRequests(app.wsgi_app)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
-    app.extensions["health"] = health.Health(
-        ledger, queue, health.degraded(settings), health.local_places(settings)
-    )
+    app.extensions["health"] = health.Health(settings, ledger, queue)
     app.register_blueprint(receiver.blueprint)
     app.register_blueprint(health.blueprint)
     console.init_app(app, settings, ledger)

@@ -4,6 +4,7 @@ Route on /healthz: while Redis is away events are still taken, and while the led
 from us rather than nothing from a proxy. Watch /readyz.
 """
 
+import hmac
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from flask import Blueprint, Response, current_app, jsonify, make_response
+from flask import Blueprint, Response, current_app, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -45,15 +46,14 @@ class Health:
     """What is asked how it is; kept in the app's extensions.
 
     `degraded` is what the web does without, and what follows from it: it takes webhooks all the same. `places` are
-    the local folders that must not run full.
+    the local folders that must not run full, `token` is what a scraper has to send, if anything.
     """
 
-    def __init__(
-        self, ledger: Ledger, queue: JobQueue, degraded: Mapping[str, str], places: Collection[Path] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
         self.ledger = ledger
-        self.degraded = degraded
-        self.places = places
+        self.degraded = degraded(settings)
+        self.places = local_places(settings)
+        self.token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
         self.checks = Checks(
             {"ledger": self._ledger, "redis": queue.ping, "backlog": self._backlog, "disk": self._disk}
         )
@@ -169,6 +169,13 @@ def readyz() -> Response:
 
 @blueprint.get("/metrics")
 def show_metrics() -> Response:
-    """Answer in Prometheus' text format."""
+    """Answer in Prometheus' text format; 401 to whoever does not send the token that is set."""
     health: Health = current_app.extensions["health"]
+    if health.token is not None and not _sends(health.token):
+        return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
     return Response(generate_latest(registry_of(health)), content_type=CONTENT_TYPE_LATEST)
+
+
+def _sends(token: str) -> bool:
+    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())

@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         None, description="Signs console sessions; when unset, sessions end with the process."
     )
 
+    metrics_token: SecretStr | None = Field(
+        None, description="What a scraper of /metrics must send as its bearer token; when unset, it is open."
+    )
+
     stripe_api_base: str = Field("https://api.stripe.com", description="Stripe's API.")
     stripe_files_base: str = Field("https://files.stripe.com", description="Stripe's file downloads.")
     stripe_meter_events_base: str = Field(
@@ -172,7 +176,9 @@ class Settings(BaseSettings):
         places.require_targets(places.by_account(_parts(text or "")))
         return text
 
-    @field_validator("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets")
+    @field_validator(
+        *("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets", "metrics_token")
+    )
     @classmethod
     def _one_word(cls, value: _Secrets) -> _Secrets:
         for secret in value if isinstance(value, tuple) else filter(None, [value]):

@@ -38,6 +38,7 @@ COVERED_COLUMNS = {
     "submissions": [column.name for column in metadata.tables["submissions"].columns],
     "events": [*RECEIPT, "raw"],
     "links": [column.name for column in metadata.tables["links"].columns],
+    "case_totals": ["lane", "totals"],
 }
 """What `prove` answers for. The rest of a case and of an event is working state: leases, due times, trouble."""
 

@@ -133,6 +133,22 @@ def test_the_metrics_show_the_ledger_as_it_is_now(
     assert any(line.startswith('metermend_webhooks_total{answer="received"}') for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (None, 401),
+        ("Bearer wrong", 401),
+        ("Basic scrape-me", 401),
+        ("Bearer \u00fc", 401),
+        ("bearer scrape-me", 200),
+    ],
+)
+def test_metrics_are_shown_to_who_sends_the_token(make_client: MakeClient, sent: str | None, status: int) -> None:
+    client = make_client(metrics_token="scrape-me")
+    assert client.get("/metrics", headers={"Authorization": sent} if sent else {}).status_code == status
+    assert client.get("/healthz").status_code == 200
+
+
 def test_metrics_are_answered_while_the_ledger_is_down(make_client: MakeClient, tmp_path: Path) -> None:
     answer = make_client(ledger=connect(f"sqlite:///{tmp_path}")).get("/metrics")
     assert answer.status_code == 200

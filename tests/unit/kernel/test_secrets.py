@@ -21,6 +21,7 @@ CARRYING = {
     "slack_webhook_url": f"https://hooks.slack.com/services/T/B/{CANARY}",
     "console_password_hash": f"scrypt:1:1:1${CANARY}$00",
     "session_secret": CANARY,
+    "metrics_token": CANARY,
 }
 
 

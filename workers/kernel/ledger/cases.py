@@ -25,6 +25,7 @@ from workers.kernel.ledger.links import extend
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
+from workers.kernel.ledger.totals import keep
 
 
 class DueCase(NamedTuple):
@@ -112,7 +113,7 @@ class HeldCase:
             yield draft
             rows = draft.entries()
             self._update(connection, draft.changes(), last=last)
-            _append(connection, rows)
+            _append(connection, rows, self.case, draft.case())
             read = self._read
             if read is not None:
                 there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]
@@ -149,7 +150,7 @@ def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
     }
 
 
-def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _append(connection: Connection, rows: Sequence[dict[str, Any]], before: Case, after: Case) -> None:
     """Add entries to a case's journal, and the last of them to the chain over all cases."""
     if not rows:
         return
@@ -157,4 +158,5 @@ def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(insert(entries), rows)
     except IntegrityError as error:
         raise Corrupt(f"{rows[0]['case_id']} has entries beyond its head") from error
-    extend(connection, rows[-1]["case_id"], rows[-1]["number"], rows[-1]["hash"])
+    extend(connection, after.id, after.version, after.head)
+    keep(connection, before, after)

@@ -14,6 +14,7 @@ from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
+from workers.kernel.ledger.totals import CaseTotals
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
@@ -51,6 +52,7 @@ class Ledger:
         self.chunks = Chunks(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
+        self.totals = CaseTotals(database)
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
 
