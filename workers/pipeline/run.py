@@ -161,12 +161,13 @@ def _put_off_case(context: Context, case_id: str, error: Exception) -> float | N
             return _queue_up(context, held, error)
         then = next_try(context.settings, error, held.case.attempts + 1)
         at = None if then.seconds is None else context.clock() + timedelta(seconds=then.seconds)
+        told = held.case.due_at is None and held.case.trouble == then.reason  # a late hint came to it again
         with held.transaction(last=True) as transaction:
             transaction.record_failure(then.reason, at)
-    if then.seconds is None:
+    if then.seconds is None and not told:
         step = NextStep("Mend the cause, then carry the case on.", f"metermend retry {case_id}")
         trouble(context, case_id, "a case cannot go on", then.reason, step)
-    else:
+    elif then.seconds is not None:
         log.warning("case_postponed", case_id=case_id, seconds=then.seconds, error=then.reason)
     return then.seconds
 

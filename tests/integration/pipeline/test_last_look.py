@@ -149,7 +149,7 @@ def test_somebodys_word_on_a_window_is_about_the_values_of_its_hour(loop: Loop, 
 def test_by_file_usage_of_a_window_waits_until_it_is_over_and_then_for_a_person(loop: Loop) -> None:
     """In a file it would be read minutes later, after values that the sender has yet to send."""
     loop.twin.add_meter("gauge", event_time_window="day")
-    refuse(loop, int(time.time()) - 60)
+    refuse(loop, int(time.time()) // DAY * DAY)
     assert loop.balance[Bucket.DEFERRED].records == 1
     assert [path.name for path in loop.bucket.glob("metermend-*")] == []
     turn(loop, DAY)
