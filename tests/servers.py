@@ -15,8 +15,8 @@ import redis
 import sqlalchemy as sa
 
 from workers.cli.processes import redis_server
-from workers.kernel.ledger.tables import case_totals, event_counts, metadata
-from workers.kernel.ledger.totals import NO_TOTALS
+from workers.kernel.ledger import events, totals
+from workers.kernel.ledger.tables import metadata
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,11 +96,10 @@ class PostgresServer:
         """Remove every row of a ledger: making a database anew for each test would be most of the tests' time."""
         engine = sa.create_engine(address.replace("postgresql:", "postgresql+psycopg:"))
         with engine.begin() as connection:
-            counted = {event_counts, case_totals}
-            tables = ", ".join(table.name for table in metadata.sorted_tables if table not in counted)
+            tables = ", ".join(table.name for table in metadata.sorted_tables)
             connection.execute(sa.text(f"TRUNCATE {tables}"))
-            connection.execute(sa.update(event_counts).values(open=0, done=0, ignored=0, failed=0))
-            connection.execute(sa.update(case_totals).values(totals=NO_TOTALS.to_json()))
+            events.recount(connection)
+            totals.recount(connection)
         engine.dispose()
 
     def stop(self) -> None:

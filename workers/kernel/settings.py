@@ -132,7 +132,10 @@ class Settings(BaseSettings):
     )
 
     lease_seconds: int = Field(
-        300, ge=1, le=3600, description="Seconds that a worker owns what it took up, renewed as it works."
+        300,
+        ge=1,
+        le=3600,
+        description="Seconds that a worker owns what it took up, renewed as it works; the same for all workers.",
     )
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run, large work six times as long.")
     event_attempts: int = Field(

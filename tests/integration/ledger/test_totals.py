@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ from workers.kernel.ledger import Ledger, connect, schema
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import Balance, EntryKind, Tally
 from workers.kernel.ledger.tables import case_totals, cases, events
-from workers.kernel.settings import Settings
+from workers.kernel.settings import read
 
 LEASE = timedelta(minutes=5)
 MOVES = [EntryKind.SEEN, EntryKind.PLANNED, EntryKind.QUARANTINED]
@@ -44,7 +45,7 @@ def states_anew(ledger: Ledger) -> dict[str, int]:
         return Counter(connection.scalars(sa.select(events.c.state)))
 
 
-def event(number: int, **about: str) -> NewEvent:
+def event(number: int, **about: Any) -> NewEvent:
     return NewEvent(f"evt_{number}", "thin", "v1.billing.meter.error_report_triggered", False, b"{}", **about)
 
 
@@ -112,7 +113,7 @@ def test_a_scrape_reads_no_case_and_no_more_rows_for_more_of_them(sqlite_ledger:
     for each in range(number):
         move(sqlite_ledger, f"case {each}", EntryKind.SEEN, 2, "0.1")
         sqlite_ledger.events.record(event(each))
-    health = Health(Settings(_env_file=None), sqlite_ledger, RecordingJobQueue())
+    health = Health(read()[0], sqlite_ledger, RecordingJobQueue())
     asked: list[str] = []
     sa.event.listen(
         sqlite_ledger.database.engine, "before_cursor_execute", lambda *given: asked.append(str(given[2]))

@@ -41,7 +41,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
 def test_a_web_without_room_for_its_counters_takes_events_and_says_so(
     full: Path, tmp_path: Path, migrated_sqlite: Path, redis_url: str
 ) -> None:
-    with running(tmp_path, migrated_sqlite, redis_url, workers=1, TMPDIR=str(full)) as web:
+    with running(tmp_path, migrated_sqlite, redis_url, workers=1, PROMETHEUS_MULTIPROC_DIR=str(full)) as web:
         posted = [requests.post(f"{web.url}/webhooks", data=b"{}", timeout=30).status_code for _ in range(20)]
         assert posted == [400] * 20
         assert "metermend_webhooks_total" in requests.get(f"{web.url}/metrics", timeout=30).text

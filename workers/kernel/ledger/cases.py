@@ -47,14 +47,14 @@ class Cases:
     def get(self, case_id: str) -> Case | None:
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
-    def due(self, limit: int) -> Sequence[DueCase]:
-        """Return cases that are due and that nobody holds, the longest waiting first."""
+    def due(self, limit: int, lease: timedelta = LONGEST_WAIT) -> Sequence[DueCase]:
+        """Return cases that are due and that nobody holds, for `lease` at most, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
         pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
         query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
-            cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now)
+            cases.c.due_at.is_not(None), due, is_over(cases, "lease_until", now, lease)
         )
         return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
 

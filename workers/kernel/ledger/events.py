@@ -8,14 +8,14 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import digest
-from workers.kernel.ledger.leases import Lease, Leases, is_over
-from workers.kernel.ledger.links import lane_of
+from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
+from workers.kernel.ledger.links import LANES, lane_of
 from workers.kernel.ledger.tables import cases, entries, event_counts, events
 
 PAGE: Final = 200
@@ -192,7 +192,7 @@ class Events:
 
     def retry(self, event_id: str) -> bool:
         """Make an event due now, on an operator's word; return False when a worker has it."""
-        free = or_(events.c.state != EventState.PROCESSING, is_over(events.c.due_at, self._clock()))
+        free = or_(events.c.state != EventState.PROCESSING, is_over(events, "due_at", self._clock()))
         values = {
             "state": EventState.RECEIVED,
             "due_at": self._clock(),
@@ -232,14 +232,19 @@ class Events:
         return forgotten.rowcount
 
     def due(
-        self, limit: int, *, quiet: timedelta = timedelta(0), large: bool | None = None
+        self,
+        limit: int,
+        *,
+        quiet: timedelta = timedelta(0),
+        large: bool | None = None,
+        lease: timedelta = LONGEST_WAIT,
     ) -> Sequence[tuple[str, int]]:
         """Return (id, attempts) of events that nobody works on: one of each account in turn, its oldest first.
 
         `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
-        chooses between large and small ones.
+        chooses between large and small ones. Nobody works on one for longer than `lease`.
         """
-        waiting = and_(events.c.state.in_(OPEN), is_over(events.c.due_at, self._clock() - quiet))
+        waiting = and_(events.c.state.in_(OPEN), is_over(events, "due_at", self._clock() - quiet, lease))
         turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:
@@ -266,6 +271,15 @@ def _count(connection: Connection, event_id: str, before: str | None, after: str
     values = {name: event_counts.c[name] + number for name, number in by.items() if number}
     if values:
         connection.execute(update(event_counts).where(event_counts.c.lane == lane_of(event_id)).values(values))
+
+
+def recount(connection: Connection) -> None:
+    """Count all events anew: those of a ledger that kept no counts yet."""
+    counted = {lane: dict.fromkeys(event_counts.columns.keys(), 0) | {"lane": lane} for lane in range(LANES)}
+    for event_id, state in connection.execute(select(events.c.id, events.c.state)):
+        counted[lane_of(event_id)][_counted_as(state)] += 1
+    connection.execute(delete(event_counts))
+    connection.execute(insert(event_counts), list(counted.values()))
 
 
 def _counted_as(state: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Integer, Text, cast, literal, null, select, union_all, update
+from sqlalchemy import Connection, Integer, Text, cast, delete, insert, literal, null, select, union_all, update
 
+from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Balance
-from workers.kernel.ledger.links import lane_of
+from workers.kernel.ledger.links import LANES, lane_of
 from workers.kernel.ledger.tables import case_totals, cases
 
 
@@ -46,11 +47,27 @@ NO_TOTALS: Final = Totals()
 
 
 def keep(connection: Connection, before: Case, after: Case) -> None:
-    """Change the totals of a case's lane as a commit changes the case; the lane's other writers wait."""
+    """Change the totals of a case's lane as a commit changes the case; the lane's other writers wait.
+
+    Raises Corrupt when they are missing.
+    """
     here = case_totals.c.lane == lane_of(after.id)
-    kept = Totals.from_json(connection.scalars(select(case_totals.c.totals).where(here).with_for_update()).one())
-    totals = kept - Totals.of(before) + Totals.of(after)
+    kept = connection.scalar(select(case_totals.c.totals).where(here).with_for_update())
+    if kept is None:
+        raise Corrupt(f"the totals of lane {lane_of(after.id)} are missing")
+    totals = Totals.from_json(kept) - Totals.of(before) + Totals.of(after)
     connection.execute(update(case_totals).where(here).values(totals=totals.to_json()))
+
+
+def recount(connection: Connection) -> None:
+    """Add up all cases anew: those of a ledger that kept no totals yet."""
+    totals = dict.fromkeys(range(LANES), NO_TOTALS)
+    query = select(cases.c.id, cases.c.state, cases.c.balance).where(cases.c.version > 0)
+    for case_id, state, balance in connection.execute(query):
+        totals[lane_of(case_id)] += Totals(Balance.from_json(balance), {state: 1})
+    connection.execute(delete(case_totals))
+    rows = [{"lane": lane, "totals": total.to_json()} for lane, total in totals.items()]
+    connection.execute(insert(case_totals), rows)
 
 
 class CaseTotals:
@@ -76,4 +93,4 @@ class CaseTotals:
                 counted[lane_of(row["id"])] += Totals(Balance.from_json(row["sum"]), {row["state"]: 1})
             else:
                 kept[row["lane"]] = Totals.from_json(row["sum"])
-        yield from (lane for lane in sorted(counted.keys() | kept) if counted[lane] + NO_TOTALS != kept.get(lane))
+        yield from (lane for lane in range(LANES) if counted[lane] + NO_TOTALS != kept.get(lane))
