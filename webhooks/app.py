@@ -19,13 +19,13 @@ def create_app(
     Raises SettingsUnusable without a signing secret: every post would be refused, and refusals look like attacks.
     """
     settings = startable(settings)
-    ledger = ledger or connect(settings.database_url, clock)
-    queue = queue or RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout)
+    ledger = ledger or connect(settings.database_url.get_secret_value(), clock)
+    queue = queue or RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout)
     app = Flask(__name__, static_folder=None)
     app.wsgi_app = BoundedRequests(app.wsgi_app)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
-    app.extensions["health"] = health.Health(ledger, queue, health.degraded(settings))
+    app.extensions["health"] = health.Health(settings, ledger, queue)
     app.register_blueprint(receiver.blueprint)
     app.register_blueprint(health.blueprint)
     console.init_app(app, settings, ledger)

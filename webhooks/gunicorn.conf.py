@@ -3,9 +3,9 @@
 
 import os
 import sys
-from tempfile import mkdtemp
 from typing import Any
 
+from webhooks import metric_files
 from webhooks.startup import login_environment, startable
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.settings import load
@@ -18,8 +18,7 @@ except SettingsUnusable as error:
 # One login for all worker processes, also for those that are started later.
 os.environ.update(login_environment(settings))
 # Before any worker imports prometheus_client, which looks at this once: counters of all processes add up there.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="metermend-metrics-")
+metric_files.share()
 
 bind = f"0.0.0.0:{settings.port}"
 wsgi_app = "webhooks.wsgi:app"
@@ -33,6 +32,11 @@ max_requests = 50_000
 max_requests_jitter = 5_000
 accesslog = None
 control_socket_disable = True
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Make room for a worker's counters before it loads the app."""
+    metric_files.reserve(worker.pid or os.getpid())
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -4,24 +4,30 @@ Route on /healthz: while Redis is away events are still taken, and while the led
 from us rather than nothing from a proxy. Watch /readyz.
 """
 
+import hmac
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
-from flask import Blueprint, Response, current_app, jsonify, make_response
+from flask import Blueprint, Response, current_app, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy import make_url
 
+from webhooks.checks import Checks
+from webhooks.metric_files import FOLDER, NO_ROOM
 from workers.kernel import metrics
 from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
-from workers.kernel.settings import Settings
+from workers.kernel.settings import MIB, Settings
 from workers.kernel.settings_check import problems
 
 log = get_logger(__name__)
@@ -31,64 +37,87 @@ BACKLOG_LIMIT = timedelta(minutes=15)
 """An event that nobody has finished for longer means that no worker runs, or that one keeps failing."""
 
 
-@dataclass(frozen=True)
+LEAST_FREE: Final = 256 * MIB
+"""Bytes that must be free where the ledger and the archive lie; below, events will soon be refused."""
+NO_TIME: Final = timedelta(0)
+
+
 class Health:
-    """What is asked how it is; kept in the app's extensions."""
+    """What is asked how it is; kept in the app's extensions.
 
-    ledger: Ledger
-    queue: JobQueue
-    degraded: Mapping[str, str] = field(default_factory=dict)
-    """What the web does without, and what follows from it: it takes webhooks all the same."""
+    `degraded` is what the web does without, and what follows from it: it takes webhooks all the same. `places` are
+    the local folders that must not run full, `token` is what a scraper has to send, if anything.
+    """
 
-    def failing(self) -> list[str]:
-        """Return the names of what does not work, and log why."""
-        pings: Mapping[str, Callable[[], None]] = {
-            "ledger": self._ledger,
-            "redis": self.queue.ping,
-            "backlog": self._backlog,
-        }
-        return [name for name, ping in pings.items() if not _answers(name, ping)]
+    def __init__(self, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
+        self.ledger = ledger
+        self.degraded = degraded(settings)
+        self.places = local_places(settings)
+        self.token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
+        self.checks = Checks(
+            {"ledger": self._ledger, "redis": queue.ping, "backlog": self._backlog, "disk": self._disk}
+        )
 
     def _ledger(self) -> None:
-        self.ledger.queries.ping()
+        """Raise LedgerUnavailable unless the ledger is migrated, and can be written to as well."""
         if not is_current(self.ledger.database):
             raise LedgerUnavailable("the ledger is not migrated: run metermend db upgrade")
+        self.ledger.sessions.open(NO_TIME)
 
     def _backlog(self) -> None:
         waited = self.ledger.queries.oldest_unprocessed()
         if waited > BACKLOG_LIMIT:
             raise MetermendError(f"the oldest event has waited {waited.total_seconds():.0f} s")
 
+    def _disk(self) -> None:
+        for place, free in free_bytes(self.places).items():
+            if free < LEAST_FREE:
+                raise MetermendError(f"{free / MIB:.0f} MiB are free at {place}")
+
 
 def degraded(settings: Settings) -> Mapping[str, str]:
     """Return what a web process runs without, setting by setting, and log it: events of either mode are stored."""
     found = {one.setting: one.what for one in problems(settings) if one.setting == "STRIPE_API_KEY"}
+    if NO_ROOM in os.environ:
+        found["METRICS"] = "no room for the counters of several processes: /metrics shows this one's alone"
     for setting, what in found.items():
         log.warning("degraded", setting=setting, what=what)
     return found
 
 
-def _answers(name: str, ping: Callable[[], None]) -> bool:
-    try:
-        ping()
-    except MetermendError as error:
-        log.warning("not_ready", failing=name, error=str(error))
-        return False
-    return True
+def local_places(settings: Settings) -> list[Path]:
+    """Return the folders of this machine that the settings write to."""
+    database = make_url(settings.database_url.get_secret_value())
+    ledger = (
+        [Path(database.database).parent] if database.get_backend_name() == "sqlite" and database.database else []
+    )
+    archive_url = settings.archive_url.removeprefix("file://")
+    archive = [] if "://" in archive_url else [Path(archive_url)]
+    return [*ledger, *archive, settings.scratch_dir]
 
 
-class LedgerCollector(Collector):
-    """Gauges that are read from the ledger when Prometheus asks, so that every process shows the same."""
+def free_bytes(places: Collection[Path]) -> Mapping[str, int]:
+    """Return how much room is left for each folder, in bytes; one that is not there yet is looked for above."""
+    there = {
+        str(place): next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+        for place in places
+    }
+    return {place: shutil.disk_usage(folder).free for place, folder in there.items()}
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+
+class Gauges(Collector):
+    """What is read when Prometheus asks, from the ledger and the disk, so that every process shows the same."""
+
+    def __init__(self, health: Health) -> None:
+        self._ledger, self._places = health.ledger, health.places
 
     def collect(self) -> Iterable[Metric]:
+        disk = _gauge(metrics.DISK_FREE, "place", free_bytes(self._places))
         try:
-            return list(self._gauges())
+            return [disk, *self._gauges()]
         except LedgerUnavailable as error:
             log.warning("gauges_missing", error=str(error))
-            return []
+            return [disk]
 
     def _gauges(self) -> Iterator[Metric]:
         queries = self._ledger.queries
@@ -108,14 +137,14 @@ def _gauge(described: metrics.Gauge, label: str, values: Mapping[str, float]) ->
     return family
 
 
-def registry_of(ledger: Ledger) -> CollectorRegistry:
+def registry_of(health: Health) -> CollectorRegistry:
     """Return what /metrics shows: this process's counters, or all web processes' under gunicorn, and the gauges."""
     registry = CollectorRegistry()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if FOLDER in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(metrics.REGISTRY)
-    registry.register(LedgerCollector(ledger))
+    registry.register(Gauges(health))
     return registry
 
 
@@ -127,15 +156,26 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Answer 200 when all works, else 503 with the names of what does not; `degraded` says what is missing."""
+    """Answer 200 when all works, else 503 with the names of what does not, and how old each finding is, in seconds.
+
+    `degraded` says what is missing.
+    """
     health: Health = current_app.extensions["health"]
-    failing = health.failing()
+    found = health.checks.look()
     lacking = {"degraded": dict(health.degraded)} if health.degraded else {}
-    return make_response(jsonify(ready=not failing, failing=failing, **lacking), 503 if failing else 200)
+    answer = jsonify(ready=not found.failing, failing=found.failing, age_seconds=dict(found.ages), **lacking)
+    return make_response(answer, 503 if found.failing else 200)
 
 
 @blueprint.get("/metrics")
 def show_metrics() -> Response:
-    """Answer in Prometheus' text format."""
+    """Answer in Prometheus' text format; 401 to whoever does not send the token that is set."""
     health: Health = current_app.extensions["health"]
-    return Response(generate_latest(registry_of(health.ledger)), content_type=CONTENT_TYPE_LATEST)
+    if health.token is not None and not _sends(health.token):
+        return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+    return Response(generate_latest(registry_of(health)), content_type=CONTENT_TYPE_LATEST)
+
+
+def _sends(token: str) -> bool:
+    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())

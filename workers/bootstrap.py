@@ -54,7 +54,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
     return Context(
         settings=settings,
         ledger=ledger,
-        queue=RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout),
+        queue=RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout),
         stripe=stripe,
         sources=sources.pop(None, NOWHERE),
         account_sources={account: found for account, found in sources.items() if account},
@@ -70,7 +70,9 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
 
 def stores(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]:
     """Return the ledger and the archive alone, for what needs neither Stripe nor Redis."""
-    return connect(settings.database_url, clock), Archive(open_store(settings.archive_url), settings.scratch_dir)
+    return connect(settings.database_url.get_secret_value(), clock), Archive(
+        open_store(settings.archive_url), settings.scratch_dir
+    )
 
 
 def _target(

@@ -60,7 +60,7 @@ def run(context: Context, stop: threading.Event) -> None:
 def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
     """Return all that the clock does."""
     settings = context.settings
-    redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+    redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
     return (
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),

@@ -33,7 +33,7 @@ def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
     Raises Transient while Redis is away and LedgerUnavailable while the ledger is; the next sweep does the rest.
     """
     more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
-    cases = context.ledger.cases.due(BATCH)
+    cases = context.ledger.cases.due(BATCH, context.lease)
     for case in cases:
         context.queue.enqueue_case(case.id, case.version, large=is_large(case.pending))
     _tell_mismatches(context)
@@ -46,7 +46,7 @@ def _sweep_events(context: Context, quiet: timedelta, *, large: bool) -> bool:
     """Hint at events, one of each account in turn; while many hints wait, those that are there come first."""
     if context.queue.waiting(large=large) >= BATCH // 2:
         return True
-    events = context.ledger.events.due(BATCH, quiet=quiet, large=large)
+    events = context.ledger.events.due(BATCH, quiet=quiet, large=large, lease=context.lease)
     for event_id, attempts in events:
         context.queue.enqueue_event(event_id, attempts, large=large)
     if events:

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from workers.kernel.settings import Settings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -20,6 +22,8 @@ def written(default: Any) -> str:
     """How a default stands in the table: nothing where unset, whole seconds without a point."""
     if default is None or default == ():
         return ""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -4,21 +4,30 @@ It imports the kernel and its own templates; pages are rendered on the server an
 `pages`; `session` decides who may see them, `advice` says what to do next, `figures` prepares the equation.
 """
 
+from typing import Any
+
 from flask import Flask
 
 from webhooks.console import pages, session
 from webhooks.console.figures import FILTERS
 from workers.kernel.ledger import Ledger
 from workers.kernel.settings import Settings
+from workers.kernel.terminal import visible
 
 __all__ = ["init_app"]
 
 
 def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
     """Put the pages under /console/, behind a login."""
-    session.init_app(app, settings)
+    session.init_app(app, settings, ledger)
     app.jinja_env.filters.update(FILTERS)
+    app.jinja_env.finalize = _shown
     app.extensions["console"] = ledger
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
+
+
+def _shown(value: Any) -> Any:
+    """Return what a page shows of a value: text of others must not hide, turn round, or be half a character."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not hasattr(value, "__html__") else value

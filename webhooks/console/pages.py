@@ -59,7 +59,7 @@ def case_list() -> str:
     )
 
 
-@blueprint.get("/cases/<case_id>")
+@blueprint.get("/cases/<path:case_id>")
 def case_page(case_id: str) -> str:
     """Show one case: what to do, why records wait, what happened, and its journal."""
     ledger = _ledger()
@@ -75,7 +75,7 @@ def case_page(case_id: str) -> str:
     )
 
 
-@blueprint.get("/events/<event_id>")
+@blueprint.get("/events/<path:event_id>")
 def event_page(event_id: str) -> str:
     """Show one event as Stripe delivered it."""
     event = _ledger().events.get(event_id) or abort(404)

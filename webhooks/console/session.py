@@ -1,14 +1,16 @@
-"""Who may see the console: one operator's password, a signed cookie, and a token on every form.
+"""Who may see the console: one operator's password, a session in the ledger, and a token on every form.
 
-A session names the password's hash, so that a changed password ends every session.
+The cookie names a session and the password's hash: logging out ends the session wherever its cookie has got to, and
+a changed password ends all. `logins` decides whose password is looked at while many are tried.
 """
 
-import threading
 from datetime import timedelta
 from hashlib import sha256
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import gevent
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
+from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_login import (  # type: ignore[import-untyped]
     LoginManager,
@@ -18,45 +20,62 @@ from flask_login import (  # type: ignore[import-untyped]
     logout_user,
 )
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
-from werkzeug.exceptions import TooManyRequests
-from werkzeug.security import check_password_hash
+from werkzeug.exceptions import HTTPException
 
 from webhooks import health, receiver
+from webhooks.console.logins import Logins
+from workers.kernel.ledger import Ledger
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 
 log = get_logger(__name__)
 blueprint = Blueprint("session", __name__, url_prefix="/console")
 
-LONGEST_PASSWORD = 256
-_one_at_a_time = threading.Lock()
-"""Checking a password costs a core 60 ms on purpose; many at once must not starve the receiver."""
+LASTING = timedelta(hours=12)
 
 
 class Operator(UserMixin):  # type: ignore[misc]
-    """The one who knows the password. `id` is derived from its hash."""
+    """The one who knows the password. `id` is what the cookie holds: of the password's hash, and of the session."""
 
-    def __init__(self, password_hash: str) -> None:
-        self.id = sha256(password_hash.encode()).hexdigest()[:16]
+    def __init__(self, password_hash: str, token: str) -> None:
+        self.token = token
+        self.id = f"{sha256(password_hash.encode()).hexdigest()[:16]}.{token}"
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+class _Cookies(SecureCookieSessionInterface):
+    """Send the session over HTTPS only, but to the machine itself, where nobody listens in between."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return app.config["SESSION_COOKIE_SECURE"] or not _on_loopback()
+
+
+def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
     """Set up session, login and form tokens. `settings` have passed `startup.startable`."""
     assert settings.console_password_hash is not None
     assert settings.session_secret is not None
+    secret, password_hash = settings.session_secret.get_secret_value(), settings.console_password_hash
     app.config.update(
-        SECRET_KEY=settings.session_secret.get_secret_value(),
-        CONSOLE_PASSWORD_HASH=settings.console_password_hash.get_secret_value(),
+        SECRET_KEY=secret,
+        CONSOLE_PASSWORD_HASH=password_hash.get_secret_value(),
         SESSION_COOKIE_NAME="metermend",
         SESSION_COOKIE_PATH="/console",
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=(settings.console_url or "").startswith("https://"),
-        PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
+        PERMANENT_SESSION_LIFETIME=LASTING,
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_SSL_STRICT=False,  # it compares hosts, which a proxy may have renamed; the token is the proof
     )
+    app.session_interface = _Cookies()
+    app.extensions["logins"] = Logins(password_hash.get_secret_value(), secret)
     manager = LoginManager(app)
-    manager.user_loader(_operator)
+    manager.session_protection = "strong"  # a cookie that another browser or address shows is none
+
+    @manager.user_loader  # type: ignore[untyped-decorator]
+    def operator(known_as: str) -> Operator | None:
+        _, _, token = known_as.partition(".")
+        named = Operator(app.config["CONSOLE_PASSWORD_HASH"], token)
+        return named if named.id == known_as and ledger.sessions.is_open(token) else None
+
     protect = CSRFProtect(app)
     protect.exempt(receiver.blueprint)  # Stripe signs its posts instead
     protect.exempt(health.blueprint)
@@ -74,41 +93,52 @@ def require_login() -> ResponseReturnValue | None:
 def login() -> ResponseReturnValue:
     """Ask for the password; on the right one go where the operator wanted to go.
 
-    Answers 429 while another password is checked: a queue of logins would hold both cores.
+    Answers 429 to an address that has tried too often, and while too many strangers' passwords wait to be checked.
     """
+    logins: Logins = current_app.extensions["logins"]
     if request.method != "POST":
-        return render_template("console/login.html", wrong=False)
-    if _is_password(request.form.get("password", "")):
-        login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"]))
-        return redirect(_inside(request.args.get("then", "")))
+        return render_template("console/login.html", wrong=False, secure=_secure())
+    if logins.is_password(request.form.get("password", ""), request):
+        token = current_app.extensions["console"].sessions.open(LASTING)
+        login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"], token))
+        return logins.remember(redirect(_inside(request.args.get("then", ""))), secure=_secure())
     log.warning("login_refused", address=request.remote_addr)
-    return render_template("console/login.html", wrong=True), 401
+    return render_template("console/login.html", wrong=True, secure=_secure()), 401
 
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
-    """End the session."""
+    """End the session, also for a copy of its cookie."""
+    if current_user.is_authenticated:
+        current_app.extensions["console"].sessions.close(current_user.token)
     logout_user()
     return redirect(url_for("session.login"))
 
 
-def _operator(operator_id: str) -> Operator | None:
-    operator = Operator(current_app.config["CONSOLE_PASSWORD_HASH"])
-    return operator if operator.id == operator_id else None
+def _secure() -> bool:
+    return current_app.session_interface.get_cookie_secure(current_app)
 
 
-def _is_password(given: str) -> bool:
-    if len(given) > LONGEST_PASSWORD:
-        return False
-    if not _one_at_a_time.acquire(blocking=False):
-        raise TooManyRequests(retry_after=1)
+def _on_loopback() -> bool:
+    """Whether the browser addresses this machine itself."""
+    name = urlsplit(f"//{request.host}").hostname or ""
     try:
-        pool = gevent.get_hub().threadpool  # the loop goes on meanwhile
-        return bool(pool.apply(check_password_hash, (current_app.config["CONSOLE_PASSWORD_HASH"], given)))
-    finally:
-        _one_at_a_time.release()
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
 
 
 def _inside(address: str) -> str:
-    """Return `address` if it is one of the console's own, else its front page: a link must not lead elsewhere."""
-    return address if address.startswith("/console/") else url_for("pages.overview")
+    """Return `address` if it is a page of the console, else its front page: a link must not lead elsewhere.
+
+    What is returned is built anew from the page's route, so that nothing else of `address` gets into the answer.
+    """
+    try:
+        parts = urlsplit(address)
+        endpoint, arguments = current_app.url_map.bind("").match(parts.path, method="GET")
+    except (HTTPException, ValueError):
+        return url_for("pages.overview")
+    if parts.netloc or not endpoint.startswith("pages."):
+        return url_for("pages.overview")
+    query = urlencode(parse_qsl(parts.query))
+    return url_for(endpoint, **arguments) + (f"?{query}" if query else "")

@@ -15,7 +15,7 @@ def db() -> None:
 @db.command(name="upgrade")
 def upgrade_command() -> None:
     """Bring the ledger to the schema of this release; safe to run from several processes at once."""
-    already = migrate(load().database_url)
+    already = migrate(load().database_url.get_secret_value())
     click.echo(f"ledger at revision {NEWEST}" + (", nothing to do" if already else ""))
 
 

@@ -122,8 +122,8 @@ def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "")
 
 
 def _pinged(settings: Settings) -> str:
-    RqJobQueue(settings.redis_url, job_timeout=settings.job_timeout).ping()
-    return shown_address(settings.redis_url)
+    RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout).ping()
+    return shown_address(settings.redis_url.get_secret_value())
 
 
 def _there(url: str) -> str:

@@ -37,7 +37,7 @@ def require_ledger(settings: Settings) -> str:
 
     Raises SettingsUnusable where there is no ledger of this release, LedgerUnavailable while it does not answer.
     """
-    url = settings.database_url
+    url = settings.database_url.get_secret_value()
     file = _sqlite_file(url)
     if file is not None and not file.is_file():
         raise SettingsUnusable(f"no ledger at {url}", mend=_UPGRADE)

@@ -46,7 +46,7 @@ def _ready_to_start(settings: Settings) -> Settings:
         raise InputUnusable(f"port {settings.port} is in use", mend="set PORT to another")
     _has_redis(settings)
     build(settings)
-    migrate(settings.database_url)
+    migrate(settings.database_url.get_secret_value())
     return startable(settings.model_copy(update={"port": port}))
 
 
@@ -62,7 +62,7 @@ def _start(settings: Settings, processes: Processes, workers: int) -> None:
 def _redis(settings: Settings, processes: Processes) -> str:
     """Return the address of a Redis that answers: the one that is set, else one of our own."""
     if _has_redis(settings):
-        return settings.redis_url
+        return settings.redis_url.get_secret_value()
     [port] = free_ports(6379)
     processes.start("redis", redis_command(port, settings.scratch_dir.parent / "redis"))
     processes.wait_until_listening("redis", port, 10)
@@ -71,8 +71,9 @@ def _redis(settings: Settings, processes: Processes) -> str:
 
 def _has_redis(settings: Settings) -> bool:
     """Tell whether the Redis that is set answers. Raises SettingsUnusable where it must and does not."""
+    address = settings.redis_url.get_secret_value()
     try:
-        return bool(Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=1).ping())
+        return bool(Redis.from_url(address, socket_connect_timeout=1, socket_timeout=1).ping())
     except RedisError:
         if settings.redis_url == _DEFAULT_REDIS:
             return False

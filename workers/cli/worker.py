@@ -16,7 +16,7 @@ from typing import Final
 import click
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import Queue
 from rq.exceptions import StopRequested
 from rq.job import Job
@@ -29,6 +29,7 @@ from workers.kernel.errors import SettingsUnusable
 from workers.kernel.jobqueue import EVENTS, FILES, shown_address
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings, load
+from workers.known_job import KnownJob
 
 
 @click.command()
@@ -60,7 +61,7 @@ def _ready(settings: Settings) -> Redis:
     from workers.bootstrap import context
 
     logs.configure(settings.log_format)
-    redis = reachable(settings.redis_url)
+    redis = reachable(settings.redis_url.get_secret_value())
     require_ledger(settings)
     context()
     return redis
@@ -71,6 +72,8 @@ log = get_logger(__name__)
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 30.0
 """Seconds between two looks for a Redis that is away; each wait is twice the one before."""
+REFUSED_PAUSE: Final = 0.1
+"""Seconds after something in a queue that cannot be read: a queue that is itself of the wrong type stays so."""
 
 
 def reachable(url: str) -> Redis:
@@ -92,9 +95,9 @@ def reachable(url: str) -> Redis:
 def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
     """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
     logging.getLogger("rq.worker").addFilter(_tells_no_outage)
-    queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in names]
+    queues = [Queue(name, connection=redis, job_class=KnownJob, serializer=JSONSerializer) for name in names]
     while True:
-        worker = PatientWorker(queues, connection=redis, serializer=JSONSerializer)
+        worker = PatientWorker(queues, connection=redis, job_class=KnownJob, serializer=JSONSerializer)
         try:
             with suppress(RedisError):  # as it takes leave of a Redis that is away
                 worker.work(burst=burst, logging_level="WARNING")
@@ -106,7 +109,7 @@ def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
 
 
 class PatientWorker(SimpleWorker):
-    """Waits for Redis wherever RQ would give up."""
+    """Waits for Redis wherever RQ would give up, and outlasts whatever stands in its queues."""
 
     _stopped = _waits = False
 
@@ -133,6 +136,17 @@ class PatientWorker(SimpleWorker):
         if pipeline is None:
             self.await_redis()
         super().heartbeat(timeout, pipeline)
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Return the next job; pass over what can be no job, at which RQ would end the worker."""
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except (ValueError, TypeError, ResponseError) as error:
+                log.warning("job_refused", reason=f"{type(error).__name__}: {error}"[:200])
+                time.sleep(REFUSED_PAUSE)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Do a job. What came of it is in the ledger: a Redis that is away when it ends is no failure of it."""

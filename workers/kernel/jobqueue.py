@@ -4,6 +4,7 @@ What crosses Redis is the path of a job of `workers.jobs` and an id.
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 from rq import Queue
 from rq.exceptions import DuplicateJobError
@@ -23,6 +25,9 @@ from workers.kernel.errors import SettingsUnusable, Transient
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 """A client with the library's defaults blocks the web for 4 s a call while Redis is away."""
+
+LEFT_ALONE_SECONDS = 5.0
+"""A Redis that hangs is not waited for again for so long: each post would wait, and Stripe with it."""
 
 CROWDED = 100
 """Hints that may wait in a queue before new events are left to the sweeper, which gives every account its turn."""
@@ -68,6 +73,7 @@ class RqJobQueue:
 
     def __init__(self, redis_url: str, *, job_timeout: int) -> None:
         self._connection = _fail_fast(redis_url)
+        self._left_alone_until = 0.0
         self._events, self._files = (
             Queue(name, connection=self._connection, serializer=JSONSerializer, default_timeout=seconds)
             for name, seconds in ((EVENTS, job_timeout), (FILES, job_timeout * LARGE_TIMES))
@@ -77,7 +83,7 @@ class RqJobQueue:
         self._enqueue(self._files if large else self._events, PROCESS_EVENT, job_id(event_id, attempt), event_id)
 
     def waiting(self, *, large: bool = False) -> int:
-        with _answering():
+        with self._answering():
             return (self._files if large else self._events).count
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
@@ -88,13 +94,13 @@ class RqJobQueue:
             self._enqueue(self._events, ADVANCE_CASE, job_id(case_id, version), case_id)
 
     def ping(self) -> None:
-        with _answering():
+        with self._answering():
             self._connection.ping()
 
     def _enqueue(self, queue: Queue, path: str, name: str, *arguments: str | bool) -> None:
         """Enqueue a job unless one of that id stands in the queue already."""
         push = partial(queue.enqueue, path, *arguments, job_id=name, result_ttl=0, failure_ttl=FAILED_JOB_SECONDS)
-        with _answering():
+        with self._answering():
             try:
                 push(unique=True)
             except DuplicateJobError:
@@ -102,6 +108,18 @@ class RqJobQueue:
                 # died on taking it. Only an id that still stands in the list will run without our help.
                 if self._connection.lpos(queue.key, name) is None:
                     push(unique=False)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Raise Transient where Redis does not answer, and at once for a while after it was waited for in vain."""
+        if time.monotonic() < self._left_alone_until:
+            raise Transient("the job queue did not answer a moment ago")
+        try:
+            yield
+        except RedisError as error:
+            if isinstance(error, RedisTimeout):
+                self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+            raise Transient(f"the job queue does not answer: {type(error).__name__}") from error
 
 
 def hint_at_new(queue: JobQueue, event_id: str, *, large: bool) -> None:
@@ -135,12 +153,3 @@ def _fail_fast(redis_url: str) -> "Redis":
         )
     except ValueError as error:
         raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Raise Transient where Redis does not answer."""
-    try:
-        yield
-    except RedisError as error:
-        raise Transient(f"the job queue does not answer: {type(error).__name__}") from error

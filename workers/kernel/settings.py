@@ -30,6 +30,7 @@ _QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
 _SEPARATOR: Final = re.compile(r"[,\r\n]")
 _WORD: Final = re.compile("[!-~]+")
 _WEB_ADDRESS: Final = re.compile("https?://[^/]")
+_PASSWORD: Final = re.compile("//[^/@]*:[^/@]*@")
 _Secrets = SecretStr | tuple[SecretStr, ...] | None
 
 List = Annotated[tuple[str, ...], NoDecode]
@@ -55,8 +56,10 @@ class Settings(BaseSettings):
     webhook_max_body: int = Field(MIB, ge=1024, description="Largest webhook body, in bytes.")
     port: int = Field(4242, ge=0, le=65535, description="Port of the web process.")
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The queue.")
-    database_url: str = Field("sqlite:///.metermend/ledger.db", description="The ledger: SQLite or PostgreSQL.")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="The queue.")
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///.metermend/ledger.db"), description="The ledger: SQLite or PostgreSQL."
+    )
     archive_url: str = Field(
         ".metermend/archive",
         description="Where record sets are kept: a directory or s3://, gs://, az://.",
@@ -105,6 +108,10 @@ class Settings(BaseSettings):
         None, description="Signs console sessions; when unset, sessions end with the process."
     )
 
+    metrics_token: SecretStr | None = Field(
+        None, description="What a scraper of /metrics must send as its bearer token; when unset, it is open."
+    )
+
     stripe_api_base: str = Field("https://api.stripe.com", description="Stripe's API.")
     stripe_files_base: str = Field("https://files.stripe.com", description="Stripe's file downloads.")
     stripe_meter_events_base: str = Field(
@@ -125,7 +132,10 @@ class Settings(BaseSettings):
     )
 
     lease_seconds: int = Field(
-        300, ge=1, le=3600, description="Seconds that a worker owns what it took up, renewed as it works."
+        300,
+        ge=1,
+        le=3600,
+        description="Seconds that a worker owns what it took up, renewed as it works; the same for all workers.",
     )
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run, large work six times as long.")
     event_attempts: int = Field(
@@ -169,7 +179,9 @@ class Settings(BaseSettings):
         places.require_targets(places.by_account(_parts(text or "")))
         return text
 
-    @field_validator("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets")
+    @field_validator(
+        *("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets", "metrics_token")
+    )
     @classmethod
     def _one_word(cls, value: _Secrets) -> _Secrets:
         for secret in value if isinstance(value, tuple) else filter(None, [value]):
@@ -183,6 +195,16 @@ class Settings(BaseSettings):
             _require_one_word(value)
             if not _WEB_ADDRESS.match(value):
                 raise ValueError("no web address: it begins with https://")
+        return value
+
+    @field_validator(
+        *("archive_url", "usage_sources", "submit_to", "console_url"),
+        *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
+    )
+    @classmethod
+    def _without_password(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if _PASSWORD.search(value if isinstance(value, str) else "\n".join(value or ())):
+            raise ValueError("a password stands in the address, which is shown: keys come from the environment")
         return value
 
     @field_validator("retention_raw_days", "retention_record_sets_days")

@@ -103,7 +103,7 @@ def test_a_wait_that_may_be_real_is_kept(ledger: Ledger, clock: FrozenClock, wai
     ledger.events.record(a_receipt())
     ledger.events.claim("evt_1", "worker", wait)
     with pytest.raises(Conflict):
-        ledger.events.claim("evt_1", "other", LEASE)
+        ledger.events.claim("evt_1", "other", wait)
     assert not ledger.events.retry("evt_1")
     ledger.events.finish("evt_1", "worker", EventState.DONE)
 
@@ -116,3 +116,46 @@ def test_who_held_it_with_a_clock_ahead_and_lives_loses_it(ledger: Ledger, clock
     ledger.events.claim("evt_1", "worker", LEASE)
     with pytest.raises(Conflict):
         ledger.events.finish("evt_1", "ahead", EventState.DONE)
+
+
+AN_HOUR = timedelta(hours=1)
+
+
+def test_no_event_is_held_longer_than_a_lease_whatever_a_clock_wrote(ledger: Ledger, clock: FrozenClock) -> None:
+    """A clock that was ahead by an hour held it for an hour."""
+    ledger.events.record(a_receipt())
+    turned(clock, AN_HOUR)
+    ledger.events.claim("evt_1", "dies", LEASE)
+    turned(clock, -AN_HOUR)
+    assert ledger.events.due(10, lease=LEASE) == [("evt_1", 1)]
+    assert ledger.events.claim("evt_1", "worker", LEASE).deaths == 1
+
+
+def test_no_case_is_held_longer_than_a_lease_whatever_a_clock_wrote(ledger: Ledger, clock: FrozenClock) -> None:
+    case = open_case(ledger, a_failure())
+    turned(clock, AN_HOUR)
+    dies = ledger.cases.hold(case.id, "dies", LEASE)
+    dies.__enter__()
+    turned(clock, -AN_HOUR)
+    assert [due.id for due in ledger.cases.due(10, LEASE)] == [case.id]
+    with ledger.cases.hold(case.id, "worker", LEASE) as held:
+        assert held.case.deaths == 1
+
+
+def test_an_event_that_waits_for_an_hour_is_left_alone_for_it(ledger: Ledger, clock: FrozenClock) -> None:
+    ledger.events.record(a_receipt())
+    ledger.events.claim("evt_1", "worker", LEASE)
+    ledger.events.postpone("evt_1", "worker", clock() + AN_HOUR, "Stripe asks us to")
+    assert ledger.events.due(10, lease=LEASE) == []
+    with pytest.raises(Conflict):
+        ledger.events.claim("evt_1", "another", LEASE)
+
+
+def test_a_clock_that_is_a_little_ahead_keeps_what_it_holds(ledger: Ledger, clock: FrozenClock) -> None:
+    case = open_case(ledger, a_failure())
+    turned(clock, timedelta(minutes=4))
+    with ledger.cases.hold(case.id, "ahead", LEASE):
+        turned(clock, timedelta(minutes=-4))
+        assert ledger.cases.due(10, LEASE) == []
+        with pytest.raises(Conflict), ledger.cases.hold(case.id, "another", LEASE):
+            pass

@@ -19,7 +19,7 @@ from fixtures.twin import Twin
 from tests.integration.pipeline.loop import Loop, SteeredClock, usage
 from workers.archive import Archive
 from workers.kernel.clock import from_epoch, to_text
-from workers.kernel.ledger import Ledger, connect, tables
+from workers.kernel.ledger import Ledger, connect, tables, totals
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import RECEIPT
 from workers.kernel.ledger.hash_chain import COVERED, entry_hash, genesis
@@ -38,6 +38,7 @@ COVERED_COLUMNS = {
     "submissions": [column.name for column in metadata.tables["submissions"].columns],
     "events": [*RECEIPT, "raw"],
     "links": [column.name for column in metadata.tables["links"].columns],
+    "case_totals": ["lane", "totals"],
 }
 """What `prove` answers for. The rest of a case and of an event is working state: leases, due times, trouble."""
 
@@ -276,6 +277,7 @@ def forge(company: Company) -> None:
             connection.execute(sa.insert(tables.entries), entries)
             connection.execute(sa.update(tables.cases).where(tables.cases.c.id == row["id"]).values(head=previous))
             extend(connection, row["id"], len(entries), previous)
+        totals.recount(connection)
     ledger.close()
 
 

@@ -1,9 +1,9 @@
 """If these fail, a stranger reads a company's revenue, or the person on call cannot see what needs them."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -180,6 +180,36 @@ def test_an_event_shows_what_stripe_sent(operator: FlaskClient, clock: FrozenClo
     assert "&lt;i&gt;größe&lt;/i&gt;" in page
 
 
+@pytest.mark.parametrize("event_id", ["evt/1", "evt ?#%", "..", "../x", "<b>"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\ud800", "\\ud800"),
+        ("\u202efdp.exe", "\\u202efdp.exe"),
+        ("\x1b[2J", "u001b[2J"),
+        ("</pre><b>", "&lt;b&gt;"),
+    ],
+    ids=["half a character", "writing turned round", "an escape", "markup"],
+)
+def test_an_event_has_a_page_whatever_it_holds_and_is_called(
+    operator: FlaskClient, clock: FrozenClock, event_id: str, text: str, shown: str
+) -> None:
+    body = an_event(id=event_id, note=text)
+    assert operator.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200
+    page = operator.get(f"/console/events/{quote(event_id, safe='')}")
+    assert page.status_code == 200
+    assert shown in page.text
+    assert text not in page.text
+    assert "<b>" not in page.text
+
+
+def test_what_a_case_says_in_others_words_cannot_turn_the_page_round(
+    operator: FlaskClient, sqlite_ledger: Ledger
+) -> None:
+    case_id = needy_case(sqlite_ledger, event_name="\u202ecalls\u2028")
+    assert "\\u202ecalls\\u2028" in operator.get(f"/console/cases/{case_id}").text
+
+
 @pytest.mark.parametrize("state", EventState)
 def test_usage_behind_a_failed_event_is_not_forgotten_for_want_of_a_next_step(
     operator: FlaskClient, clock: FrozenClock, sqlite_ledger: Ledger, state: EventState
@@ -206,15 +236,12 @@ def test_what_is_not_there_gets_a_machine_one_word(client: FlaskClient) -> None:
     assert (answer.status_code, answer.json) == (404, {"error": "not_found"})
 
 
-@pytest.fixture
-def broken(make_client: MakeClient, tmp_path: Path) -> Iterator[FlaskClient]:
+def test_a_ledger_that_is_down_gets_a_page_that_says_so(make_client: MakeClient, tmp_path: Path) -> None:
     ledger = connect(f"sqlite:///{tmp_path / 'unmigrated.db'}")
-    yield log_in(make_client(ledger=ledger))
+    client = make_client(ledger=ledger)
+    token = token_of(client.get("/console/login").text)
+    answer = client.post("/console/login", data={"csrf_token": token, "password": PASSWORD})
     ledger.close()
-
-
-def test_a_ledger_that_is_down_gets_a_page_that_says_so(broken: FlaskClient) -> None:
-    answer = broken.get("/console/")
     assert answer.status_code == 503
     assert "The ledger does not answer" in answer.text
 

@@ -55,7 +55,7 @@ def gunicorn(folder: Path, settings: dict[str, str], *, impatient: bool = False)
     if impatient:
         conf.write_text(IMPATIENT)
     command = [sys.executable, "-m", "gunicorn", "-c", str(conf)]
-    settings = settings | {"TMPDIR": str(folder)}
+    settings = {"TMPDIR": str(folder)} | settings
     with (folder / "web.log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, env=settings, stderr=log, text=True)
 
@@ -110,6 +110,7 @@ def running(
     impatient: bool = False,
     database_url: str = "",
     workers: int = 2,
+    **more: str,
 ) -> Iterator[Web]:
     database = folder / "ledger.db"
     database.write_bytes(migrated.read_bytes())
@@ -123,6 +124,7 @@ def running(
         PORT=str(port),
         WEBHOOK_MAX_BODY="65536",
         WEB_CONCURRENCY=str(workers),
+        **more,
     )
     process = gunicorn(folder, settings, impatient=impatient)
     web = Web(process, port, url, folder / "web.log")

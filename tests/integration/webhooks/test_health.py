@@ -1,16 +1,34 @@
 """If these fail, whoever is on call looks at the wrong part, or is not called at all."""
 
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import MakeClient, an_event, signed
 from tests.recording import RecordingJobQueue
+from webhooks import checks
 from workers.kernel.ledger import Ledger, connect, schema
 from workers.kernel.ledger.journal import EntryKind
+
+
+@pytest.fixture(autouse=True)
+def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(checks, "WAIT_SECONDS", 20.0)
+
+
+def told(client: FlaskClient) -> tuple[int, list[str]]:
+    answer = client.get("/readyz")
+    assert answer.json is not None
+    assert answer.json["ready"] is (answer.status_code == 200)
+    return answer.status_code, answer.json["failing"]
 
 
 def test_the_process_is_alive_whatever_else_is_down(make_client: MakeClient, tmp_path: Path) -> None:
@@ -19,28 +37,21 @@ def test_the_process_is_alive_whatever_else_is_down(make_client: MakeClient, tmp
 
 
 def test_all_well_is_ready(client: FlaskClient) -> None:
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.json) == (200, {"ready": True, "failing": []})
+    assert told(client) == (200, [])
 
 
 def test_a_redis_that_is_down_is_named(make_client: MakeClient) -> None:
-    answer = make_client(jobs=RecordingJobQueue(away=True)).get("/readyz")
-    assert (answer.status_code, answer.json) == (503, {"ready": False, "failing": ["redis"]})
+    assert told(make_client(jobs=RecordingJobQueue(away=True))) == (503, ["redis"])
 
 
 def test_a_ledger_that_is_down_is_named(make_client: MakeClient, tmp_path: Path) -> None:
-    answer = make_client(ledger=connect(f"sqlite:///{tmp_path}")).get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json == {"ready": False, "failing": ["ledger", "backlog"]}
+    assert told(make_client(ledger=connect(f"sqlite:///{tmp_path}"))) == (503, ["ledger", "backlog"])
 
 
 def test_a_ledger_that_is_not_migrated_is_named(make_client: MakeClient, tmp_path: Path) -> None:
     unmigrated = connect(f"sqlite:///{tmp_path / 'new.db'}")
     client = make_client(ledger=unmigrated)
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json is not None
-    assert "ledger" in answer.json["failing"]
+    assert told(client) == (503, ["ledger", "backlog"])
     schema.upgrade(unmigrated.database)
     assert client.get("/readyz").status_code == 200
     unmigrated.close()
@@ -52,7 +63,55 @@ def test_events_that_nobody_works_on_are_named(client: FlaskClient, clock: Froze
     clock.turn(minutes=14)
     assert client.get("/readyz").status_code == 200
     clock.turn(minutes=2)
-    assert client.get("/readyz").json == {"ready": False, "failing": ["backlog"]}
+    assert told(client) == (503, ["backlog"])
+
+
+class HangingJobQueue(RecordingJobQueue):
+    """Takes the connection and says nothing until `answers` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+        self.asked = 0
+
+    def ping(self) -> None:
+        self.asked += 1
+        assert self.answers.wait(30)
+
+
+def test_health_waits_once_and_briefly_for_what_hangs_and_says_how_old_its_word_is(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that waits for us takes us out of its rotation, and Stripe is refused for nothing."""
+    monkeypatch.setattr(checks, "WAIT_SECONDS", 0.25)
+    queue = HangingJobQueue()
+    client = make_client(jobs=queue)
+    started = time.monotonic()
+    found: list[Any] = [client.get("/readyz").json for _ in range(50)]
+    assert time.monotonic() - started < 5
+    assert all(one["failing"] == ["redis"] and one["age_seconds"]["redis"] is None for one in found)
+    assert found[-1]["age_seconds"]["ledger"] is not None
+    assert queue.asked == 1
+    assert client.get("/healthz").status_code == 200
+    queue.answers.set()
+    monkeypatch.setattr(checks, "WAIT_SECONDS", 20.0)
+    while told(client) != (200, []):
+        assert time.monotonic() - started < 30
+
+
+def test_the_word_of_one_who_has_hung_for_long_is_worth_nothing(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = HangingJobQueue()
+    queue.answers.set()
+    client = make_client(jobs=queue)
+    assert told(client) == (200, [])
+    queue.answers.clear()
+    monkeypatch.setattr(checks, "WAIT_SECONDS", 0.25)
+    assert told(client) == (200, [])
+    monkeypatch.setattr(checks, "LATE_SECONDS", 0.0)
+    assert "redis" in told(client)[1]
+    queue.answers.set()
 
 
 def test_the_metrics_show_the_ledger_as_it_is_now(
@@ -72,6 +131,22 @@ def test_the_metrics_show_the_ledger_as_it_is_now(
     assert 'metermend_records{bucket="quarantined"} 5.0' in shown
     assert "metermend_oldest_unprocessed_seconds 90.0" in shown
     assert any(line.startswith('metermend_webhooks_total{answer="received"}') for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (None, 401),
+        ("Bearer wrong", 401),
+        ("Basic scrape-me", 401),
+        ("Bearer \u00fc", 401),
+        ("bearer scrape-me", 200),
+    ],
+)
+def test_metrics_are_shown_to_who_sends_the_token(make_client: MakeClient, sent: str | None, status: int) -> None:
+    client = make_client(metrics_token="scrape-me")
+    assert client.get("/metrics", headers={"Authorization": sent} if sent else {}).status_code == status
+    assert client.get("/healthz").status_code == 200
 
 
 def test_metrics_are_answered_while_the_ledger_is_down(make_client: MakeClient, tmp_path: Path) -> None:

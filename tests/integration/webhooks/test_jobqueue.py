@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 
 from tests.recording import RecordingJobQueue
 from tests.servers import RedisServer
+from workers.kernel import jobqueue
 from workers.kernel.errors import SettingsUnusable, Transient
 from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, PROCESS_EVENT, JobQueue, RqJobQueue, job_id
 
@@ -179,3 +180,20 @@ def test_a_silent_redis_holds_the_web_up_for_no_more_than_a_second_or_two() -> N
 def test_an_address_of_no_redis_is_named_as_a_setting() -> None:
     with pytest.raises(SettingsUnusable, match="REDIS_URL"):
         RqJobQueue("http://localhost", job_timeout=60)
+
+
+def test_a_silent_redis_is_waited_for_once_and_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each post waited a second for it, and 32 connections brought the web to a stand."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        queue = RqJobQueue(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", job_timeout=60)
+        with pytest.raises(Transient, match="does not answer"):
+            queue.enqueue_event("evt_1", 0)
+        started = time.monotonic()
+        for number in range(200):
+            with pytest.raises(Transient, match="a moment ago"):
+                queue.enqueue_event(f"evt_{number}", 0)
+        assert time.monotonic() - started < 1
+        later = time.monotonic() + jobqueue.LEFT_ALONE_SECONDS
+        monkeypatch.setattr("workers.kernel.jobqueue.time.monotonic", lambda: later)
+        with pytest.raises(Transient, match="does not answer"):
+            queue.enqueue_event("evt_1", 0)

@@ -196,7 +196,7 @@ def test_many_wrong_logins_at_once_leave_the_web_to_the_others(web: Web) -> None
     def try_one() -> None:
         answer = requests.post(address, data=form, cookies=visit.cookies.get_dict(), timeout=60)
         told.add(answer.status_code)
-        assert answer.status_code == 401 or answer.headers["Retry-After"] == "1"
+        assert answer.status_code == 401 or 1 <= int(answer.headers["Retry-After"]) <= 61
 
     with ThreadPoolExecutor(40) as pool, ExitStack() as stack:
         started = threading.Event()

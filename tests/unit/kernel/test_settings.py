@@ -25,7 +25,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_everything_but_the_keys_has_a_default() -> None:
     settings = load()
     assert settings.port == 4242
-    assert settings.database_url == "sqlite:///.metermend/ledger.db"
+    assert settings.database_url.get_secret_value() == "sqlite:///.metermend/ledger.db"
     assert settings.signing_secrets == ()
 
 

@@ -143,8 +143,8 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "an event": ("event.html", {"event": EVENT}),
     "an event past its retention": ("event.html", {"event": replace(EVENT, raw=None, account="acct_1")}),
     "an event that is no json": ("event.html", {"event": replace(EVENT, raw=b"\xff{", created_at=AT)}),
-    "the login": ("login.html", {"wrong": False}),
-    "a wrong password": ("login.html", {"wrong": True}),
+    "the login": ("login.html", {"wrong": False, "secure": False}),
+    "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
 }
 PARTS = {"base.html", "parts.html"}

@@ -25,6 +25,7 @@ from workers.kernel.ledger.links import extend
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
+from workers.kernel.ledger.totals import keep
 
 
 class DueCase(NamedTuple):
@@ -46,14 +47,14 @@ class Cases:
     def get(self, case_id: str) -> Case | None:
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
 
-    def due(self, limit: int) -> Sequence[DueCase]:
-        """Return cases that are due and that nobody holds, the longest waiting first."""
+    def due(self, limit: int, lease: timedelta = LONGEST_WAIT) -> Sequence[DueCase]:
+        """Return cases that are due and that nobody holds, for `lease` at most, the longest waiting first."""
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
         pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
         query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
-            cases.c.due_at.is_not(None), due, is_over(cases.c.lease_until, now)
+            cases.c.due_at.is_not(None), due, is_over(cases, "lease_until", now, lease)
         )
         return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
 
@@ -112,7 +113,7 @@ class HeldCase:
             yield draft
             rows = draft.entries()
             self._update(connection, draft.changes(), last=last)
-            _append(connection, rows)
+            _append(connection, rows, self.case, draft.case())
             read = self._read
             if read is not None:
                 there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]
@@ -149,7 +150,7 @@ def _opened(failure: Failure, now: datetime) -> dict[str, Any]:
     }
 
 
-def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _append(connection: Connection, rows: Sequence[dict[str, Any]], before: Case, after: Case) -> None:
     """Add entries to a case's journal, and the last of them to the chain over all cases."""
     if not rows:
         return
@@ -157,4 +158,5 @@ def _append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(insert(entries), rows)
     except IntegrityError as error:
         raise Corrupt(f"{rows[0]['case_id']} has entries beyond its head") from error
-    extend(connection, rows[-1]["case_id"], rows[-1]["number"], rows[-1]["hash"])
+    extend(connection, after.id, after.version, after.head)
+    keep(connection, before, after)

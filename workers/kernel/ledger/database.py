@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, create_engine, event, make_url
+from sqlalchemy import CompoundSelect, Connection, Engine, RowMapping, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -46,7 +46,7 @@ class Database:
         with _translated(), self._reader.connect() as connection:
             yield connection
 
-    def rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+    def rows(self, query: Select[Any] | CompoundSelect[Any]) -> Sequence[RowMapping]:
         """Return the rows that one query finds. Raises LedgerUnavailable."""
         with self.read() as connection:
             return connection.execute(query).mappings().all()

@@ -1,5 +1,6 @@
 """Stripe's events as received: stored once, claimed by one worker at a time, ended in a visible state."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,14 +8,15 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import digest
-from workers.kernel.ledger.leases import Lease, Leases, is_over
-from workers.kernel.ledger.tables import cases, entries, events
+from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
+from workers.kernel.ledger.links import LANES, lane_of
+from workers.kernel.ledger.tables import cases, entries, event_counts, events
 
 PAGE: Final = 200
 """Events that are read at a time, with their bodies."""
@@ -134,6 +136,7 @@ class Events:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(events).values(row))
+                _count(connection, receipt.id, None, row["state"])
         except IntegrityError:
             return False
         return True
@@ -178,7 +181,10 @@ class Events:
 
     def finish(self, event_id: str, owner: str, state: EventState, reason: str | None = None) -> None:
         """End an event. Raises Conflict when the lease was lost."""
-        self._leases.end(event_id, owner, {"state": state, "reason": reason, "due_at": None})
+        values = {"state": state, "reason": reason, "due_at": None, "lease_owner": None}
+        with self._database.write() as connection:
+            self._leases.write(connection, event_id, owner, values)
+            _count(connection, event_id, EventState.PROCESSING, state)
 
     def postpone(self, event_id: str, owner: str, until: datetime, reason: str) -> None:
         """Give an event back to be taken up again at `until`. Raises Conflict when the lease was lost."""
@@ -186,7 +192,7 @@ class Events:
 
     def retry(self, event_id: str) -> bool:
         """Make an event due now, on an operator's word; return False when a worker has it."""
-        free = or_(events.c.state != EventState.PROCESSING, is_over(events.c.due_at, self._clock()))
+        free = or_(events.c.state != EventState.PROCESSING, is_over(events, "due_at", self._clock()))
         values = {
             "state": EventState.RECEIVED,
             "due_at": self._clock(),
@@ -195,9 +201,14 @@ class Events:
             "deaths": 0,
             "reason": None,
         }
+        row = select(events.c.state).where(events.c.id == event_id, free).with_for_update()
         with self._database.write() as connection:
-            changed = connection.execute(update(events).where(events.c.id == event_id, free).values(values))
-        return changed.rowcount == 1
+            before = connection.scalar(row)
+            if before is None:
+                return False
+            connection.execute(update(events).where(events.c.id == event_id).values(values))
+            _count(connection, event_id, before, EventState.RECEIVED)
+        return True
 
     def forget_bodies(self, before: datetime, limit: int) -> int:
         """Remove the bodies of up to `limit` old events that are ended well and behind no unsettled case."""
@@ -221,14 +232,19 @@ class Events:
         return forgotten.rowcount
 
     def due(
-        self, limit: int, *, quiet: timedelta = timedelta(0), large: bool | None = None
+        self,
+        limit: int,
+        *,
+        quiet: timedelta = timedelta(0),
+        large: bool | None = None,
+        lease: timedelta = LONGEST_WAIT,
     ) -> Sequence[tuple[str, int]]:
         """Return (id, attempts) of events that nobody works on: one of each account in turn, its oldest first.
 
         `quiet` leaves out those that became due less than this ago: their job is probably in the queue. `large`
-        chooses between large and small ones.
+        chooses between large and small ones. Nobody works on one for longer than `lease`.
         """
-        waiting = and_(events.c.state.in_(OPEN), is_over(events.c.due_at, self._clock() - quiet))
+        waiting = and_(events.c.state.in_(OPEN), is_over(events, "due_at", self._clock() - quiet, lease))
         turn = func.row_number().over(partition_by=events.c.account, order_by=events.c.due_at)
         query = select(events.c.id, events.c.attempts).where(waiting).order_by(turn, events.c.due_at).limit(limit)
         if large is not None:
@@ -246,6 +262,28 @@ class Events:
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         return set(self._database.values(select(events.c.id).where(events.c.id.in_(event_ids))))
+
+
+def _count(connection: Connection, event_id: str, before: str | None, after: str) -> None:
+    """Keep how many events of a lane are in each state, when one is new or has come from one state to another."""
+    by = Counter([_counted_as(after)])
+    by.subtract([_counted_as(before)] if before else [])
+    values = {name: event_counts.c[name] + number for name, number in by.items() if number}
+    if values:
+        connection.execute(update(event_counts).where(event_counts.c.lane == lane_of(event_id)).values(values))
+
+
+def recount(connection: Connection) -> None:
+    """Count all events anew: those of a ledger that kept no counts yet."""
+    counted = {lane: dict.fromkeys(event_counts.columns.keys(), 0) | {"lane": lane} for lane in range(LANES)}
+    for event_id, state in connection.execute(select(events.c.id, events.c.state)):
+        counted[lane_of(event_id)][_counted_as(state)] += 1
+    connection.execute(delete(event_counts))
+    connection.execute(insert(event_counts), list(counted.values()))
+
+
+def _counted_as(state: str) -> str:
+    return "open" if state in OPEN else state
 
 
 def _stored(row: Any) -> StoredEvent:

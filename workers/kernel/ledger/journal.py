@@ -187,6 +187,9 @@ class Balance:
     def __add__(self, other: Self) -> "Balance":
         return Balance(self.failed + other.failed, {bucket: self[bucket] + other[bucket] for bucket in Bucket})
 
+    def __neg__(self) -> "Balance":
+        return Balance(-self.failed, {bucket: -tally for bucket, tally in self.buckets.items()})
+
     def to_json(self) -> dict[str, Any]:
         """Return `{"failed": {"records", "quantity"}, bucket: {...}}` with quantities as decimal text."""
         tallies = {"failed": self.failed} | {bucket.value: self[bucket] for bucket in Bucket}

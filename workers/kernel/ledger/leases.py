@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, insert, or_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, case, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -26,9 +26,15 @@ LONGEST_WAIT: Final = timedelta(hours=2)
 """No lease lasts and no event waits longer: what lies further ahead was written by a clock that was ahead."""
 
 
-def is_over(until: ColumnElement[Any], moment: datetime) -> ColumnElement[bool]:
-    """Tell whether a lease or a wait until then has run out, or was never real; none at all is over, too."""
-    return or_(until.is_(None), until <= moment, until > moment + LONGEST_WAIT)
+def is_over(table: Table, until: str, moment: datetime, lease: timedelta = LONGEST_WAIT) -> ColumnElement[bool]:
+    """Tell whether a row's lease or wait has run out, or was never real; none at all is over, too.
+
+    Nobody holds a row for longer than `lease`, whatever it says: more was written by a clock that was ahead. Twice
+    as much is let pass, for clocks that differ a little.
+    """
+    ends, owner = table.c[until], table.c.lease_owner
+    too_long = or_(ends > moment + LONGEST_WAIT, and_(owner.is_not(None), ends > moment + 2 * lease))
+    return or_(ends.is_(None), ends <= moment, too_long)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Leases:
         taken = {"lease_owner": owner, self.until: now + lease}
         # An owner that is still named died over the row.
         deaths = columns.deaths + case((columns.lease_owner.is_not(None), 1), else_=0)
-        found = update(self.table).where(columns.id == row_id, is_over(columns[self.until], now), *free)
+        found = update(self.table).where(columns.id == row_id, is_over(self.table, self.until, now, lease), *free)
         values = {**taken, "deaths": deaths, **beside}
         try:
             with self.database.write() as connection:

@@ -11,8 +11,10 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
+from workers.kernel.ledger.totals import CaseTotals
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
@@ -50,7 +52,9 @@ class Ledger:
         self.chunks = Chunks(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
+        self.totals = CaseTotals(database)
         self.queries = Queries(database, clock)
+        self.sessions = Sessions(database, clock)
 
     def close(self) -> None:
         self.database.close()

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, select, text, true
+from sqlalchemy import ColumnElement, Connection, func, select, text, true
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import OPEN
+from workers.kernel.ledger.events import OPEN, EventState
 from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
-from workers.kernel.ledger.tables import cases, checkpoints, entries, events, submissions
+from workers.kernel.ledger.tables import cases, checkpoints, entries, event_counts, events, submissions
+from workers.kernel.ledger.totals import CaseTotals
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Queries:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._totals = CaseTotals(database)
 
     def ping(self) -> None:
         """Raise LedgerUnavailable unless the database answers and is migrated."""
@@ -141,17 +143,21 @@ class Queries:
 
     def balance(self) -> Balance:
         """Return the balance over all cases."""
-        return sum(map(Balance.from_json, self._database.values(select(cases.c.balance))), Balance())
-
-    def event_counts(self) -> Mapping[str, int]:
-        return self._counts(events.c.state)
+        return self._totals.of_all().balance
 
     def case_counts(self) -> Mapping[str, int]:
-        return self._counts(cases.c.state)
+        """Return how many cases that have entries are in each state."""
+        return self._totals.of_all().states
 
-    def _counts(self, column: Column[str]) -> Mapping[str, int]:
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
+    def event_counts(self) -> Mapping[str, int]:
+        """Return how many events are in each state."""
+        states = [EventState.DONE, EventState.IGNORED, EventState.FAILED]
+        totals = (func.coalesce(func.sum(event_counts.c[name]), 0).label(name) for name in ("open", *states))
+        at_work = select(func.count()).where(events.c.state == EventState.PROCESSING).scalar_subquery()
+        [row] = self._database.rows(select(*totals, at_work.label("at_work")))
+        counts = {state: row[state] for state in states}
+        counts |= {EventState.PROCESSING: row["at_work"], EventState.RECEIVED: row["open"] - row["at_work"]}
+        return {state.value: int(number) for state, number in counts.items() if number}
 
     def oldest_unprocessed(self) -> timedelta:
         """Return how long the longest-waiting event has waited; zero when none waits."""

@@ -143,6 +143,20 @@ links = Table(
     Column("hash", String(64), nullable=False),
 )
 
+case_totals = Table(
+    "case_totals",
+    metadata,
+    Column("lane", Integer, primary_key=True),
+    Column("totals", JSON, nullable=False),
+)
+
+event_counts = Table(
+    "event_counts",
+    metadata,
+    Column("lane", Integer, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ("open", "done", "ignored", "failed")),
+)
+
 submissions = Table(
     "submissions",
     metadata,
@@ -195,4 +209,11 @@ checkpoints = Table(
     Column("name", Text, primary_key=True),
     Column("value", JSON, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("ends_at", UtcTime, nullable=False),
 )
