@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test format bench lock sbom audit clean
+.PHONY: help setup demo test format bench lock siege sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ $(TOOLS)/.ready: .ci/requirements-tools.lock | setup
 	@$(BIN)/uv pip install --quiet --system-certs --python $(TOOLS)/bin/python --require-hashes -r $< 2>/dev/null \
 	  || $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+siege: setup ## fire 100,000 odd requests at the web and hold it with crowds (ARGS="--requests 2000 --no-crowds")
+	$(BIN)/python -m bench.siege $(ARGS)
 
 sbom: $(TOOLS)/.ready ## list what a deployment consists of, as CycloneDX: build/metermend.cdx.json
 	@rm -rf build/deployed && mkdir -p build && $(PYTHON) -m venv --without-pip build/deployed
