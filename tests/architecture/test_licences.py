@@ -33,7 +33,5 @@ def licence_of(name: str) -> str:
     except PackageNotFoundError:
         return ""
     classifiers = [one for one in said.get_all("Classifier") or [] if one.startswith("License ::")]
-    return (
-        "; ".join(filter(None, [said.get("License-Expression"), (said.get("License") or "")[:80], *classifiers]))
-        or "?"
-    )
+    plain = [said[name] for name in ("License-Expression", "License") if name in said]
+    return "; ".join([*(one[:80] for one in plain), *classifiers]) or "?"
