@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test format bench lock clean
+.PHONY: help setup demo test format bench lock siege sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ test: setup stripe-cli ## the whole gate: format, lint, types, import rules, all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory audit
 	@$(MAKE) --no-print-directory -j 2 types tests
 
 .PHONY: types tests stripe-cli
@@ -61,6 +62,35 @@ lock: setup ## pin the newest versions that pyproject.toml allows
 	  --no-header --no-annotate --extra embedded --extra excel -o .ci/requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --extra embedded --extra excel --extra dev -o .ci/requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --group tools -o .ci/requirements-tools.lock
+
+TOOLS := $(VENV)/tools
+
+# Tools that read what is installed; they need not stand beside it.
+$(TOOLS)/.ready: .ci/requirements-tools.lock | setup
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(BIN)/uv pip install --quiet --system-certs --python $(TOOLS)/bin/python --require-hashes -r $< 2>/dev/null \
+	  || $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+siege: setup ## fire 100,000 odd requests at the web and hold it with crowds (ARGS="--requests 2000 --no-crowds")
+	$(BIN)/python -m bench.siege $(ARGS)
+
+sbom: $(TOOLS)/.ready ## list what a deployment consists of, as CycloneDX: build/metermend.cdx.json
+	@rm -rf build/deployed && mkdir -p build && $(PYTHON) -m venv --without-pip build/deployed
+	@$(BIN)/uv pip install --quiet --system-certs --python build/deployed/bin/python --require-hashes -r .ci/requirements.lock 2>/dev/null \
+	  || $(BIN)/python -m pip --python build/deployed/bin/python install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements.lock
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/metermend.cdx.json build/deployed/bin/python
+	@rm -r build/deployed
+	@echo build/metermend.cdx.json
+
+ADVISORIES := api.osv.dev
+audit: setup ## look for known vulnerabilities of what is pinned, where their list can be reached
+	@if $(BIN)/python -c 'import socket; socket.create_connection(("$(ADVISORIES)", 443), 3)' 2>/dev/null; then \
+	  $(MAKE) --no-print-directory $(TOOLS)/.ready && $(TOOLS)/bin/pip-audit --vulnerability-service osv --disable-pip \
+	    --require-hashes --progress-spinner off -r .ci/requirements.lock; \
+	else echo "audit: $(ADVISORIES) cannot be reached from here, so known vulnerabilities were not looked for"; fi
 
 clean: ## remove what was built and the local state
 	rm -rf $(VENV) .metermend build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench import queue, records, way
+from bench import queue, records, scrape, way
 from bench.faults import section as faults
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
@@ -14,6 +14,7 @@ SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "faults": faults.run,
     "queue": queue.run,
     "way": way.run,
+    "scrape": scrape.run,
 }
 
 

@@ -66,7 +66,10 @@ class _Check:
         if time.monotonic() - self._found_at <= FRESH_SECONDS or not self._asking.acquire(blocking=False):
             return False
         self.answered.clear()
-        threading.Thread(target=self._find_out, daemon=True).start()
+        try:
+            threading.Thread(target=self._find_out, daemon=True).start()
+        except RuntimeError:  # no thread can be had
+            self._asking.release()
         return True
 
     def _find_out(self) -> None:
@@ -79,5 +82,5 @@ class _Check:
         finally:
             self._failing = failing
             self._found_at = time.monotonic()
-            self._asking.release()
             self.answered.set()
+            self._asking.release()

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import gevent
 from flask import Blueprint, Response, current_app, jsonify, make_response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -53,6 +54,7 @@ class Health:
         self.ledger = ledger
         self.degraded = degraded(settings)
         self.places = local_places(settings)
+        self.free: Mapping[str, int] = {}
         self.token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
         self.checks = Checks(
             {"ledger": self._ledger, "redis": queue.ping, "backlog": self._backlog, "disk": self._disk}
@@ -70,7 +72,12 @@ class Health:
             raise MetermendError(f"the oldest event has waited {waited.total_seconds():.0f} s")
 
     def _disk(self) -> None:
-        for place, free in free_bytes(self.places).items():
+        """Look in a thread of its own: a disk that hangs would stop every greenlet."""
+        try:
+            self.free = gevent.get_hub().threadpool.apply(free_bytes, (self.places,))
+        except OSError as error:
+            raise MetermendError(f"a folder cannot be looked at: {error}") from error
+        for place, free in self.free.items():
             if free < LEAST_FREE:
                 raise MetermendError(f"{free / MIB:.0f} MiB are free at {place}")
 
@@ -109,10 +116,11 @@ class Gauges(Collector):
     """What is read when Prometheus asks, from the ledger and the disk, so that every process shows the same."""
 
     def __init__(self, health: Health) -> None:
-        self._ledger, self._places = health.ledger, health.places
+        self._ledger, self._health = health.ledger, health
 
     def collect(self) -> Iterable[Metric]:
-        disk = _gauge(metrics.DISK_FREE, "place", free_bytes(self._places))
+        self._health.checks.look()
+        disk = _gauge(metrics.DISK_FREE, "place", self._health.free)
         try:
             return [disk, *self._gauges()]
         except LedgerUnavailable as error:

@@ -13,8 +13,8 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that prometheus_client looks at, once, when it is imported."""
 NO_ROOM: Final = "METERMEND_NO_ROOM_FOR_METRICS"
 """Set in a process that counts for itself alone."""
-BYTES: Final = 65_536
-"""A file's size; what we count takes a tenth of it."""
+BYTES: Final = 16_384
+"""A file's size; what we count takes a quarter of it."""
 KINDS: Final = ("counter", "histogram")
 """Kinds of metrics in `workers.kernel.metrics` that are kept in files, one file each."""
 

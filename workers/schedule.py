@@ -1,6 +1,6 @@
 """The clock process: periodic duties, a thread each, so that a slow one holds up no other.
 
-- Every second: let RQ's scheduler put jobs whose backoff is over back into their queues.
+- Every second: put jobs whose backoff is over back into their queues.
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Once a day: remove what retention keeps no longer.
@@ -10,18 +10,23 @@ Several clocks may run; what they do twice is found done. A duty that is cut off
 
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
-from rq.scheduler import RQScheduler
+from redis.exceptions import RedisError, ResponseError
+from rq import Queue
+from rq.exceptions import NoSuchJobError
 from rq.serializers import JSONSerializer
 
 from workers.kernel.errors import MetermendError
 from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.logs import get_logger
+from workers.known_job import KnownJob
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -30,6 +35,8 @@ from workers.sweeper import sweep
 log = get_logger(__name__)
 
 TICK = 1.0
+AT_A_TIME = 1_000
+"""Jobs that are put back into a queue at one turn."""
 DAY = 86_400.0
 LAST_SECONDS = 5.0
 """How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
@@ -83,10 +90,14 @@ def run_until_signalled(context: Context) -> None:
 
 def enqueue_retries(redis: "Redis") -> None:
     """Put jobs whose backoff is over back into their queues. Raises RedisError."""
-    scheduler = RQScheduler([EVENTS, FILES], connection=redis, serializer=JSONSerializer, logging_level="WARNING")
-    scheduler.acquire_locks()  # type: ignore[no-untyped-call]
-    scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
-    scheduler.release_locks()  # type: ignore[no-untyped-call]
+    for name in (EVENTS, FILES):
+        queue = Queue(name, connection=redis, job_class=KnownJob, serializer=JSONSerializer)
+        waiting = queue.scheduled_job_registry.key
+        due: Any = redis.zrangebyscore(waiting, 0, time.time(), start=0, num=AT_A_TIME)
+        for job_id in due:
+            with suppress(NoSuchJobError, ValueError, ResponseError):  # what is no job of ours is forgotten
+                queue.enqueue_job(KnownJob.fetch(job_id.decode(), connection=redis, serializer=JSONSerializer))
+            redis.zrem(waiting, job_id)
 
 
 def _sweep(context: Context, stop: threading.Event) -> None:

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -27,8 +28,16 @@ ADDRESSES: Final = 10_000
 """How many addresses are remembered; the oldest are forgotten first."""
 TURN_SECONDS: Final = 5.0
 """How long a password waits to be checked."""
+QUEUE: Final = 20
+"""How many wait at a time; each holds a connection that Stripe may need."""
 KNOWN_COOKIE: Final = "metermend_known"
 KNOWN_SECONDS: Final = 90 * 86_400
+
+
+@dataclass
+class _Lane:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    waiting: int = 0
 
 
 class Logins:
@@ -38,16 +47,16 @@ class Logins:
         self._password_hash = password_hash
         self._signed = URLSafeTimedSerializer(secret, salt="metermend-known-browser")
         self._name = sha256(password_hash.encode()).hexdigest()[:16]
-        self._strangers, self._known = threading.Lock(), threading.Lock()
+        self._strangers, self._known = _Lane(), _Lane()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def is_password(self, given: str, request: Request) -> bool:
         """Whether a request's password is right. Raises TooManyRequests; never for a known browser's right one."""
         address = request.remote_addr or ""
         known = self._is_known(request.cookies.get(KNOWN_COOKIE, ""))
-        if not known and (seconds := self._seconds_to_wait(address)) > 0:
-            raise TooManyRequests(retry_after=int(seconds) + 1)
+        self._require_patience(address, known=known)
         with self._turn(self._known if known else self._strangers):
+            self._require_patience(address, known=known)  # others of the address were checked meanwhile
             right = len(given) <= LONGEST_PASSWORD and self._checked(given)
         if not right:
             self._remember_wrong(address)
@@ -77,17 +86,25 @@ class Logins:
         return bool(pool.apply(check_password_hash, (self._password_hash, given)))
 
     @contextmanager
-    def _turn(self, lane: threading.Lock) -> Iterator[None]:
-        if not lane.acquire(timeout=TURN_SECONDS):
+    def _turn(self, lane: "_Lane") -> Iterator[None]:
+        if lane.waiting >= QUEUE:
             raise TooManyRequests(retry_after=1)
+        lane.waiting += 1
         try:
-            yield
+            if not lane.lock.acquire(timeout=TURN_SECONDS):
+                raise TooManyRequests(retry_after=1)
+            try:
+                yield
+            finally:
+                lane.lock.release()
         finally:
-            lane.release()
+            lane.waiting -= 1
 
-    def _seconds_to_wait(self, address: str) -> float:
+    def _require_patience(self, address: str, *, known: bool) -> None:
         times = self._wrong.get(address, deque())
-        return times[0] + MINUTE - time.monotonic() if len(times) == TRIES else 0.0
+        seconds = times[0] + MINUTE - time.monotonic() if len(times) == TRIES else 0.0
+        if seconds > 0 and not known:
+            raise TooManyRequests(retry_after=int(seconds) + 1)
 
     def _remember_wrong(self, address: str) -> None:
         self._wrong.setdefault(address, deque(maxlen=TRIES)).append(time.monotonic())

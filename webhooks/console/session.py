@@ -9,7 +9,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_login import (  # type: ignore[import-untyped]
@@ -46,7 +46,8 @@ class _Cookies(SecureCookieSessionInterface):
     """Send the session over HTTPS only, but to the machine itself, where nobody listens in between."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        return app.config["SESSION_COOKIE_SECURE"] or not _on_loopback()
+        forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto"))
+        return app.config["SESSION_COOKIE_SECURE"] or forwarded or not _on_loopback()
 
 
 def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
@@ -69,6 +70,7 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
     app.extensions["logins"] = Logins(password_hash.get_secret_value(), secret)
     manager = LoginManager(app)
     manager.session_protection = "strong"  # a cookie that another browser or address shows is none
+    manager._session_identifier_generator = _browser  # noqa: SLF001 (it offers no other way)
 
     @manager.user_loader  # type: ignore[untyped-decorator]
     def operator(known_as: str) -> Operator | None:
@@ -99,6 +101,7 @@ def login() -> ResponseReturnValue:
     if request.method != "POST":
         return render_template("console/login.html", wrong=False, secure=_secure())
     if logins.is_password(request.form.get("password", ""), request):
+        _close_session()
         token = current_app.extensions["console"].sessions.open(LASTING)
         login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"], token))
         return logins.remember(redirect(_inside(request.args.get("then", ""))), secure=_secure())
@@ -109,10 +112,19 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
     """End the session, also for a copy of its cookie."""
-    if current_user.is_authenticated:
-        current_app.extensions["console"].sessions.close(current_user.token)
+    _close_session()
     logout_user()
     return redirect(url_for("session.login"))
+
+
+def _close_session() -> None:
+    if "_user_id" in session and current_user.is_authenticated:
+        current_app.extensions["console"].sessions.close(current_user.token)
+
+
+def _browser() -> str:
+    """Tell browsers apart. Flask-Login's own way believes `X-Forwarded-For`, which anybody can write."""
+    return sha256(f"{request.remote_addr}|{request.user_agent}".encode()).hexdigest()
 
 
 def _secure() -> bool:

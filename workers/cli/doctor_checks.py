@@ -1,6 +1,8 @@
 """What `metermend doctor` asks, each question by itself: one that fails keeps no other from being asked."""
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +84,7 @@ def misspelt(names: Iterable[str]) -> Iterator[Check]:
 def _machine(settings: Settings) -> Iterator[Check]:
     program = redis_server()
     install = "" if program else f"{INSTALL_REDIS}, or set REDIS_URL"
-    yield Check("Redis server here", program or "none", install, "ok" if program else "note")
+    yield Check("Redis server here", _version(program) if program else "none", install, "ok" if program else "note")
     start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
     yield _asked("Redis", lambda: _pinged(settings), start)
     yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
@@ -121,9 +123,22 @@ def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "")
         return Check(name, what, advice or (away if isinstance(error, Transient) else "") or mend, "mend")
 
 
+def _version(program: str) -> str:
+    """Return a Redis server's program with what it says of its version."""
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    found = re.search(r"v=([\w.-]+)", said)
+    return f"{program}, version {found[1] if found else 'unknown'}"
+
+
 def _pinged(settings: Settings) -> str:
-    RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout).ping()
-    return shown_address(settings.redis_url.get_secret_value())
+    address = settings.redis_url.get_secret_value()
+    queue = RqJobQueue(address, job_timeout=settings.job_timeout)
+    return f"{shown_address(address)}, version {queue.version()}"
 
 
 def _there(url: str) -> str:

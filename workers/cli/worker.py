@@ -8,7 +8,7 @@ not be written there the sweeper finds in the ledger.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Final
@@ -16,7 +16,9 @@ from typing import Final
 import click
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 from rq import Queue
 from rq.exceptions import StopRequested
 from rq.job import Job
@@ -26,7 +28,7 @@ from rq.worker import SimpleWorker
 from workers.cli.open_ledger import require_ledger
 from workers.kernel import logs
 from workers.kernel.errors import SettingsUnusable
-from workers.kernel.jobqueue import EVENTS, FILES, shown_address
+from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings, load
 from workers.known_job import KnownJob
@@ -39,8 +41,8 @@ from workers.known_job import KnownJob
 @click.option("--burst", is_flag=True, help="Stop when the queues are empty.")
 def worker(queues: tuple[str, ...], *, burst: bool) -> None:
     """Work on events and cases until stopped. Start as many as you like, on any machine."""
-    redis = _ready(load())
-    work(redis, queues or (EVENTS, FILES), burst=burst)
+    settings = load()
+    work(_ready(settings), queues or (EVENTS, FILES), job_timeout=settings.job_timeout, burst=burst)
 
 
 @click.command()
@@ -92,18 +94,26 @@ def reachable(url: str) -> Redis:
     return redis
 
 
-def work(redis: Redis, names: Sequence[str], *, burst: bool) -> None:
-    """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis."""
+def work(redis: Redis, names: Sequence[str], *, job_timeout: int, burst: bool) -> None:
+    """Work on the queues until stopped, or with `burst` until they are empty, through any outage of Redis.
+
+    `job_timeout` is how many seconds a job of small work may take.
+    """
     logging.getLogger("rq.worker").addFilter(_tells_no_outage)
     queues = [Queue(name, connection=redis, job_class=KnownJob, serializer=JSONSerializer) for name in names]
     while True:
-        worker = PatientWorker(queues, connection=redis, job_class=KnownJob, serializer=JSONSerializer)
         try:
+            worker = PatientWorker(queues, connection=redis, job_class=KnownJob, serializer=JSONSerializer)
+            worker.seconds = {EVENTS: job_timeout, FILES: job_timeout * LARGE_TIMES}
             with suppress(RedisError):  # as it takes leave of a Redis that is away
                 worker.work(burst=burst, logging_level="WARNING")
             if burst:
                 return
             worker.await_redis()
+            worker.rest()
+        except RedisError as error:
+            log.warning("redis_away", error=str(error))
+            time.sleep(FIRST_WAIT)
         except StopRequested:
             return
 
@@ -112,6 +122,13 @@ class PatientWorker(SimpleWorker):
     """Waits for Redis wherever RQ would give up, and outlasts whatever stands in its queues."""
 
     _stopped = _waits = False
+    seconds: Mapping[str, int]
+    """Queue -> how long a job of it may take, whatever stands in Redis."""
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """Leave RQ's registries alone: nothing is looked up in them, and others may write to them."""
+        return False
 
     def await_redis(self) -> None:
         """Wait until Redis answers, saying once that it does not. Raises StopRequested when asked to stop."""
@@ -130,6 +147,11 @@ class PatientWorker(SimpleWorker):
         self._waits = False
         if wait > FIRST_WAIT:
             log.info("redis_back")
+
+    def rest(self) -> None:
+        """Rest after work that was broken off: what ended it, a key of the wrong type say, may be there still."""
+        self._waits = True
+        time.sleep(FIRST_WAIT)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""
@@ -150,6 +172,7 @@ class PatientWorker(SimpleWorker):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Do a job. What came of it is in the ledger: a Redis that is away when it ends is no failure of it."""
+        job.timeout = self.seconds[queue.name]
         try:
             super().execute_job(job, queue)
         except RedisError as error:
@@ -166,5 +189,5 @@ class PatientWorker(SimpleWorker):
 
 def _tells_no_outage(record: logging.LogRecord) -> bool:
     """Keep out what RQ says of a Redis that is away, at each try and as it stops: it is said once, by us."""
-    away = record.exc_info is not None and isinstance(record.exc_info[1], RedisError)
+    away = record.exc_info is not None and isinstance(record.exc_info[1], ConnectionLost | RedisTimeout)
     return not away and "could not connect to Redis" not in str(record.msg)

@@ -97,6 +97,12 @@ class RqJobQueue:
         with self._answering():
             self._connection.ping()
 
+    def version(self) -> str:
+        """Return what the server says of its version. Raises Transient."""
+        with self._answering():
+            said = self._connection.info("server")
+        return str(said.get("valkey_version") or said["redis_version"])
+
     def _enqueue(self, queue: Queue, path: str, name: str, *arguments: str | bool) -> None:
         """Enqueue a job unless one of that id stands in the queue already."""
         push = partial(queue.enqueue, path, *arguments, job_id=name, result_ttl=0, failure_ttl=FAILED_JOB_SECONDS)

@@ -17,12 +17,13 @@ from prometheus_client import generate_latest
 from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
+from tests.servers import PostgresServer
 from webhooks.health import Health, registry_of
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger import Ledger, connect, schema
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import Balance, EntryKind, Tally
-from workers.kernel.ledger.tables import case_totals, cases, events
+from workers.kernel.ledger.tables import case_totals, cases, event_counts, events
 from workers.kernel.settings import read
 
 LEASE = timedelta(minutes=5)
@@ -106,6 +107,21 @@ def test_who_changes_what_the_console_shows_is_found_out(ledger: Ledger) -> None
             sa.insert(case_totals).values(lane=lane, totals={"balance": {}, "states": {"settled": 9}})
         )
     assert lane in list(ledger.totals.wrong())
+    ledger.recount()
+    assert list(ledger.totals.wrong()) == []
+    assert ledger.queries.case_counts() == {"open": 1}
+
+
+@pytest.mark.postgres
+def test_a_post_waits_for_no_other_post_that_hangs(migrated_postgres: str, postgres_server: PostgresServer) -> None:
+    """Counted with each post, sixteen rows would have stood between all posts."""
+    postgres_server.empty(migrated_postgres)
+    ledger = connect(migrated_postgres)
+    hanging = ledger.database.engine.connect()
+    hanging.execute(sa.select(event_counts).with_for_update())
+    assert all(ledger.events.record(event(number)) for number in range(32))
+    hanging.close()
+    ledger.close()
 
 
 @pytest.mark.parametrize("number", [2, 40])
@@ -121,7 +137,7 @@ def test_a_scrape_reads_no_case_and_no_more_rows_for_more_of_them(sqlite_ledger:
     shown = generate_latest(registry_of(health)).decode()
     assert f'metermend_cases{{state="open"}} {number}.0' in shown
     assert [one for one in asked if "FROM cases" in one] == []
-    assert len([one for one in asked if one.startswith("SELECT")]) == 4
+    assert len([one for one in asked if one.startswith("SELECT")]) == 6
 
 
 def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Path, clock: FrozenClock) -> None:

@@ -1,5 +1,6 @@
 """If these fail, an operator mends one thing at a time, or starts a service that cannot run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,11 @@ def test_a_slip_in_dotenv_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -
     result = asked(monkeypatch)
     line(result, "note STRIPE_WEBHOOK_SECRET")
     assert "line 2" in line(result, "MEND .env")
+
+
+def test_the_versions_of_the_server_here_and_of_the_one_that_answers_are_told(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    result = asked(monkeypatch, REDIS_URL=redis_url)
+    assert re.search(r"Redis server here: \S+, version \d+\.\d+", result.stdout)
+    assert re.search(r"ok +Redis: .*, version \d+\.\d+", result.stdout)

@@ -19,6 +19,9 @@ Value = TypeVar("Value")
 BUSY_SECONDS = 5
 """How long a writer waits for SQLite's single write lock, or for a PostgreSQL connection."""
 
+GONE_SECONDS = 20
+"""After so long without a word in a transaction a process is taken for gone, and what it locked is freed."""
+
 GLANCE_SECONDS = 0.02
 """How long SQLite itself waits for its write lock, which stops the web\'s event loop; then the loop goes on."""
 
@@ -109,7 +112,12 @@ def _engine(url: str) -> Engine:
         return _sqlite(url, parsed.database)
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         modern = parsed.set(drivername="postgresql+psycopg")
-        timeouts = {"connect_timeout": BUSY_SECONDS, "options": "-c lock_timeout=10000 -c statement_timeout=60000"}
+        timeouts = {
+            "connect_timeout": BUSY_SECONDS,
+            "tcp_user_timeout": GONE_SECONDS * 1000,
+            "options": "-c lock_timeout=10000 -c statement_timeout=60000 "
+            f"-c idle_in_transaction_session_timeout={GONE_SECONDS * 1000}",
+        }
         return create_engine(modern, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=timeouts)
     raise SettingsUnusable(
         f"{parsed.get_backend_name()} is not supported", where="DATABASE_URL", mend="use sqlite or postgresql"

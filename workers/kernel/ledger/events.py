@@ -1,6 +1,5 @@
 """Stripe's events as received: stored once, claimed by one worker at a time, ended in a visible state."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +33,7 @@ class EventState(StrEnum):
 
 OPEN: Final = (EventState.RECEIVED, EventState.PROCESSING)
 """States from which a worker may take an event up, once its time has come."""
+ENDED: Final = (EventState.DONE, EventState.IGNORED, EventState.FAILED)
 
 
 class Origin(StrEnum):
@@ -265,25 +265,19 @@ class Events:
 
 
 def _count(connection: Connection, event_id: str, before: str | None, after: str) -> None:
-    """Keep how many events of a lane are in each state, when one is new or has come from one state to another."""
-    by = Counter([_counted_as(after)])
-    by.subtract([_counted_as(before)] if before else [])
-    values = {name: event_counts.c[name] + number for name, number in by.items() if number}
+    """Keep how many events of a lane have ended how. Open ones are not counted: no post waits for another's."""
+    values = {state: event_counts.c[state] + by for state, by in ((before, -1), (after, 1)) if state in ENDED}
     if values:
         connection.execute(update(event_counts).where(event_counts.c.lane == lane_of(event_id)).values(values))
 
 
 def recount(connection: Connection) -> None:
-    """Count all events anew: those of a ledger that kept no counts yet."""
-    counted = {lane: dict.fromkeys(event_counts.columns.keys(), 0) | {"lane": lane} for lane in range(LANES)}
-    for event_id, state in connection.execute(select(events.c.id, events.c.state)):
-        counted[lane_of(event_id)][_counted_as(state)] += 1
+    """Count all events that have ended anew."""
+    counted = {lane: {"lane": lane, **dict.fromkeys(ENDED, 0)} for lane in range(LANES)}
+    for event_id, state in connection.execute(select(events.c.id, events.c.state).where(events.c.state.in_(ENDED))):
+        counted[lane_of(event_id)][state] += 1
     connection.execute(delete(event_counts))
     connection.execute(insert(event_counts), list(counted.values()))
-
-
-def _counted_as(state: str) -> str:
-    return "open" if state in OPEN else state
 
 
 def _stored(row: Any) -> StoredEvent:

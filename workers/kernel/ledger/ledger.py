@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from workers.kernel.clock import Clock, utc_now
+from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
@@ -55,6 +56,14 @@ class Ledger:
         self.totals = CaseTotals(database)
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
+
+    def recount(self) -> None:
+        """Add up all cases anew, and count all events. Raises LedgerUnavailable."""
+        with self.database.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("LOCK TABLE events, cases IN SHARE ROW EXCLUSIVE MODE"))
+            totals.recount(connection)
+            events.recount(connection)
 
     def close(self) -> None:
         self.database.close()

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text, true
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import OPEN, EventState
+from workers.kernel.ledger.events import ENDED, OPEN, EventState
 from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import cases, checkpoints, entries, event_counts, events, submissions
 from workers.kernel.ledger.totals import CaseTotals
@@ -151,13 +151,12 @@ class Queries:
 
     def event_counts(self) -> Mapping[str, int]:
         """Return how many events are in each state."""
-        states = [EventState.DONE, EventState.IGNORED, EventState.FAILED]
-        totals = (func.coalesce(func.sum(event_counts.c[name]), 0).label(name) for name in ("open", *states))
-        at_work = select(func.count()).where(events.c.state == EventState.PROCESSING).scalar_subquery()
-        [row] = self._database.rows(select(*totals, at_work.label("at_work")))
-        counts = {state: row[state] for state in states}
-        counts |= {EventState.PROCESSING: row["at_work"], EventState.RECEIVED: row["open"] - row["at_work"]}
-        return {state.value: int(number) for state, number in counts.items() if number}
+        ended = (func.coalesce(func.sum(event_counts.c[state]), 0).label(state) for state in ENDED)
+        still_open = (
+            select(func.count()).where(events.c.state == state).scalar_subquery().label(state) for state in OPEN
+        )
+        [row] = self._database.rows(select(*ended, *still_open))
+        return {state.value: int(row[state]) for state in EventState if row[state]}
 
     def oldest_unprocessed(self) -> timedelta:
         """Return how long the longest-waiting event has waited; zero when none waits."""

@@ -31,6 +31,8 @@ def upgrade(database: Database) -> None:
     with database.write() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            # What is there may take long to go through.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

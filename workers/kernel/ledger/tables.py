@@ -154,7 +154,7 @@ event_counts = Table(
     "event_counts",
     metadata,
     Column("lane", Integer, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in ("open", "done", "ignored", "failed")),
+    *(Column(name, BigInteger, nullable=False) for name in ("done", "ignored", "failed")),
 )
 
 submissions = Table(

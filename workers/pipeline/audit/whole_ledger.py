@@ -32,9 +32,8 @@ def _found(ledger: Ledger, against: Anchor | None, named: Set[str]) -> Iterator[
             yield case_id, breach
     for lane in range(LANES):
         yield from ((None, Breach(None, what)) for what in _broken_lane(ledger, lane))
-    yield from (
-        (None, Breach(None, f"lane {lane}: its cases add up to something else")) for lane in ledger.totals.wrong()
-    )
+    for lane in ledger.totals.wrong():
+        yield None, Breach(None, f"lane {lane}: its cases do not add up to what is shown; metermend db recount")
     for events in ledger.events.pages():
         yield from ((None, Breach(None, f"event {event.id}: {what}")) for event, what in damaged(ledger, events))
     if against:

@@ -19,12 +19,14 @@ def upgrade() -> None:
     op.create_table(
         "event_counts",
         sa.Column("lane", sa.Integer(), primary_key=True),
-        *(sa.Column(state, sa.BigInteger(), nullable=False) for state in ("open", "done", "ignored", "failed")),
+        *(sa.Column(state, sa.BigInteger(), nullable=False) for state in ("done", "ignored", "failed")),
     )
     op.create_table(
         "case_totals",
         sa.Column("lane", sa.Integer(), primary_key=True),
         sa.Column("totals", sa.JSON(), nullable=False),
     )
+    if op.get_bind().dialect.name == "postgresql":  # what is written meanwhile would not be counted
+        op.execute("LOCK TABLE events, cases IN SHARE ROW EXCLUSIVE MODE")
     events.recount(op.get_bind())
     totals.recount(op.get_bind())
