@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,40 @@ def test_a_disk_that_runs_full_is_named_before_it_is_full(
     assert (answer.status_code, answer.json and answer.json["failing"]) == (503, ["disk"])
     shown = client.get("/metrics").text
     assert f'metermend_disk_free_bytes{{place="{tmp_path}/archive/not there yet"}}' in shown
+
+
+def test_a_disk_that_hangs_or_cannot_be_looked_at_holds_up_nobody(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive on a network that is away would take the receiver and /healthz down with it."""
+
+    answers = threading.Event()
+
+    def hangs(_places: object) -> dict[str, int]:
+        assert answers.wait(60)
+        return {}
+
+    monkeypatch.setattr(checks, "WAIT_SECONDS", 0.25)
+    monkeypatch.setattr(health, "free_bytes", hangs)
+    client = make_client()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert "disk" in answer.json["failing"]
+    assert answer.json["age_seconds"]["disk"] is None
+    assert client.get("/metrics").status_code == 200
+    answers.set()
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(_places: object) -> None:
+        raise OSError("Stale file handle")
+
+    monkeypatch.setattr(health, "free_bytes", stale)
+    client = make_client()
+    answer = client.get("/readyz")
+    assert answer.json is not None
+    assert answer.json["failing"] == ["disk"]
+    assert client.get("/metrics").status_code == 200
