@@ -15,13 +15,12 @@ from sqlalchemy import insert
 
 from tests.recording import RecordingJobQueue
 from webhooks.health import Health, registry_of
-from workers.kernel.ledger import Ledger, connect, events, totals
+from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.schema import upgrade
-from workers.kernel.ledger.tables import cases
-from workers.kernel.ledger.tables import events as events_table
+from workers.kernel.ledger.tables import cases, events
 from workers.kernel.settings import load
 
 FEW: Final = 10
@@ -62,10 +61,8 @@ def _ledger_of(number: int) -> Iterator[Ledger]:
             ids = range(start, min(start + AT_A_TIME, number))
             with ledger.database.write() as connection:
                 connection.execute(insert(cases), [_case(one) for one in ids])
-                connection.execute(insert(events_table), [_event(one) for one in ids])
-        with ledger.database.write() as connection:
-            events.recount(connection)
-            totals.recount(connection)
+                connection.execute(insert(events), [_event(one) for one in ids])
+        ledger.recount()
         yield ledger
         ledger.close()
 

@@ -15,7 +15,7 @@ import redis
 import sqlalchemy as sa
 
 from workers.cli.processes import redis_server
-from workers.kernel.ledger import events, totals
+from workers.kernel.ledger.ledger import recount
 from workers.kernel.ledger.tables import metadata
 
 
@@ -98,8 +98,7 @@ class PostgresServer:
         with engine.begin() as connection:
             tables = ", ".join(table.name for table in metadata.sorted_tables)
             connection.execute(sa.text(f"TRUNCATE {tables}"))
-            events.recount(connection)
-            totals.recount(connection)
+            recount(connection)
         engine.dispose()
 
     def stop(self) -> None:

@@ -34,9 +34,9 @@ class Checks:
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
         self._checks = {name: _Check(name, ask) for name, ask in checks.items()}
 
-    def look(self) -> Findings:
-        """Return what is known, asking anew what was found too long ago."""
-        asked = [check for check in self._checks.values() if check.ask_if_stale()]
+    def look(self, *names: str) -> Findings:
+        """Return what is known, asking anew what was found too long ago: all of it, or what is named."""
+        asked = [self._checks[name] for name in names or self._checks if self._checks[name].ask_if_stale()]
         waits_until = time.monotonic() + WAIT_SECONDS
         for check in asked:
             check.answered.wait(max(waits_until - time.monotonic(), 0))

@@ -18,7 +18,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import make_url
 
 from webhooks.checks import Checks
 from webhooks.metric_files import FOLDER, NO_ROOM
@@ -26,6 +25,7 @@ from workers.kernel import metrics
 from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.database import sqlite_file
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import MIB, Settings
@@ -36,7 +36,6 @@ blueprint = Blueprint("health", __name__)
 
 BACKLOG_LIMIT = timedelta(minutes=15)
 """An event that nobody has finished for longer means that no worker runs, or that one keeps failing."""
-
 
 LEAST_FREE: Final = 256 * MIB
 """Bytes that must be free where the ledger and the archive lie; below, events will soon be refused."""
@@ -94,10 +93,8 @@ def degraded(settings: Settings) -> Mapping[str, str]:
 
 def local_places(settings: Settings) -> list[Path]:
     """Return the folders of this machine that the settings write to."""
-    database = make_url(settings.database_url.get_secret_value())
-    ledger = (
-        [Path(database.database).parent] if database.get_backend_name() == "sqlite" and database.database else []
-    )
+    file = sqlite_file(settings.database_url.get_secret_value())
+    ledger = [file.parent] if file else []
     archive_url = settings.archive_url.removeprefix("file://")
     archive = [] if "://" in archive_url else [Path(archive_url)]
     return [*ledger, *archive, settings.scratch_dir]
@@ -119,7 +116,7 @@ class Gauges(Collector):
         self._ledger, self._health = health.ledger, health
 
     def collect(self) -> Iterable[Metric]:
-        self._health.checks.look()
+        self._health.checks.look("disk")
         disk = _gauge(metrics.DISK_FREE, "place", self._health.free)
         try:
             return [disk, *self._gauges()]
@@ -130,8 +127,9 @@ class Gauges(Collector):
     def _gauges(self) -> Iterator[Metric]:
         queries = self._ledger.queries
         yield _gauge(metrics.EVENTS, "state", queries.event_counts())
-        yield _gauge(metrics.CASES, "state", queries.case_counts())
-        balance = queries.balance()
+        totals = self._ledger.totals.of_all()
+        yield _gauge(metrics.CASES, "state", totals.states)
+        balance = totals.balance
         tallies = {"failed": balance.failed} | {bucket.value: tally for bucket, tally in balance.buckets.items()}
         yield _gauge(metrics.RECORDS, "bucket", {name: tally.records for name, tally in tallies.items()})
         waited = queries.oldest_unprocessed().total_seconds()

@@ -95,9 +95,9 @@ def enqueue_retries(redis: "Redis") -> None:
         waiting = queue.scheduled_job_registry.key
         due: Any = redis.zrangebyscore(waiting, 0, time.time(), start=0, num=AT_A_TIME)
         for job_id in due:
-            with suppress(NoSuchJobError, ValueError, ResponseError):  # what is no job of ours is forgotten
-                queue.enqueue_job(KnownJob.fetch(job_id.decode(), connection=redis, serializer=JSONSerializer))
-            redis.zrem(waiting, job_id)
+            if redis.zrem(waiting, job_id):  # else another clock has it
+                with suppress(NoSuchJobError, ValueError, ResponseError):  # what is no job of ours is forgotten
+                    queue.enqueue_job(KnownJob.fetch(job_id.decode(), connection=redis, serializer=JSONSerializer))
 
 
 def _sweep(context: Context, stop: threading.Event) -> None:

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from bench.faults.house import House, Plan
 from workers.kernel.jobqueue import EVENTS, PROCESS_EVENT, job_id
-from workers.kernel.ledger.events import EventState, NewEvent, recount
+from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.tables import events as events_table
 
 WORKERS: Final = 4
@@ -84,7 +84,6 @@ def _store(house: House, label: str, count: int) -> None:
     rows = [{**_row(_id(label, number)), "received_at": now, "due_at": now} for number in range(count)]
     with house.ledger.database.write() as connection:
         connection.execute(events_table.insert(), rows)
-        recount(connection)
 
 
 def _row(event_id: str) -> dict[str, Any]:

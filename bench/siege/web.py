@@ -1,21 +1,21 @@
 """The web as it is deployed, on loopback: gunicorn with two processes, its own Redis, a ledger on SQLite."""
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
+from bench.faults.processes import Supervisor
+from bench.faults.redis_server import RedisServer
 from bench.siege.shots import MAX_BODY, SECRET
-from workers.cli.processes import free_ports, redis_command
-from workers.kernel.ledger import connect
-from workers.kernel.ledger.schema import upgrade
+from workers.cli.db import migrate
+from workers.cli.processes import free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,8 +31,7 @@ class Web:
 
     def memory(self) -> float:
         """Return what its largest process holds, in MiB."""
-        kids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in [str(self.pid), *kids]]
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.pid, *self.processes())]
         return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def processes(self) -> frozenset[str]:
@@ -49,45 +48,32 @@ class Web:
 @contextmanager
 def running() -> Iterator[Web]:
     """Run it in a folder that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="mm-siege-") as name:
+    with tempfile.TemporaryDirectory(prefix="mm-siege-") as name, ExitStack() as stack:
         folder = Path(name)
         url = f"sqlite:///{folder / 'ledger.db'}"
-        ledger = connect(url)
-        upgrade(ledger.database)
-        ledger.close()
-        port, redis_port = free_ports(0, 0)
+        migrate(url)
+        supervisor = Supervisor(folder)
+        stack.callback(supervisor.close)
+        redis = RedisServer(supervisor)
+        stack.callback(redis.close)
+        [port] = free_ports(0)
         settings = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "STRIPE_WEBHOOK_SECRETS": SECRET,
             "STRIPE_API_KEY": "sk_test_siege1",
             "DATABASE_URL": url,
-            "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "REDIS_URL": redis.url,
             "ARCHIVE_URL": str(folder / "archive"),
             "PORT": str(port),
             "WEBHOOK_MAX_BODY": str(MAX_BODY),
         }
-        log = folder / "web.log"
-        with log.open("wb") as said, _process(redis_command(redis_port, folder / "redis"), {}, subprocess.DEVNULL):
-            command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "webhooks" / "gunicorn.conf.py")]
-            with _process(command, settings, said) as pid:
-                web = Web(port, pid, url, log)
-                _wait(web)
-                yield web
-
-
-@contextmanager
-def _process(command: list[str], settings: dict[str, str], log: object) -> Iterator[int]:
-    process = subprocess.Popen(command, env=settings or None, stdout=log, stderr=log)  # type: ignore[call-overload]
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # A process that is recycled in its turn would look like one that died.
+        options = ["-c", str(ROOT / "webhooks" / "gunicorn.conf.py"), "--max-requests", "0"]
+        supervisor.start("web", [sys.executable, "-m", "gunicorn", *options], settings)
+        web = Web(port, supervisor.pids("web")[0], url, folder / "web.log")
+        _wait(web)
+        yield web
 
 
 def _wait(web: Web) -> None:

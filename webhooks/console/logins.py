@@ -34,6 +34,11 @@ KNOWN_COOKIE: Final = "metermend_known"
 KNOWN_SECONDS: Final = 90 * 86_400
 
 
+def name_of(password_hash: str) -> str:
+    """Return what a cookie says of the password: with another one it is worth nothing."""
+    return sha256(password_hash.encode()).hexdigest()[:16]
+
+
 @dataclass
 class _Lane:
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,7 +51,7 @@ class Logins:
     def __init__(self, password_hash: str, secret: str) -> None:
         self._password_hash = password_hash
         self._signed = URLSafeTimedSerializer(secret, salt="metermend-known-browser")
-        self._name = sha256(password_hash.encode()).hexdigest()[:16]
+        self._name = name_of(password_hash)
         self._strangers, self._known = _Lane(), _Lane()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -86,7 +91,7 @@ class Logins:
         return bool(pool.apply(check_password_hash, (self._password_hash, given)))
 
     @contextmanager
-    def _turn(self, lane: "_Lane") -> Iterator[None]:
+    def _turn(self, lane: _Lane) -> Iterator[None]:
         if lane.waiting >= QUEUE:
             raise TooManyRequests(retry_after=1)
         lane.waiting += 1

@@ -27,17 +27,17 @@ def front_door() -> ResponseReturnValue:
 @blueprint.get("/")
 def overview() -> str:
     """Show the equation, the cases that need a person, and what is in work."""
-    queries = _ledger().queries
+    queries, totals = _ledger().queries, _ledger().totals.of_all()
     stuck = queries.stuck_cases(PAGE_LENGTH)
     needy = queries.cases(states=[CaseState.NEEDS_PERSON], limit=PAGE_LENGTH)
     shown = {case.id for case in (*stuck, *needy)}
     return render_template(
         "console/overview.html",
-        balance=queries.balance(),
+        balance=totals.balance,
         stuck=stuck,
         needy=[case for case in needy if case.id not in {each.id for each in stuck}],
         recent=[case for case in queries.cases(limit=PAGE_LENGTH) if case.id not in shown][:10],
-        case_counts=queries.case_counts(),
+        case_counts=totals.states,
         event_counts=queries.event_counts(),
         waited=queries.oldest_unprocessed(),
     )

@@ -23,7 +23,7 @@ from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 
 from webhooks import health, receiver
-from webhooks.console.logins import Logins
+from webhooks.console.logins import Logins, name_of
 from workers.kernel.ledger import Ledger
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
@@ -39,7 +39,7 @@ class Operator(UserMixin):  # type: ignore[misc]
 
     def __init__(self, password_hash: str, token: str) -> None:
         self.token = token
-        self.id = f"{sha256(password_hash.encode()).hexdigest()[:16]}.{token}"
+        self.id = f"{name_of(password_hash)}.{token}"
 
 
 class _Cookies(SecureCookieSessionInterface):

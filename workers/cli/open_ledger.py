@@ -1,13 +1,11 @@
 """What a command opens that only reads: a ledger that is there already, and the archive. Nothing is created."""
 
-from pathlib import Path
-
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from workers.archive import Archive
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.database import sqlite_file
 from workers.kernel.ledger.schema import NEWEST, revision
 from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
@@ -38,7 +36,7 @@ def require_ledger(settings: Settings) -> str:
     Raises SettingsUnusable where there is no ledger of this release, LedgerUnavailable while it does not answer.
     """
     url = settings.database_url.get_secret_value()
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is not None and not file.is_file():
         raise SettingsUnusable(f"no ledger at {url}", mend=_UPGRADE)
     ledger = connect(url)
@@ -55,14 +53,6 @@ def require_ledger(settings: Settings) -> str:
             f"the ledger at {_shown(url)} is at revision {found}, this release needs {NEWEST}", mend=_UPGRADE
         )
     return version
-
-
-def _sqlite_file(url: str) -> Path | None:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None  # `connect` says so
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _shown(url: str) -> str:

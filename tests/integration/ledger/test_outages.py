@@ -96,7 +96,7 @@ def test_a_restarted_postgres_is_unavailable_and_then_serves_again(postgres_serv
         with pytest.raises(LedgerUnavailable):
             ledger.events.record(a_receipt("evt_1"))
         with pytest.raises(LedgerUnavailable):
-            ledger.queries.ping()
+            ledger.queries.oldest_unprocessed()
     finally:
         postgres_server.start()
     assert ledger.events.record(a_receipt("evt_1"))

@@ -65,7 +65,7 @@ def test_two_starting_processes_migrate_once(empty_url: str) -> None:
 def test_an_unmigrated_ledger_says_that_it_is_unavailable(empty_url: str) -> None:
     ledger = connect(empty_url)
     with pytest.raises(LedgerUnavailable):
-        ledger.queries.ping()
+        ledger.queries.oldest_unprocessed()
     ledger.close()
 
 

@@ -15,7 +15,7 @@ from workers.kernel.errors import Conflict
 from workers.kernel.event_envelope import LARGE_RECORDS, read_envelope
 from workers.kernel.jobqueue import CROWDED, JobQueue, RqJobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import EventState, recount
+from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.tables import events
 from workers.pipeline.context import Context
 from workers.sweeper import BATCH, QUIET, sweep
@@ -44,7 +44,6 @@ def flood(ledger: Ledger, clock: FrozenClock, account: str, count: int) -> list[
     }
     with ledger.database.write() as connection:
         connection.execute(sa.insert(events), [{**row, "id": event_id} for event_id in ids])
-        recount(connection)
     return ids
 
 

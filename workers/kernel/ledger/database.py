@@ -124,6 +124,15 @@ def _engine(url: str) -> Engine:
     )
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a ledger on SQLite; None for any other, and for what is no address."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None  # `Database` says so
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
 def _sqlite(url: str, path: str | None) -> Engine:
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)

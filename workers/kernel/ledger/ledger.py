@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
@@ -60,13 +60,18 @@ class Ledger:
     def recount(self) -> None:
         """Add up all cases anew, and count all events. Raises LedgerUnavailable."""
         with self.database.write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("LOCK TABLE events, cases IN SHARE ROW EXCLUSIVE MODE"))
-            totals.recount(connection)
-            events.recount(connection)
+            recount(connection)
 
     def close(self) -> None:
         self.database.close()
+
+
+def recount(connection: Connection) -> None:
+    """Count anew what is kept beside events and cases, while nobody writes any."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        connection.execute(text("LOCK TABLE events, cases IN SHARE ROW EXCLUSIVE MODE"))
+    totals.recount(connection)
+    events.recount(connection)
 
 
 def connect(url: str, clock: Clock = utc_now) -> Ledger:

@@ -69,11 +69,6 @@ class Queries:
         self._clock = clock
         self._totals = CaseTotals(database)
 
-    def ping(self) -> None:
-        """Raise LedgerUnavailable unless the database answers and is migrated."""
-        with self._database.read() as connection:
-            connection.execute(select(func.count()).select_from(select(events.c.id).limit(1).subquery()))
-
     def version(self) -> str:
         backend = self._database.engine.dialect.name
         query = "select sqlite_version()" if backend == "sqlite" else "show server_version"

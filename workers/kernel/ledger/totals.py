@@ -3,8 +3,8 @@
 It is kept by lanes as the chain is, so that no commit waits for every other's, and `prove` counts it anew.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -61,13 +61,19 @@ def keep(connection: Connection, before: Case, after: Case) -> None:
 
 def recount(connection: Connection) -> None:
     """Add up all cases anew: those of a ledger that kept no totals yet."""
-    totals = dict.fromkeys(range(LANES), NO_TOTALS)
     query = select(cases.c.id, cases.c.state, cases.c.balance).where(cases.c.version > 0)
-    for case_id, state, balance in connection.execute(query):
-        totals[lane_of(case_id)] += Totals(Balance.from_json(balance), {state: 1})
+    totals = _added_up(connection.execute(query))
     connection.execute(delete(case_totals))
     rows = [{"lane": lane, "totals": total.to_json()} for lane, total in totals.items()]
     connection.execute(insert(case_totals), rows)
+
+
+def _added_up(rows: Iterable[Sequence[Any]]) -> dict[int, Totals]:
+    """Return lane -> totals of all (id, state, balance)."""
+    totals = dict.fromkeys(range(LANES), NO_TOTALS)
+    for case_id, state, balance in rows:
+        totals[lane_of(case_id)] += Totals(Balance.from_json(balance), {state: 1})
+    return totals
 
 
 class CaseTotals:
@@ -86,11 +92,7 @@ class CaseTotals:
             null().cast(Integer).label("lane"), cases.c.id, cases.c.state, cases.c.balance.label("sum")
         )
         of_lane = select(case_totals.c.lane, cast(literal(""), Text), cast(literal(""), Text), case_totals.c.totals)
-        counted: defaultdict[int, Totals] = defaultdict(Totals)
-        kept: dict[int, Totals] = {}
-        for row in self._database.rows(union_all(of_case.where(cases.c.version > 0), of_lane)):
-            if row["lane"] is None:
-                counted[lane_of(row["id"])] += Totals(Balance.from_json(row["sum"]), {row["state"]: 1})
-            else:
-                kept[row["lane"]] = Totals.from_json(row["sum"])
-        yield from (lane for lane in range(LANES) if counted[lane] + NO_TOTALS != kept.get(lane))
+        rows = self._database.rows(union_all(of_case.where(cases.c.version > 0), of_lane))
+        kept = {row["lane"]: Totals.from_json(row["sum"]) for row in rows if row["lane"] is not None}
+        counted = _added_up((row["id"], row["state"], row["sum"]) for row in rows if row["lane"] is None)
+        yield from (lane for lane, totals in counted.items() if totals + NO_TOTALS != kept.get(lane))

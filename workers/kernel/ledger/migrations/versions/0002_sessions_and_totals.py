@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from workers.kernel.ledger import events, totals
+from workers.kernel.ledger.ledger import recount
 
 revision = "0002"
 down_revision = "0001"
@@ -26,7 +26,4 @@ def upgrade() -> None:
         sa.Column("lane", sa.Integer(), primary_key=True),
         sa.Column("totals", sa.JSON(), nullable=False),
     )
-    if op.get_bind().dialect.name == "postgresql":  # what is written meanwhile would not be counted
-        op.execute("LOCK TABLE events, cases IN SHARE ROW EXCLUSIVE MODE")
-    events.recount(op.get_bind())
-    totals.recount(op.get_bind())
+    recount(op.get_bind())
