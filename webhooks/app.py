@@ -1,6 +1,7 @@
 """The web process as one WSGI app: the only place in `webhooks` that builds ledger and queue."""
 
 from flask import Flask, Response, current_app, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webhooks import console, errors, health, receiver
 from webhooks.startup import startable
@@ -22,7 +23,8 @@ def create_app(
     ledger = ledger or connect(settings.database_url.get_secret_value(), clock)
     queue = queue or RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout)
     app = Flask(__name__, static_folder=None)
-    app.wsgi_app = BoundedRequests(app.wsgi_app)  # type: ignore[method-assign]
+    inner = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # whose address a login counts for
+    app.wsgi_app = BoundedRequests(inner)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
     app.extensions["health"] = health.Health(settings, ledger, queue)

@@ -56,7 +56,7 @@ def _posted(web: Web, body: bytes, headers: dict[str, str]) -> float | None:
 @contextmanager
 def crowd(web: Web, number: int, *, drips: bool) -> Iterator[None]:
     """Hold so many connections open; a dripping one sends a byte of a body every two seconds."""
-    held = [_opened(web) for _ in range(number)]
+    held = [_opened(web, index) for index in range(number)]
     over = threading.Event()
 
     def drip() -> None:
@@ -81,8 +81,11 @@ def crowd(web: Web, number: int, *, drips: bool) -> Iterator[None]:
             connection.close()
 
 
-def _opened(web: Web) -> socket.socket:
+def _opened(web: Web, index: int) -> socket.socket:
+    """Open one; twenty come from one address, as many as a proxy lets one have."""
+    address = index // 20
     connection = socket.socket()
+    connection.bind((f"127.1.{address // 250}.{address % 250 + 1}", 0))
     connection.setblocking(False)
     connection.connect_ex(("127.0.0.1", web.port))
     return connection

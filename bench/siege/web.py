@@ -44,6 +44,19 @@ class Web:
         requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=60).raise_for_status()
         return time.monotonic() - started
 
+    def wait(self) -> None:
+        """Return when it answers, for a minute at most."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.healthy_in()
+            except requests.RequestException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
 
 @contextmanager
 def running() -> Iterator[Web]:
@@ -72,18 +85,5 @@ def running() -> Iterator[Web]:
         options = ["-c", str(ROOT / "webhooks" / "gunicorn.conf.py"), "--max-requests", "0"]
         supervisor.start("web", [sys.executable, "-m", "gunicorn", *options], settings)
         web = Web(port, supervisor.pids("web")[0], url, folder / "web.log")
-        _wait(web)
+        web.wait()
         yield web
-
-
-def _wait(web: Web) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            web.healthy_in()
-        except requests.RequestException:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     webhook_tolerance: int = Field(300, ge=1, description="Seconds that a signature may be old or ahead.")
     webhook_max_body: int = Field(MIB, ge=1024, description="Largest webhook body, in bytes.")
     port: int = Field(4242, ge=0, le=65535, description="Port of the web process.")
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description="Proxies before the web process that append to X-Forwarded-For; logins count by client then.",
+    )
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="The queue.")
     database_url: SecretStr = Field(

@@ -33,6 +33,14 @@ def tried(client: FlaskClient, password: str, address: str = "192.0.2.1") -> int
     return client.post("/console/login", data=form, environ_base={"REMOTE_ADDR": address}).status_code
 
 
+def tried_through_a_proxy(client: FlaskClient, password: str, forwarded_for: str) -> int:
+    headers = {"X-Forwarded-For": forwarded_for}
+    token = token_of(client.get("/console/login", headers=headers).text)
+    return client.post(
+        "/console/login", data={"csrf_token": token, "password": password}, headers=headers
+    ).status_code
+
+
 def test_a_copied_cookie_is_worth_nothing_after_the_logout(make_client: MakeClient) -> None:
     operator, thief = log_in(make_client()), make_client()
     cookie = stolen(operator)
@@ -136,6 +144,21 @@ def test_a_flood_of_logins_keeps_out_neither_a_known_browser_nor_another_address
     flooder.set_cookie(logins.KNOWN_COOKIE, known.value, path="/console/login")
     assert tried(flooder, "wrong") == 401
     assert tried(flooder, PASSWORD) == 302
+
+
+def test_behind_a_proxy_a_flood_keeps_out_its_own_address_only(make_client: MakeClient) -> None:
+    client = make_client(trusted_proxies=1)
+    for _ in range(logins.TRIES):
+        assert tried_through_a_proxy(client, "wrong", "203.0.113.9, 192.0.2.66") == 401
+    assert tried_through_a_proxy(client, PASSWORD, "198.51.100.1, 192.0.2.66") == 429
+    assert tried_through_a_proxy(client, PASSWORD, "192.0.2.7") == 302
+
+
+def test_without_a_trusted_proxy_nobody_chooses_their_address(make_client: MakeClient) -> None:
+    client = make_client()
+    for number in range(logins.TRIES):
+        assert tried_through_a_proxy(client, "wrong", f"192.0.2.{number}") == 401
+    assert tried_through_a_proxy(client, PASSWORD, "192.0.2.99") == 429
 
 
 def test_many_tries_at_once_are_counted_one_by_one(make_client: MakeClient) -> None:
