@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated; "
         "a connected account's as acct_…=place.",
     )
+    incident_gap: int = Field(
+        900, ge=0, description="Seconds between failures of one cause that still are one incident."
+    )
     validation_delay: int = Field(
         86_400,
         ge=0,

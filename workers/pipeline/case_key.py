@@ -45,20 +45,27 @@ def of_report(
     *,
     meter_id: str | None,
     event_name: str | None,
-    window_start: str,
+    window_start: str | None,
     window_end: str | None,
 ) -> Failure:
-    """Return the failure of one code in one meter's validation window; times are RFC 3339 as Stripe wrote them."""
-    subject = event_name or meter_id or "an unknown meter"
+    """Return the failure of one code in one meter's validation window, as if it stood alone.
+
+    Times are RFC 3339; without them the event stands for the window.
+    """
     return Failure(
-        key=f"report:{event.account or ''}:{meter_id or event_name or ''}:{window_start}:{code}",
+        key=f"report:{event.account or ''}:{meter_id or event_name or ''}:{window_start or event.id}:{code}",
         kind=VALIDATION_REPORT,
         livemode=event.livemode,
         account=event.account,
-        summary=f"{code} on {subject}",
+        summary=summary_of_report(code, event_name or meter_id),
         code=code,
         meter_id=meter_id,
         event_name=event_name,
         window_start=window_start,
         window_end=window_end,
     )
+
+
+def summary_of_report(code: str, subject: str | None) -> str:
+    """Say in a line what failed; `subject` is the event name, or the meter's id."""
+    return f"{code} on {subject or 'an unknown meter'}"

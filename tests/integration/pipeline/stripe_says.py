@@ -21,7 +21,7 @@ SOON = utc_now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
 _numbers = itertools.count()
 
 
-def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: int = 0, **odd: Any) -> str:
+def report(loop: Loop, codes: Codes, *, account: str | None = None, hour: float = 0, **odd: Any) -> str:
     """Deliver a validation report on the account's first meter, of a window `hour` hours ahead; return its id.
 
     `odd` takes the place of the fields of its data that have those names.

@@ -26,6 +26,7 @@ from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
 from workers.kernel.ledger.totals import keep
+from workers.kernel.ledger.windows import join
 
 
 class DueCase(NamedTuple):
@@ -57,6 +58,15 @@ class Cases:
             cases.c.due_at.is_not(None), due, is_over(cases, "lease_until", now, lease)
         )
         return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
+
+    def join(self, failure: Failure, gap: timedelta, longest: timedelta) -> Failure:
+        """Return the failure that a window of refusals belongs to: one whose case is open for it from now on.
+
+        That is the failure of the same subject and code that is less than `gap` before or after it, if with both it
+        lasts no longer than `longest`; else the window is a failure of its own. One without times joins none.
+        """
+        with self._database.write() as connection:
+            return join(connection, failure, _opened(failure, self._clock()), gap, longest)
 
     @contextmanager
     def hold(self, case: str | Failure, owner: str, lease: timedelta) -> Iterator["HeldCase"]:

@@ -108,6 +108,14 @@ cases = Table(
     Column("changed_at", UtcTime, nullable=False),
     Index("cases_due", "due_at"),
     Index("cases_state", "state", "changed_at"),
+    Index("cases_windows", "code", "meter_id", "window_end"),
+)
+
+joined_windows = Table(
+    "joined_windows",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("case_id", Text, ForeignKey("cases.id"), nullable=False),
 )
 
 entries = Table(

@@ -7,7 +7,8 @@ never guessed at: it is counted, and put before a person.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
@@ -20,7 +21,7 @@ from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED, PERHAPS_OURS
-from workers.pipeline.case_key import of_report
+from workers.pipeline.case_key import of_report, summary_of_report
 from workers.pipeline.context import Context
 from workers.pipeline.intake.claims import MEANT, WHY_NOT, Claim
 from workers.pipeline.intake.older_files import with_held
@@ -34,6 +35,10 @@ from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
 from workers.sources import FoundUsage, settle, wanted
 
+LONGEST_FAILURE: Final = timedelta(hours=6)
+"""From a failure's first window to the end of its last: what goes on for longer becomes another one."""
+_NAMES: Final = 5
+"""Names without a meter that a case says; its samples say the others."""
 _NOT_SAMPLED: Final = (
     "Stripe names samples only: `metermend check` on the files of that time shows the same faults."
 )
@@ -78,7 +83,8 @@ class _Told:
     errors: CodeErrors
 
     @cached_property
-    def failure(self) -> Failure:
+    def window(self) -> Failure:
+        """What failed in this window, as if it stood alone."""
         report = self.report
         names = [sample.event_name for sample in self.errors.samples if sample.event_name]
         return of_report(
@@ -86,7 +92,7 @@ class _Told:
             self.errors.code,
             meter_id=report.meter_id,
             event_name=report.event_name or ", ".join(sorted(set(names))) or None,
-            window_start=to_text(report.window_start) if report.window_start else self.event.id,
+            window_start=to_text(report.window_start) if report.window_start else None,
             window_end=to_text(report.window_end) if report.window_end else None,
         )
 
@@ -123,7 +129,7 @@ def _take_in_rest(told: _Told, ours: _Ours) -> list[str]:
 
 def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
     """Take the named records of our submissions back into their cases, and return those."""
-    context, key, event_id = told.context, told.failure.key, told.event.id
+    context, key, event_id = told.context, told.window.key, told.event.id
     for submission, samples in ours:
         moves = refuse(context, submission, samples, refused_as=DATA, failure_key=key, event_id=event_id)
         _write(context, submission, moves)
@@ -132,7 +138,7 @@ def _refuse_ours(told: _Told, ours: _Ours) -> list[str]:
 
 def _set_aside(told: _Told, submission: Submission) -> int:
     """Set aside what stands of a submission; return how many records this report has set aside, now or before."""
-    context, key, name = told.context, told.failure.key, told.report.event_name
+    context, key, name = told.context, told.window.key, told.report.event_name
     moves = set_aside_rest(context, submission, told.samples, told.unnamed, failure_key=key, event_name=name)
     _write(context, submission, moves)
     entries = context.ledger.queries.entries(submission.case_id)
@@ -205,7 +211,23 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
         {reason: suggestions[reason] for reason in counts},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
-    return take_in_seen(context, Seen(told.failure, [located], DATA, event.id, unlocated, oddities=oddities))
+    seen = Seen(_failure(told), [located], DATA, event.id, unlocated, oddities=oddities, window=told.window.key)
+    return take_in_seen(context, seen)
+
+
+def _failure(told: _Told) -> Failure:
+    """Return the failure that the window belongs to, with all that is known of it by now."""
+    window, gap = told.window, timedelta(seconds=told.context.settings.incident_gap)
+    joined = told.context.ledger.cases.join(window, gap, LONGEST_FAILURE)
+    names = {*(joined.event_name or "").split(", "), *(window.event_name or "").split(", ")} - {""}
+    name = ", ".join(sorted(names)[:_NAMES]) or None
+    return replace(
+        joined,
+        event_name=name,
+        summary=summary_of_report(told.errors.code, name or joined.meter_id),
+        window_start=min(filter(None, (joined.window_start, window.window_start)), default=None),
+        window_end=max(filter(None, (joined.window_end, window.window_end)), default=None),
+    )
 
 
 def _not_found(account: str | None, places: FoundUsage, others: pl.DataFrame) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -20,13 +21,16 @@ from workers.pipeline.intake.unlocated import Unlocated, by_code, counted_moves,
 from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, unlocated, workspace
 from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
+_WINDOW: Final = "window"
+
 
 @dataclass(frozen=True)
 class Seen:
     """What an event shows of a failure: its records, as far as they were found, and the count of the others.
 
     Records that come with a `REASON` are to be put before a person at once. `evidence` names the archived files
-    that show the refusal, `oddities` says what in the event is not as documented.
+    that show the refusal, `oddities` says what in the event is not as documented. `window` names the one of the
+    failure's validation windows that is told of; a failure without windows is told of whole.
     """
 
     failure: Failure
@@ -36,12 +40,20 @@ class Seen:
     unlocated: Unlocated
     evidence: Sequence[RecordSetRef] = ()
     oddities: Sequence[str] = ()
+    window: str | None = None
 
     def told(self, moves: Iterable[Movement]) -> list[Movement]:
-        """Let the entries about what was seen say what was odd about it."""
+        """Let the entries about what was seen say in which window, and what was odd about it."""
         odd = {"oddities": list(self.oddities)} if self.oddities else {}
+        more = {**odd, _WINDOW: self.window} if self.window else odd
         seen = EntryKind.SEEN
-        return [replace(move, detail={**move.detail, **odd}) if move.kind is seen else move for move in moves]
+        return [replace(move, detail={**move.detail, **more}) if move.kind is seen else move for move in moves]
+
+    def counted(self, held: HeldCase) -> int:
+        """Return how many records of this window, or of the whole failure, the journal has counted already."""
+        first = held.case.failure.key
+        seen = (entry for entry in held.journal if entry.kind == EntryKind.SEEN)
+        return sum(e.records for e in seen if self.window in (None, e.detail.get(_WINDOW, first)))
 
 
 def take_in_seen(context: Context, seen: Seen) -> str:
@@ -66,6 +78,13 @@ def take_in_seen(context: Context, seen: Seen) -> str:
             transaction.show(seen.evidence)
             transaction.reschedule(context.clock())
     return case_id
+
+
+def described(failure: Failure) -> dict[str, str | None]:
+    """Return what a later telling may know better of a failure."""
+    return {
+        name: getattr(failure, name) for name in ("kind", "summary", "event_name", "window_start", "window_end")
+    }
 
 
 def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Iterator[Movement]:
@@ -99,7 +118,7 @@ def _take_in_again(context: Context, seen: Seen) -> None:
         with held.transaction(last=True) as transaction:
             transaction.move(*seen.told(moves))
             transaction.show(seen.evidence)
-            transaction.describe(kind=failure.kind, summary=failure.summary)
+            transaction.describe(**described(failure))
             transaction.reschedule(context.clock())
 
 
@@ -116,8 +135,8 @@ def _told_again(
     how many records the telling is about in all. Each record is counted once:
 
     1. A row that was named before and is found now takes the place of its own count.
-    2. Any other new row takes the place of one that Stripe had only counted; so does a new name without a row.
-    3. What then is more than the journal has counted is new: further rows, further names, a larger count.
+    2. What the telling counts beyond what its window has counted until now is new: rows first, then names.
+    3. Any other new row, and then any new name, takes the place of one that Stripe had only counted.
 
     An imported file is refused once, so rows of it that are more than were counted are those of a changed file:
     raises Permanent then.
@@ -131,17 +150,17 @@ def _told_again(
     named, others = rows.filter(is_named), rows.filter(~is_named)
     by_name = Counter(waiting[origin] for origin in named.select(ORIGIN).collect()[ORIGIN])
     count = others.select(pl.len()).collect().item()
-    by_count = shared_out(unnamed, count)
-    if failure.kind in IMPORTED and located.len() and count > by_count.total():
+    if failure.kind in IMPORTED and located.len() and count > unnamed.total():
         raise Permanent(f"the file of {failure.case_id} is not what it was when its rows were taken in: {_CHANGED}")
+    growth = max(0, records - seen.counted(held))
+    by_count = shared_out(unnamed, count - min(count, growth))
     found = pl.concat([named, others.head(by_count.total())])
     moves = list(_found_now(context, seen, found, by_name + by_count))
     more = count - by_count.total()
     if more:
         ref = keep(context, failure.case_id, "seen", others.slice(by_count.total()))
         moves += _seen_moves(context, seen, ref)
-    failed = held.case.balance.failed.records + more
-    return [*moves, *_missing(seen, located, waiting, unnamed - by_count, failed, records)]
+    return [*moves, *_missing(seen, located, waiting, unnamed - by_count, max(0, growth - more))]
 
 
 def _found_now(context: Context, seen: Seen, rows: pl.LazyFrame, reasons: Counter[str]) -> Iterator[Movement]:
@@ -156,20 +175,20 @@ def _found_now(context: Context, seen: Seen, rows: pl.LazyFrame, reasons: Counte
 
 
 def _missing(
-    seen: Seen, located: pl.Series, waiting: Mapping[str, str], unnamed: Counter[str], failed: int, records: int
+    seen: Seen, located: pl.Series, waiting: Mapping[str, str], unnamed: Counter[str], growth: int
 ) -> Iterator[Movement]:
     """Yield the entries for records without rows: those that are named for the first time, and a larger count.
 
-    `failed` are the records that the journal has by now, `records` those that the telling is about.
+    `growth` is how many records the telling still adds to the count, `unnamed` what was only counted before.
     """
     named = {
         reason: [name for name in names if name not in waiting and name not in located]
         for reason, names in seen.unlocated.named.items()
     }
     names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
-    counted = shared_out(unnamed, names.total())
-    failed += names.total() - counted.total()
-    larger = shared_out(seen.unlocated.unnamed, max(0, records - failed))
+    new = min(names.total(), growth)
+    counted = shared_out(unnamed, names.total() - new)
+    larger = shared_out(seen.unlocated.unnamed, growth - new)
     missing = Unlocated(+(names + larger), seen.unlocated.suggestions, named)
     yield from counted_moves(seen.failure, missing, seen.event_id, known=counted)
 
