@@ -12,10 +12,22 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from workers.alerts import Notice, Trouble
-from workers.kernel.clock import from_epoch, from_text
+from workers.kernel.clock import from_epoch, from_text, to_text
 from workers.kernel.errors import Permanent, Transient
-from workers.records.schema import IDENTIFIER, WRITTEN, empty_frame
-from workers.sources.protocol import ROW_AT, FoundUsage, carriers, concerned, same_usage, wanted, written_later
+from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
+from workers.sources.facts import of_names
+from workers.sources.protocol import (
+    ROW_AT,
+    Candidate,
+    Candidates,
+    FoundUsage,
+    carriers,
+    concerned,
+    gone,
+    same_usage,
+    wanted,
+    written_later,
+)
 from workers.stripe_api.errors import NotFound
 from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
 from workers.targets import Outgoing, Progress, Sent
@@ -163,6 +175,19 @@ class RecordingUsageSources:
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         """Yield rows of the frame."""
         yield self.records.filter(concerned(event_names, start, end))
+
+    def candidates(self, event_names: Collection[str] | None, start: datetime, end: datetime) -> Candidates:
+        """Tell of the files that the frame's rows come from."""
+        told = self.records.filter(of_names(event_names) & pl.col(WRITTEN).is_between(start, end))
+        files = told.group_by(SOURCE, WRITTEN).len().sort(WRITTEN, SOURCE).rows()
+        return Candidates([Candidate(name, to_text(written), written, rows) for name, written, rows in files])
+
+    def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows of one file of the frame."""
+        of_file = (pl.col(SOURCE) == candidate.location) & (pl.col(WRITTEN) == candidate.written)
+        if not self.records.select(of_file.any()).item():
+            raise gone(candidate)
+        yield self.records.filter(of_file & of_names(event_names))
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         """Look the same usage up in the frame; its files have no addresses."""

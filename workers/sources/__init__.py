@@ -6,11 +6,13 @@ rows of a meter and a time. Imports `workers.records` and `workers.kernel`. Star
 `search` is the real one.
 """
 
-from workers.sources.protocol import FoundUsage, UsageSources, same_usage, settle, wanted
+from workers.sources.protocol import Candidate, Candidates, FoundUsage, UsageSources, same_usage, settle, wanted
 from workers.sources.search import NOWHERE, StoredUsageSources
 
 __all__ = [
     "NOWHERE",
+    "Candidate",
+    "Candidates",
     "FoundUsage",
     "StoredUsageSources",
     "UsageSources",

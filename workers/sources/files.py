@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Final
@@ -60,17 +60,24 @@ class Listing:
         self._listed_at = float("-inf")
         self.empty_places: tuple[str, ...] = ()
 
-    def files(self, *, not_before: float | None = None) -> tuple[SourceFile, ...]:
+    def files(self, *, not_before: float | None = None, until: datetime | None = None) -> tuple[SourceFile, ...]:
         """Return the sender's files of the last 36 days, the oldest first.
 
-        The listing is at most `LISTING_SECONDS` old, and no older than `not_before` on the monotonic clock.
+        The listing is at most `LISTING_SECONDS` old, no older than `not_before` on the monotonic clock, and shows
+        all that was written `until` then.
         """
         started = time.monotonic()
         oldest = started - LISTING_SECONDS if not_before is None else not_before
+        if until is not None:
+            oldest = max(oldest, started - max(0.0, (self._clock() - until).total_seconds()))
         if self._listed_at < oldest:
             self._files = self._list()
             self._listed_at = started
         return self._files
+
+    def at(self, location: str) -> SourceFile | None:
+        """Return the file at an address, of a listing that serves at the moment."""
+        return next((file for file in self.files() if file.location == location), None)
 
     def _list(self) -> tuple[SourceFile, ...]:
         since = self._clock() - LOOK_BACK

@@ -1,4 +1,4 @@
-"""Local copies of usage files that can be searched: Parquet parts, and an index of identifier hashes per file.
+"""Local copies of usage files that can be searched: Parquet parts, an index of identifier hashes, and facts.
 
 A file is downloaded and converted once per version. Its index stands for it; parts that the cache has given up are
 made again when they are wanted. Several processes may convert the same file at once: the last rename wins, and both
@@ -23,10 +23,10 @@ from workers.records.files.open import open_file
 from workers.records.identifiers import content, is_nameless
 from workers.records.notation import Evidence, evidence_in
 from workers.records.schema import EVIDENCE, IDENTIFIER, RAW, UNREADABLE
+from workers.sources.facts import PART, all_facts, facts_of
 from workers.sources.files import SourceFile
 
 HASH: Final = "hash"
-PART: Final = "part"
 
 MAX_SOURCE_BYTES: Final = 8 * 1024**3
 """Largest source file that is taken; the connector's own limit is an eighth of it."""
@@ -35,7 +35,7 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "4"
+_LAYOUT: Final = "5"
 """Raised whenever what stands in the cache changes its form."""
 
 _log = get_logger(__name__)
@@ -58,23 +58,19 @@ class ConvertedFiles:
 
     def cached_index(self, file: SourceFile) -> Path | None:
         """Return the file's index where it has been converted already."""
-        return self._indexes.find(self._name(file, "index"))
+        facts = self._indexes.find(self._name(file, "facts"))
+        return self._indexes.find(self._name(file, "index")) if facts else None
 
     def index(self, file: SourceFile) -> Path:
         """Return the file's index: a Parquet file with the columns `hash` and `part`, a row per record.
 
-        The hash is of the identifier or, where there is none, of the content. Each part has one more row, without a
-        hash, so that an empty one stands there too. `EVIDENCE` is that of the whole file, in each row.
+        The hash is of the identifier or, where there is none, of the content. `EVIDENCE` is that of the whole file,
+        in each row. What `workers.sources.facts` tells of the file stands beside it, as `facts_beside` names it.
 
         Raises FileUnusable when it is no usage file (remembered, so that it is read once only), Permanent when it
         is gone or too large, and Transient.
         """
         return self.cached_index(file) or self._convert(file)
-
-    def parts(self, file: SourceFile) -> list[int]:
-        """Return the numbers of the file's parts. Raises as `index` does."""
-        index = self._lasting(file, lambda: pl.read_parquet(self.index(file), columns=[PART]))
-        return index[PART].unique().sort().to_list()
 
     def rows(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
         """Return the wanted rows of one part, with the file's evidence; a part that is gone is made again.
@@ -114,12 +110,12 @@ class ConvertedFiles:
         (self._indexes.directory / self._name(file, "index")).unlink(missing_ok=True)
 
     def _convert(self, file: SourceFile) -> Path:
-        """Write the file's parts, then the index that stands for them all."""
+        """Write the file's parts and its facts, then the index that stands for them all."""
         known = self._indexes.find(self._name(file, "unusable"))
         if known is not None:
             raise FileUnusable(known.read_text(encoding="utf-8"))
         try:
-            index = self._write_parts(file)
+            index, facts = self._write_parts(file)
         except FileUnusable as error:
             if isinstance(error.__cause__, OSError):
                 raise disk_error(error.__cause__, file.location) from error
@@ -127,10 +123,13 @@ class ConvertedFiles:
                 with self._indexes.make(self._name(file, "unusable")) as path:
                     path.write_text(str(error), encoding="utf-8")
             raise
-        name = self._name(file, "index")
-        return self._indexes.made(name, lambda path: _write(index, path))
+        with self._indexes.make(self._name(file, "facts")) as path:
+            _write(facts, path)
+        return self._indexes.made(self._name(file, "index"), lambda path: _write(index, path))
 
-    def _write_parts(self, file: SourceFile) -> pl.DataFrame:
+    def _write_parts(self, file: SourceFile) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Write the file's parts; return its index and its facts."""
+        facts: list[pl.DataFrame] = []
         indexes = [pl.DataFrame(schema={HASH: pl.UInt64, PART: pl.UInt16})]
         written = set()
         evidence = Evidence()
@@ -142,8 +141,10 @@ class ConvertedFiles:
                 with self._parts.make(name) as path:
                     _write(records, path)
                 indexes.append(_index_of(records, number))
+                facts.append(facts_of(records, number))
         self._parts.shrink(keep=written)
-        return pl.concat(indexes).with_columns(pl.lit(evidence.text, pl.String).alias(EVIDENCE))
+        index = pl.concat(indexes).with_columns(pl.lit(evidence.text, pl.String).alias(EVIDENCE))
+        return index, all_facts(facts)
 
     def _name(self, file: SourceFile, kind: str) -> str:
         return f"{self._fingerprint}-{file.version}.{kind}"
@@ -155,6 +156,11 @@ class ConvertedFiles:
         return f"{_LAYOUT}-{canary:016x}"
 
 
+def facts_beside(index: str) -> str:
+    """Return where the facts about the file of an index stand."""
+    return str(Path(index).with_suffix(".facts"))
+
+
 def _write(frame: pl.DataFrame, path: Path) -> None:
     """Write Parquet by way of memory: polars itself does not tell a full disk from damaged data."""
     buffer = io.BytesIO()
@@ -163,11 +169,9 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _index_of(records: pl.DataFrame, number: int) -> pl.DataFrame:
-    """Return a row per record, and one without a hash that stands for the part itself."""
+    """Return a row per record."""
     text = pl.when(is_nameless()).then(content(records.columns)).otherwise(pl.col(IDENTIFIER))
-    known = records.lazy().select(hashed(text))
-    part = pl.LazyFrame({HASH: [None]}, schema={HASH: pl.UInt64})
-    return pl.concat([part, known]).with_columns(pl.lit(number, pl.UInt16).alias(PART)).collect()
+    return records.select(hashed(text)).with_columns(pl.lit(number, pl.UInt16).alias(PART))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The seam between the pipeline and wherever the sender keeps his usage."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ from workers.records.schema import (
 CONTENT: Final = "@content"
 RECORD_AT: Final = "@record_at"
 ROW_AT: Final = "@row_at"
+EPOCH_SECONDS: Final = "^[0-9]{10}$"
+"""Epoch seconds of today, which have ten digits."""
 _TIME: Final = "@time"
 
 
@@ -57,6 +59,32 @@ class Settled:
     ambiguous: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """One version of one file that Stripe may have validated.
+
+    `location` is its full address, whose last part is the `SOURCE` of its rows. `version` changes when its content
+    does; `written` is when it was last written, in UTC. `records` counts its rows of the event names asked for.
+    """
+
+    location: str
+    version: str
+    written: datetime
+    records: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The files that Stripe may have validated, the oldest first.
+
+    `unusable` has a line for each file of the time that could not be read and each place that holds none: it may be
+    the one.
+    """
+
+    files: Sequence[Candidate]
+    unusable: tuple[str, ...] = ()
+
+
 class UsageSources(Protocol):
     """The sender's usage files. Files that we submitted ourselves are never among them."""
 
@@ -69,6 +97,21 @@ class UsageSources(Protocol):
         Only files that were written since `start` are read, and rows are left out whose timestamp is epoch seconds
         outside `start` (included) to `end` (not included); one in any other form is for the caller to judge. What
         cannot be read is passed over. Raises Transient and SettingsUnusable as stores do.
+        """
+
+    def candidates(self, event_names: Collection[str] | None, start: datetime, end: datetime) -> Candidates:
+        """Return the files last written from `start` to `end`, both included, that have a row of these event names.
+
+        The names are exact text; None asks for any row. A file that was read once is judged without opening it.
+        Raises Transient and SettingsUnusable as stores do.
+        """
+
+    def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
+        """Yield the candidate's rows of these event names (exact text; None: all) as canonical frames, by parts.
+
+        They have `WRITTEN` and, where the file tells any, `EVIDENCE`; rows that cannot be taken apart are left out.
+        Raises FileUnusable when the file is gone, has another version by now or cannot be read any more, Permanent
+        when it has become too large, and Transient and SettingsUnusable as stores do.
         """
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
@@ -91,15 +134,12 @@ class UsageSources(Protocol):
 
 
 def concerned(event_names: Collection[str], start: datetime, end: datetime) -> pl.Expr:
-    """Tell whether a row is one that `rows` yields, however its event name is spelt.
-
-    Epoch seconds of today have ten digits, and sort as text.
-    """
+    """Tell whether a row is one that `rows` yields, however its event name is spelt; ten digits sort as text."""
     time = pl.col(TIMESTAMP)
     first, after = (pl.lit(str(int(moment.timestamp()))) for moment in (start, end))
     within = time.is_between(first, after, closed="left")
     named = folded(pl.col(EVENT_NAME)).is_in([folded_text(name) for name in event_names])
-    return named & (~time.str.contains("^[0-9]{10}$") | within)
+    return named & (~time.str.contains(EPOCH_SECONDS) | within)
 
 
 def wanted(identifiers: Collection[str] | pl.Series) -> pl.Series:
@@ -114,6 +154,15 @@ def written_later(location: str, written: datetime, by: datetime) -> FileUnusabl
         f"it was written at {to_text(written)}, after {to_text(by)}, so it is not the file that Stripe refused",
         where=location,
         mend="put back what was uploaded, then retry the event",
+    )
+
+
+def gone(candidate: Candidate) -> FileUnusable:
+    """Return the error about a candidate that is not there any more as it was."""
+    return FileUnusable(
+        "it has been taken away or written to since it was looked at",
+        where=candidate.location,
+        mend="put back what was uploaded, then retry the case",
     )
 
 

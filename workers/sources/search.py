@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -10,21 +9,25 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.files import sha256_of
-from workers.kernel.logs import get_logger
 from workers.kernel.storage import open_store
 from workers.kernel.storage.cache import FileCache
 from workers.records.identifiers import content
-from workers.records.schema import IDENTIFIER, MAX_AHEAD, WRITTEN, dtype_of
+from workers.records.schema import IDENTIFIER, MAX_AHEAD, READER_COLUMNS, WRITTEN, dtype_of, with_columns_of
+from workers.sources.facts import PART, RECORDS, may_concern, of_names
 from workers.sources.files import Listing, SourceFile
-from workers.sources.index import HASH, MAX_SOURCE_BYTES, PART, ConvertedFiles, hashed
+from workers.sources.index import MAX_SOURCE_BYTES, ConvertedFiles
+from workers.sources.indexes import Indexes, note
 from workers.sources.protocol import (
     CONTENT,
     ROW_AT,
+    Candidate,
+    Candidates,
     FoundUsage,
     carriers,
     concerned,
+    gone,
     may_tell,
     same_usage,
     wanted,
@@ -37,10 +40,6 @@ ORIGINALS_BYTES: Final = 4 * 1024**3
 """Bound of the copies of whole files."""
 SPARE_SECONDS: Final = 3600.0
 """A copy of a whole file stays at least as long as a job may run."""
-
-_CONVERTERS: Final = 4
-_ATTEMPTS: Final = 3
-_log = get_logger(__name__)
 
 
 class StoredUsageSources:
@@ -55,6 +54,7 @@ class StoredUsageSources:
     ) -> None:
         self._listing = Listing([open_store(url) for url in urls], clock)
         self._converted = ConvertedFiles(cache_dir, cache_bytes)
+        self._indexes = Indexes(self._converted)
         self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
 
     def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
@@ -74,12 +74,34 @@ class StoredUsageSources:
         wanted_rows = concerned(event_names, start, end)
         unusable: dict[SourceFile, str] = {}
         files = [file for file in self._listing.files() if file.stored.last_modified >= start - MAX_AHEAD]
-        for file in self._indexes(files, unusable).values():
+        for file, facts in self._indexes.facts(files, may_concern(event_names, start, end), unusable).items():
             try:
-                for number in self._converted.parts(file):
-                    yield self._converted.rows(file, number, wanted_rows)
+                yield from self._parts_of(file, facts, wanted_rows)
             except (FileUnusable, Permanent) as error:
-                _note(file, error, unusable)
+                note(file, error, unusable)
+
+    def candidates(self, event_names: Collection[str] | None, start: datetime, end: datetime) -> Candidates:
+        files = [file for file in self._listing.files(until=end) if start <= file.stored.last_modified <= end]
+        unusable: dict[SourceFile, str] = {}
+        found = self._indexes.facts(files, of_names(event_names), unusable)
+        return Candidates(
+            [
+                Candidate(file.location, file.version, file.stored.last_modified, int(facts[RECORDS].sum()))
+                for file, facts in found.items()
+            ],
+            self._unread(unusable),
+        )
+
+    def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
+        file = self._listing.at(candidate.location)
+        if file is None or file.version != candidate.version:
+            raise gone(candidate)
+        unusable: dict[SourceFile, str] = {}
+        for facts in self._indexes.facts([file], of_names(event_names), unusable).values():
+            for part in self._parts_of(file, facts, of_names(event_names)):
+                yield with_columns_of(part, READER_COLUMNS)
+        if unusable:
+            raise FileUnusable(unusable[file])
 
     def file(self, name: str, by: datetime) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy."""
@@ -112,56 +134,31 @@ class StoredUsageSources:
     def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> FoundUsage:
         unusable: dict[SourceFile, str] = {}
         rows = self._search(files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
-        empty = [f"{place}: holds no file" for place in self._listing.empty_places]
-        return FoundUsage(carriers(rows), (*empty, *unusable.values()))
+        return FoundUsage(carriers(rows), self._unread(unusable))
+
+    def _unread(self, unusable: dict[SourceFile, str]) -> tuple[str, ...]:
+        return (*(f"{place}: holds no file" for place in self._listing.empty_places), *unusable.values())
 
     def _search(
         self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
     ) -> list[pl.DataFrame]:
         """Return the wanted rows, in the order of the files; `texts` are what they may be indexed by."""
         rows = []
-        for file, number in self._hits(files, texts, unusable):
+        for file, number in self._indexes.hits(files, texts, unusable):
             try:
-                hits = self._converted.rows(file, number, wanted)
+                rows.append(self._part(file, number, wanted))
             except (FileUnusable, Permanent) as error:
-                _note(file, error, unusable)
-            else:
-                written = pl.lit(file.stored.last_modified, dtype_of(WRITTEN))
-                rows.append(hits.with_columns(written.alias(WRITTEN)))
+                note(file, error, unusable)
         return rows
 
-    def _hits(
-        self, files: Sequence[SourceFile], texts: pl.Series, unusable: dict[SourceFile, str]
-    ) -> list[tuple[SourceFile, int]]:
-        """Return the files, and their parts by number, that hold one of the texts by its hash."""
-        for _ in range(_ATTEMPTS):
-            indexes = self._indexes(files, unusable)
-            try:
-                return _parts_with(texts, indexes)
-            except FileNotFoundError:
-                continue  # somebody has just emptied the cache
-            except pl.exceptions.PolarsError as error:
-                _log.warning("source_cache_damaged", error=str(error)[:200])
-                for file in indexes.values():
-                    self._converted.forget_index(file)
-        raise Transient("the cache of usage sources does not last long enough to be read", retry_after=30)
+    def _parts_of(self, file: SourceFile, facts: pl.DataFrame, wanted: pl.Expr) -> Iterator[pl.DataFrame]:
+        """Yield the wanted rows of those parts of a file that the facts are about."""
+        for number in facts[PART].unique().sort():
+            yield self._part(file, number, wanted)
 
-    def _indexes(self, files: Sequence[SourceFile], unusable: dict[SourceFile, str]) -> dict[str, SourceFile]:
-        """Return each usable file under the path of its index; those that are new are converted first."""
-        usage = [file for file in files if file.may_be_usage and file not in unusable]
-        paths = {file: self._converted.cached_index(file) for file in usage}
-        new = [file for file, path in paths.items() if path is None]
-        if new:
-            with ThreadPoolExecutor(min(_CONVERTERS, len(new))) as pool:
-                paths |= dict(zip(new, pool.map(lambda file: self._index(file, unusable), new), strict=True))
-        return {str(path): file for file, path in paths.items() if path is not None}
-
-    def _index(self, file: SourceFile, unusable: dict[SourceFile, str]) -> Path | None:
-        try:
-            return self._converted.index(file)
-        except (FileUnusable, Permanent) as error:
-            _note(file, error, unusable)
-            return None
+    def _part(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
+        written = pl.lit(file.stored.last_modified, dtype_of(WRITTEN))
+        return self._converted.rows(file, number, wanted).with_columns(written.alias(WRITTEN))
 
     def _original(self, file: SourceFile) -> Path:
         local = file.store.local_path(file.stored.key)
@@ -175,23 +172,6 @@ class StoredUsageSources:
 
 NOWHERE: Final = StoredUsageSources((), Path())
 """The sources of an account for which no place is named: nothing is ever found in them."""
-
-
-def _note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -> None:
-    """Note a file that cannot be used, and go on without it: the others may hold what is looked for."""
-    unusable[file] = f"{file.location}: {error}"
-    _log.warning("usage_source_unusable", location=file.location, error=str(error))
-
-
-def _parts_with(texts: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
-    if not indexes or texts.is_empty():
-        return []
-    hashes = pl.select(hashed(pl.lit(texts))).to_series()
-    hits = pl.scan_parquet(list(indexes), include_file_paths="index").filter(pl.col(HASH).is_in(hashes.implode()))
-    numbers: dict[str, set[int]] = {}
-    for index, number in hits.select("index", PART).unique().collect().rows():
-        numbers.setdefault(index, set()).add(number)
-    return [(file, number) for index, file in indexes.items() for number in sorted(numbers.get(index, ()))]
 
 
 def _named(base: str, files: Iterable[SourceFile]) -> list[SourceFile]:

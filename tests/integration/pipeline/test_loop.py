@@ -18,7 +18,7 @@ from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.run import carry_on, process
-from workers.sources import FoundUsage, UsageSources
+from workers.sources import Candidate, Candidates, FoundUsage, UsageSources
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -267,6 +267,12 @@ class SlowSources:
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         return self._sources.rows(event_names, start, end)
+
+    def candidates(self, event_names: Collection[str] | None, start: datetime, end: datetime) -> Candidates:
+        return self._sources.candidates(event_names, start, end)
+
+    def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
+        return self._sources.rows_of(candidate, event_names)
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         return self._sources.earlier(records, before, but)

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from tests.conftest import FrozenClock
 from workers.kernel.clock import utc_now
-from workers.kernel.errors import Permanent, Transient
+from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.records.schema import IDENTIFIER, VALUE
 from workers.sources import StoredUsageSources
 
@@ -255,7 +256,7 @@ def test_rows_are_yielded_past_a_broken_file(folder: Path, sources: StoredUsageS
     assert gauge(sources) == ["a"]
 
 
-@pytest.mark.parametrize("kind", ["0", "index"])
+@pytest.mark.parametrize("kind", ["0", "index", "facts"])
 def test_rows_are_yielded_from_a_cache_that_was_damaged(
     folder: Path, sources: StoredUsageSources, tmp_path: Path, kind: str
 ) -> None:
@@ -275,3 +276,70 @@ def test_rows_come_part_by_part(folder: Path, sources: StoredUsageSources, monke
     heights = [part.height for part in sources.rows(["gauge"], now - timedelta(hours=1), now)]
     assert sum(heights) == 1000
     assert max(heights) < 500
+
+
+def an_hour() -> tuple[datetime, datetime]:
+    return utc_now() - timedelta(hours=1), utc_now()
+
+
+def names(rows: Iterable[pl.DataFrame]) -> list[str]:
+    return [text for part in rows for text in part[IDENTIFIER]]
+
+
+def test_candidates_are_told_from_facts_that_outlive_the_process(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path
+) -> None:
+    """Each case would read every file of the day again."""
+    (folder / "one.csv").write_bytes(usage("a", "b"))
+    assert [file.records for file in sources.candidates(["tokens"], *an_hour()).files] == [2]
+    for path in cached(tmp_path, "0"):
+        path.unlink()
+    (named,) = StoredUsageSources([str(folder)], tmp_path / "cache").candidates(["tokens"], *an_hour()).files
+    assert (named.location, named.records) == (str(folder / "one.csv"), 2)
+    assert cached(tmp_path, "0") == []
+
+
+def test_a_candidate_that_cannot_be_read_is_named(folder: Path, sources: StoredUsageSources) -> None:
+    """It may be the very file that Stripe refused: what was found elsewhere is not all."""
+    (folder / "bad.csv").write_bytes(bytes(range(256)) * 20)
+    (folder / "good.csv").write_bytes(usage("a"))
+    named = sources.candidates(None, *an_hour())
+    assert [Path(file.location).name for file in named.files] == ["good.csv"]
+    assert "bad.csv" in named.unusable[0]
+
+
+def test_a_candidate_is_read_as_it_was_or_not_at_all(folder: Path, sources: StoredUsageSources) -> None:
+    """Rows that were put in its place were never refused."""
+    (folder / "one.csv").write_bytes(usage("a"))
+    (named,) = sources.candidates(None, *an_hour()).files
+    assert names(sources.rows_of(named, None)) == ["a"]
+    (folder / "one.csv").write_bytes(usage("x", "y"))
+    fresh = StoredUsageSources([str(folder)], folder.parent / "cache")
+    with pytest.raises(FileUnusable, match=r"one\.csv: it has been taken away or written to"):
+        list(fresh.rows_of(named, None))
+
+
+def test_a_candidate_that_was_written_just_now_is_seen(folder: Path, sources: StoredUsageSources) -> None:
+    """A listing of a second before would hide the file that a report is about."""
+    (folder / "one.csv").write_bytes(usage("a"))
+    sources.find(["a"])
+    (folder / "two.csv").write_bytes(usage("b"))
+    assert len(sources.candidates(None, *an_hour()).files) == 2
+
+
+def test_parts_that_cannot_hold_a_row_of_the_name_and_time_stay_shut(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path
+) -> None:
+    """A window of a gauge would read all other meters; a time that nobody can read may be any."""
+    now = utc_now()
+    hour = now - timedelta(hours=1), now + timedelta(seconds=60)
+    rows = {"late": int(time.time()) + 600, "odd": "today", "in": int(time.time())}
+    for name, moment in rows.items():
+        (folder / f"{name}.csv").write_bytes((HEADER + f"{name},{moment},gauge,cus_1,1\n").encode())
+    (folder / "other.csv").write_bytes(usage("other"))
+    assert set(names(sources.rows(["Gauge"], *hour))) == {"odd", "in"}
+    for path in cached(tmp_path, "0"):
+        if pl.read_parquet(path)[IDENTIFIER][0] in {"late", "other"}:
+            path.write_bytes(b"never read")
+    assert set(names(sources.rows(["Gauge"], *hour))) == {"odd", "in"}
+    assert not sources.candidates(["Gauge"], *hour).files

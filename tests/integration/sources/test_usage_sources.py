@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 import pytest
@@ -135,3 +135,19 @@ def test_the_rows_of_a_meter_and_a_time_are_yielded_whatever_their_identifiers(b
     found = pl.concat(sources.rows(["tokens"], start, start + timedelta(seconds=120)), how="diagonal")
     assert found[CUSTOMER].to_list() == ["cus_1", "cus_2", "cus_4", "cus_5"]
     assert found.select(SOURCE, ROW).row(0) == ("march.csv", 2)
+
+
+def test_the_files_that_stripe_can_have_validated_are_named_with_what_they_hold(build: Build) -> None:
+    """A file that is overlooked loses every refused record in it; one too many makes two claims of one refusal."""
+    sources = build({"march.csv": MARCH, "april.json": APRIL, "may.jsonl.gz": MAY})
+    start, end = utc_now() - timedelta(hours=1), utc_now() + timedelta(seconds=1)
+    named = sources.candidates(["calls"], start, end)
+    shown = {PurePosixPath(file.location).name: file for file in named.files}
+    assert {name: file.records for name, file in shown.items()} == {"april.json": 1, "may.jsonl.gz": 1}
+    assert {file.records for file in sources.candidates(None, start, end).files} == {2, 1}
+    assert sources.candidates(["Calls"], start, end).files == []
+    assert sources.candidates(["calls"], start - timedelta(days=1), start).files == []
+    (rows,) = sources.rows_of(shown["april.json"], ["calls"])
+    assert rows.select(IDENTIFIER, VALUE, CUSTOMER, ROW, SOURCE).row(0) == ("b-1", "7", "cus_3", 1, "april.json")
+    assert rows[WRITTEN].to_list() == [shown["april.json"].written]
+    assert set(READER_COLUMNS) <= set(rows.columns)

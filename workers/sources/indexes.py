@@ -1,0 +1,101 @@
+"""The indexes of many files, asked together: each file is converted when it is first asked about."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import polars as pl
+
+from workers.kernel.errors import FileUnusable, Permanent, Transient
+from workers.kernel.logs import get_logger
+from workers.sources.facts import FACTS, PART, read_facts
+from workers.sources.files import SourceFile
+from workers.sources.index import HASH, ConvertedFiles, facts_beside, hashed
+
+_CONVERTERS: Final = 4
+_ATTEMPTS: Final = 3
+_log = get_logger(__name__)
+_Answer = TypeVar("_Answer")
+
+
+class Indexes:
+    """Tells which files, and which parts of them, can hold what is looked for.
+
+    A file that cannot be asked is noted in `unusable`. Raises Transient where the cache does not last long enough.
+    """
+
+    def __init__(self, converted: ConvertedFiles) -> None:
+        self._converted = converted
+
+    def hits(
+        self, files: Sequence[SourceFile], texts: pl.Series, unusable: dict[SourceFile, str]
+    ) -> list[tuple[SourceFile, int]]:
+        """Return the files, and their parts by number, that hold one of the texts by its hash."""
+        return self._asked(files, partial(_parts_with, texts), unusable)
+
+    def facts(
+        self, files: Sequence[SourceFile], wanted: pl.Expr, unusable: dict[SourceFile, str]
+    ) -> dict[SourceFile, pl.DataFrame]:
+        """Return the wanted facts about the files that have any, in the order of the files."""
+        return self._asked(files, partial(_facts_of, wanted), unusable)
+
+    def _asked(
+        self,
+        files: Sequence[SourceFile],
+        question: Callable[[dict[str, SourceFile]], _Answer],
+        unusable: dict[SourceFile, str],
+    ) -> _Answer:
+        """Ask the indexes of the files, each under its path; those that are damaged are made again."""
+        for _ in range(_ATTEMPTS):
+            indexes = self._of(files, unusable)
+            try:
+                return question(indexes)
+            except FileNotFoundError:
+                continue  # somebody has just emptied the cache
+            except pl.exceptions.PolarsError as error:
+                _log.warning("source_cache_damaged", error=str(error)[:200])
+                for file in indexes.values():
+                    self._converted.forget_index(file)
+        raise Transient("the cache of usage sources does not last long enough to be read", retry_after=30)
+
+    def _of(self, files: Sequence[SourceFile], unusable: dict[SourceFile, str]) -> dict[str, SourceFile]:
+        """Return each usable file under the path of its index; those that are new are converted first."""
+        usage = [file for file in files if file.may_be_usage and file not in unusable]
+        paths = {file: self._converted.cached_index(file) for file in usage}
+        new = [file for file, path in paths.items() if path is None]
+        if new:
+            with ThreadPoolExecutor(min(_CONVERTERS, len(new))) as pool:
+                paths |= dict(zip(new, pool.map(lambda file: self._index(file, unusable), new), strict=True))
+        return {str(path): file for file, path in paths.items() if path is not None}
+
+    def _index(self, file: SourceFile, unusable: dict[SourceFile, str]) -> Path | None:
+        try:
+            return self._converted.index(file)
+        except (FileUnusable, Permanent) as error:
+            note(file, error, unusable)
+            return None
+
+
+def note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) -> None:
+    """Note a file that cannot be used, and go on without it: the others may hold what is looked for."""
+    unusable[file] = f"{file.location}: {error}"
+    _log.warning("usage_source_unusable", location=file.location, error=str(error))
+
+
+def _parts_with(texts: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
+    if not indexes or texts.is_empty():
+        return []
+    hashes = pl.select(hashed(pl.lit(texts))).to_series()
+    hits = pl.scan_parquet(list(indexes), include_file_paths="index").filter(pl.col(HASH).is_in(hashes.implode()))
+    numbers: dict[str, set[int]] = {}
+    for index, number in hits.select("index", PART).unique().collect().rows():
+        numbers.setdefault(index, set()).add(number)
+    return [(file, number) for index, file in indexes.items() for number in sorted(numbers.get(index, ()))]
+
+
+def _facts_of(wanted: pl.Expr, indexes: dict[str, SourceFile]) -> dict[SourceFile, pl.DataFrame]:
+    paths = {facts_beside(index): file for index, file in indexes.items()}
+    told = read_facts(list(paths), wanted).partition_by(FACTS, as_dict=True)
+    return {file: told[path,] for path, file in paths.items() if (path,) in told}
