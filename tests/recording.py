@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from workers.alerts import Notice, Trouble
-from workers.kernel.clock import from_epoch, from_text, to_text
+from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
 from workers.sources.facts import of_names
@@ -93,9 +93,10 @@ class RecordingStripeApi:
         self._note("list_meters", "", account)
         return list(self.meters)
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
+    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
         self._note("existing_customers", ",".join(sorted(ids)), account)
-        return {customer["id"] for customer in self.customers if not customer.get("deleted")} & set(ids)
+        there = [customer for customer in self.customers if not customer.get("deleted") and customer["id"] in ids]
+        return {customer["id"]: named_moment(customer.get("created")) for customer in there}
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         self._note("search_customers", f"{key}={value}", account)

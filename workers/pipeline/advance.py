@@ -1,7 +1,7 @@
 """Carrying a case on from wherever its journal says it stands.
 
 1. An undo or a counter-entry that was approved and broke off goes on.
-2. Deferred records whose time has come are pending again.
+2. Deferred records whose time has come are pending again, and records that Stripe only counts are looked for.
 3. Pending records are planned; those of a large case not in a job of small work.
 4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
    goes on first. Usage of pre-aggregated meters goes by itself.
@@ -23,6 +23,7 @@ from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
 from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.livemode import require_own_mode
+from workers.pipeline.locate.locate import locate, next_look
 from workers.pipeline.notify import tell
 from workers.pipeline.plan.defer import next_deferred, reopen_due, some_deferred_is_due
 from workers.pipeline.plan.plan import is_large, plan
@@ -84,8 +85,16 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return _take_back
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
+    look = next_look(context, held)
+    if look is not None and look <= context.clock():
+        return locate
     if balance[Bucket.PENDING].records:
         return plan
+    return _to_send_or_confirm(context, held)
+
+
+def _to_send_or_confirm(context: Context, held: HeldCase) -> Step | None:
+    balance = held.case.balance
     target = context.target_of(held.case.failure.account)
     if target is not None and (balance[Bucket.PLANNED].records or open_submission(held)):
         return _submit
@@ -116,4 +125,5 @@ def _due_at(context: Context, held: HeldCase) -> datetime | None:
     deferred = next_deferred(context, held) if balance[Bucket.DEFERRED].records else None
     unplanned = now if balance[Bucket.PENDING].records else None
     unsent = now + _NO_TARGET_YET if balance[Bucket.PLANNED].records or open_submission(held) else None
-    return min([*windows, *filter(None, (deferred, unplanned, unsent))], default=None)
+    look = next_look(context, held)
+    return min([*windows, *filter(None, (deferred, unplanned, unsent, look))], default=None)

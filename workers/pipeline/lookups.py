@@ -39,7 +39,7 @@ class Catalogs:
 
     def _look_up(self, customers: list[str]) -> None:
         unknown = [customer for customer in customers if customer not in self._known]
-        existing = self.context.stripe.existing_customers(unknown, self.account) if unknown else set()
+        existing = self.context.stripe.existing_customers(unknown, self.account) if unknown else {}
         self._known |= {customer: customer in existing for customer in unknown}
 
     def _search(self, texts: list[str]) -> None:

@@ -98,7 +98,7 @@ class LiveStripeApi:
     def list_meters(self, account: str | None) -> list[Json]:
         return list(v1_pages(self._calls, "/v1/billing/meters", {"limit": PAGE}, account))
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
+    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
         return customers.existing_customers(self._calls, ids, account)
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from workers.kernel.clock import named_moment
 from workers.stripe_api.call import CONCURRENCY, PAGE, Calls, v1_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.protocol import Json
@@ -18,14 +20,18 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,255}", re.ASCII)
 _DOTS: Final = frozenset({".", ".."})
 
 
-def existing_customers(calls: Calls, ids: Collection[str], account: str | None) -> set[str]:
-    """Return those ids that exist. What cannot be an id is not sent: it would name another path."""
+def existing_customers(calls: Calls, ids: Collection[str], account: str | None) -> dict[str, datetime | None]:
+    """Return those ids that exist, with the time at which each was made, if that is told.
+
+    What cannot be an id is not sent: it would name another path.
+    """
     askable = {name for name in ids if _ID.fullmatch(name) and name not in _DOTS}
-    listed = _listed(calls, askable, account) if len(askable) >= WORTH_LISTING else set()
-    unlisted = sorted(askable - listed)
+    listed = _listed(calls, askable, account) if len(askable) >= WORTH_LISTING else {}
+    unlisted = sorted(askable - listed.keys())
     with ThreadPoolExecutor(CONCURRENCY, "customers") as threads:
-        found = threads.map(lambda name: _exists(calls, name, account), unlisted)
-        return listed | {name for name, there in zip(unlisted, found, strict=True) if there}
+        found = threads.map(lambda name: _customer(calls, name, account), unlisted)
+        shown = {name: customer for name, customer in zip(unlisted, found, strict=True) if customer is not None}
+    return {name: named_moment(customer.get("created")) for name, customer in (listed | shown).items()}
 
 
 def search_customers(calls: Calls, key: str, value: str, account: str | None) -> list[str]:
@@ -41,26 +47,27 @@ def search_customers(calls: Calls, key: str, value: str, account: str | None) ->
         params = {**params, "page": page["next_page"]}
 
 
-def _listed(calls: Calls, wanted: set[str], account: str | None) -> set[str]:
+def _listed(calls: Calls, wanted: set[str], account: str | None) -> dict[str, Json]:
     """Return those that show up in the newest customers; the others may exist as well."""
-    found: set[str] = set()
+    found: dict[str, Json] = {}
     newest = v1_pages(calls, "/v1/customers", {"limit": PAGE}, account)
     for customer in islice(newest, int(len(wanted) * PAGES_PER_CUSTOMER) * PAGE):
         if customer["id"] in wanted and not customer.get("deleted"):
-            found.add(customer["id"])
+            found[customer["id"]] = customer
         if len(found) == len(wanted):
             break
     return found
 
 
-def _exists(calls: Calls, name: str, account: str | None) -> bool:
-    """Tell whether an id is somebody's; an account that v2 does not serve is none that we know to exist."""
+def _customer(calls: Calls, name: str, account: str | None) -> Json | None:
+    """Return whose id it is, if anybody's; an account that v2 does not serve is none that we know to exist."""
     is_account = name.startswith("acct_")
     path, absent = ("/v2/core/accounts", BadRequest) if is_account else ("/v1/customers", NotFound)
     try:
-        return not calls.get(f"{path}/{name}", {}, account).get("deleted", False)
+        customer = calls.get(f"{path}/{name}", {}, account)
     except absent:
-        return False
+        return None
+    return None if customer.get("deleted") else customer
 
 
 def _carries(customer: Json, key: str, value: str) -> bool:

@@ -63,8 +63,8 @@ class StripeApi(Protocol):
     def list_meters(self, account: str | None) -> list[Json]:
         """Return every meter, active and inactive."""
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> set[str]:
-        """Return those ids that name a customer who is not deleted."""
+    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
+        """Return those ids that name a customer who is not deleted, with when he was made, if that is told."""
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         """Return the ids of the customers whose metadata has exactly this value under this key."""

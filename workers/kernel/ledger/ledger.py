@@ -10,6 +10,7 @@ from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.sessions import Sessions
@@ -56,6 +57,7 @@ class Ledger:
         self.totals = CaseTotals(database)
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
+        self.fault_kinds = FaultKinds(database, clock)
 
     def recount(self) -> None:
         """Add up all cases anew, and count all events. Raises LedgerUnavailable."""

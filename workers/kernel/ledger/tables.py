@@ -225,3 +225,13 @@ sessions = Table(
     Column("id", String(64), primary_key=True),
     Column("ends_at", UtcTime, nullable=False),
 )
+
+fault_kinds = Table(
+    "fault_kinds",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("struck", Text),
+)

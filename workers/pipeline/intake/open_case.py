@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -101,18 +101,18 @@ def _seen_moves(context: Context, seen: Seen, rows: RecordSetRef) -> Iterator[Mo
 def _take_in_again(context: Context, seen: Seen) -> None:
     failure = seen.failure
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
-        located = _located(context, held.journal)
+        located = located_rows(context, held.journal)
         found = 0
 
-        def fresh() -> Iterator[pl.DataFrame]:
+        def unknown() -> Iterator[pl.DataFrame]:
             nonlocal found
             for frame in seen.frames:
                 found += frame.height
                 yield frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
 
-        rows = _keep_numbered(context, seen, fresh(), first=located.height)
-        fresh_rows = _NO_ROWS if rows is None else scan(context, rows)
-        moves = _told_again(context, held, seen, fresh_rows, located[ORIGIN], found + seen.unlocated.records)
+        rows = _keep_numbered(context, seen, unknown(), first=located.height)
+        new_rows = _NO_ROWS if rows is None else scan(context, rows)
+        moves = _told_again(context, held, seen, new_rows, located[ORIGIN], found + seen.unlocated.records)
         if not moves:
             return
         with held.transaction(last=True) as transaction:
@@ -155,7 +155,7 @@ def _told_again(
     growth = max(0, records - seen.counted(held))
     by_count = shared_out(unnamed, count - min(count, growth))
     found = pl.concat([named, others.head(by_count.total())])
-    moves = list(_found_now(context, seen, found, by_name + by_count))
+    moves = list(found_now(context, failure, found, by_name + by_count, event_id=seen.event_id))
     more = count - by_count.total()
     if more:
         ref = keep(context, failure.case_id, "seen", others.slice(by_count.total()))
@@ -163,13 +163,22 @@ def _told_again(
     return [*moves, *_missing(seen, located, waiting, unnamed - by_count, max(0, growth - more))]
 
 
-def _found_now(context: Context, seen: Seen, rows: pl.LazyFrame, reasons: Counter[str]) -> Iterator[Movement]:
+def found_now(
+    context: Context,
+    failure: Failure,
+    rows: pl.LazyFrame,
+    reasons: Counter[str],
+    *,
+    event_id: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> Iterator[Movement]:
+    """Yield the entries by which rows take the place of as many records that were counted only, by reason."""
     if not reasons:
         return
-    failure, route = seen.failure, (Bucket.QUARANTINED, Bucket.PENDING)
+    route = (Bucket.QUARANTINED, Bucket.PENDING)
     ref = keep(context, failure.case_id, "located", rows)
-    detail = {"reasons": dict(reasons)}
-    moved = movement(context, EntryKind.LOCATED, route, ref, event_id=seen.event_id, detail=detail)
+    told = {**(detail or {}), "reasons": dict(reasons)}
+    moved = movement(context, EntryKind.LOCATED, route, ref, event_id=event_id, detail=told)
     yield replace(moved, detail={**moved.detail, BY_CODE: by_code(failure, reasons.total())})
     yield from held_moves(context, failure.case_id, ref)
 
@@ -193,8 +202,8 @@ def _missing(
     yield from counted_moves(seen.failure, missing, seen.event_id, known=counted)
 
 
-def _located(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:
-    """Return the identifiers, as the sender gave them, of all rows that the journal holds."""
+def located_rows(context: Context, entries: Sequence[EntryRow]) -> pl.DataFrame:
+    """Return the identifiers, as the sender gave them (`ORIGIN`), of all rows that the journal holds."""
     held = [scan(context, entry.ref).select(ORIGIN) for entry in entries if entry.kind in FINDING and entry.ref]
     return pl.concat([pl.LazyFrame(schema={ORIGIN: pl.String}), *held]).collect()
 
@@ -208,16 +217,19 @@ def _keep_numbered(
             if frame.is_empty():
                 continue
             path = folder / f"{len(parts)}.parquet"
-            unread = with_columns_of(frame, (REASON, SUGGESTION)).with_columns(
-                pl.lit(None, pl.String).alias(QUANTITY)
-            )
-            numbered(unread, first=first, refused_as=seen.refused_as).write_parquet(path)
+            fresh(frame, first=first, refused_as=seen.refused_as).write_parquet(path)
             first += frame.height
             parts.append(path)
         if not parts:
             return None
         records = pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal")
         return keep(context, seen.failure.case_id, "seen", records)
+
+
+def fresh(frame: pl.DataFrame, *, first: int, refused_as: str) -> pl.DataFrame:
+    """Return rows as they enter a journal, numbered from `first`; nothing has read their quantity yet."""
+    unread = with_columns_of(frame, (REASON, SUGGESTION)).with_columns(pl.lit(None, pl.String).alias(QUANTITY))
+    return numbered(unread, first=first, refused_as=refused_as)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""The count is the judge: what is predicted is compared with what Stripe says that it refused."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from workers.pipeline.locate.predict import CERTAIN, KIND
+from workers.records.identifiers import is_nameless
+
+
+class Verdict(StrEnum):
+    """How many rows are predicted, beside how many records are still without rows."""
+
+    EXACT = "exact"
+    UNDER = "under"
+    OVER = "over"
+    NONE = "none"
+    CONTRADICTED = "contradicted"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the count says of the suspects, and which of them may be resubmitted."""
+
+    verdict: Verdict
+    found: pl.DataFrame
+
+
+def judge(
+    suspects: pl.DataFrame, missing: int, strangers: int, kinds: Collection[str], perhaps_ours: int = 0
+) -> Judged:
+    """Judge the suspects that no case has claimed yet by the `missing` records that are counted without rows.
+
+    `strangers` is how many of those Stripe names by an identifier that no usage file has: only rows without one can
+    be they. `kinds` are the kinds of faults that Stripe has been seen to refuse. `perhaps_ours` more are counted of
+    which nobody knows whether they are the sender's: then no number is exact.
+
+    - as many as are missing: all of them are the refused ones;
+    - fewer: those that Stripe can never have accepted, as far as their kind is known, the others stay unexplained;
+    - more: nobody can tell which.
+    """
+    nameless = suspects.filter(is_nameless()).height
+    if suspects.is_empty() or missing == 0:
+        return Judged(Verdict.NONE, suspects.clear())
+    if suspects.height > missing + perhaps_ours:
+        return Judged(Verdict.OVER, suspects.clear())
+    if suspects.height == missing and not perhaps_ours and strangers <= nameless:
+        return Judged(Verdict.EXACT, suspects)
+    if suspects.height == missing and not perhaps_ours:
+        return Judged(Verdict.CONTRADICTED, suspects.clear())
+    sure = suspects.filter(pl.col(CERTAIN) & pl.col(KIND).is_in(list(kinds)))
+    return Judged(Verdict.UNDER, sure.head(missing))

@@ -1,0 +1,149 @@
+"""Finding every refused record of a case: looking, comparing with the count, and writing down what may go.
+
+Stripe counts what it refused and names samples. The records that are counted only wait without rows
+(`unlocated`); a look takes as many of them as it can name out of that count, and says of the rest what it saw.
+Looks come at once after a report, no more often than `PAUSE`, and ever more rarely while files may still turn up.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from workers.kernel.clock import from_text
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import EntryKind, Movement
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
+from workers.pipeline.case_key import VALIDATION_REPORT
+from workers.pipeline.context import Context
+from workers.pipeline.intake.older_files import with_held
+from workers.pipeline.intake.open_case import found_now, fresh, located_rows
+from workers.pipeline.intake.unlocated import shared_out
+from workers.pipeline.locate.judge import Judged, Verdict, judge
+from workers.pipeline.locate.predict import KIND, TOLD
+from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
+from workers.pipeline.locate.words import advice
+from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
+from workers.records.schema import CODE, IDENTIFIER, MESSAGE, SOURCE, WRITTEN, with_columns_of
+
+PAUSE: Final = timedelta(seconds=30)
+"""Between two looks at a case whose reports keep coming: each look goes through the files."""
+FIRST_WAIT: Final = timedelta(hours=1)
+"""Until the sources are looked through again without a new report; from then on twice as long each time."""
+LOOK: Final = "look"
+"""What a look saw, in an entry's detail."""
+LOOK_AGAIN: Final = "look_again"
+FOUND_BY: Final = "found_by"
+"""How rows were found that Stripe did not name, in the detail of the entry that brings them: a `Verdict`."""
+_COUNTED: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
+
+
+def next_look(context: Context, held: HeldCase) -> datetime | None:
+    """Return when the sources are to be looked through for the case, None for never; the past where it is due."""
+    failure = held.case.failure
+    if failure.kind != VALIDATION_REPORT or failure.window_end is None or not _missing(held.journal):
+        return None
+    looks = [entry for entry in held.journal if LOOK in entry.detail]
+    if not looks:
+        return held.case.opened_at
+    last = looks[-1]
+    if any(e.kind == EntryKind.SEEN or LOOK_AGAIN in e.detail for e in held.journal if e.number > last.number):
+        return last.at + PAUSE
+    waited = last.at - looks[-2].at if len(looks) > 1 else timedelta(0)
+    again = last.at + max(FIRST_WAIT, 2 * waited)
+    return again if again <= from_text(failure.window_end) + context.validation_delay else None
+
+
+def locate(context: Context, held: HeldCase) -> None:
+    """Look through the sources and write down which of the records that are only counted can be named now.
+
+    Raises Conflict while another case claims rows that this one could, Transient, Permanent and SettingsUnusable as
+    Stripe's API and the stores do.
+    """
+    with ExitStack() as stack:
+        leases = (context.owner, context.lease)
+        earlier = [
+            stack.enter_context(context.ledger.cases.hold(one, *leases)) for one in rivals(context, held.case)
+        ]
+        suspects = find_suspects(context, held.case.failure)
+        moves = [_nothing_predicted()] if suspects is None else list(_moves(context, held, suspects))
+        for rival in earlier:
+            rival.renew()
+        with held.transaction() as transaction:
+            transaction.move(*moves)
+
+
+def look_again() -> Movement:
+    """Return the entry that asks for one more look."""
+    return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True})
+
+
+def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
+    """Return how many records are counted without rows, by reason; none while some of them may be ours."""
+    counted = unlocated(journal)
+    return Counter({reason: counted[reason] for reason in _COUNTED if counted[reason]})
+
+
+def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Movement]:
+    case, missing = held.case, _missing(held.journal)
+    account = case.failure.account
+    context.ledger.fault_kinds.note(account, _kinds_named(context, held.journal, suspects.rows))
+    free = unclaimed(context, case, suspects.rows)
+    perhaps_ours = unlocated(held.journal).total() - missing.total()
+    trusted = context.ledger.fault_kinds.trusted(account)
+    judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, perhaps_ours)
+    if judged.found.height:
+        first = located_rows(context, held.journal).height
+        rows = fresh(_as_refused(context, held, judged.found, suspects), first=first, refused_as=DATA)
+        taken = shared_out(missing, rows.height)
+        yield from found_now(context, case.failure, rows.lazy(), taken, detail={FOUND_BY: judged.verdict})
+    left = missing.total() - judged.found.height
+    yield _seen(judged, free, missing, suspects, left)
+
+
+def _kinds_named(context: Context, journal: Sequence[EntryRow], suspects: pl.DataFrame) -> dict[str, str]:
+    """Return kind -> event of the faults of records that Stripe has named itself."""
+    kinds: dict[str, str] = {}
+    for entry in journal:
+        if entry.kind in FINDING and entry.ref and entry.event_id and FOUND_BY not in entry.detail:
+            named = suspects.join(scan(context, entry.ref).select(PLACE).collect(), on=PLACE, nulls_equal=True)
+            kinds = {**dict.fromkeys(named[KIND], entry.event_id), **kinds}
+    return kinds
+
+
+def _as_refused(context: Context, held: HeldCase, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:
+    """Return rows as Stripe's refusal has them; with a reason to wait where another file may have billed them."""
+    failure, sources = held.case.failure, context.sources_of(held.case.failure.account)
+    rows = found.drop(TOLD).with_columns(pl.lit(failure.code).alias(CODE))
+    records = with_columns_of(rows, [MESSAGE])
+    elsewhere = sources.find(records[IDENTIFIER]).rows
+    others = elsewhere.join(found.select(PLACE), on=PLACE, how="anti", nulls_equal=True)
+    still_refused = suspects.prediction.refused(others)
+    taken = others.join(still_refused.select(*PLACE, WRITTEN), on=[*PLACE, WRITTEN], how="anti", nulls_equal=True)
+    oldest = from_text(failure.window_start or "") - context.validation_delay
+    older = sources.earlier(records, oldest, ())
+    return with_held(records, pl.concat([older, taken], how="diagonal")).drop(WRITTEN)
+
+
+def _seen(judged: Judged, free: pl.DataFrame, missing: Counter[str], suspects: Suspects, left: int) -> Movement:
+    files = dict(free.group_by(SOURCE).len().sort("len", descending=True).iter_rows())
+    look: dict[str, Any] = {
+        "verdict": judged.verdict,
+        "predicted": free.height,
+        "counted": missing.total(),
+        "looked_through": len(suspects.files),
+        "kinds": dict(free.group_by(KIND).len().sort("len", descending=True).iter_rows()),
+    }
+    said = advice(judged.verdict, free.height, missing.total(), files, len(suspects.files), suspects.unusable)
+    told = {"suggestions": {reason: said for reason in (NOT_SAMPLED,) if missing[reason]}} if left else {}
+    return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK: look, **told})
+
+
+def _nothing_predicted() -> Movement:
+    detail = {LOOK: {"verdict": Verdict.NONE}}
+    return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail=detail)

@@ -1,0 +1,116 @@
+"""The rows of the sender's usage that Stripe must have refused under a case's code, and that no case has yet."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import CLOCKS_DIFFER, from_text
+from workers.kernel.codes import Code
+from workers.kernel.errors import FileUnusable
+from workers.kernel.ledger.case import Case, Failure
+from workers.pipeline.context import Context
+from workers.pipeline.locate.predict import PREDICTED, TOLD, Prediction
+from workers.pipeline.lookups import meters_of
+from workers.pipeline.record_sets import FINDING, scan
+from workers.records.schema import IDENTIFIER, ROW, SOURCE, WRITTEN, empty_frame
+from workers.sources import Candidate, UsageSources
+
+PLACE: Final = (SOURCE, ROW, IDENTIFIER)
+"""What tells one row of the sender's from another: it is claimed by one case at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """`rows` are predicted, `files` were looked through; `unusable` has a line for each that could not be."""
+
+    rows: pl.DataFrame
+    prediction: Prediction
+    files: Sequence[Candidate] = ()
+    unusable: tuple[str, ...] = ()
+
+
+def find_suspects(context: Context, failure: Failure) -> Suspects | None:
+    """Go through the files that can have been validated in the case's windows; None where nothing can be predicted.
+
+    Raises Transient, Permanent and SettingsUnusable as Stripe's API and the stores do.
+    """
+    meters = meters_of(context, failure.account)
+    meter = next((meter for meter in meters if failure.meter_id and meter.id == failure.meter_id), None)
+    if failure.window_start is None or failure.window_end is None or (meter is None and failure.meter_id):
+        return None
+    start, end = from_text(failure.window_start), from_text(failure.window_end)
+    archived = failure.code == Code.ARCHIVED_METER
+    prediction = Prediction(meter, meters, start, context.clock(), archived=archived)
+    names = None if meter is None else [meter.event_name]
+    sources = context.sources_of(failure.account)
+    candidates = sources.candidates(names, start - context.validation_delay, end)
+    reading = _Reading(sources, candidates.files, names, list(candidates.unusable))
+    if failure.code == Code.CUSTOMER_NOT_FOUND:
+        named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())]).unique()
+        prediction = replace(prediction, customers=_existing(context, failure.account, named, start))
+    refused = _joined(map(prediction.refused, reading.parts()))
+    if prediction.customers is None and meter is not None and not archived:
+        # A customer is judged before a value: who names none that exists is counted under that code.
+        named = prediction.customers_of(refused)
+        prediction = replace(prediction, customers=_existing(context, failure.account, named, start))
+        refused = prediction.refused(refused.drop(TOLD, strict=False))
+    rows = refused.filter(pl.col(PREDICTED) == failure.code)
+    return Suspects(rows, prediction, candidates.files, tuple(dict.fromkeys(reading.unusable)))
+
+
+@dataclass
+class _Reading:
+    """Files of the sender's, read part by part; those that cannot be read are noted and passed over."""
+
+    sources: UsageSources
+    files: Sequence[Candidate]
+    names: Sequence[str] | None
+    unusable: list[str]
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        for file in self.files:
+            try:
+                yield from self.sources.rows_of(file, self.names)
+            except FileUnusable as error:
+                self.unusable.append(str(error))
+
+
+def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    told = empty_frame((IDENTIFIER, WRITTEN, ROW, SOURCE)).with_columns(pl.lit(None, pl.String).alias(PREDICTED))
+    return pl.concat([told, *(frame for frame in frames if frame.height)], how="diagonal")
+
+
+def _existing(context: Context, account: str | None, named: pl.Series, start: datetime) -> pl.Series:
+    """Return those customers that existed when the first window opened, as far as Stripe tells."""
+    found = context.stripe.existing_customers(named.to_list(), account) if named.len() else {}
+    return pl.Series([name for name, made in found.items() if made is None or made <= start], dtype=pl.String)
+
+
+def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFrame:
+    """Return the suspects that stand in no case's journal, neither in this one's."""
+    if suspects.is_empty():
+        return suspects
+    earliest = suspects[WRITTEN].min()
+    assert isinstance(earliest, datetime)
+    claimed = [suspects.select(PLACE).clear()]
+    since = earliest - CLOCKS_DIFFER
+    for other in context.ledger.queries.changed_since(since, account=case.failure.account):
+        entries = context.ledger.queries.entries(other.id)
+        found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
+        claimed += [rows.select(PLACE).collect() for rows in found]
+    return suspects.join(pl.concat(claimed), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def rivals(context: Context, case: Case) -> list[str]:
+    """Return the cases before this one that could claim the same rows: while one of them does, it must not."""
+    mine, since = case.failure, case.opened_at - 2 * context.validation_delay
+    others = context.ledger.queries.changed_since(since, account=mine.account)
+    return [
+        other.id
+        for other in others
+        if (other.failure.kind, other.failure.code, other.failure.meter_id) == (mine.kind, mine.code, mine.meter_id)
+        and other.id < case.id
+    ]
