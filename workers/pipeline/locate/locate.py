@@ -26,9 +26,10 @@ from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
 from workers.pipeline.locate.judge import Judged, Verdict, judge
 from workers.pipeline.locate.predict import KIND, TOLD
-from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
+from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, knowing, rivals, unclaimed
 from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
+from workers.pipeline.upkeep.retry import LOOK_AGAIN
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, SOURCE, WRITTEN, with_columns_of
 
 PAUSE: Final = timedelta(seconds=30)
@@ -37,7 +38,6 @@ FIRST_WAIT: Final = timedelta(hours=1)
 """Until the sources are looked through again without a new report; from then on twice as long each time."""
 LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
-LOOK_AGAIN: Final = "look_again"
 FOUND_BY: Final = "found_by"
 """How rows were found that Stripe did not name, in the detail of the entry that brings them: a `Verdict`."""
 _COUNTED: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
@@ -52,7 +52,10 @@ def next_look(context: Context, held: HeldCase) -> datetime | None:
     if not looks:
         return held.case.opened_at
     last = looks[-1]
-    if any(e.kind == EntryKind.SEEN or LOOK_AGAIN in e.detail for e in held.journal if e.number > last.number):
+    since = [entry for entry in held.journal if entry.number > last.number]
+    if any(LOOK_AGAIN in entry.detail for entry in since):
+        return last.at
+    if any(entry.kind == EntryKind.SEEN for entry in since):
         return last.at + PAUSE
     waited = last.at - looks[-2].at if len(looks) > 1 else timedelta(0)
     again = last.at + max(FIRST_WAIT, 2 * waited)
@@ -76,11 +79,6 @@ def locate(context: Context, held: HeldCase) -> None:
             rival.renew()
         with held.transaction() as transaction:
             transaction.move(*moves)
-
-
-def look_again() -> Movement:
-    """Return the entry that asks for one more look."""
-    return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True})
 
 
 def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
@@ -123,7 +121,8 @@ def _as_refused(context: Context, held: HeldCase, found: pl.DataFrame, suspects:
     records = with_columns_of(rows, [MESSAGE])
     elsewhere = sources.find(records[IDENTIFIER]).rows
     others = elsewhere.join(found.select(PLACE), on=PLACE, how="anti", nulls_equal=True)
-    still_refused = suspects.prediction.refused(others)
+    prediction = knowing(context, failure, suspects.prediction, suspects.prediction.customers_of(others))
+    still_refused = prediction.refused(others)
     taken = others.join(still_refused.select(*PLACE, WRITTEN), on=[*PLACE, WRITTEN], how="anti", nulls_equal=True)
     oldest = from_text(failure.window_start or "") - context.validation_delay
     older = sources.earlier(records, oldest, ())

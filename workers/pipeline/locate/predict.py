@@ -39,8 +39,8 @@ TOLD: Final = (PREDICTED, KIND, CERTAIN)
 class Prediction:
     """How rows are judged: by a meter, or by the names of all where the rows have none (`meter` is None).
 
-    `start` is when the first window opens, `now` the present, in UTC. `customers` are the ids that existed at the
-    start; None where none were asked for. `archived`: Stripe has refused rows because the meter was archived then.
+    `start` is when the first window opens, `now` the present, in UTC. `customers` are the ids that existed when the
+    last one closed; None where none were asked for. `archived`: the meter was archived then, as Stripe says.
     """
 
     meter: Meter | None

@@ -49,13 +49,12 @@ def find_suspects(context: Context, failure: Failure) -> Suspects | None:
     candidates = sources.candidates(names, start - context.validation_delay, end)
     reading = _Reading(sources, candidates.files, names, list(candidates.unusable))
     if failure.code == Code.CUSTOMER_NOT_FOUND:
-        named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())]).unique()
-        prediction = replace(prediction, customers=_existing(context, failure.account, named, start))
+        named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())])
+        prediction = knowing(context, failure, prediction, named)
     refused = _joined(map(prediction.refused, reading.parts()))
     if prediction.customers is None and meter is not None and not archived:
         # A customer is judged before a value: who names none that exists is counted under that code.
-        named = prediction.customers_of(refused)
-        prediction = replace(prediction, customers=_existing(context, failure.account, named, start))
+        prediction = knowing(context, failure, prediction, prediction.customers_of(refused))
         refused = prediction.refused(refused.drop(TOLD, strict=False))
     rows = refused.filter(pl.col(PREDICTED) == failure.code)
     return Suspects(rows, prediction, candidates.files, tuple(dict.fromkeys(reading.unusable)))
@@ -83,10 +82,12 @@ def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([told, *(frame for frame in frames if frame.height)], how="diagonal")
 
 
-def _existing(context: Context, account: str | None, named: pl.Series, start: datetime) -> pl.Series:
-    """Return those customers that existed when the first window opened, as far as Stripe tells."""
-    found = context.stripe.existing_customers(named.to_list(), account) if named.len() else {}
-    return pl.Series([name for name, made in found.items() if made is None or made <= start], dtype=pl.String)
+def knowing(context: Context, failure: Failure, prediction: Prediction, named: pl.Series) -> Prediction:
+    """Return a prediction that knows which of the named customers existed when the last window closed."""
+    found = context.stripe.existing_customers(named.unique().to_list(), failure.account) if named.len() else {}
+    end = from_text(failure.window_end or "")
+    existed = [name for name, made in found.items() if made is None or made <= end]
+    return replace(prediction, customers=pl.Series(existed, dtype=pl.String))
 
 
 def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFrame:

@@ -52,6 +52,8 @@ log = get_logger(__name__)
 
 _WORDS: Final = {WOULD_OVERWRITE: OVERWRITE, WINDOW_BY_FILE: BY_FILE, PERHAPS_SENT_BEFORE: SEND_AGAIN}
 """What an approval says that lets records go which wait for this reason."""
+LOOK_AGAIN: Final = "look_again"
+"""In an entry's detail: the sources are to be looked through once more for records that are only counted."""
 _UNKNOWN: Final = "there is no such event or case"
 _IDS: Final = "`metermend cases`, the alerts and the console name the ids"
 
@@ -116,6 +118,8 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         retried, moves = _plan(context, held, approved_by)
+        if record_sets.unlocated(held.journal):
+            moves.append(Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True}))
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
             transaction.reschedule(context.clock())

@@ -1,0 +1,183 @@
+"""Every refused record behind a report. If these fail, usage is never invoiced, or some of it is billed again."""
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.pipeline.loop import Loop, usage
+from tests.integration.pipeline.test_attacks_planning import assert_proved
+from tests.integration.pipeline.test_which_record import NOT_FOUND, advice
+from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.locate.locate import PAUSE
+from workers.pipeline.record_sets import scan
+from workers.pipeline.upkeep.retry import retry_case
+from workers.records.schema import SUGGESTION
+
+SAMPLES = 2
+
+
+@pytest.fixture(autouse=True)
+def few_samples(loop: Loop) -> None:
+    loop.twin.configure(sample_cap=SAMPLES)
+
+
+def padded(*numbers: int, customer: str = "cus_1") -> list[str]:
+    """Rows that name their customer with a blank before it; each is one unit of usage."""
+    return [f"use-{n},{{t}},api_requests, {customer},1" for n in numbers]
+
+
+def sound(*numbers: int) -> list[str]:
+    return [f"use-{n},{{t}},api_requests,cus_2,1" for n in numbers]
+
+
+def counts(loop: Loop) -> tuple[int, int, int]:
+    """How many records were refused, are resubmitted or confirmed, and wait for a person."""
+    balance = loop.balance
+    return (
+        balance.failed.records,
+        balance[Bucket.SUBMITTED].records + balance[Bucket.CONFIRMED].records,
+        balance[Bucket.QUARANTINED].records,
+    )
+
+
+def send_without_a_copy(loop: Loop, *rows: str) -> None:
+    """Let the sender upload a file that stands in no place of his that we know."""
+    (loop.bucket / "lost.csv").write_text(usage(*rows))
+    loop.stripe_works()
+
+
+def held(loop: Loop) -> str:
+    """What records that were found are told to wait for."""
+    entries = [entry for case in loop.cases() for entry in loop.ledger.queries.entries(case.id)]
+    sets = [scan(loop.context, entry.ref) for entry in entries if entry.kind == "quarantined" and entry.ref]
+    return " ".join(text for rows in sets for text in rows.select(SUGGESTION).collect().to_series() if text)
+
+
+def settle(loop: Loop) -> None:
+    """Let Stripe import what was resubmitted, and the confirmation window pass."""
+    loop.stripe_works()
+    loop.pass_window()
+
+
+def later(loop: Loop, **by: float) -> None:
+    """Let time pass for the company and at Stripe."""
+    loop.clock.turn(**by)
+    loop.twin.clock.advance(timedelta(**by).total_seconds())
+
+
+def test_as_many_rows_as_stripe_counts_are_all_resubmitted_and_billed_once(loop: Loop) -> None:
+    loop.upload("day.csv", usage(*padded(*range(50)), *sound(*range(50, 80))))
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "50", ("api_requests", "cus_2"): "30"}
+    assert [case.state for case in loop.cases()] == [CaseState.SETTLED]
+    assert_proved(loop)
+
+
+def test_codes_are_told_apart_by_what_is_wrong_first(loop: Loop) -> None:
+    """A customer is judged before a value: a row with both faults is counted once, under the customer."""
+    loop.upload(
+        "day.csv",
+        usage(
+            *padded(*range(5)),
+            *(f"both-{n},{{t}},api_requests,cus_gone, 7" for n in range(4)),
+            *(f"value-{n},{{t}},api_requests,cus_2, 3" for n in range(6)),
+        ),
+    )
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "18"}
+    assert counts(loop) == (15, 11, 4)
+    assert_proved(loop)
+
+
+def test_a_file_that_is_not_imported_yet_keeps_the_others_waiting_until_it_is(loop: Loop) -> None:
+    """Of twice as many rows as are counted nobody can tell which were refused."""
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "next.csv").write_text(usage(*padded(*range(10, 20))))
+    loop.upload("day.csv", usage(*padded(*range(10))))
+    assert counts(loop) == (10, SAMPLES, 10 - SAMPLES)
+    assert "18 rows of your files show this fault, Stripe has counted 8 more" in advice(loop)
+    later(loop, seconds=10)
+    loop.upload("next.csv", usage(*padded(*range(10, 20))))
+    later(loop, seconds=PAUSE.total_seconds())
+    loop.stripe_works()
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "20"}
+    assert_proved(loop)
+
+
+def test_a_row_is_claimed_once_over_all_cases(loop: Loop) -> None:
+    """Files of one day: what the first failure has claimed is not there for the second."""
+    loop.upload("morning.csv", usage(*padded(*range(10))))
+    later(loop, hours=2)
+    loop.upload("noon.csv", usage(*padded(*range(10, 15))))
+    settle(loop)
+    assert [case.balance.failed.records for case in loop.cases()] == [10, 5]
+    assert loop.billed() == {("api_requests", "cus_1"): "15"}
+
+
+def test_records_without_an_identifier_are_found_though_stripe_names_them_by_its_own(loop: Loop) -> None:
+    loop.upload("day.csv", usage(*(f",{{t}},api_requests, cus_1,{n}" for n in range(1, 6))))
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "15"}
+    assert_proved(loop)
+
+
+def test_names_without_a_meter_are_found_too(loop: Loop) -> None:
+    loop.upload("day.csv", usage(*(f"use-{n},{{t}},API_requests,cus_1,1" for n in range(9))))
+    settle(loop)
+    assert counts(loop) == (9, 9, 0)
+    assert loop.billed() == {("api_requests", "cus_1"): "9"}
+
+
+def test_of_fewer_rows_than_are_counted_those_go_that_stripe_can_never_have_accepted(loop: Loop) -> None:
+    """Stripe has named rows of their kind under this code. What it counts beyond them stays unexplained."""
+    rows = padded(*range(10))
+    send_without_a_copy(loop, *rows[:3])
+    later(loop, seconds=10)
+    loop.upload("day.csv", usage(*rows[3:]))
+    later(loop, seconds=PAUSE.total_seconds())
+    loop.work()
+    assert counts(loop) == (10, 7, 3)
+    assert [kind.kind for kind in loop.ledger.fault_kinds.all()] == [f"{NOT_FOUND}: blanks around"]
+
+
+def test_of_fewer_rows_of_a_kind_that_stripe_has_not_named_none_goes(loop: Loop) -> None:
+    send_without_a_copy(loop, *padded(*range(3)))
+    later(loop, seconds=10)
+    loop.upload("day.csv", usage(*padded(3, 4), *padded(*range(5, 9), customer="cus_gone")))
+    later(loop, seconds=PAUSE.total_seconds())
+    loop.work()
+    failed, gone, waiting = counts(loop)
+    assert (failed, gone + waiting) == (9, 9)
+    assert gone == 2
+    assert "Only" in advice(loop)
+
+
+def test_what_a_later_file_of_the_sender_has_mended_waits(loop: Loop) -> None:
+    """He has sent it himself by now: sent again under another identifier it is billed twice."""
+    loop.sources.mkdir(exist_ok=True)
+    mended = loop.sources / "mended.csv"
+    day = usage(*padded(*range(5)))
+    mended.write_text(usage(*(row.replace(" cus_1", "cus_1") for row in day.splitlines()[4:])))
+    in_an_hour = (loop.clock() + timedelta(hours=1)).timestamp()
+    os.utime(mended, (in_an_hour, in_an_hour))
+    loop.upload("day.csv", day)
+    assert counts(loop) == (5, 3, 2)
+    assert "mended.csv row 1" in held(loop)
+
+
+def test_a_retry_looks_again_at_once_for_what_is_only_counted(loop: Loop) -> None:
+    loop.upload("day.csv", usage(*padded(*range(10))))
+    day = loop.sources / "day.csv"
+    kept, written = day.read_text(), day.stat().st_mtime
+    day.unlink()
+    later(loop, seconds=10)
+    loop.upload("noon.csv", usage(*padded(*range(10, 15))))
+    day.write_text(kept)
+    os.utime(day, (written, written))
+    [case] = loop.cases()
+    retry_case(loop.context, case.id)
+    loop.work()
+    assert counts(loop) == (15, 15, 0)
