@@ -132,6 +132,7 @@ class Gauges(Collector):
         balance = totals.balance
         tallies = {"failed": balance.failed} | {bucket.value: tally for bucket, tally in balance.buckets.items()}
         yield _gauge(metrics.RECORDS, "bucket", {name: tally.records for name, tally in tallies.items()})
+        yield _gauge(metrics.FOUND, "how", balance.found)
         waited = queries.oldest_unprocessed().total_seconds()
         yield GaugeMetricFamily(metrics.OLDEST_UNPROCESSED.name, metrics.OLDEST_UNPROCESSED.help, value=waited)
 

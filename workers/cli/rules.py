@@ -10,9 +10,11 @@ import click
 from rich.measure import Measurement
 from rich.table import Table
 
+from workers.cli.open_ledger import open_stores
 from workers.cli.options import PATH, engine_options, knowledge, plan_options
 from workers.cli.show import amount_text, counted, show_unchecked
 from workers.kernel import terminal
+from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.offline.explain_rules import Explained, RuleChange, explain
@@ -49,6 +51,30 @@ def explain_command(files: tuple[Path, ...], as_json: bool, strict: bool, **give
         click.echo(json.dumps({**_document(explained), "not_checked": known.unchecked}))
     else:
         _show(explained, known.unchecked)
+
+
+@rules.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def kinds(*, as_json: bool) -> None:
+    """List the kinds of faults that Stripe has been seen to refuse.
+
+    Of a record of such a kind that Stripe can never have accepted, no sample is needed: it may be resubmitted even
+    where Stripe counts more than can be found.
+    """
+    ledger, _ = open_stores()
+    known = ledger.fault_kinds.all()
+    ledger.close()
+    if as_json:
+        click.echo(json.dumps([{**asdict(kind), "seen_at": to_text(kind.seen_at)} for kind in known]))
+        return
+    for kind in known:
+        account = f"{kind.account}  " if kind.account else ""
+        said = (
+            f"struck off: {kind.struck}" if kind.struck else f"{kind.seen_at:%Y-%m-%d %H:%M} UTC, {kind.event_id}"
+        )
+        click.echo(terminal.visible(f"{account}{kind.kind}  ({said})"))
+    if not known:
+        click.echo("none yet: Stripe has named no refused record whose row was found")
 
 
 def _inventory(loaded: Rules) -> str:

@@ -6,6 +6,7 @@ Each refused record stands in exactly one bucket of its case, so the equation
 """
 
 import decimal
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -122,6 +123,7 @@ class Movement:
             raise Corrupt(f"{self.kind} cannot move {self.records} records")
 
 
+_FOUND: Final = "found"
 NOT_KNOWN: Final = "not known"
 
 
@@ -150,12 +152,32 @@ class Tally:
         return Tally(-self.records, _EXACT.minus(self.quantity))
 
 
+class Found(StrEnum):
+    """How the row of a refused record is known."""
+
+    NAMED = "named"
+    """Stripe names it, or lists it."""
+    EXACT = "exact"
+    """As many rows were predicted as Stripe has counted."""
+    CERTAIN = "certain"
+    """Stripe can never have accepted it, and has been seen to refuse its kind."""
+    PROVED = "proved"
+    """Stripe's totals are without it."""
+    UNEXPLAINED = "unexplained"
+    """It is not: Stripe has counted it, and that is all."""
+
+
+FOUND_BY: Final = "found_by"
+"""In the detail of an entry that brings rows which Stripe did not name: a `Found`."""
+
+
 @dataclass(frozen=True)
 class Balance:
-    """What stands in each bucket, and what was ever seen."""
+    """What stands in each bucket, and what was ever seen; `found` counts it by how the rows are known (`Found`)."""
 
     failed: Tally = Tally()
     buckets: Mapping[Bucket, Tally] = field(default_factory=dict)
+    found: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __getitem__(self, bucket: Bucket) -> Tally:
         return self.buckets.get(bucket, Tally())
@@ -178,26 +200,41 @@ class Balance:
         if movement.to_bucket is not None:
             buckets[movement.to_bucket] = buckets.get(movement.to_bucket, Tally()) + moved
         is_new = movement.from_bucket is None and movement.to_bucket is not None
-        return Balance(self.failed + moved if is_new else self.failed, buckets)
+        return Balance(self.failed + moved if is_new else self.failed, buckets, self._found_after(movement))
+
+    def _found_after(self, movement: Movement) -> Mapping[str, int]:
+        found = Counter(self.found)
+        if movement.kind is EntryKind.SEEN:
+            found[Found.NAMED if movement.record_set else Found.UNEXPLAINED] += movement.records
+        if movement.kind is EntryKind.LOCATED:
+            found[Found(movement.detail.get(FOUND_BY, Found.NAMED))] += movement.records
+            found[Found.UNEXPLAINED] -= movement.records
+        return {how: found[how] for how in Found if found[how] > 0}
 
     def holds(self) -> bool:
         """Whether the equation of the journal holds, in records and in quantity."""
         return sum(self.buckets.values(), Tally()) == self.failed
 
     def __add__(self, other: Self) -> "Balance":
-        return Balance(self.failed + other.failed, {bucket: self[bucket] + other[bucket] for bucket in Bucket})
+        buckets = {bucket: self[bucket] + other[bucket] for bucket in Bucket}
+        found: dict[str, int] = {how: self.found.get(how, 0) + other.found.get(how, 0) for how in Found}
+        return Balance(self.failed + other.failed, buckets, found)
 
     def __neg__(self) -> "Balance":
-        return Balance(-self.failed, {bucket: -tally for bucket, tally in self.buckets.items()})
+        found: dict[str, int] = {how: -records for how, records in self.found.items()}
+        return Balance(-self.failed, {bucket: -tally for bucket, tally in self.buckets.items()}, found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"failed": {"records", "quantity"}, bucket: {...}}` with quantities as decimal text."""
+        """Return `{"failed": {"records", "quantity"}, bucket: {...}, "found": {how: records}}`.
+
+        Quantities are decimal text.
+        """
         tallies = {"failed": self.failed} | {bucket.value: self[bucket] for bucket in Bucket}
-        return {name: {"records": t.records, "quantity": format(t.quantity, "f")} for name, t in tallies.items()}
+        told = {name: {"records": t.records, "quantity": format(t.quantity, "f")} for name, t in tallies.items()}
+        return {**told, _FOUND: dict(self.found)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        tallies = {name: Tally(t["records"], Decimal(t["quantity"])) for name, t in data.items()}
-        return cls(
-            tallies.get("failed", Tally()), {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}
-        )
+        tallies = {name: Tally(t["records"], Decimal(t["quantity"])) for name, t in data.items() if name != _FOUND}
+        buckets = {bucket: tallies.get(bucket.value, Tally()) for bucket in Bucket}
+        return cls(tallies.get("failed", Tally()), buckets, data.get(_FOUND, {}))

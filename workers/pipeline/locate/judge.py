@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from workers.kernel.ledger.journal import Found
 from workers.pipeline.locate.predict import CERTAIN, KIND
 from workers.records.identifiers import is_nameless
 
@@ -26,6 +27,10 @@ class Judged:
 
     verdict: Verdict
     found: pl.DataFrame
+
+    @property
+    def found_by(self) -> Found:
+        return Found.EXACT if self.verdict is Verdict.EXACT else Found.CERTAIN
 
 
 def judge(

@@ -16,7 +16,7 @@ import polars as pl
 
 from workers.kernel.clock import from_text
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import EntryKind, Movement
+from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
@@ -38,9 +38,7 @@ FIRST_WAIT: Final = timedelta(hours=1)
 """Until the sources are looked through again without a new report; from then on twice as long each time."""
 LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
-FOUND_BY: Final = "found_by"
-"""How rows were found that Stripe did not name, in the detail of the entry that brings them: a `Verdict`."""
-_COUNTED: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
+_WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
 
 
 def next_look(context: Context, held: HeldCase) -> datetime | None:
@@ -84,7 +82,7 @@ def locate(context: Context, held: HeldCase) -> None:
 def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
     """Return how many records are counted without rows, by reason; none while some of them may be ours."""
     counted = unlocated(journal)
-    return Counter({reason: counted[reason] for reason in _COUNTED if counted[reason]})
+    return Counter({reason: counted[reason] for reason in _WITHOUT_ROWS if counted[reason]})
 
 
 def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Movement]:
@@ -99,7 +97,7 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Mov
         first = located_rows(context, held.journal).height
         rows = fresh(_as_refused(context, held, judged.found, suspects), first=first, refused_as=DATA)
         taken = shared_out(missing, rows.height)
-        yield from found_now(context, case.failure, rows.lazy(), taken, detail={FOUND_BY: judged.verdict})
+        yield from found_now(context, case.failure, rows.lazy(), taken, detail={FOUND_BY: judged.found_by})
     left = missing.total() - judged.found.height
     yield _seen(judged, free, missing, suspects, left)
 
