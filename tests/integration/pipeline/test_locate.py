@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
+from tests.integration.pipeline.stripe_says import report
 from tests.integration.pipeline.test_attacks_planning import assert_proved
 from tests.integration.pipeline.test_which_record import NOT_FOUND, advice
 from workers.kernel.ledger.case import CaseState
@@ -181,3 +182,12 @@ def test_a_retry_looks_again_at_once_for_what_is_only_counted(loop: Loop) -> Non
     retry_case(loop.context, case.id)
     loop.work()
     assert counts(loop) == (15, 15, 0)
+
+
+def test_a_code_whose_fault_nobody_can_see_keeps_its_count(loop: Loop) -> None:
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "day.csv").write_text(usage(*sound(1, 2, 3)))
+    report(loop, {"missing_dimension_payload_keys": (5, ["use-1"])})
+    assert counts(loop)[0] == 5
+    assert "Only 0 of 4" in advice(loop)
+    assert [case.trouble for case in loop.cases()] == [None]

@@ -13,7 +13,7 @@ from workers.cli.demo.stage import Stage
 from workers.kernel.equation import lines
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
-from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import Balance, Bucket, Found, Tally
 from workers.kernel.storage import open_store
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
@@ -31,6 +31,7 @@ def report(
     queries = ledger.queries
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
     _print_codes(console, codes)
+    _print_found(console, queries.balance())
     _print_messages(console, messages)
     _print_places(console, stage, ledger)
     balance = queries.balance()
@@ -48,6 +49,20 @@ def _print_codes(console: Console, codes: ByCode) -> None:
         console.print(code, style="bold")
         _print_columns(console, [f"{tally.records:,}" if tally.records else "-" for tally in tallies])
         _print_columns(console, [tally.shown if tally.records else "" for tally in tallies], style="dim")
+
+
+def _print_found(console: Console, balance: Balance) -> None:
+    """Say how the rows of the refused records are known: Stripe's reports name two of each code."""
+    told = {
+        Found.NAMED: "named by Stripe",
+        Found.EXACT: "found in the usage files, as many as Stripe has counted",
+        Found.CERTAIN: "found there, of a kind that Stripe can never have accepted",
+        Found.PROVED: "found there, and missing in Stripe's totals",
+        Found.UNEXPLAINED: "counted by Stripe, and not found",
+    }
+    console.print("\n[bold]How the refused records were found[/]")
+    for how, words in told.items():
+        console.print(f"{balance.found.get(how, 0):>8,}  {words}")
 
 
 def _print_columns(console: Console, cells: Sequence[str], style: str = "") -> None:

@@ -26,7 +26,7 @@ TWIN_SETTINGS: Final = (
     "poll_seconds=0.3",
     "window_seconds=1",
     "report_lag=0.2",
-    "sample_cap=25",
+    "sample_cap=2",
     "retry_seconds=1",
 )
 """Stripe polls every five minutes and validates in windows of ten seconds; a demo has no time for that."""

@@ -12,10 +12,10 @@ from workers.kernel.codes import Code
 from workers.kernel.errors import FileUnusable
 from workers.kernel.ledger.case import Case, Failure
 from workers.pipeline.context import Context
-from workers.pipeline.locate.predict import PREDICTED, TOLD, Prediction
+from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import FINDING, scan
-from workers.records.schema import IDENTIFIER, ROW, SOURCE, WRITTEN, empty_frame
+from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, WRITTEN, empty_frame
 from workers.sources import Candidate, UsageSources
 
 PLACE: Final = (SOURCE, ROW, IDENTIFIER)
@@ -78,8 +78,12 @@ class _Reading:
 
 
 def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    told = empty_frame((IDENTIFIER, WRITTEN, ROW, SOURCE)).with_columns(pl.lit(None, pl.String).alias(PREDICTED))
-    return pl.concat([told, *(frame for frame in frames if frame.height)], how="diagonal")
+    none = empty_frame((*REQUIRED_COLUMNS, WRITTEN)).with_columns(
+        pl.lit(None, pl.String).alias(PREDICTED),
+        pl.lit(None, pl.String).alias(KIND),
+        pl.lit(None, pl.Boolean).alias(CERTAIN),
+    )
+    return pl.concat([none, *(frame for frame in frames if frame.height)], how="diagonal")
 
 
 def knowing(context: Context, failure: Failure, prediction: Prediction, named: pl.Series) -> Prediction:

@@ -1,4 +1,4 @@
-"""What Stripe must have refused, held against the twin's own rules. A row too many is billed twice, one too few never."""
+"""What Stripe must have refused, held against the twin's own rules. A row too many may be billed twice."""
 
 from datetime import timedelta
 
