@@ -69,7 +69,7 @@ class SourceDatabase:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        """Makes connections that end with their transaction: in between the sender's database holds none of ours."""
+        """Makes connections that end with their transaction: in between the sender's database has none of ours."""
         if self._dialect == "sqlite":
             path = f"file:{quote(self._url.database or '')}?mode=ro"
             return sa.create_engine(

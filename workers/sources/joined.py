@@ -42,6 +42,9 @@ class JoinedUsageSources:
         of_tables = [table.earlier(records, before) for table in self.tables]
         return _oldest_first([self.files.earlier(records, before, but), *of_tables])
 
+    def prepare(self, seconds: float) -> int:
+        return self.files.prepare(seconds)
+
     def copies(self, path: Path) -> frozenset[str]:
         return self.files.copies(path)
 
