@@ -93,12 +93,10 @@ def as_text(cell: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 
 def _in_type(texts: Sequence[str], kind: sa.types.TypeEngine[Any]) -> list[Any]:
     """Return those values of a column's type that are written as one of the texts."""
-    made = str
-    with suppress(NotImplementedError):
-        made = kind.python_type
+    made = kind.python_type if isinstance(kind, sa.Integer | sa.Numeric | sa.Uuid) else str
     values = []
     for text in texts:
-        with suppress(ValueError, ArithmeticError, TypeError):
+        with suppress(ValueError, ArithmeticError):
             if str(value := made(text)) == text:
                 values.append(value)
     return values

@@ -99,6 +99,6 @@ class SourceDatabase:
             return SettingsUnusable(said, where=self.location, mend="correct the address, or let its user read it")
         if isinstance(error, DBAPIError):
             if getattr(getattr(error, "orig", None), "sqlstate", None) == "57014":
-                said = f"no answer within {STATEMENT_SECONDS} s - an index on the watermark makes it quick"
+                said = f"no answer within {STATEMENT_SECONDS} s - indexes on the watermark and the identifier help"
             return Transient(f"{self.location}: {said}")
         return SettingsUnusable(said, where=self.location, mend="see USAGE_SOURCES")
