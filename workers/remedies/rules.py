@@ -311,7 +311,8 @@ def _by_meter(section: str, rules: tuple[MeterRule, ...], where: str) -> tuple[M
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem: Any = error.errors()[0]
+    misspelt_first = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    problem: Any = misspelt_first[0]
     key = ".".join(str(step) for step in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such rule; {_rule_meant(problem['loc'])}"
