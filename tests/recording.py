@@ -209,6 +209,11 @@ class RecordingUsageSources:
             raise written_later(str(path), written, by)
         return path
 
+    def prepare(self, seconds: float) -> int:
+        """Leave nothing to be done."""
+        del seconds
+        return 0
+
 
 @dataclass
 class RecordingTarget:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from uuid import uuid4
 
 from workers.alerts import NextStep, PrintedAlerts, SlackAlerts
@@ -12,13 +13,20 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.places import METER_EVENTS
+from workers.kernel.places import METER_EVENTS, is_table
 from workers.kernel.settings import Settings, load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
 from workers.pipeline.notify import trouble
 from workers.remedies import Rules, RulesFile, load_rules
-from workers.sources import NOWHERE, StoredUsageSources, UsageSources
+from workers.sources import (
+    NOWHERE,
+    JoinedUsageSources,
+    StoredUsageSources,
+    TableColumns,
+    TableUsageSource,
+    UsageSources,
+)
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
@@ -41,10 +49,9 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
     """Build every adapter that the settings name; nothing is contacted yet. Raises SettingsUnusable."""
     stripe = LiveStripeApi(settings)
     ledger, archive = stores(settings, clock)
-    cache = settings.scratch_dir / "sources"
-    sources: dict[str | None, UsageSources] = {
-        account: StoredUsageSources(named, cache) for account, named in settings.source_places.items()
-    }
+    cached = settings.scratch_dir / "sources"
+    rules = load_rules(settings.rules_file) if settings.rules_file else Rules()
+    sources = {account: _sources(named, cached, rules, clock) for account, named in settings.source_places.items()}
     targets = {
         account: _target(settings, stripe, clock, account, named)
         for account, named in settings.target_places.items()
@@ -63,7 +70,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         account_targets={account: target for account, target in targets.items() if account},
         api_target=MeterEventsTarget(stripe, clock) if by_api else None,
         alerts=SlackAlerts(slack.get_secret_value()) if slack else PrintedAlerts(),
-        rules=load_rules(settings.rules_file) if settings.rules_file else Rules(),
+        rules=rules,
         clock=clock,
     )
 
@@ -73,6 +80,18 @@ def stores(settings: Settings, clock: Clock = utc_now) -> tuple[Ledger, Archive]
     return connect(settings.database_url.get_secret_value(), clock), Archive(
         open_store(settings.archive_url), settings.scratch_dir
     )
+
+
+def table_source(place: str, rules: Rules, clock: Clock = utc_now) -> TableUsageSource:
+    """Return a table of usage, its columns named by the rules. Raises SettingsUnusable."""
+    columns = {table: TableColumns(**dict(rule)) for table, rule in rules.sources.items()}
+    return TableUsageSource(place, columns, clock=clock)
+
+
+def _sources(named: tuple[str, ...], cached: Path, rules: Rules, clock: Clock) -> UsageSources:
+    files = StoredUsageSources([place for place in named if not is_table(place)], cached)
+    tables = [table_source(place, rules, clock) for place in named if is_table(place)]
+    return JoinedUsageSources(files, tables) if tables else files
 
 
 def _target(

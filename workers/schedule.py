@@ -3,6 +3,7 @@
 - Every second: put jobs whose backoff is over back into their queues.
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
+- Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -30,6 +32,7 @@ from workers.known_job import KnownJob
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
+from workers.sources import UsageSources
 from workers.sweeper import sweep
 
 log = get_logger(__name__)
@@ -38,6 +41,8 @@ TICK = 1.0
 AT_A_TIME = 1_000
 """Jobs that are put back into a queue at one turn."""
 DAY = 86_400.0
+PREPARE_SECONDS = 20.0
+"""How long one turn indexes the files of one account; a file that is begun is finished."""
 LAST_SECONDS = 5.0
 """How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
 
@@ -73,6 +78,10 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
+        *(
+            Duty(f"prepare {account or 'sources'}", settings.sweep_interval, partial(_prepare, sources))
+            for account, sources in ((None, context.sources), *context.account_sources.items())
+        ),
     )
 
 
@@ -111,6 +120,12 @@ def _reconcile(context: Context) -> None:
     for look in reconcile(context):
         level = log.warning if look.trouble else log.info
         level("reconciled", account=look.account, kind=look.kind, recorded=look.recorded, trouble=look.trouble)
+
+
+def _prepare(sources: UsageSources) -> None:
+    left = sources.prepare(PREPARE_SECONDS)
+    if left:
+        log.info("usage_files_left", files=left)
 
 
 def _retain(context: Context) -> None:

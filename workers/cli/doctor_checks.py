@@ -6,21 +6,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from workers.bootstrap import table_source
 from workers.cli.open_ledger import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
+from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
 from workers.kernel.jobqueue import RqJobQueue, shown_address
-from workers.kernel.places import METER_EVENTS, Places
+from workers.kernel.places import METER_EVENTS, Places, is_table
 from workers.kernel.settings import DOTENV, Settings
 from workers.kernel.settings_check import dotenv_names, problems
 from workers.kernel.storage import open_store
 from workers.kernel.storage.directory import DirectoryStore
-from workers.remedies import load_rules
+from workers.remedies import Rules, load_rules
 from workers.stripe_api import LiveStripeApi
 from workers.stripe_api.errors import permission
 
@@ -93,7 +96,8 @@ def _machine(settings: Settings) -> Iterator[Check]:
 def _places(settings: Settings) -> Iterator[Check]:
     yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
     for name, source in _named("USAGE_SOURCES", settings.source_places):
-        yield _asked(name, partial(_there, source), "see USAGE_SOURCES")
+        question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
+        yield _asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
         if folder != METER_EVENTS:
             yield _asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
@@ -147,6 +151,20 @@ def _there(url: str) -> str:
     if isinstance(store, DirectoryStore) and not Path(store.url).is_dir():
         raise SettingsUnusable(f"{url} does not exist, or is no directory", mend="name a directory that is there")
     return url if next(iter(store.list()), None) else f"{url} (nothing lies in it)"
+
+
+def _table(place: str, rules_file: Path | None) -> str:
+    """Look into a table of usage, whose columns the rules name."""
+    source = table_source(place, load_rules(rules_file) if rules_file else Rules())
+    newest = source.newest()
+    if newest is None:
+        raise Noted(f"{source.location} (no row is in it)")
+    if newest > utc_now() + timedelta(days=1):
+        raise SettingsUnusable(
+            f"its last row was written in {newest.year}, it says", where=source.location,
+            mend="name a watermark in epoch seconds, or a timestamptz",
+        )  # fmt: skip
+    return f"{source.location}, last written at {to_text(newest)}"
 
 
 def _written(url: str) -> str:

@@ -10,8 +10,20 @@ METER_EVENTS: Final = "meter-events"
 Places = Mapping[str | None, tuple[str, ...]]
 """Places by the account that they belong to; None is the account of our own API key."""
 
+_TABLE: Final = re.compile(r"(postgres(ql)?|sqlite)(\+\w+)?://")
+_PASSWORD: Final = re.compile("//[^/@]*:[^/@]*@")
 _OF_ACCOUNT: Final = re.compile(r"(?P<account>[^/:.=]*)=(?P<place>.*)")
 _ACCOUNT: Final = re.compile(r"acct_[A-Za-z0-9_]+")
+
+
+def is_table(place: str) -> bool:
+    """Tell whether a place is a table of a database, whose address may carry a password."""
+    return _TABLE.match(place) is not None
+
+
+def has_password(place: str) -> bool:
+    """Tell whether a password stands in an address."""
+    return _PASSWORD.search(place) is not None
 
 
 def by_account(entries: Iterable[str]) -> Places:
@@ -36,7 +48,7 @@ def _read(entry: str) -> tuple[str | None, str]:
         return None, entry
     account, place = found["account"].strip(), found["place"].strip()
     if not _ACCOUNT.fullmatch(account) or not place:
-        raise ValueError(
-            f"{entry!r} names no place: write acct_…=place for a connected account, ./{entry} for a folder"
-        )
+        shown = "an entry" if "://" in place else repr(entry)  # it may carry a password
+        folder = "" if "://" in place else f", ./{entry} for a folder"
+        raise ValueError(f"{shown} names no place: write acct_…=place for a connected account{folder}")
     return account, place

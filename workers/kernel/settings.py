@@ -30,10 +30,8 @@ _QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
 _SEPARATOR: Final = re.compile(r"[,\r\n]")
 _WORD: Final = re.compile("[!-~]+")
 _WEB_ADDRESS: Final = re.compile("https?://[^/]")
-_PASSWORD: Final = re.compile("//[^/@]*:[^/@]*@")
 _Secrets = SecretStr | tuple[SecretStr, ...] | None
 
-List = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
@@ -73,9 +71,10 @@ class Settings(BaseSettings):
         Path(".metermend/scratch"), description="Local disk for files in work; may be emptied."
     )
 
-    usage_sources: List = Field(
+    usage_sources: SecretList = Field(
         (),
-        description="Where the sender's own usage files lie: directories or s3:// prefixes, comma-separated; "
+        description="Where the sender's own usage is: directories, s3:// prefixes, or tables as "
+        "postgresql://user:password@host/database?table=usage, comma-separated; "
         "a connected account's as acct_…=place.",
     )
     incident_gap: int = Field(
@@ -177,8 +176,11 @@ class Settings(BaseSettings):
 
     @field_validator("usage_sources")
     @classmethod
-    def _sources_of_accounts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        places.by_account(entries)
+    def _sources_of_accounts(cls, entries: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        named = places.by_account(entry.get_secret_value() for entry in entries)
+        for place in (place for of_account in named.values() for place in of_account):
+            if not places.is_table(place):
+                _require_no_password(place)
         return entries
 
     @field_validator("submit_to")
@@ -206,13 +208,12 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("archive_url", "usage_sources", "submit_to", "console_url"),
+        *("archive_url", "submit_to", "console_url"),
         *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
     )
     @classmethod
-    def _without_password(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if _PASSWORD.search(value if isinstance(value, str) else "\n".join(value or ())):
-            raise ValueError("a password stands in the address, which is shown: keys come from the environment")
+    def _without_password(cls, value: str | None) -> str | None:
+        _require_no_password(value or "")
         return value
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
@@ -230,8 +231,8 @@ class Settings(BaseSettings):
 
     @property
     def source_places(self) -> Places:
-        """Where the usage files of each account lie."""
-        return places.by_account(self.usage_sources)
+        """Where the usage of each account is; the address of a table may carry a password."""
+        return places.by_account(entry.get_secret_value() for entry in self.usage_sources)
 
     @property
     def target_places(self) -> Places:
@@ -286,6 +287,11 @@ def unwrapped(text: str) -> str:
     bare = text.strip(_BLANKS)
     quoted = _QUOTED.fullmatch(bare)
     return quoted["inner"].strip(_BLANKS) if quoted else bare
+
+
+def _require_no_password(place: str) -> None:
+    if places.has_password(place):
+        raise ValueError("a password stands in the address, which is shown: keys come from the environment")
 
 
 def _require_one_word(text: str) -> None:

@@ -161,6 +161,16 @@ class DimensionRule(_Section):
         return self
 
 
+class TableRule(_Section):
+    """Which columns of a table of usage hold a record, and when it was sent; `payload` is by payload key."""
+
+    identifier: str
+    timestamp: str
+    event_name: str
+    watermark: str
+    payload: dict[str, str] = {}
+
+
 MeterRule = TypeVar("MeterRule", ValueRule, ArchivedMeterRule, DimensionRule)
 
 
@@ -171,6 +181,7 @@ class _Document(_Section):
     timestamps: TimestampRules = TimestampRules()
     archived_meters: tuple[ArchivedMeterRule, ...] = ()
     dimensions: tuple[DimensionRule, ...] = ()
+    sources: dict[str, TableRule] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +196,7 @@ class Rules:
     timestamps: TimestampRules = field(default_factory=TimestampRules)
     archived_meters: tuple[ArchivedMeterRule, ...] = ()
     dimensions: tuple[DimensionRule, ...] = ()
+    sources: Mapping[str, TableRule] = field(default_factory=dict)
     customer_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
     event_aliases: pl.DataFrame = field(default_factory=lambda: aliases_of({}))
     digest: str = ""
@@ -238,6 +250,7 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
         timestamps=document.timestamps,
         archived_meters=archived_meters,
         dimensions=dimensions,
+        sources=document.sources,
         customer_aliases=_one_target_each(pl.concat([aliases_of(customers.aliases), listed]), where),
         event_aliases=_one_target_each(aliases_of(document.event_names.aliases), where),
         digest=digest_of(text, alias_file),
@@ -298,7 +311,8 @@ def _by_meter(section: str, rules: tuple[MeterRule, ...], where: str) -> tuple[M
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem: Any = error.errors()[0]
+    misspelt_first = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    problem: Any = misspelt_first[0]
     key = ".".join(str(step) for step in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such rule; {_rule_meant(problem['loc'])}"
@@ -310,8 +324,9 @@ def _rule_meant(steps: Sequence[str | int]) -> str:
     *above, last = [step for step in steps if isinstance(step, str)]
     section: Any = _Document
     for step in above:
-        annotation = section.model_fields[step].annotation
-        section = next(iter(get_args(annotation)), annotation)
+        annotation = section.model_fields[step].annotation if step in section.model_fields else section
+        kinds = (kind for kind in (*get_args(annotation), annotation) if isinstance(kind, type))
+        section = next((kind for kind in kinds if issubclass(kind, _Section)), section)
     known = list(section.model_fields)
     near = process.extractOne(last, known, scorer=fuzz.WRatio, score_cutoff=_LIKE_ENOUGH)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

@@ -41,6 +41,10 @@ class Indexes:
         """Return the wanted facts about the files that have any, in the order of the files."""
         return self._asked(files, partial(_facts_of, wanted), unusable)
 
+    def make(self, file: SourceFile) -> None:
+        """Convert a file that is new; one that cannot be used is remembered as such."""
+        self._index(file, {})
+
     def _asked(
         self,
         files: Sequence[SourceFile],

@@ -103,7 +103,8 @@ class UsageSources(Protocol):
         """Return the files last written from `start` to `end`, both included, that have a row of these event names.
 
         The names are exact text; None asks for any row. A file that was read once is judged without opening it.
-        Raises Transient and SettingsUnusable as stores do.
+        Raises Transient and SettingsUnusable as stores do, Transient also until a place with very many objects has
+        been listed since `end`.
         """
 
     def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
@@ -129,7 +130,14 @@ class UsageSources(Protocol):
         """Return a local copy of the sender's file of that base name, to be read only; None when there is none.
 
         Raises FileUnusable when it was written later than `by`: it is not the file that was there then. Raises
-        Permanent when several files of that name differ.
+        Permanent when several files of that name differ, and Transient as `candidates` does, for `by`.
+        """
+
+    def prepare(self, seconds: float) -> int:
+        """Make ready, for about so many seconds, what a look into new files needs; return how many files are left.
+
+        It spares the first look after a quiet day the reading of all that came in between. Raises Transient and
+        SettingsUnusable as stores do.
         """
 
 

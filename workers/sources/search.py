@@ -16,9 +16,10 @@ from workers.kernel.storage.cache import FileCache
 from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, MAX_AHEAD, READER_COLUMNS, WRITTEN, dtype_of, with_columns_of
 from workers.sources.facts import PART, RECORDS, may_concern, of_names
-from workers.sources.files import Listing, SourceFile
+from workers.sources.files import SourceFile
 from workers.sources.index import MAX_SOURCE_BYTES, ConvertedFiles
 from workers.sources.indexes import Indexes, note
+from workers.sources.listing import Listed, Listing
 from workers.sources.protocol import (
     CONTENT,
     ROW_AT,
@@ -52,28 +53,28 @@ class StoredUsageSources:
     def __init__(
         self, urls: Iterable[str], cache_dir: Path, *, clock: Clock = utc_now, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        self._listing = Listing([open_store(url) for url in urls], clock)
+        self._listing = Listing([open_store(url) for url in urls], clock, cache_dir)
         self._converted = ConvertedFiles(cache_dir, cache_bytes)
         self._indexes = Indexes(self._converted)
+        self._prepared: set[str] = set()
         self._originals = FileCache(cache_dir / "originals", ORIGINALS_BYTES, SPARE_SECONDS)
 
     def find(self, identifiers: Collection[str] | pl.Series) -> FoundUsage:
         """Look records up by their identifiers; for those that a recent listing misses, list anew."""
-        started = time.monotonic()
+        started = time.time()
         looked_up = wanted(identifiers)
-        files = self._listing.files()
-        found = self._find(files, looked_up)
-        if (
-            not looked_up.is_in(found.rows[IDENTIFIER].implode()).all()
-            and (now := self._listing.files(not_before=started)) != files
-        ):
-            found = self._find(now, looked_up)
-        return found
+        listed = self._listing.current()
+        found = self._find(listed, looked_up)
+        if looked_up.is_in(found.rows[IDENTIFIER].implode()).all():
+            return found
+        now = self._listing.current(started)
+        found = found if now.files == listed.files else self._find(now, looked_up)
+        return found if now.at >= started else FoundUsage(found.rows, (*found.unusable, _overlooked(now)))
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
         wanted_rows = concerned(event_names, start, end)
         unusable: dict[SourceFile, str] = {}
-        files = [file for file in self._listing.files() if file.stored.last_modified >= start - MAX_AHEAD]
+        files = [file for file in self._listing.newest().files if file.stored.last_modified >= start - MAX_AHEAD]
         for file, facts in self._indexes.facts(files, may_concern(event_names, start, end), unusable).items():
             try:
                 yield from self._parts_of(file, facts, wanted_rows)
@@ -81,7 +82,8 @@ class StoredUsageSources:
                 note(file, error, unusable)
 
     def candidates(self, event_names: Collection[str] | None, start: datetime, end: datetime) -> Candidates:
-        files = [file for file in self._listing.files(until=end) if start <= file.stored.last_modified <= end]
+        listed = self._listing.since(end)
+        files = [file for file in listed.files if start <= file.stored.last_modified <= end]
         unusable: dict[SourceFile, str] = {}
         found = self._indexes.facts(files, of_names(event_names), unusable)
         return Candidates(
@@ -89,11 +91,11 @@ class StoredUsageSources:
                 Candidate(file.location, file.version, file.stored.last_modified, int(facts[RECORDS].sum()))
                 for file, facts in found.items()
             ],
-            self._unread(unusable),
+            _unread(listed, unusable),
         )
 
     def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
-        file = self._listing.at(candidate.location)
+        file = self._listing.current().by_location.get(candidate.location)
         if file is None or file.version != candidate.version:
             raise gone(candidate)
         unusable: dict[SourceFile, str] = {}
@@ -105,9 +107,10 @@ class StoredUsageSources:
 
     def file(self, name: str, by: datetime) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy."""
-        started = time.monotonic()
+        started = time.time()
         base = PurePosixPath(name).name
-        found = _named(base, self._listing.files()) or _named(base, self._listing.files(not_before=started))
+        found = _named(base, self._listing.current()) or _named(base, self._listing.current(started))
+        found = found or _named(base, self._listing.since(by))
         named = [file for file in found if file.stored.last_modified <= by]
         if found and not named:
             raise written_later(found[-1].location, found[-1].stored.last_modified, by)
@@ -118,7 +121,7 @@ class StoredUsageSources:
         return paths[-1] if paths else None
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
-        files = [file for file in self._listing.files() if file.stored.last_modified < before]
+        files = [file for file in self._listing.since(before).files if file.stored.last_modified < before]
         others = [file for file in files if file.location not in but]
         told = records.select(pl.col(IDENTIFIER), content(records.columns).alias(CONTENT))
         texts = pl.concat([told[IDENTIFIER], told[CONTENT].alias(IDENTIFIER)]).drop_nulls().unique()
@@ -127,17 +130,27 @@ class StoredUsageSources:
 
     def copies(self, path: Path) -> frozenset[str]:
         size = path.stat().st_size
-        alike = [file for file in self._listing.files() if file.stored.size == size]
+        alike = [file for file in self._listing.current().files if file.stored.size == size]
         digest = sha256_of(path) if alike else None
         return frozenset(file.location for file in alike if sha256_of(self._original(file)) == digest)
 
-    def _find(self, files: Sequence[SourceFile], identifiers: pl.Series) -> FoundUsage:
-        unusable: dict[SourceFile, str] = {}
-        rows = self._search(files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
-        return FoundUsage(carriers(rows), self._unread(unusable))
+    def prepare(self, seconds: float) -> int:
+        """List ahead, and convert files that are new, the newest first; return how many are left to do."""
+        deadline = time.monotonic() + seconds
+        files = {file.version: file for file in reversed(self._listing.renew().files) if file.may_be_usage}
+        self._prepared &= files.keys()
+        left = [version for version in files if version not in self._prepared]
+        for done, version in enumerate(left):
+            if time.monotonic() >= deadline:
+                return len(left) - done
+            self._indexes.make(files[version])
+            self._prepared.add(version)
+        return 0
 
-    def _unread(self, unusable: dict[SourceFile, str]) -> tuple[str, ...]:
-        return (*(f"{place}: holds no file" for place in self._listing.empty_places), *unusable.values())
+    def _find(self, listed: Listed, identifiers: pl.Series) -> FoundUsage:
+        unusable: dict[SourceFile, str] = {}
+        rows = self._search(listed.files, identifiers, pl.col(IDENTIFIER).is_in(identifiers.implode()), unusable)
+        return FoundUsage(carriers(rows), _unread(listed, unusable))
 
     def _search(
         self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
@@ -174,5 +187,16 @@ NOWHERE: Final = StoredUsageSources((), Path())
 """The sources of an account for which no place is named: nothing is ever found in them."""
 
 
-def _named(base: str, files: Iterable[SourceFile]) -> list[SourceFile]:
-    return [file for file in files if file.stored.name == base]
+def _unread(listed: Listed, unusable: dict[SourceFile, str]) -> tuple[str, ...]:
+    return (*(f"{place}: holds no file" for place in listed.empty_places), *unusable.values())
+
+
+def _overlooked(listed: Listed) -> str:
+    return (
+        f"files written in the last {time.time() - listed.at:.0f} s were not looked into, since listing all takes "
+        f"{listed.took:.0f} s"
+    )
+
+
+def _named(base: str, listed: Listed) -> list[SourceFile]:
+    return [file for file in listed.files if file.stored.name == base]

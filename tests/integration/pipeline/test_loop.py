@@ -283,3 +283,6 @@ class SlowSources:
 
     def file(self, name: str, by: datetime) -> Path | None:
         return self._sources.file(name, by)
+
+    def prepare(self, seconds: float) -> int:
+        return self._sources.prepare(seconds)

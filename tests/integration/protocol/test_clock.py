@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.books import a_context
@@ -12,7 +13,8 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
-from workers.schedule import run
+from workers.schedule import duties, run
+from workers.sources import StoredUsageSources
 
 
 def a_clocked_context(ledger: Ledger, folder: Path, clock: FrozenClock, redis_url: str) -> Context:
@@ -65,3 +67,19 @@ def test_a_duty_that_fails_holds_up_no_other(sqlite_ledger: Ledger, tmp_path: Pa
     stop.set()
     thread.join(20)
     assert sqlite_ledger.events.get("evt_missed") is not None
+
+
+def test_the_clock_makes_new_usage_files_of_each_account_ready(
+    sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock
+) -> None:
+    """The first case after a quiet day would read all that came in between."""
+    context = a_clocked_context(sqlite_ledger, tmp_path, clock, "redis://127.0.0.1:1/0")
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "day.csv").write_text(f"identifier,timestamp,event_name\n{name},1795250000,calls\n")
+    ours, theirs = (StoredUsageSources([str(tmp_path / name)], tmp_path / "cache") for name in ("ours", "theirs"))
+    known = replace(context, sources=ours, account_sources={"acct_1": theirs})
+    for duty in duties(known, threading.Event()):
+        if duty.name.startswith("prepare"):
+            duty.work()
+    assert len(list((tmp_path / "cache").rglob("*.index"))) == 2

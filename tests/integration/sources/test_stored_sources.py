@@ -343,3 +343,22 @@ def test_parts_that_cannot_hold_a_row_of_the_name_and_time_stay_shut(
             path.write_bytes(b"never read")
     assert set(names(sources.rows(["Gauge"], *hour))) == {"odd", "in"}
     assert not sources.candidates(["Gauge"], *hour).files
+
+
+def test_new_files_are_made_ready_a_few_at_a_turn(
+    folder: Path, sources: StoredUsageSources, tmp_path: Path
+) -> None:
+    """The first case after a quiet day would read all the files of that day itself, or one turn of the clock."""
+    for name in ("one", "two", "bad"):
+        (folder / f"{name}.csv").write_bytes(usage(name) if name != "bad" else bytes(range(256)) * 20)
+    assert sources.prepare(0) == 3
+    assert sources.prepare(60) == 0
+    assert len(cached(tmp_path, "index")) == 2
+    for path in cached(tmp_path, "index"):
+        path.unlink()
+    assert sources.prepare(60) == 0
+    assert cached(tmp_path, "index") == []
+    (folder / "three.csv").write_bytes(usage("three"))
+    other = StoredUsageSources([str(folder)], tmp_path / "cache")
+    assert other.prepare(60) == 0
+    assert len(cached(tmp_path, "index")) == 3

@@ -1,6 +1,7 @@
 """If these fail, an operator mends one thing at a time, or starts a service that cannot run."""
 
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ def test_places_are_told_by_their_account(bare: Path, monkeypatch: pytest.Monkey
     assert "missing does not exist" in line(result, "MEND USAGE_SOURCES of acct_1")
     line(result, "ok   SUBMIT_TO of acct_1")
     assert "names no place" in line(asked(monkeypatch, USAGE_SOURCES="acct-1=usage"), "MEND USAGE_SOURCES")
+
+
+def test_a_table_of_usage_is_looked_into_and_its_password_is_not_shown(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = sqlite3.connect(bare / "usage.db")
+    database.executescript("CREATE TABLE usage (id, used_at, meter, sent_at INTEGER)")
+    place = f"sqlite:///{bare}/usage.db?table=usage"
+    assert "nothing says which of its columns" in line(
+        asked(monkeypatch, USAGE_SOURCES=place), "MEND USAGE_SOURCES"
+    )
+    columns = 'identifier = "id"\ntimestamp = "used_at"\nevent_name = "meter"\nwatermark = "sent_at"'
+    (bare / "rules.toml").write_text(f"[sources.usage]\n{columns}")
+    assert "no row is in it" in line(asked(monkeypatch, RULES_FILE="rules.toml"), "note USAGE_SOURCES")
+    for sent_at, told in ((1795250000, "ok   USAGE_SOURCES"), (1795250000000, "MEND USAGE_SOURCES")):
+        database.execute("INSERT INTO usage (sent_at) VALUES (?)", [sent_at])
+        database.commit()
+        line(asked(monkeypatch), told)
+    database.close()
+    away = asked(monkeypatch, USAGE_SOURCES="postgresql://me:canary@127.0.0.1:1/billing?table=usage")
+    assert "postgresql://127.0.0.1:1/billing/usage" in line(away, "MEND USAGE_SOURCES")
+    assert "canary" not in away.output
 
 
 def test_a_target_that_nobody_may_write_to_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

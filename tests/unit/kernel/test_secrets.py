@@ -18,6 +18,7 @@ CARRYING = {
     "webhook_secret": f"whsec_{CANARY}",
     "redis_url": f"redis://metermend:{CANARY}@redis.example/0",
     "database_url": f"postgresql://metermend:{CANARY}@db.example/ledger?sslpassword={CANARY}",
+    "usage_sources": f"postgresql://metermend:{CANARY}@db.example/billing?table=usage",
     "slack_webhook_url": f"https://hooks.slack.com/services/T/B/{CANARY}",
     "console_password_hash": f"scrypt:1:1:1${CANARY}$00",
     "session_secret": CANARY,
@@ -63,6 +64,7 @@ def test_settings_shown_in_any_way_show_no_secret(capsys: pytest.CaptureFixture[
         ("stripe_api_key", f"sk_test_{CANARY} \N{EURO SIGN}"),
         ("slack_webhook_url", f"https://hooks.slack.com/{CANARY} x"),
         ("stripe_webhook_secrets", f"whsec_{CANARY}\tx"),
+        ("usage_sources", f"acct-1=postgresql://metermend:{CANARY}@db.example/billing?table=usage"),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_named_and_not_shown(name: str, value: str) -> None:

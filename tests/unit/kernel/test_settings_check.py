@@ -18,6 +18,6 @@ def test_nothing_is_missing_where_all_is_set() -> None:
         stripe_webhook_secrets=(SecretStr("whsec_made_up"),),
         stripe_api_key=SecretStr("sk_test_made_up"),
         submit_to="meter-events",
-        usage_sources=("usage",),
+        usage_sources=(SecretStr("usage"),),
     )
     assert problems(complete) == []

@@ -23,6 +23,7 @@ from workers.remedies import load_rules, parse_rules
             "customers.missing.0.constnt: no such rule; did you mean constant",
         ),
         ("[[values]]\nround_digits = 3", "values.0.round_digits: no such rule; did you mean round_to_digits?"),
+        ("[sources.usage]\nidentifer = 'id'", "sources.usage.identifer: no such rule; did you mean identifier?"),
         ("[customers]\naliases = { a = 1 }", "customers.aliases.a"),
         ("[[customers.missing]]", "customers.missing.0: give either column or constant"),
         ('[[customers.missing]]\ncolumn = "a"\nconstant = "b"', "give either column or constant"),

@@ -48,7 +48,7 @@ def test_the_example_uses_every_kind_of_rule() -> None:
     "section",
     [
         rules.CustomerRules, rules.MissingCustomer, rules.EventNameRules, rules.ValueRule,
-        rules.TimestampRules, rules.ArchivedMeterRule, rules.DimensionRule,
+        rules.TimestampRules, rules.ArchivedMeterRule, rules.DimensionRule, rules.TableRule,
     ],
 )  # fmt: skip
 def test_every_key_is_in_the_reference(section: type[rules.CustomerRules]) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """One object of a store. `key` is relative to the store; `etag` changes whenever the content does."""
 
@@ -19,7 +19,7 @@ class StoredObject:
     @property
     def name(self) -> str:
         """The last part of the key."""
-        return PurePosixPath(self.key).name
+        return self.key.rstrip("/").rpartition("/")[2]
 
 
 class Store(Protocol):

@@ -15,10 +15,10 @@ from workers.pipeline.context import Context
 from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import FINDING, scan
-from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, WRITTEN, empty_frame
+from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame
 from workers.sources import Candidate, UsageSources
 
-PLACE: Final = (SOURCE, ROW, IDENTIFIER)
+PLACE: Final = (SOURCE, ROW, IDENTIFIER, TIMESTAMP)
 """What tells one row of the sender's from another: it is claimed by one case at most."""
 
 
