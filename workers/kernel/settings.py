@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         description="Seconds after a usage file was last written in which Stripe may validate it; "
         "a validation report cannot mean an older one.",
     )
+    totals_delay: int = Field(
+        3600,
+        ge=0,
+        description="Seconds after which Stripe's totals hold what it took in; nothing younger is compared.",
+    )
     submit_to: str | None = Field(
         None,
         description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "

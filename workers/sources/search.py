@@ -77,7 +77,8 @@ class StoredUsageSources:
         for file in self._indexes(files, unusable).values():
             try:
                 for number in self._converted.parts(file):
-                    yield self._converted.rows(file, number, wanted_rows)
+                    written = pl.lit(file.stored.last_modified, dtype_of(WRITTEN)).alias(WRITTEN)
+                    yield self._converted.rows(file, number, wanted_rows).with_columns(written)
             except (FileUnusable, Permanent) as error:
                 _note(file, error, unusable)
 

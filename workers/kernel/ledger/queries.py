@@ -118,6 +118,11 @@ class Queries:
         )
         return self._database.values(query.order_by(cases.c.changed_at))
 
+    def changed_since(self, moment: datetime, account: str | None) -> Sequence[Case]:
+        """Return an account's cases that have changed since `moment`, the oldest first."""
+        query = select(cases).where(cases.c.changed_at >= moment, cases.c.account.is_not_distinct_from(account))
+        return list(map(case_of, self._database.rows(query.order_by(cases.c.opened_at, cases.c.id))))
+
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""
         query = select(events.c.account).where(events.c.account.is_not(None)).distinct()
