@@ -4,6 +4,7 @@
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Once a day: remove what retention keeps no longer.
+- Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
@@ -27,6 +28,7 @@ from workers.kernel.errors import MetermendError
 from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.logs import get_logger
 from workers.known_job import KnownJob
+from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -37,6 +39,7 @@ log = get_logger(__name__)
 TICK = 1.0
 AT_A_TIME = 1_000
 """Jobs that are put back into a queue at one turn."""
+HOUR = 3_600.0
 DAY = 86_400.0
 LAST_SECONDS = 5.0
 """How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
@@ -73,6 +76,7 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
+        Duty("audit", HOUR, lambda: _audit(context)),
     )
 
 
@@ -116,6 +120,12 @@ def _reconcile(context: Context) -> None:
 def _retain(context: Context) -> None:
     removed = retain(context)
     log.info("retained", bodies_removed=removed.bodies, cases_removed=removed.cases)
+
+
+def _audit(context: Context) -> None:
+    compared, differ = audit_daily(context)
+    if compared:
+        log.info("audited", days_compared=compared, days_that_differ=differ)
 
 
 def _repeat(duty: Duty, stop: threading.Event) -> None:

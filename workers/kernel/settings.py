@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     reconcile_interval: float = Field(
         900.0, gt=0, description="Seconds between two comparisons with Stripe's own lists of events."
     )
+    audit_calls: int = Field(
+        5000, ge=0, description="Calls to Stripe's totals that the audit may make a day; 0 turns it off."
+    )
     retention_raw_days: int = Field(
         400, ge=0, description="Days that event bodies are kept, at least 40; 0 keeps them for ever."
     )

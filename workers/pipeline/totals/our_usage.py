@@ -11,7 +11,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import SENT_BEFORE
-from workers.pipeline.case_key import COUNTER_ENTRY
+from workers.pipeline.case_key import AUDIT, COUNTER_ENTRY
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import FINDING, ORIGIN, records_in, scan, unlocated
 from workers.pipeline.totals.sender_totals import CONTENT, DOUBT, Reader
@@ -39,12 +39,13 @@ class OurUsage:
 def our_usage(context: Context, account: str | None, reader: Reader, since: datetime) -> OurUsage:
     """Return what the account's cases tell of the meter that have changed since usage of `since` could be refused.
 
-    A counter-entry and what it takes back come to nothing, so neither is among what was sent.
+    A counter-entry and what it takes back come to nothing, so neither is among what was sent; an audit's case is
+    about no record that Stripe refused.
     """
     refused, sent = [_nothing_refused()], [reader.nothing()]
     unnamed = 0
     for case in context.ledger.queries.changed_since(since, account):
-        if case.failure.kind == COUNTER_ENTRY:
+        if case.failure.kind in {COUNTER_ENTRY, AUDIT}:
             continue
         journal = context.ledger.queries.entries(case.id)
         if any(entry.kind == EntryKind.REMOVED for entry in journal):

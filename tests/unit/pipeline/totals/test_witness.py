@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
-from tests.unit.pipeline.totals.witness_play import DAY, a_frame, a_row, stripe_counts, the_meter
+from tests.unit.pipeline.totals.play import DAY, a_frame, a_row, stripe_counts, the_meter
 from workers.kernel.ledger import Ledger
 from workers.pipeline.context import Context
 from workers.pipeline.totals.claimed import WHY_UNCLEAR
