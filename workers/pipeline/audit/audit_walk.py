@@ -11,9 +11,18 @@ from typing import Any, Final
 
 from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.pipeline.audit.audit_case import write_down
-from workers.pipeline.audit.totals_check import Compared, OutOfCalls, Verdict, compare, days_to_audit, records_of
+from workers.pipeline.audit.totals_check import (
+    Compared,
+    MeterRecords,
+    OutOfCalls,
+    Verdict,
+    compare,
+    days_to_audit,
+    records_of,
+)
 from workers.pipeline.context import Context
 from workers.pipeline.lookups import meters_of
+from workers.pipeline.record_sets import workspace
 from workers.pipeline.totals.stripe_totals import NOT_ASKED, StripeTotals, why_not_comparable
 from workers.records.catalog import Meter
 from workers.sources import NOWHERE
@@ -110,14 +119,21 @@ class Walk:
         totals = StripeTotals(self.context, account, self._calls_left())
         if not totals.calls:
             raise OutOfCalls(NOT_ASKED)
-        records = records_of(self.context, account, meter, self.first, self.last)
+        with workspace(self.context) as folder:
+            records = records_of(self.context, account, meter, self.first, self.last, folder)
+            yield from self._customers(account, records, totals, done)
+
+    def _customers(
+        self, account: str | None, records: MeterRecords, totals: StripeTotals, done: list[str]
+    ) -> Iterator[Finding]:
         for customer in records.days:
-            here = [account or "", meter.id, customer]
+            here = [account or "", records.meter.id, customer]
             if here <= done or self.question.customer not in {None, customer}:
                 continue
             before = totals.calls
             for compared in compare(self.context, account, records, customer, totals):
-                yield Finding(account, meter, compared, write_down(self.context, account, compared))
+                case_id = write_down(self.context, account, compared)
+                yield Finding(account, records.meter, compared, case_id)
             self._count(before - totals.calls)
             self._save({"first": self.first.isoformat(), "last": self.last.isoformat(), "at": here})
 

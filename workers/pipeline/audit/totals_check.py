@@ -9,6 +9,8 @@ from datetime import UTC, date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -21,6 +23,7 @@ from workers.pipeline.totals.sender_totals import (
     CONTENT,
     DAY,
     DOUBT,
+    PAIR,
     Reader,
     by_pair,
     once_each,
@@ -35,6 +38,8 @@ from workers.records.schema import IDENTIFIER, MAX_AGE, ROW, SOURCE
 
 SHOWN: Final = 5
 """Records that are named where several may explain a difference."""
+TOGETHER: Final = 500_000
+"""Records that lie in memory at a time."""
 _DAY: Final = timedelta(days=1)
 _ALREADY_OLD: Final = MAX_AGE - 2 * _DAY
 """Older days are not compared: rows of them may have been too old when Stripe saw them."""
@@ -87,16 +92,17 @@ class MeterRecords:
     meter: Meter
     first: date
     last: date
-    counting: pl.DataFrame
-    copies: pl.DataFrame
+    counting: pl.LazyFrame
+    copies: pl.LazyFrame
     ours: OurUsage
 
     @cached_property
     def days(self) -> Mapping[str, pl.DataFrame]:
         """Each customer with usage in these days, in order: `DAY`, `AMOUNT` and `DOUBT` of the days."""
-        counted = pl.concat([self.counting, self.ours.sent]).filter(pl.col(DAY).is_between(self.first, self.last))
-        totals = by_pair(counted).sort(CUSTOMER_ID, DAY).select(CUSTOMER_ID, DAY, AMOUNT, DOUBT)
-        by_customer = totals.partition_by(CUSTOMER_ID, as_dict=True, include_key=False, maintain_order=True)
+        needed = pl.concat([frame.select(*PAIR, AMOUNT, DOUBT) for frame in (self.counting, self.ours.sent.lazy())])
+        totals = by_pair(needed.filter(pl.col(DAY).is_between(self.first, self.last))).collect()
+        ordered = totals.sort(CUSTOMER_ID, DAY).select(CUSTOMER_ID, DAY, AMOUNT, DOUBT)
+        by_customer = ordered.partition_by(CUSTOMER_ID, as_dict=True, include_key=False, maintain_order=True)
         return {str(customer): days for (customer,), days in by_customer.items()}
 
 
@@ -107,16 +113,31 @@ def days_to_audit(context: Context, since: date | None, days: int) -> tuple[date
     return max(oldest, since or last - (days - 1) * _DAY), last
 
 
-def records_of(context: Context, account: str | None, meter: Meter, first: date, last: date) -> MeterRecords:
-    """Read what the sources and the ledger have of a meter; a day more at each end, for identifiers told twice."""
+def records_of(
+    context: Context, account: str | None, meter: Meter, first: date, last: date, folder: Path
+) -> MeterRecords:
+    """Read what the sources and the ledger have of a meter; a day more at each end, for identifiers told twice.
+
+    The records lie in `folder` by their identifiers, so that those of one are together and all are never in memory.
+    """
     reader = Reader(context, meter)
     start, end = midnight(first), midnight(last) + _DAY
     rows = context.sources_of(account).rows([meter.event_name], start - _DAY, end + _DAY)
-    read = pl.concat([reader.nothing(), *map(reader.read, rows)])
     ours = our_usage(context, account, reader, start)
-    once = once_each(read)
-    copies = read.filter(~is_nameless()).join(once, on=[IDENTIFIER, CONTENT, SOURCE, ROW], how="anti")
-    return MeterRecords(meter, first, last, without(once, ours.refused), copies, ours)
+    count = 0
+    for number, frame in enumerate(chain([reader.nothing()], map(reader.read, rows))):
+        frame.write_parquet(folder / f"read-{number}.parquet")
+        count += frame.height
+    everything = pl.scan_parquet(folder / "read-*.parquet")
+    share = pl.when(is_nameless()).then(CONTENT).otherwise(pl.col(IDENTIFIER).hash()) % (count // TOGETHER + 1)
+    for number in range(count // TOGETHER + 1):
+        read = everything.filter(share == number).collect()
+        once = once_each(read)
+        without(once, ours.refused).write_parquet(folder / f"counting-{number}.parquet")
+        again = read.filter(~is_nameless()).join(once, on=[IDENTIFIER, CONTENT, SOURCE, ROW], how="anti")
+        again.write_parquet(folder / f"copies-{number}.parquet")
+    counting, copies = (pl.scan_parquet(folder / f"{name}-*.parquet") for name in ("counting", "copies"))
+    return MeterRecords(meter, first, last, counting, copies, ours)
 
 
 def compare(
@@ -157,9 +178,9 @@ def _day(records: MeterRecords, customer: str, told: Told, day: date, own: Decim
 _About = tuple[Meter, str, date]
 
 
-def _that_day(records: pl.DataFrame, about: _About) -> pl.DataFrame:
+def _that_day(records: pl.LazyFrame, about: _About) -> pl.DataFrame:
     _, customer, day = about
-    return records.filter((pl.col(CUSTOMER_ID) == customer) & (pl.col(DAY) == day))
+    return records.filter((pl.col(CUSTOMER_ID) == customer) & (pl.col(DAY) == day)).collect()
 
 
 def _what_is_missing(records: MeterRecords, about: _About, amount: Decimal) -> str:
@@ -177,7 +198,7 @@ def _what_is_missing(records: MeterRecords, about: _About, amount: Decimal) -> s
 
 def _whose_surplus(records: MeterRecords, about: _About, amount: Decimal) -> str:
     """Say what may have been billed twice: what we sent, a file that tells records again, or neither."""
-    sent, copies = _that_day(records.ours.sent, about), _that_day(records.copies, about)
+    sent, copies = _that_day(records.ours.sent.lazy(), about), _that_day(records.copies, about)
     if are_equal(_sum(sent), amount) or sent.filter(pl.col(AMOUNT) == amount).height:
         return f"metermend has sent as much of it: {_names(sent)}. Perhaps it had been billed before."
     if copies.height:

@@ -21,6 +21,7 @@ from workers.records.schema import (
     SOURCE,
     TIMESTAMP,
     WRITTEN,
+    Records,
     dtype_of,
     empty_frame,
     with_columns_of,
@@ -136,15 +137,21 @@ def once_each(read: pl.DataFrame) -> pl.DataFrame:
     day of each other, Stripe took one of them, and nobody knows which.
     """
     ordered = read.sort(WRITTEN, nulls_last=True, maintain_order=True)
-    named = ordered.filter(~is_nameless()).unique([IDENTIFIER, CONTENT], keep="first", maintain_order=True)
+    alone = is_nameless() | pl.col(IDENTIFIER).is_unique()
+    return pl.concat([ordered.filter(alone), _told_once(ordered.filter(~alone))])
+
+
+def _told_once(repeated: pl.DataFrame) -> pl.DataFrame:
+    """Do what `once_each` does to rows whose identifier others have, the first written first."""
     known = pl.col(WRITTEN).is_not_null().all().over(IDENTIFIER)
     moment = pl.when(known).then(pl.col(WRITTEN).dt.epoch("s")).otherwise(SECONDS)
-    timed = named.with_columns(moment.alias(_MOMENT)).sort(_MOMENT, maintain_order=True)
+    once = repeated.unique([IDENTIFIER, CONTENT], keep="first", maintain_order=True)
+    timed = once.with_columns(moment.alias(_MOMENT)).sort(_MOMENT, maintain_order=True)
     since = (pl.col(_MOMENT) - pl.col(_MOMENT).shift(1)).over(IDENTIFIER)
     until = (pl.col(_MOMENT).shift(-1) - pl.col(_MOMENT)).over(IDENTIFIER)
     near = (pl.min_horizontal(since, until) < int(UNIQUE_FOR.total_seconds())).fill_null(value=False)
     doubt = pl.when(near).then(pl.lit(_SAME_IDENTIFIER)).otherwise(DOUBT)
-    return pl.concat([timed.with_columns(doubt.alias(DOUBT)).drop(_MOMENT), ordered.filter(is_nameless())])
+    return timed.with_columns(doubt.alias(DOUBT)).drop(_MOMENT)
 
 
 def without(records: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
@@ -162,6 +169,6 @@ def without(records: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([named, left])
 
 
-def by_pair(records: pl.DataFrame) -> pl.DataFrame:
+def by_pair(records: Records) -> Records:
     """Add records up: per customer and day `AMOUNT`, and `DOUBT` where one of them has any."""
     return records.group_by(PAIR).agg(pl.col(AMOUNT).sum(), pl.col(DOUBT).drop_nulls().first())

@@ -117,6 +117,8 @@ def test_a_difference_opens_one_case_that_waits_for_a_person_and_stays_so(contex
         (finding,) = found(context)
     assert finding.case_id is not None
     advance(context, finding.case_id)
+    (notice,) = context.alerts.posted  # type: ignore[attr-defined]
+    assert notice.next_step.command == "metermend audit --since 2026-11-18 --meter api_calls"
     retry_case(context, finding.case_id)
     advance(context, finding.case_id)
     stripe.summaries.clear()
