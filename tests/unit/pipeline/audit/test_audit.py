@@ -165,6 +165,17 @@ def test_days_before_the_one_that_is_asked_for_and_days_that_are_not_over_are_le
     assert Walk(context, Question()).last == date(2026, 11, 19)
 
 
+def test_a_connected_account_is_compared_with_its_own_files(context: Context) -> None:
+    """Another account's usage would be its surplus."""
+    theirs = replace(context, sources=NOWHERE, account_sources={"acct_1": context.sources})
+    stripe = stripe_counts(context, [("cus_1", DAY, "5")])
+    (finding,) = found(theirs)
+    assert {call.account for call in stripe.calls} == {"acct_1"}
+    case = context.ledger.cases.get(finding.case_id or "")
+    assert case is not None
+    assert (case.failure.account, case.failure.key) == ("acct_1", "audit:acct_1:mtr_1:cus_1:2026-11-18")
+
+
 def test_without_sources_there_is_nothing_to_compare(context: Context) -> None:
     """Every customer's usage would be a surplus."""
     without = replace(context, sources=NOWHERE)
