@@ -107,7 +107,7 @@ class _Rest:
     def __init__(self, totals: pl.DataFrame, twins: pl.DataFrame, ours: OurUsage) -> None:
         self._totals = {(c, d): (amount, doubt) for c, d, amount, doubt in totals.iter_rows()}
         self._twins = twins
-        self._sent = ours.sent.select(lines(pl.col(IDENTIFIER))).to_series().drop_nulls()
+        self._sent = ours.sent.with_columns(lines(pl.col(IDENTIFIER)))
 
     @classmethod
     def without(
@@ -130,8 +130,10 @@ class _Rest:
         """Say of claimed records that another row, or one that we sent, may be the very same."""
         named = pl.col(IDENTIFIER).is_in(self._twins[IDENTIFIER].drop_nulls().implode())
         nameless = is_nameless() & pl.col(CONTENT).is_in(self._twins.filter(is_nameless())[CONTENT].implode())
-        sent = lines(pl.col(IDENTIFIER)).is_in(self._sent.implode())
-        twin = (named | nameless | sent).fill_null(value=False)
+        sent = lines(pl.col(IDENTIFIER)).is_in(self._sent[IDENTIFIER].implode())
+        made = self._sent.filter(pl.col(IDENTIFIER).str.starts_with("mm-"))
+        alike = read.filter(is_nameless()).join(made, on=[*PAIR, AMOUNT], how="semi")
+        twin = (named | nameless | sent | pl.col(AT).is_in(alike[AT].implode())).fill_null(value=False)
         return read.with_columns(pl.coalesce(WHY_UNCLEAR, pl.when(twin).then(pl.lit(_TWIN))))
 
     def on(self, customer: str, day: date) -> tuple[Decimal, str | None]:

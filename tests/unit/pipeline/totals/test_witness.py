@@ -138,6 +138,21 @@ def test_what_we_have_sent_counts_and_what_stripe_refused_does_not(context: Cont
     assert (said[WITNESS].item(), said[OWN_TOTAL].item()) == (PROVED, "0.5")
 
 
+@pytest.mark.parametrize("identifier", ["u1", None])
+def test_a_record_that_we_have_sent_already_is_never_proved(
+    context: Context, clock: FrozenClock, identifier: str | None
+) -> None:
+    """The total agrees, since it holds what we sent; a record without an identifier was sent under one of ours."""
+    book = Book(context, 2)
+    if identifier is None:
+        book.frame = book.frame.with_columns(pl.lit("mm-0123456789abcdef01234567-2").alias("identifier"))
+    book.confirm([1], book.send([1]))
+    clock.turn(days=1)
+    stripe_counts(context, [("cus_1", DAY.replace(day=21), "1.5")])
+    said = asked(context, [a_row(identifier, "+1.5", timestamp=book.frame["timestamp"].item(1))], [])
+    assert (said[WITNESS].item(), "may tell the same record" in said[WHY_UNCLEAR].item()) == (UNCLEAR, True)
+
+
 class Fate(NamedTuple):
     amount: Decimal
     customer: str
