@@ -5,6 +5,7 @@
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
+- Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
@@ -29,6 +30,7 @@ from workers.kernel.errors import MetermendError
 from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.logs import get_logger
 from workers.known_job import KnownJob
+from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -40,6 +42,7 @@ log = get_logger(__name__)
 TICK = 1.0
 AT_A_TIME = 1_000
 """Jobs that are put back into a queue at one turn."""
+HOUR = 3_600.0
 DAY = 86_400.0
 PREPARE_SECONDS = 20.0
 """How long one turn indexes the files of one account; a file that is begun is finished."""
@@ -82,6 +85,7 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
             Duty(f"prepare {account or 'sources'}", settings.sweep_interval, partial(_prepare, sources))
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
+        Duty("audit", HOUR, lambda: _audit(context)),
     )
 
 
@@ -131,6 +135,12 @@ def _prepare(sources: UsageSources) -> None:
 def _retain(context: Context) -> None:
     removed = retain(context)
     log.info("retained", bodies_removed=removed.bodies, cases_removed=removed.cases)
+
+
+def _audit(context: Context) -> None:
+    compared, differ = audit_daily(context)
+    if compared:
+        log.info("audited", days_compared=compared, days_that_differ=differ)
 
 
 def _repeat(duty: Duty, stop: threading.Event) -> None:

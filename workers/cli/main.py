@@ -15,6 +15,7 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "audit": "workers.cli.audit:audit",
     "cases": "workers.cli.cases:cases",
     "check": "workers.cli.check:check",
     "clock": "workers.cli.worker:clock",

@@ -37,6 +37,7 @@ FILE_NOT_FOUND: Final = "file_not_found"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
 IDENTIFIER_TAKEN: Final = "identifier_taken"
 IN_OLDER_FILE: Final = "in_older_file"
+MISSING_IN_TOTALS: Final = "missing_in_totals"
 NO_FAULT_FOUND: Final = "no_fault_found"
 NOT_IN_SOURCES: Final = "not_in_sources"
 NOT_SAMPLED: Final = "not_sampled"
@@ -50,6 +51,7 @@ REFUSED_AGAIN: Final = "refused_again"
 ROW_CONTRADICTED: Final = "row_contradicted"
 ROW_COUNT_DIFFERS: Final = "row_count_differs"
 ROWS_NOT_LISTED: Final = "rows_not_listed"
+SURPLUS_IN_TOTALS: Final = "surplus_in_totals"
 TOLD_TWICE: Final = "told_twice"
 UNDONE: Final = "undone"
 UNKNOWN_CODE: Final = "unknown_code"
@@ -154,6 +156,10 @@ REASONS: Final[Mapping[str, Reason]] = {
         "The same usage stands in a file that was written before the one that Stripe refused.",
         "Where the older file was billed, this is: compare before it is sent.",
     ),
+    MISSING_IN_TOTALS: Reason(
+        "Stripe's total of a customer's day is less than the sender's records come to, and no event told why.",
+        "Find the record that Stripe lacks, and bill it by hand.",
+    ),
     NO_FAULT_FOUND: Reason(
         "Stripe refused it, and nothing is wrong with it as far as can be seen today.",
         "See in Stripe whether it has been counted since.",
@@ -205,6 +211,10 @@ REASONS: Final[Mapping[str, Reason]] = {
     ROWS_NOT_LISTED: Reason(
         "Stripe counts it and does not list it.",
         "Open the import set in the Dashboard and download its error report.",
+    ),
+    SURPLUS_IN_TOTALS: Reason(
+        "Stripe's total of a customer's day is more than the sender's records come to.",
+        "Find what was billed twice, and take it back before the invoice is final.",
     ),
     TOLD_TWICE: Reason(
         "Equal rows may be one record told twice, or two records.",

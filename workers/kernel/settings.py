@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         description="Seconds after a usage file was last written in which Stripe may validate it; "
         "a validation report cannot mean an older one.",
     )
+    totals_delay: int = Field(
+        3600,
+        ge=0,
+        description="Seconds after which Stripe's totals hold what it took in; nothing younger is compared.",
+    )
     submit_to: str | None = Field(
         None,
         description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "
@@ -151,6 +156,9 @@ class Settings(BaseSettings):
     sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
     reconcile_interval: float = Field(
         900.0, gt=0, description="Seconds between two comparisons with Stripe's own lists of events."
+    )
+    audit_calls: int = Field(
+        5000, ge=0, description="Calls to Stripe's totals that the audit may make a day; 0 turns it off."
     )
     retention_raw_days: int = Field(
         400, ge=0, description="Days that event bodies are kept, at least 40; 0 keeps them for ever."

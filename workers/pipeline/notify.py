@@ -16,6 +16,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
+from workers.pipeline.case_key import AUDIT
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import COUNTED_AS, records_in, standing, unlocated
 from workers.records.schema import MAX_AGE, REASON, SUGGESTION, TIMESTAMP
@@ -156,6 +157,12 @@ def _oldest_unsettled(context: Context, journal: Sequence[EntryRow]) -> datetime
 def _next_step(context: Context, case: Case) -> NextStep | None:
     base = context.settings.console_url
     link = f"{base.rstrip('/')}/console/cases/{case.id}" if base else None
+    if case.failure.kind == AUDIT:
+        day, name = (case.failure.window_start or "")[:10], case.failure.event_name
+        sentence = (
+            "Compare the customer's day in Stripe with your own records, and bill or take back the difference."
+        )
+        return NextStep(sentence, f"metermend audit --since {day} --meter {name}", link)
     if case.balance[Bucket.QUARANTINED].records:
         sentence = (
             f"Read the quarantined records (`metermend quarantine {case.id}`), mend their cause or add a rule, "

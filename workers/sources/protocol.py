@@ -92,7 +92,7 @@ class UsageSources(Protocol):
         """Look records up by their identifiers. Raises Transient and SettingsUnusable as stores do."""
 
     def rows(self, event_names: Collection[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
-        """Yield the rows of these event names, part of a file by part, as canonical frames.
+        """Yield the rows of these event names, part of a file by part, as canonical frames with `WRITTEN`.
 
         Only files that were written since `start` are read, and rows are left out whose timestamp is epoch seconds
         outside `start` (included) to `end` (not included); one in any other form is for the caller to judge. What

@@ -92,7 +92,7 @@ def play(loop: Loop, day: Day) -> None:
     told: set[str] = set()
     number = 0
     for index, upload in enumerate(day.uploads):
-        rows = []
+        rows: list[str] = []
         for kind in upload.kinds:
             customer, value = KINDS[kind]
             identifier = f"use-{index}-{len(rows)}" if upload.named else ""

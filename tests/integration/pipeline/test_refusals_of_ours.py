@@ -323,9 +323,10 @@ def test_a_file_that_was_refused_whole_leaves_the_others_of_its_submission_alone
     verdict(loop, file_name(submission_id, 1), id="impset_1", status="failed", failed_reason="no")
     verdict(loop, file_name(submission_id, 2), id="impset_2", status="succeeded")
     loop.pass_window()
-    [proof] = [e.detail["proof"] for e in loop.ledger.queries.entries(loop.cases()[0].id) if e.kind == "confirmed"]
+    [told] = [e.detail for e in loop.ledger.queries.entries(loop.cases()[0].id) if e.kind == "confirmed"]
     assert loop.balance[Bucket.CONFIRMED].records == 2
-    assert proof[file_name(submission_id, 2)]["records"] == 2
+    assert told["by"] == "verdict"
+    assert told["proof"][file_name(submission_id, 2)]["records"] == 2
 
 
 def test_without_any_verdict_silence_is_the_proof(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

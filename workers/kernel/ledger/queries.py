@@ -83,12 +83,6 @@ class Queries:
         earlier = cases.c.changed_at < before if before else true()
         return self._newest(limit, of_states, earlier)
 
-    def changed_since(self, moment: datetime, *, account: str | None) -> Sequence[Case]:
-        """Return the account's cases that were written to since a moment, by id."""
-        of_account = cases.c.account.is_not_distinct_from(account)
-        query = select(cases).where(cases.c.changed_at >= moment, of_account).order_by(cases.c.id)
-        return list(map(case_of, self._database.rows(query)))
-
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""
         return self._newest(limit, cases.c.trouble.is_not(None), cases.c.due_at.is_(None))
@@ -123,6 +117,11 @@ class Queries:
             cases.c.state == CaseState.SETTLED, cases.c.changed_at < moment, cases.c.id.not_in(removed)
         )
         return self._database.values(query.order_by(cases.c.changed_at))
+
+    def changed_since(self, moment: datetime, account: str | None) -> Sequence[Case]:
+        """Return an account's cases that have changed since `moment`, the oldest first."""
+        query = select(cases).where(cases.c.changed_at >= moment, cases.c.account.is_not_distinct_from(account))
+        return list(map(case_of, self._database.rows(query.order_by(cases.c.opened_at, cases.c.id))))
 
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""

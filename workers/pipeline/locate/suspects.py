@@ -102,7 +102,7 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
     assert isinstance(earliest, datetime)
     claimed = [suspects.select(PLACE).clear()]
     since = earliest - CLOCKS_DIFFER
-    for other in context.ledger.queries.changed_since(since, account=case.failure.account):
+    for other in context.ledger.queries.changed_since(since, case.failure.account):
         entries = context.ledger.queries.entries(other.id)
         found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
         claimed += [rows.select(PLACE).collect() for rows in found]
@@ -112,7 +112,7 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
 def rivals(context: Context, case: Case) -> list[str]:
     """Return the cases before this one that could claim the same rows: while one of them does, it must not."""
     mine, since = case.failure, case.opened_at - 2 * context.validation_delay
-    others = context.ledger.queries.changed_since(since, account=mine.account)
+    others = context.ledger.queries.changed_since(since, mine.account)
     return [
         other.id
         for other in others

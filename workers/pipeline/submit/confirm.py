@@ -24,6 +24,9 @@ from workers.records.schema import IDENTIFIER, REASON, SUGGESTION
 
 NO_REFUSAL: Final = "no_refusal_within_window"
 """The proof of a submission on none of whose files Stripe has told a verdict."""
+BY_VERDICT: Final = "verdict"
+BY_SILENCE: Final = "silence"
+"""What a confirmation rests on (`by` in its entry): Stripe's word on our own file, or none against it."""
 _UNJUDGED: Final = (
     "Stripe has told what it imported of other files of its submission and nothing of this one: see whether it "
     "lies in the folder still, and in Stripe's summaries whether it arrived."
@@ -85,7 +88,8 @@ def _confirmed(
 ) -> Iterator[Movement]:
     ref = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
     if ref is not None:
-        route, detail = (Bucket.SUBMITTED, Bucket.CONFIRMED), {"proof": proof}
+        by = BY_SILENCE if proof == NO_REFUSAL else BY_VERDICT
+        route, detail = (Bucket.SUBMITTED, Bucket.CONFIRMED), {"by": by, "proof": proof}
         confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
         if confirmed.records:
             yield confirmed
