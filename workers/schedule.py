@@ -4,6 +4,7 @@
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Once a day: remove what retention keeps no longer.
+- Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
@@ -28,6 +29,7 @@ from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.logs import get_logger
 from workers.known_job import KnownJob
 from workers.pipeline.context import Context
+from workers.pipeline.notify import deliver
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sweeper import sweep
@@ -37,6 +39,8 @@ log = get_logger(__name__)
 TICK = 1.0
 AT_A_TIME = 1_000
 """Jobs that are put back into a queue at one turn."""
+TELLING = 2.0
+"""Seconds between two looks at what people are to be told."""
 DAY = 86_400.0
 LAST_SECONDS = 5.0
 """How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
@@ -73,6 +77,7 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
+        Duty("tell", TELLING, lambda: deliver(context)),
     )
 
 

@@ -16,7 +16,7 @@ from workers.alerts.slack import MAX_BLOCKS, MAX_HEADER, MAX_TEXT, message
 from workers.kernel.ledger.journal import Tally
 
 NOTICE = Notice(
-    case_id="case_3f2a",
+    subject="case_3f2a",
     headline="1,312 rows of usage.csv were refused",
     livemode=True,
     account="acct_1",
@@ -139,7 +139,7 @@ foreign = st.text("<&>`*\n ü", max_size=8).map(lambda text: text * 90)
 tallies = st.builds(Tally, st.integers(0, 10**9), st.decimals(-(10**30), 10**30, places=15))
 alerts = st.builds(
     Notice,
-    case_id=foreign,
+    subject=foreign,
     headline=foreign,
     livemode=st.booleans(),
     account=st.none() | foreign,

@@ -19,6 +19,7 @@ CARRYING = {
     "redis_url": f"redis://metermend:{CANARY}@redis.example/0",
     "database_url": f"postgresql://metermend:{CANARY}@db.example/ledger?sslpassword={CANARY}",
     "slack_webhook_url": f"https://hooks.slack.com/services/T/B/{CANARY}",
+    "slack_bot_token": f"xoxb-{CANARY}",
     "console_password_hash": f"scrypt:1:1:1${CANARY}$00",
     "session_secret": CANARY,
     "metrics_token": CANARY,
