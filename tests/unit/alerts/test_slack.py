@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
+from workers.alerts import Alert, CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.phrases import MAX_CODES, MAX_REASONS
 from workers.alerts.slack import MAX_BLOCKS, MAX_HEADER, MAX_TEXT, message
 from workers.kernel.ledger.journal import Tally
@@ -44,7 +44,7 @@ def texts(blocks: list[dict[str, Any]]) -> list[str]:
     return [body["text"] for body in bodies]
 
 
-def shown(alert: Notice | Trouble) -> str:
+def shown(alert: Alert) -> str:
     return "\n".join(texts(message(alert).blocks))
 
 

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import CLOCKS_DIFFER, Clock
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.tables import incident_cases, incidents
+from workers.kernel.ledger.tables import UtcTime, incident_cases, incidents
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,14 @@ def _opened(connection: Connection, of: Case, cause: str) -> str:
 
 
 def _grow(connection: Connection, incident_id: str, of: Case, now: datetime, cases: int, records: int) -> None:
-    columns, at = incidents.c, of.opened_at
+    # Typed, for a time is stored as the column's text, and compared as such.
+    columns, at, present = incidents.c, literal(of.opened_at, UtcTime), literal(now, UtcTime)
     values = {
         "cases": columns.cases + cases,
         "records": columns.records + records,
         "opened_at": case((columns.opened_at > at, at), else_=columns.opened_at),
         "last_at": case((columns.last_at < at, at), else_=columns.last_at),
-        "due_at": case((columns.due_at <= now, columns.due_at), else_=now),
+        "due_at": case((columns.due_at <= present, columns.due_at), else_=present),
         "over_at": None,
     }
     connection.execute(update(incidents).where(columns.id == incident_id).values(values))
