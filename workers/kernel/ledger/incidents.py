@@ -29,6 +29,7 @@ class Incident:
     """
 
     id: str
+    cause: str
     account: str | None
     livemode: bool
     opened_at: datetime
@@ -90,6 +91,11 @@ class Incidents:
         query = select(incident_cases.c.status).where(incident_cases.c.incident_id == incident_id)
         yield from self._database.values(query.order_by(incident_cases.c.case_id))
 
+    def case_ids(self, incident_id: str) -> Sequence[str]:
+        """Return the cases of an incident; none where there is no such incident."""
+        query = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident_id)
+        return self._database.values(query.order_by(incident_cases.c.case_id))
+
     def looked_at(
         self, incident: Incident, said: Mapping[str, Any] | None, *, due_at: datetime | None, over: bool
     ) -> None:
@@ -127,7 +133,14 @@ def _opened(connection: Connection, of: Case, cause: str) -> str:
     earlier = connection.scalar(select(func.count()).select_from(incidents).where(incidents.c.key == key))
     incident_id = "inc_" + sha256(f"{key}\n{earlier}".encode()).hexdigest()[:16]
     at = {"opened_at": of.opened_at, "last_at": of.opened_at}
-    row = {"id": incident_id, "key": key, "account": of.failure.account, "livemode": of.failure.livemode, **at}
+    row = {
+        "id": incident_id,
+        "key": key,
+        "cause": cause,
+        "account": of.failure.account,
+        "livemode": of.failure.livemode,
+        **at,
+    }
     connection.execute(insert(incidents).values(**row, cases=0, records=0))
     return incident_id
 

@@ -223,6 +223,7 @@ incidents = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("key", Text, nullable=False),
+    Column("cause", Text, nullable=False),
     Column("account", Text),
     Column("livemode", Boolean, nullable=False),
     Column("opened_at", UtcTime, nullable=False),

@@ -13,6 +13,7 @@ def upgrade() -> None:
         "incidents",
         sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("account", sa.Text()),
         sa.Column("livemode", sa.Boolean(), nullable=False),
         sa.Column("opened_at", sa.String(27), nullable=False),
