@@ -19,6 +19,9 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import UtcTime, incident_cases, incidents
 
+LONGEST: Final = timedelta(days=1)
+"""After so long a cause that goes on is another incident: people hear that it does, and a look stays small."""
+
 
 @dataclass(frozen=True)
 class Incident:
@@ -122,7 +125,8 @@ def _key(of: Case, cause: str) -> str:
 
 def _near(connection: Connection, of: Case, cause: str, gap: timedelta) -> str | None:
     columns = incidents.c
-    near = and_(columns.opened_at <= of.opened_at + gap, columns.last_at >= of.opened_at - gap)
+    at = of.opened_at
+    near = and_(columns.opened_at <= at + gap, columns.opened_at > at - LONGEST, columns.last_at >= at - gap)
     query = select(columns.id).where(columns.key == _key(of, cause), near).order_by(columns.last_at.desc()).limit(1)
     return connection.scalar(query)
 

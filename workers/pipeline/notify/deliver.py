@@ -92,10 +92,11 @@ def _say(context: Context, pace: Pace, words: Sequence[Word]) -> None:
     for word in words:
         if word.earlier and pace.has_room_for_update():
             _post(context, pace, word)
+    may_digest = pace.has_room_for_digest()
     new = sorted((word for word in words if not word.earlier), key=_rank)
-    while new and (pace.has_room() or (len(new) == 1 and pace.has_room_for_digest())):
+    while new and (pace.has_room() or (len(new) == 1 and may_digest)):
         _post(context, pace, new.pop(0))
-    if new and pace.has_room_for_digest():
+    if new and may_digest:
         _post(context, pace, Word(_digest(context, new), partial(_all_were_said, new)))
     elif new:
         log.info("alerts_held_back", count=len(new))

@@ -164,6 +164,18 @@ def test_cases_of_other_causes_and_of_later_days_are_other_incidents(context: Co
     assert len(told(context)) == 1
 
 
+def test_a_cause_that_goes_on_for_days_is_told_each_day(context: Context, storm: Storm) -> None:
+    """Somebody who takes over would never hear of it, and each look would go through all of its cases."""
+    settings = context.settings.model_copy(update={"incident_gap": 6 * 3600})
+    storm.context = context = replace(context, settings=settings)
+    messages: list[str] = []
+    for n in range(9):
+        storm.case(n, WAITS)
+        messages += headlines(told(context, hours=5))
+    assert len(messages) == 2
+    assert [incident.cases for incident in context.ledger.incidents.recent(10)] == [4, 5]
+
+
 def test_a_cause_is_the_code_and_meter_or_what_was_wrong_with_files_of_a_name() -> None:
     """Two meters whose names end in numbers are no storm of one."""
     report = a_failure(kind="validation_report", code=CODE, meter_id=None)
