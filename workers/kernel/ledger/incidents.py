@@ -27,8 +27,8 @@ LONGEST: Final = timedelta(days=1)
 class Incident:
     """Cases of one cause. `opened_at` and `last_at` are when the first and the last of them was opened.
 
-    `said` is the plain JSON of what a person was told last, None before that. `due_at` is when to look for
-    something to say. `over_at` is when all its cases were settled and no other came.
+    `changes` counts what was noted in it. `said` is the plain JSON of what a person was told last, None before that.
+    `due_at` is when to look for something to say. `over_at` is when all its cases were settled and no other came.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Incident:
     last_at: datetime
     cases: int
     records: int
+    changes: int
     said: Mapping[str, Any] | None
     due_at: datetime | None
     over_at: datetime | None
@@ -74,7 +75,7 @@ class Incidents:
                 connection.execute(update(incident_cases).where(mine).values(row))
                 _grow(connection, there["incident_id"], of, self._clock(), 0, records - there["records"])
                 return
-            incident_id = _near(connection, of, cause, gap) or _opened(connection, of, cause)
+            incident_id = _joined(connection, of, cause, gap)
             connection.execute(insert(incident_cases).values(case_id=of.id, incident_id=incident_id, **row))
             _grow(connection, incident_id, of, self._clock(), 1, records)
 
@@ -107,7 +108,7 @@ class Incidents:
         with self._database.write() as connection:
             connection.execute(update(incidents).where(mine).values(said=said))
             over_at = self._clock() if over else incident.over_at
-            unchanged = update(incidents).where(mine, incidents.c.due_at == incident.due_at)
+            unchanged = update(incidents).where(mine, incidents.c.changes == incident.changes)
             connection.execute(unchanged.values(due_at=due_at, over_at=over_at))
 
     def _found(
@@ -123,29 +124,23 @@ def _key(of: Case, cause: str) -> str:
     return f"{of.failure.account or ''}:{'live' if of.failure.livemode else 'test'}:{cause}"
 
 
-def _near(connection: Connection, of: Case, cause: str, gap: timedelta) -> str | None:
-    columns = incidents.c
-    at = of.opened_at
+def _joined(connection: Connection, of: Case, cause: str, gap: timedelta) -> str:
+    """Return the incident that a case belongs to; the next one of its cause is opened where there is none.
+
+    Both are asked for in one query, which sees one moment: of two workers that open one at once, the second one
+    fails by its id.
+    """
+    columns, at, key = incidents.c, of.opened_at, _key(of, cause)
     near = and_(columns.opened_at <= at + gap, columns.opened_at > at - LONGEST, columns.last_at >= at - gap)
-    query = select(columns.id).where(columns.key == _key(of, cause), near).order_by(columns.last_at.desc()).limit(1)
-    return connection.scalar(query)
-
-
-def _opened(connection: Connection, of: Case, cause: str) -> str:
-    """Open the next incident of a cause; of two workers that do so at once the second one fails by its id."""
-    key = _key(of, cause)
-    earlier = connection.scalar(select(func.count()).select_from(incidents).where(incidents.c.key == key))
-    incident_id = "inc_" + sha256(f"{key}\n{earlier}".encode()).hexdigest()[:16]
-    at = {"opened_at": of.opened_at, "last_at": of.opened_at}
-    row = {
-        "id": incident_id,
-        "key": key,
-        "cause": cause,
-        "account": of.failure.account,
-        "livemode": of.failure.livemode,
-        **at,
-    }
-    connection.execute(insert(incidents).values(**row, cases=0, records=0))
+    ours = select(columns.id).where(columns.key == key, near).order_by(columns.last_at.desc()).limit(1)
+    earlier = select(func.count()).select_from(incidents).where(columns.key == key)
+    found, count = connection.execute(select(ours.scalar_subquery(), earlier.scalar_subquery())).one()
+    if found is not None:
+        return str(found)
+    incident_id = "inc_" + sha256(f"{key}\n{count}".encode()).hexdigest()[:16]
+    about = {"key": key, "cause": cause, "account": of.failure.account, "livemode": of.failure.livemode}
+    row = {"id": incident_id, **about, "opened_at": at, "last_at": at, "cases": 0, "records": 0, "changes": 0}
+    connection.execute(insert(incidents).values(row))
     return incident_id
 
 
@@ -155,6 +150,7 @@ def _grow(connection: Connection, incident_id: str, of: Case, now: datetime, cas
     values = {
         "cases": columns.cases + cases,
         "records": columns.records + records,
+        "changes": columns.changes + 1,
         "opened_at": case((columns.opened_at > at, at), else_=columns.opened_at),
         "last_at": case((columns.last_at < at, at), else_=columns.last_at),
         "due_at": case((columns.due_at <= present, columns.due_at), else_=present),

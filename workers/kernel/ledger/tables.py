@@ -230,6 +230,7 @@ incidents = Table(
     Column("last_at", UtcTime, nullable=False),
     Column("cases", Integer, nullable=False),
     Column("records", BigInteger, nullable=False),
+    Column("changes", BigInteger, nullable=False),
     Column("said", JSON),
     Column("due_at", UtcTime),
     Column("over_at", UtcTime),

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("last_at", sa.String(27), nullable=False),
         sa.Column("cases", sa.Integer(), nullable=False),
         sa.Column("records", sa.BigInteger(), nullable=False),
+        sa.Column("changes", sa.BigInteger(), nullable=False),
         sa.Column("said", sa.JSON()),
         sa.Column("due_at", sa.String(27)),
         sa.Column("over_at", sa.String(27)),
