@@ -27,7 +27,7 @@ LONGEST: Final = timedelta(days=1)
 class Incident:
     """Cases of one cause. `opened_at` and `last_at` are when the first and the last of them was opened.
 
-    `changes` counts what was noted in it. `said` is the plain JSON of what a person was told last, None before that.
+    `changes` counts what was noted in it. `said` is plain JSON of what a person was told last, None before that.
     `due_at` is when to look for something to say. `over_at` is when all its cases were settled and no other came.
     """
 
