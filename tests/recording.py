@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from workers.alerts import Notice, Trouble
+from workers.alerts import Alert
 from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
@@ -233,10 +233,13 @@ class RecordingTarget:
 class RecordingAlerts:
     """Remembers what was posted."""
 
-    posted: list[Notice | Trouble] = field(default_factory=list)
+    channel: str = "recording"
+    posted: list[Alert] = field(default_factory=list)
 
-    def post(self, notice: Notice | Trouble) -> None:
-        self.posted.append(notice)
+    def post(self, alert: Alert, earlier: str | None = None) -> str | None:
+        del earlier
+        self.posted.append(alert)
+        return None
 
 
 class RecordingJobQueue:

@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from uuid import uuid4
 
-from workers.alerts import NextStep, PrintedAlerts, SlackAlerts
+from workers.alerts import Alerts, NextStep, PrintedAlerts, SlackAlerts, SlackBot
 from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
@@ -56,7 +56,6 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         account: _target(settings, stripe, clock, account, named)
         for account, named in settings.target_places.items()
     }
-    slack = settings.slack_webhook_url
     by_api = any(METER_EVENTS in named for named in settings.target_places.values())
     return Context(
         settings=settings,
@@ -69,7 +68,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
         api_target=MeterEventsTarget(stripe, clock) if by_api else None,
-        alerts=SlackAlerts(slack.get_secret_value()) if slack else PrintedAlerts(),
+        alerts=_alerts(settings),
         rules=rules,
         clock=clock,
     )
@@ -92,6 +91,14 @@ def _sources(named: tuple[str, ...], cached: Path, rules: Rules, clock: Clock) -
     files = StoredUsageSources([place for place in named if not is_table(place)], cached)
     tables = [table_source(place, rules, clock) for place in named if is_table(place)]
     return JoinedUsageSources(files, tables) if tables else files
+
+
+def _alerts(settings: Settings) -> Alerts:
+    """Return the way to a person: Slack by a bot, else by a webhook, else the terminal."""
+    token, channel, webhook = settings.slack_bot_token, settings.slack_channel, settings.slack_webhook_url
+    if token and channel:
+        return SlackBot(token.get_secret_value(), channel)
+    return SlackAlerts(webhook.get_secret_value()) if webhook else PrintedAlerts()
 
 
 def _target(

@@ -6,6 +6,7 @@
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
+- Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
 """
@@ -32,6 +33,7 @@ from workers.kernel.logs import get_logger
 from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
+from workers.pipeline.notify import deliver
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -43,6 +45,8 @@ TICK = 1.0
 AT_A_TIME = 1_000
 """Jobs that are put back into a queue at one turn."""
 HOUR = 3_600.0
+TELLING = 2.0
+"""Seconds between two looks at what people are to be told."""
 DAY = 86_400.0
 PREPARE_SECONDS = 20.0
 """How long one turn indexes the files of one account; a file that is begun is finished."""
@@ -86,6 +90,7 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
         Duty("audit", HOUR, lambda: _audit(context)),
+        Duty("tell", TELLING, lambda: deliver(context)),
     )
 
 

@@ -1,6 +1,7 @@
 """If these fail, a running process keeps to old rules: `retry` says "planned anew" and changes nothing."""
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from workers.kernel.settings import Settings, load
 from workers.pipeline.context import Context
 from workers.pipeline.intake.open_case import Seen, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
+from workers.pipeline.notify import deliver
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.upkeep.retry import retry_case
 
@@ -145,6 +147,7 @@ def test_while_the_file_is_broken_the_old_rules_stay_and_one_alert_says_so(
     case_id = case_of_two(bootstrap.context(), "import_set:1")
     advance_case(case_id)
     assert planned(bootstrap.context(), case_id) == ["cus_9", "cus_9"]
+    assert headlines(alerts).count("the rules cannot be read") == 1
     [told] = [one for one in alerts.posted if one.headline == "the rules cannot be read"]
     assert told.next_step is not None
     assert told.next_step.command == "metermend doctor"
@@ -152,6 +155,9 @@ def test_while_the_file_is_broken_the_old_rules_stay_and_one_alert_says_so(
 
 
 def headlines(alerts: RecordingAlerts) -> list[str]:
+    """What a person was told, once the clock has had its turn."""
+    made, _ = bootstrap._of_process(os.getpid())
+    deliver(made)
     return [one.headline for one in alerts.posted]
 
 
@@ -170,7 +176,7 @@ def test_another_slip_is_told_and_so_is_the_same_one_after_it_was_mended(
     """The second time nobody would hear of it, and every rule since would go unfollowed."""
     for text in (BROKEN, "[nonsense]\n", ALIAS, "[nonsense]\n"):
         rules.write_text(text)
-        bootstrap.context()
+        deliver(bootstrap.context())
     assert headlines(alerts) == ["the rules cannot be read"] * 3
 
 
@@ -179,20 +185,24 @@ def test_once_mended_the_new_rules_are_followed_without_a_word(rules: Path, aler
     bootstrap.context()
     rules.write_text(OTHER_ALIAS)
     assert aliases() == {"cus_2": "cus_9"}
-    assert len(alerts.posted) == 1
+    assert len(headlines(alerts)) == 1
 
 
 def test_an_alert_channel_that_is_away_does_not_keep_the_worker_from_its_work(
-    rules: Path, alerts: RecordingAlerts, monkeypatch: pytest.MonkeyPatch
+    rules: Path, alerts: RecordingAlerts, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slip in the rules while Slack is down would stop all repairs."""
+    """A slip in the rules while Slack is down would stop all repairs, or nobody would hear of it afterwards."""
 
-    def away(_notice: object) -> None:
+    def away(*_: object) -> None:
         raise Transient("Slack does not answer")
 
-    monkeypatch.setattr(alerts, "post", away)
     rules.write_text(BROKEN)
-    assert aliases() == {}
+    with monkeypatch.context() as patched:
+        patched.setattr(alerts, "post", away)
+        assert aliases() == {}
+        assert headlines(alerts) == []
+    clock.turn(minutes=1)
+    assert headlines(alerts) == ["the rules cannot be read"]
 
 
 def test_a_process_does_not_start_with_rules_that_it_cannot_read(
@@ -219,7 +229,7 @@ def test_a_slip_that_was_mended_while_no_process_ran_is_told_when_it_is_made_aga
 ) -> None:
     """The ledger would go on calling it told, and nobody would hear that his rules are not followed."""
     rules.write_text(BROKEN)
-    bootstrap.context()
+    deliver(bootstrap.context())
     rules.write_text(NONE)
     started_anew()
     bootstrap.context()

@@ -1,20 +1,24 @@
-"""Telling a person: one notice per case and per trouble, in Slack or printed.
+"""Telling a person: of an incident, of trouble, of what was held back; in Slack or printed.
 
 It imports `workers.kernel` only. Start at `messages` (what is said), then `phrases` (the sentences), `alerts` (the
-Protocol, and the terminal) and `slack`.
+Protocol, and the terminal), `slack` (the looks, and the incoming webhook) and `slack_bot`.
 """
 
 from workers.alerts.alerts import Alerts, PrintedAlerts
-from workers.alerts.messages import CodeCount, NextStep, Notice, ReasonCount, Trouble
+from workers.alerts.messages import Alert, CodeCount, Digest, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.slack import SlackAlerts
+from workers.alerts.slack_bot import SlackBot
 
 __all__ = [
+    "Alert",
     "Alerts",
     "CodeCount",
+    "Digest",
     "NextStep",
     "Notice",
     "PrintedAlerts",
     "ReasonCount",
     "SlackAlerts",
+    "SlackBot",
     "Trouble",
 ]

@@ -1,4 +1,4 @@
-"""What an alert says: a notice about a case, or about trouble that stops the service."""
+"""What an alert says: a notice about an incident, trouble that stops the service, or what was held back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,17 +45,18 @@ class NextStep:
 
 @dataclass(frozen=True)
 class Notice:
-    """One case, as the billing engineer on call needs it.
+    """One incident, as the billing engineer on call needs it: a case, or many of one cause.
 
-    `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline` is when it becomes too
-    old to bill (35 days: Stripe docs, "Record usage for billing"). `files` is label -> place: where the corrected
-    and the quarantined sets lie.
+    `subject` is the id of its only case, else of the incident. `oldest_usage` is the time of the oldest record that
+    is not settled yet, and `deadline` is when it becomes too old to bill (35 days: Stripe docs,
+    "Record usage for billing"). `files` is label -> place: where the corrected and the quarantined sets lie.
     """
 
-    case_id: str
+    subject: str
     headline: str
     livemode: bool
     account: str | None = None
+    cases: int = 1
     codes: Sequence[CodeCount] = ()
     reasons: Sequence[ReasonCount] = ()
     oldest_usage: datetime | None = None
@@ -66,7 +67,10 @@ class Notice:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode."""
+    """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode.
+
+    `alike` counts those that said the same of other subjects and are not told by themselves.
+    """
 
     subject: str
     headline: str
@@ -74,3 +78,16 @@ class Trouble:
     livemode: bool | None = None
     account: str | None = None
     next_step: NextStep | None = None
+    alike: int = 0
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What was held back, since a channel is told only so much: a line for each of the largest, then the rest."""
+
+    headline: str
+    lines: Sequence[str]
+    next_step: NextStep
+
+
+Alert = Notice | Trouble | Digest

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from workers.alerts.messages import CodeCount, Notice, ReasonCount, Trouble
+from workers.alerts.messages import Alert, CodeCount, Digest, Notice, ReasonCount, Trouble
 from workers.kernel.ledger.journal import NOT_KNOWN, Tally
 from workers.kernel.reasons import step_of
 from workers.kernel.terminal import visible
@@ -23,16 +23,25 @@ LONGEST_DETAIL: Final = 600
 _TALLIES: Final = ("refused", "repaired", "confirmed", "deferred", "quarantined")
 
 
-def origin(alert: Notice | Trouble) -> str:
+def origin(alert: Alert) -> str:
     """Return what it is about, whose it is, and whether the money is real."""
+    if isinstance(alert, Digest):
+        return "held back"
     mode = {True: "LIVE", False: "test mode", None: ""}[alert.livemode]
-    subject = alert.case_id if isinstance(alert, Notice) else alert.subject
-    return " · ".join(cut(part, LONGEST_NAME) for part in (subject, alert.account or "", mode) if part)
+    return " · ".join(cut(part, LONGEST_NAME) for part in (alert.subject, alert.account or "", mode) if part)
 
 
 def totals(notice: Notice) -> str:
-    """Return the counts over all codes."""
-    return _counts(_sum(notice.codes)) if notice.codes else ""
+    """Return the counts over all cases and codes; nothing where they are those of one case's one code."""
+    if notice.cases > 1:
+        return f"{notice.cases:,} cases of one cause: {_counts(_sum(notice.codes))}"
+    return _counts(_sum(notice.codes)) if len(notice.codes) > 1 else ""
+
+
+def detail(trouble: Trouble) -> str:
+    """Return what happened, and how often it did to others."""
+    alike = f" And {trouble.alike:,} more alike." if trouble.alike else ""
+    return f"{cut(trouble.detail, LONGEST_DETAIL)}{alike}"
 
 
 def codes(notice: Notice) -> Iterator[tuple[str, str]]:

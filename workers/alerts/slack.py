@@ -3,17 +3,19 @@
 Sources: Slack docs, "Reference: blocks" and "Sending messages using incoming webhooks".
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import quote
 
+from slack_sdk.http_retry import RetryHandler
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, ServerErrorRetryHandler
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from workers.alerts import phrases
-from workers.alerts.messages import NextStep, Notice, Trouble
+from workers.alerts.messages import Alert, Digest, NextStep, Notice
 from workers.kernel.errors import MetermendError, Permanent, Transient
 
 MAX_BLOCKS: Final = 50
@@ -31,15 +33,26 @@ class Message:
     blocks: list[Block]
 
 
-def message(alert: Notice | Trouble) -> Message:
-    """Return the message of an alert."""
-    blocks = [_header(alert.headline), *_context([_foreign(phrases.origin(alert))])]
+def message(alert: Alert) -> Message:
+    """Return the message of an alert, whole."""
     if isinstance(alert, Notice):
-        files = [f"{_foreign(label)}: {_code(place)}" for label, place in phrases.files(alert)]
-        blocks += [*_notice(alert), *_step(alert.next_step), *_context(files)]
-    else:
-        blocks += _section([_foreign(phrases.cut(alert.detail, phrases.LONGEST_DETAIL))])
-        blocks += _step(alert.next_step)
+        return _message(alert, *_totals(alert), *_codes(alert), *_to_do(alert), *_files(alert))
+    lines = alert.lines if isinstance(alert, Digest) else [phrases.detail(alert)]
+    return _message(alert, *_section(map(_foreign, map(phrases.cut, lines))), *_step(alert.next_step))
+
+
+def summary(notice: Notice) -> Message:
+    """Return the message of a notice without what goes into its thread."""
+    return _message(notice, *(list(_totals(notice)) or _codes(notice)), *_to_do(notice))
+
+
+def details(notice: Notice) -> Message:
+    """Return what goes into the thread of a notice."""
+    return _message(notice, *_codes(notice), *_files(notice))
+
+
+def _message(alert: Alert, *body: Block) -> Message:
+    blocks = [_header(alert.headline), *_context([_foreign(phrases.origin(alert))]), *body]
     return Message(_foreign(phrases.cut(alert.headline)), blocks[:MAX_BLOCKS])
 
 
@@ -53,12 +66,24 @@ def _foreign(text: str) -> str:
     return escape(text).replace("`", "'")
 
 
-def _notice(notice: Notice) -> Iterator[Block]:
-    yield from _section([f"*{_foreign(phrases.totals(notice))}*"] if len(notice.codes) > 1 else [])
+def _totals(notice: Notice) -> Iterator[Block]:
+    totals = phrases.totals(notice)
+    yield from _section([f"*{_foreign(totals)}*"] if totals else [])
+
+
+def _codes(notice: Notice) -> Iterator[Block]:
     yield from _section(f"• {_code(code)} {_foreign(counts)}" for code, counts in phrases.codes(notice))
+
+
+def _to_do(notice: Notice) -> Iterator[Block]:
     yield from _section([f":hourglass: {phrases.urgency(notice)}"] if phrases.urgency(notice) else [])
     waiting = [f"• {_foreign(reason)}" for reason in phrases.reasons(notice)]
     yield from _section(["*Waiting for you*", *waiting] if waiting else [])
+    yield from _step(notice.next_step)
+
+
+def _files(notice: Notice) -> Iterator[Block]:
+    yield from _context(f"{_foreign(label)}: {_code(place)}" for label, place in phrases.files(notice))
 
 
 def _step(step: NextStep | None) -> Iterator[Block]:
@@ -115,17 +140,12 @@ class SlackAlerts:
     """Posts to the channel that the webhook's address stands for; the address is a secret and never shown."""
 
     def __init__(self, webhook_url: str) -> None:
-        self._client = WebhookClient(
-            webhook_url,
-            timeout=TIMEOUT,
-            retry_handlers=[
-                ConnectionErrorRetryHandler(max_retry_count=RETRIES),
-                ServerErrorRetryHandler(max_retry_count=RETRIES),
-            ],
-        )
+        self.channel = channel_name(webhook_url)
+        self._client = WebhookClient(webhook_url, timeout=TIMEOUT, retry_handlers=retry_handlers())
 
-    def post(self, notice: Notice | Trouble) -> None:
-        made = message(notice)
+    def post(self, alert: Alert, earlier: str | None = None) -> None:
+        del earlier  # an incoming webhook cannot change what it has posted
+        made = message(alert)
         try:
             response = self._client.send(text=made.text, blocks=made.blocks)
         except (OSError, HTTPException) as error:
@@ -136,9 +156,32 @@ class SlackAlerts:
             raise _refusal(response)
 
 
+def channel_name(*secrets: str) -> str:
+    """Return the name of a channel by what leads to it, which is a secret."""
+    return sha256("\n".join(secrets).encode()).hexdigest()
+
+
+def retry_handlers() -> list[RetryHandler]:
+    """Return what tries again at once, where Slack stumbles."""
+    return [
+        ConnectionErrorRetryHandler(max_retry_count=RETRIES),
+        ServerErrorRetryHandler(max_retry_count=RETRIES),
+    ]
+
+
+def retry_after(headers: Mapping[str, Any]) -> float | None:
+    """Return how many seconds Slack asks to wait, if it does."""
+    named = str(next((value for name, value in headers.items() if name.lower() == "retry-after"), ""))
+    return float(named) if named.isdecimal() else None
+
+
+def is_away(status: int) -> bool:
+    """Whether an answer of this status means that Slack may take the message later."""
+    return status == 429 or status >= 500
+
+
 def _refusal(response: WebhookResponse) -> MetermendError:
     answer = f"Slack answered {response.status_code} {response.body.strip()[:80]}"
-    if response.status_code == 429 or response.status_code >= 500:
-        named = next((value for name, value in response.headers.items() if name.lower() == "retry-after"), "")
-        return Transient(answer, retry_after=float(named) if str(named).isdecimal() else None)
+    if is_away(response.status_code):
+        return Transient(answer, retry_after=retry_after(response.headers))
     return Permanent(f"{answer} - check SLACK_WEBHOOK_URL: the webhook or its channel may be gone")

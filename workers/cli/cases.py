@@ -23,19 +23,21 @@ COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([str(s) for s in CaseState]), help="May be repeated."
 )
+@click.option("--incident", metavar="INCIDENT", help="Of one incident only: `metermend incidents` lists them.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cases at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def cases(states: tuple[str, ...], limit: int, *, as_json: bool) -> None:
+def cases(states: tuple[str, ...], incident: str | None, limit: int, *, as_json: bool) -> None:
     """List cases, the most recently changed first."""
     ledger, _ = open_stores()
-    found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit)
+    found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit, incident=incident)
     counts = ledger.queries.case_counts()
+    of_incident = len(ledger.incidents.case_ids(incident)) if incident else None
     ledger.close()
     click.echo(
         json.dumps([_as_json(case) for case in found], indent=2) if as_json else "\n".join(_lines(found, _width()))
     )
-    there = sum(counts.get(state, 0) for state in states or counts)
-    if there > len(found):
+    there = of_incident if of_incident is not None else sum(counts.get(state, 0) for state in states or counts)
+    if len(found) == limit and there > len(found):
         click.echo(f"{there - len(found):,} more: --limit {there}", err=True)
 
 

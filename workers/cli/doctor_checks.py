@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from workers.alerts import SlackBot
+from workers.alerts.slack_bot import API
 from workers.bootstrap import table_source
 from workers.cli.open_ledger import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
@@ -64,6 +66,7 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
             yield Check(problem.setting, problem.what, problem.mend, "mend" if problem.fatal else "note")
     yield from _machine(settings)
     yield from _places(settings)
+    yield _asked("alerts", lambda: _alerts(settings), "see SLACK_BOT_TOKEN", away="see the network")
     if settings.stripe_api_key:
         away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
         stripe = LiveStripeApi(settings)
@@ -104,6 +107,17 @@ def _places(settings: Settings) -> Iterator[Check]:
     rules = settings.rules_file
     if rules:
         yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+
+
+def _alerts(settings: Settings, slack: str = API) -> str:
+    """Tell which way alerts go. A webhook cannot be asked without posting."""
+    token, channel = settings.slack_bot_token, settings.slack_channel
+    if token and channel:
+        who = SlackBot(token.get_secret_value(), channel, api=slack).whoami()
+        return f"Slack, as {who}, into {channel}; messages are changed in place"
+    if settings.slack_webhook_url:
+        return "Slack, by the incoming webhook"
+    return "printed by the clock process; SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN brings them to Slack"
 
 
 def _named(setting: str, places: Places) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "workers.cli.demo.command:demo",
     "doctor": "workers.cli.doctor:doctor",
     "export": "workers.cli.cases:export",
+    "incidents": "workers.cli.incidents:incidents",
     "prove": "workers.cli.prove:prove",
     "quarantine": "workers.cli.quarantine:quarantine",
     "reconcile": "workers.cli.reconcile:reconcile",

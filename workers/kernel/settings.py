@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         "a connected account's as acct_…=place.",
     )
     incident_gap: int = Field(
-        900, ge=0, description="Seconds between failures of one cause that still are one incident."
+        900, ge=1, description="Seconds between failures of one cause that still are one incident."
     )
     validation_delay: int = Field(
         86_400,
@@ -110,7 +110,13 @@ class Settings(BaseSettings):
         description="Seconds without a refusal after which a submission counts as arrived.",
     )
 
-    slack_webhook_url: SecretStr | None = Field(None, description="Slack incoming webhook; printed when unset.")
+    slack_webhook_url: SecretStr | None = Field(
+        None, description="Slack incoming webhook, where no bot is named; alerts are printed without either."
+    )
+    slack_bot_token: SecretStr | None = Field(
+        None, description="Token of a Slack bot (chat:write): an incident is then one message, changed in place."
+    )
+    slack_channel: str | None = Field(None, description="Channel that the bot posts to, as id or name.")
     console_url: str | None = Field(None, description="Public address of the console, for links in Slack.")
     console_password_hash: SecretStr | None = Field(
         None,
@@ -198,7 +204,14 @@ class Settings(BaseSettings):
         return text
 
     @field_validator(
-        *("stripe_api_key", "webhook_secret", "slack_webhook_url", "stripe_webhook_secrets", "metrics_token")
+        *(
+            "stripe_api_key",
+            "webhook_secret",
+            "slack_webhook_url",
+            "slack_bot_token",
+            "stripe_webhook_secrets",
+            "metrics_token",
+        )
     )
     @classmethod
     def _one_word(cls, value: _Secrets) -> _Secrets:

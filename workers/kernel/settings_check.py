@@ -57,6 +57,20 @@ def problems(settings: "Settings") -> list[Problem]:
             "name the directories or buckets that hold your own usage files",
             False,
         ),
+        (
+            settings.slack_bot_token is not None and settings.slack_channel is None,
+            "SLACK_CHANNEL",
+            "unset: the bot of SLACK_BOT_TOKEN has nowhere to post, and is not used",
+            "name the channel that it was invited into",
+            False,
+        ),
+        (
+            settings.slack_channel is not None and settings.slack_bot_token is None,
+            "SLACK_BOT_TOKEN",
+            "unset: nobody posts into SLACK_CHANNEL",
+            "copy the bot token (xoxb-...) from the Slack app's page, or unset SLACK_CHANNEL",
+            False,
+        ),
     )
     return [Problem(name, what, mend, fatal=fatal) for lacks, name, what, mend, fatal in missing if lacks]
 

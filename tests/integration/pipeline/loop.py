@@ -25,6 +25,7 @@ from workers.kernel.ledger.journal import Balance
 from workers.kernel.settings import Settings
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
+from workers.pipeline.notify import deliver
 from workers.pipeline.run import carry_on, process
 from workers.remedies import Rules
 from workers.sources import StoredUsageSources
@@ -55,7 +56,6 @@ class Loop:
     def __init__(self, folder: Path, twin: Twin, ledger: Ledger, clock: SteeredClock, **settings: Any) -> None:
         self.twin, self.ledger, self.clock = twin, ledger, clock
         self.bucket, self.sources = folder / "bucket", folder / "sources"
-        self.alerts = RecordingAlerts()
         self.queue = RecordingJobQueue()
         self.context = self._context(folder, settings)
         self._handed_over: set[str] = set()
@@ -79,7 +79,7 @@ class Loop:
             sources=StoredUsageSources((str(self.sources),), folder / "scratch" / "sources"),
             archive=Archive(open_store(str(folder / "archive")), folder / "scratch"),
             target=FileTarget(f"file://{self.bucket}", pace_seconds=0, clock=self.clock),
-            alerts=self.alerts,
+            alerts=RecordingAlerts(),
             rules=Rules(),
             clock=self.clock,
         )
@@ -121,6 +121,14 @@ class Loop:
         while large := [case_id for case_id, _, is_large in self.queue.cases if is_large]:
             self.queue.cases = [job for job in self.queue.cases if job[0] != large[0]]
             carry_on(self._new_owner(), large[0])
+
+    @property
+    def alerts(self) -> RecordingAlerts:
+        """What people were told, once the clock has had its turn."""
+        deliver(self.context, quiet=timedelta(0))
+        alerts = self.context.alerts
+        assert isinstance(alerts, RecordingAlerts)
+        return alerts
 
     def pass_window(self) -> None:
         """Let the confirmation window pass and do what is due then."""

@@ -23,6 +23,7 @@ from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.pipeline import run
 from workers.pipeline.context import Context
 from workers.pipeline.intake.open_case import Taken
+from workers.pipeline.notify import deliver
 from workers.pipeline.run import process
 from workers.sweeper import sweep
 
@@ -74,6 +75,7 @@ def swept(context: Context) -> list[str]:
 
 def told(context: Context) -> list[str]:
     """What a person was told of."""
+    deliver(context)
     alerts = context.alerts
     assert isinstance(alerts, RecordingAlerts)
     return [alert.subject for alert in alerts.posted if isinstance(alert, Trouble)]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.alerts import CodeCount, NextStep, Notice, ReasonCount, Trouble
+from workers.alerts import Alert, CodeCount, NextStep, Notice, ReasonCount, Trouble
 from workers.alerts.phrases import MAX_CODES, MAX_REASONS
 from workers.alerts.slack import MAX_BLOCKS, MAX_HEADER, MAX_TEXT, message
 from workers.kernel.ledger.journal import Tally
 
 NOTICE = Notice(
-    case_id="case_3f2a",
+    subject="case_3f2a",
     headline="1,312 rows of usage.csv were refused",
     livemode=True,
     account="acct_1",
@@ -44,7 +44,7 @@ def texts(blocks: list[dict[str, Any]]) -> list[str]:
     return [body["text"] for body in bodies]
 
 
-def shown(alert: Notice | Trouble) -> str:
+def shown(alert: Alert) -> str:
     return "\n".join(texts(message(alert).blocks))
 
 
@@ -139,7 +139,7 @@ foreign = st.text("<&>`*\n ü", max_size=8).map(lambda text: text * 90)
 tallies = st.builds(Tally, st.integers(0, 10**9), st.decimals(-(10**30), 10**30, places=15))
 alerts = st.builds(
     Notice,
-    case_id=foreign,
+    subject=foreign,
     headline=foreign,
     livemode=st.booleans(),
     account=st.none() | foreign,

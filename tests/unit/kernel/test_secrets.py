@@ -20,6 +20,7 @@ CARRYING = {
     "database_url": f"postgresql://metermend:{CANARY}@db.example/ledger?sslpassword={CANARY}",
     "usage_sources": f"postgresql://metermend:{CANARY}@db.example/billing?table=usage",
     "slack_webhook_url": f"https://hooks.slack.com/services/T/B/{CANARY}",
+    "slack_bot_token": f"xoxb-{CANARY}",
     "console_password_hash": f"scrypt:1:1:1${CANARY}$00",
     "session_secret": CANARY,
     "metrics_token": CANARY,

@@ -20,6 +20,8 @@ from workers.pipeline.context import Stores
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
+INCIDENTS: Final = 1_000
+"""More than a bad day has."""
 WIDTHS: Final = (26, 18, 18, 18)
 """Four columns in 80 characters; a quantity of 15 digits fits, and a longer one gets a line of its own."""
 
@@ -32,7 +34,7 @@ def report(
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
     _print_codes(console, codes)
     _print_found(console, queries.balance())
-    _print_messages(console, messages)
+    _print_messages(console, messages, sum(not one.said for one in ledger.incidents.recent(INCIDENTS)))
     _print_places(console, stage, ledger)
     balance = queries.balance()
     for line in lines(balance):
@@ -97,7 +99,7 @@ def _print_places(console: Console, stage: Stage, ledger: Ledger) -> None:
         f"\n[bold]corrected[/]    {_near(stage.bucket)}/metermend-*.csv",
         f"[bold]quarantined[/]  {_near(folder)}/case_*.csv",
         f"[bold]commands[/]     {sourcing(stage)}",
-        "             metermend cases, metermend quarantine CASE, metermend prove\n",
+        "             metermend incidents, metermend quarantine CASE, metermend prove\n",
     ):
         console.print(line, soft_wrap=True)
 
@@ -108,10 +110,12 @@ def _near(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]]) -> None:
+def _print_messages(console: Console, messages: Sequence[Mapping[str, Any]], held_back: int) -> None:
     console.print(f"\n[bold]{len(messages)} messages to Slack[/]")
     for message in messages:
         console.print(f"- {message.get('text', '')}", markup=False)
+    if held_back:
+        console.print(f"{held_back} more incidents wait for a digest: see metermend incidents")
 
 
 def _verdict(console: Console, balance: Balance, sent: Mapping[str, int]) -> bool:

@@ -13,7 +13,15 @@ from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import ENDED, OPEN, EventState
 from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
-from workers.kernel.ledger.tables import cases, checkpoints, entries, event_counts, events, submissions
+from workers.kernel.ledger.tables import (
+    cases,
+    checkpoints,
+    entries,
+    event_counts,
+    events,
+    incident_cases,
+    submissions,
+)
 from workers.kernel.ledger.totals import CaseTotals
 
 
@@ -76,12 +84,18 @@ class Queries:
             return f"{backend} {connection.scalar(text(query))}"
 
     def cases(
-        self, *, states: Sequence[CaseState] = (), limit: int = 100, before: datetime | None = None
+        self,
+        *,
+        states: Sequence[CaseState] = (),
+        limit: int = 100,
+        before: datetime | None = None,
+        incident: str | None = None,
     ) -> Sequence[Case]:
-        """Return cases, the most recently changed first, of `states` if any are named."""
+        """Return cases, the most recently changed first, of `states` and of an incident if any are named."""
         of_states = cases.c.state.in_(list(states)) if states else true()
         earlier = cases.c.changed_at < before if before else true()
-        return self._newest(limit, of_states, earlier)
+        theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
+        return self._newest(limit, of_states, earlier, cases.c.id.in_(theirs) if incident else true())
 
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""

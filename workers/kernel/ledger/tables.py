@@ -235,3 +235,56 @@ fault_kinds = Table(
     Column("seen_at", UtcTime, nullable=False),
     Column("struck", Text),
 )
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("account", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+    Column("cases", Integer, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    Column("said", JSON),
+    Column("due_at", UtcTime),
+    Column("over_at", UtcTime),
+    Index("incidents_key", "key", "last_at"),
+    Index("incidents_due", "due_at"),
+)
+
+incident_cases = Table(
+    "incident_cases",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("status", JSON, nullable=False),
+    Index("incident_cases_incident", "incident_id"),
+)
+
+troubles = Table(
+    "troubles",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("trouble", JSON, nullable=False),
+    Column("untold", Integer, nullable=False),
+    Column("noted_at", UtcTime, nullable=False),
+    Column("told_at", UtcTime),
+)
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("messages", JSON, nullable=False),
+    Column("updates", JSON, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("paused_until", UtcTime),
+    Column("holder", Text),
+    Column("held_until", UtcTime),
+)

@@ -22,6 +22,7 @@ from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.journal import EntryKind
 from workers.pipeline.approvals import OVERWRITE, approved
 from workers.pipeline.context import Context
+from workers.pipeline.notify import deliver
 from workers.pipeline.record_sets import DATA, RECORD, movement, numbered
 from workers.pipeline.run import _tell_of_queue
 from workers.pipeline.submit.preflight import LastLook
@@ -248,4 +249,5 @@ def test_what_was_told_by_a_clock_that_was_ahead_is_told_again(way: Way) -> None
     for told, ahead in enumerate([timedelta(0), *AHEAD], 1):
         context.ledger.checkpoints.save("queue_told", to_text(way.clock() + ahead))
         _tell_of_queue(context, way.book.case_id, "waiting for its turn")
+        deliver(context)
         assert len(alerts.posted) == told - 1

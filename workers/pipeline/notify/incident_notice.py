@@ -1,0 +1,105 @@
+"""What is said of an incident: of a single case all there is to know, of many what they add up to."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from workers.alerts import CodeCount, NextStep, Notice, ReasonCount
+from workers.kernel.ledger.by_code import ByCode, decided, merged
+from workers.kernel.ledger.incidents import Incident
+from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.pipeline.context import Context
+from workers.pipeline.notify.case_status import CaseStatus
+from workers.pipeline.notify.cause import pattern_of
+from workers.records.schema import MAX_AGE
+
+REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
+_WORDS: Final = (
+    (Bucket.CONFIRMED, "recovered"),
+    (Bucket.SUBMITTED, "resubmitted"),
+    (Bucket.PLANNED, "repaired"),
+    (Bucket.DEFERRED, "deferred"),
+    (Bucket.QUARANTINED, "need a person"),
+)
+
+
+def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
+    """Return all that is worth saying of an incident whose cases stand like this."""
+    oldest = min((status.oldest for status in statuses if status.oldest), default=None)
+    only = statuses[0] if len(statuses) == 1 else None
+    headline = headline_of(statuses)
+    return Notice(
+        subject=only.case_id if only else incident.id,
+        headline=f"Over: {headline}" if over else headline,
+        livemode=incident.livemode,
+        account=incident.account,
+        cases=len(statuses),
+        codes=list(_codes(merged(status.by_code for status in statuses))),
+        reasons=_reasons(statuses),
+        oldest_usage=oldest,
+        deadline=oldest + MAX_AGE if oldest else None,
+        next_step=_next_step(context, incident, statuses),
+        files=only.files if only else {},
+    )
+
+
+def headline_of(statuses: Sequence[CaseStatus]) -> str:
+    """Return an incident in one line: what failed, and how it stands."""
+    balance = _balance(statuses)
+    parts = [f"{balance[bucket].records:,} {word}" for bucket, word in _WORDS if balance[bucket].records]
+    stands = f"{balance.failed.records:,} refused, {', '.join(parts) or 'nothing decided yet'}"
+    if len(statuses) == 1:
+        return f"{statuses[0].summary}: {stands}"
+    summaries = {status.summary for status in statuses}
+    what = summaries.pop() if len(summaries) == 1 else pattern_of(min(summaries))
+    return f"{what}: {len(statuses):,} cases, {stands}"
+
+
+def _balance(statuses: Sequence[CaseStatus]) -> Balance:
+    return sum((status.balance for status in statuses), Balance())
+
+
+def _codes(breakdown: ByCode) -> Iterator[CodeCount]:
+    for code, buckets in sorted(breakdown.items()):
+        yield CodeCount(
+            code,
+            refused=decided(buckets),
+            repaired=sum((buckets.get(bucket, Tally()) for bucket in REPAIRED), Tally()),
+            confirmed=buckets.get(Bucket.CONFIRMED, Tally()),
+            deferred=buckets.get(Bucket.DEFERRED, Tally()),
+            quarantined=buckets.get(Bucket.QUARANTINED, Tally()),
+        )
+
+
+def _reasons(statuses: Sequence[CaseStatus]) -> Sequence[ReasonCount]:
+    """Return why records wait, over all cases. Advice that differs is about single rows, and is left out."""
+    counts: Counter[tuple[str, str]] = Counter()
+    advice: defaultdict[tuple[str, str], set[str | None]] = defaultdict(set)
+    for one in (reason for status in statuses for reason in status.reasons):
+        counts[one.code, one.reason] += one.records
+        advice[one.code, one.reason].add(one.suggestion)
+    shared = {key: next(iter(given)) for key, given in advice.items() if len(given) == 1}
+    return [ReasonCount(*key, records, shared.get(key)) for key, records in counts.most_common()]
+
+
+def _next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
+    only, balance = statuses[0].case_id if len(statuses) == 1 else None, _balance(statuses)
+    link = _link(context, f"/cases/{only}" if only else "/cases")
+    if balance[Bucket.QUARANTINED].records and only:
+        read = f"Read the quarantined records (`metermend quarantine {only}`), mend their cause or add a rule,"
+        return NextStep(f"{read} then plan them again.", f"metermend retry {only}", link)
+    if balance[Bucket.QUARANTINED].records:
+        read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
+        mend = "(`metermend quarantine CASE`), mend their cause or add a rule, then plan all again."
+        return NextStep(f"{read} {mend}", f"metermend retry {incident.id}", link)
+    if any(status.unsent for status in statuses):
+        what = f"Name a place for {incident.account} in SUBMIT_TO" if incident.account else "Set SUBMIT_TO"
+        return NextStep(f"{what} so that the repaired records can be sent.", "metermend doctor", link)
+    if all(status.settled for status in statuses):
+        return NextStep("Nothing to do.", f"metermend prove {only}" if only else "metermend prove", link)
+    return None
+
+
+def _link(context: Context, page: str) -> str | None:
+    base = context.settings.console_url
+    return f"{base.rstrip('/')}/console{page}" if base else None
