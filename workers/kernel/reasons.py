@@ -37,6 +37,7 @@ FILE_NOT_FOUND: Final = "file_not_found"
 IDENTIFIER_REPEATED: Final = "identifier_repeated"
 IDENTIFIER_TAKEN: Final = "identifier_taken"
 IN_OLDER_FILE: Final = "in_older_file"
+LOOKS_BILLED: Final = "looks_billed"
 MISSING_IN_TOTALS: Final = "missing_in_totals"
 NO_FAULT_FOUND: Final = "no_fault_found"
 NOT_IN_SOURCES: Final = "not_in_sources"
@@ -61,7 +62,9 @@ WINDOW_NOT_ASKED: Final = "window_not_asked"
 WINDOW_OPEN: Final = "window_open"
 WOULD_OVERWRITE: Final = "would_overwrite"
 
-HELD_AT_SIGHT: Final = (PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED)
+HELD_AT_SIGHT: Final = (
+    PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED, LOOKS_BILLED,
+)  # fmt: skip
 """Reasons of records that wait from the moment they are seen: what Stripe says of them does not agree."""
 SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
 UNCERTAIN: Final = (
@@ -155,6 +158,10 @@ REASONS: Final[Mapping[str, Reason]] = {
     IN_OLDER_FILE: Reason(
         "The same usage stands in a file that was written before the one that Stripe refused.",
         "Where the older file was billed, this is: compare before it is sent.",
+    ),
+    LOOKS_BILLED: Reason(
+        "Stripe has counted as many refusals as these, and its totals hold these records all the same.",
+        "Compare the customer's day in Stripe with your own records before it is sent.",
     ),
     MISSING_IN_TOTALS: Reason(
         "Stripe's total of a customer's day is less than the sender's records come to, and no event told why.",

@@ -10,7 +10,7 @@ from tests.integration.pipeline.stripe_says import report
 from tests.integration.pipeline.test_attacks_planning import assert_proved
 from tests.integration.pipeline.test_which_record import NOT_FOUND, advice
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.journal import Bucket, Found
 from workers.pipeline.locate.locate import PAUSE
 from workers.pipeline.record_sets import scan
 from workers.pipeline.upkeep.retry import retry_case
@@ -95,12 +95,13 @@ def test_codes_are_told_apart_by_what_is_wrong_first(loop: Loop) -> None:
 def test_a_file_that_is_not_imported_yet_keeps_the_others_waiting_until_it_is(loop: Loop) -> None:
     """Of twice as many rows as are counted nobody can tell which were refused."""
     loop.sources.mkdir(exist_ok=True)
-    (loop.sources / "next.csv").write_text(usage(*padded(*range(10, 20))))
+    coming = usage(*padded(*range(10, 20)))
+    (loop.sources / "next.csv").write_text(coming)
     loop.upload("day.csv", usage(*padded(*range(10))))
     assert counts(loop) == (10, SAMPLES, 10 - SAMPLES)
     assert "18 rows of your files show this fault, Stripe has counted 8 more" in advice(loop)
     later(loop, seconds=10)
-    loop.upload("next.csv", usage(*padded(*range(10, 20))))
+    loop.upload("next.csv", coming)
     later(loop, seconds=PAUSE.total_seconds())
     loop.stripe_works()
     settle(loop)
@@ -191,3 +192,61 @@ def test_a_code_whose_fault_nobody_can_see_keeps_its_count(loop: Loop) -> None:
     assert counts(loop)[0] == 5
     assert "Only 0 of 4" in advice(loop)
     assert [case.trouble for case in loop.cases()] == [None]
+
+
+def put(loop: Loop, name: str, text: str) -> None:
+    """Let the sender keep a file and put it into the bucket, before Stripe looks there."""
+    for place in (loop.sources, loop.bucket):
+        place.mkdir(exist_ok=True)
+        (place / name).write_text(text)
+        os.utime(place / name, times=(loop.clock().timestamp(),) * 2)
+
+
+def test_rows_that_stripes_totals_are_without_go_though_more_are_predicted_than_counted(loop: Loop) -> None:
+    """A customer that was deleted since makes accepted usage look refused; an hour later the totals tell."""
+    put(loop, "day.csv", usage(*padded(*range(10)), *sound(*range(10, 13))))
+    loop.twin.poll()
+    loop.lose_customer("cus_2")
+    loop.stripe_works()
+    assert counts(loop) == (10, SAMPLES, 8)
+    later(loop, hours=2)
+    loop.work()
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "10", ("api_requests", "cus_2"): "3"}
+    assert loop.balance.found == {Found.NAMED: 2, Found.PROVED: 8}
+    assert_proved(loop)
+
+
+def test_a_file_that_was_never_imported_is_no_proof(loop: Loop) -> None:
+    """It shows in no total either: of more rows than are missing none goes."""
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "never.csv").write_text(usage(*padded(*range(10, 13), customer="cus_3")))
+    loop.upload("day.csv", usage(*padded(*range(10))))
+    later(loop, hours=2)
+    loop.work()
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "2"}
+
+
+def test_a_kind_of_fault_that_stripes_totals_hold_is_believed_no_longer(loop: Loop) -> None:
+    loop.upload("day.csv", usage(*padded(1, 2)))
+    assert loop.ledger.fault_kinds.trusted(None)
+    later(loop, hours=1)
+    put(loop, "noon.csv", usage(*padded(*range(3, 9))))
+    loop.twin.poll()
+    for number in range(3, 9):  # Stripe takes in what it was to refuse
+        loop.context.stripe.create_meter_event(
+            {
+                "event_name": "api_requests",
+                "identifier": f"by-hand-{number}",
+                "payload": {"stripe_customer_id": "cus_1", "value": "1"},
+                "timestamp": int(loop.clock().timestamp()) - 3600,
+            },
+            f"key-{number}",
+            None,
+        )
+    (loop.sources / "more.csv").write_text(usage(*padded(20, 21, 22)))
+    loop.stripe_works()
+    later(loop, hours=2)
+    loop.work()
+    assert loop.ledger.fault_kinds.trusted(None) == frozenset()

@@ -6,7 +6,6 @@ from enum import StrEnum
 
 import polars as pl
 
-from workers.kernel.ledger.journal import Found
 from workers.pipeline.locate.predict import CERTAIN, KIND
 from workers.records.identifiers import is_nameless
 
@@ -27,10 +26,6 @@ class Judged:
 
     verdict: Verdict
     found: pl.DataFrame
-
-    @property
-    def found_by(self) -> Found:
-        return Found.EXACT if self.verdict is Verdict.EXACT else Found.CERTAIN
 
 
 def judge(

@@ -15,8 +15,9 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.clock import from_text
+from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Movement
+from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
@@ -25,10 +26,12 @@ from workers.pipeline.intake.older_files import with_held
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
 from workers.pipeline.locate.judge import Judged, Verdict, judge
-from workers.pipeline.locate.predict import KIND, TOLD
+from workers.pipeline.locate.predict import CERTAIN, KIND, TOLD
+from workers.pipeline.locate.proof import ask, proved, strike_off, with_billed_held
 from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, knowing, rivals, unclaimed
 from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
+from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, SOURCE, WRITTEN, with_columns_of
 
@@ -86,20 +89,39 @@ def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
 
 
 def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Movement]:
-    case, missing = held.case, _missing(held.journal)
-    account = case.failure.account
-    context.ledger.fault_kinds.note(account, _kinds_named(context, held.journal, suspects.rows))
-    free = unclaimed(context, case, suspects.rows)
+    failure, missing = held.case.failure, _missing(held.journal)
+    kinds = context.ledger.fault_kinds
+    kinds.note(failure.account, _kinds_named(context, held.journal, suspects.rows))
+    free = unclaimed(context, held.case, suspects.rows)
     perhaps_ours = unlocated(held.journal).total() - missing.total()
-    trusted = context.ledger.fault_kinds.trusted(account)
+    trusted = kinds.trusted(failure.account)
     judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, perhaps_ours)
-    if judged.found.height:
-        first = located_rows(context, held.journal).height
-        rows = fresh(_as_refused(context, held, judged.found, suspects), first=first, refused_as=DATA)
-        taken = shared_out(missing, rows.height)
-        yield from found_now(context, case.failure, rows.lazy(), taken, detail={FOUND_BY: judged.found_by})
-    left = missing.total() - judged.found.height
-    yield _seen(judged, free, missing, suspects, left)
+    first, left = located_rows(context, held.journal).height, missing
+    for how, rows in _found(context, failure, suspects, judged, free, missing.total()):
+        if rows.height:
+            refused = fresh(_as_refused(context, failure, rows, suspects), first=first, refused_as=DATA)
+            taken = shared_out(left, rows.height)
+            yield from found_now(context, failure, refused.lazy(), taken, detail={FOUND_BY: how})
+            first, left = first + rows.height, left - taken
+    yield _seen(judged, free, missing, suspects, left.total())
+
+
+def _found(
+    context: Context, failure: Failure, suspects: Suspects, judged: Judged, free: pl.DataFrame, missing: int
+) -> Iterator[tuple[Found, pl.DataFrame]]:
+    """Yield the rows that may be claimed, by how they are known; what looks billed waits for a person."""
+    meter = suspects.prediction.meter
+    if judged.verdict is Verdict.EXACT:
+        sure = judged.found.filter(CERTAIN)
+        asked = ask(context, failure, meter, judged.found.filter(~pl.col(CERTAIN)))
+        yield Found.EXACT, pl.concat([sure, with_billed_held(asked)], how="diagonal")
+        return
+    yield Found.CERTAIN, judged.found
+    if judged.verdict in {Verdict.UNDER, Verdict.OVER}:
+        rest = free.join(judged.found.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+        told = ask(context, failure, meter, rest)
+        strike_off(context, failure, told)
+        yield Found.PROVED, proved(context, told, missing - judged.found.height)
 
 
 def _kinds_named(context: Context, journal: Sequence[EntryRow], suspects: pl.DataFrame) -> dict[str, str]:
@@ -112,10 +134,10 @@ def _kinds_named(context: Context, journal: Sequence[EntryRow], suspects: pl.Dat
     return kinds
 
 
-def _as_refused(context: Context, held: HeldCase, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:
+def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:
     """Return rows as Stripe's refusal has them; with a reason to wait where another file may have billed them."""
-    failure, sources = held.case.failure, context.sources_of(held.case.failure.account)
-    rows = found.drop(TOLD).with_columns(pl.lit(failure.code).alias(CODE))
+    sources = context.sources_of(failure.account)
+    rows = found.drop(*TOLD, *WORDS, strict=False).with_columns(pl.lit(failure.code).alias(CODE))
     records = with_columns_of(rows, [MESSAGE])
     elsewhere = sources.find(records[IDENTIFIER]).rows
     others = elsewhere.join(found.select(PLACE), on=PLACE, how="anti", nulls_equal=True)

@@ -104,7 +104,8 @@ def tell(context: Context, held: HeldCase) -> str | None:
 
 def _meaning(context: Context, held: HeldCase) -> str:
     """Name what would be told differently: the counts, what waits for a person, and whether it can be sent."""
-    counts = [tally["records"] for tally in held.case.balance.to_json().values()]
+    balance = held.case.balance
+    counts = [balance.failed.records, *(balance[bucket].records for bucket in Bucket)]
     moved = (entry.number for entry in held.journal if {entry.from_bucket, entry.to_bucket} & set(_WAITING))
     told = (counts, max(moved, default=0), _is_unsent(context, held.case))
     return sha256(repr(told).encode()).hexdigest()[:16]

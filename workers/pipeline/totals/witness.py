@@ -40,6 +40,8 @@ STRIPE_TOTAL: Final = "@stripe_total"
 """Decimal text of what Stripe has counted of the record's customer on its day; null where it was not asked."""
 OWN_TOTAL: Final = "@own_total"
 """Decimal text of what it must have counted without any of the claimed records; null where nobody can tell."""
+WORDS: Final = (WITNESS, WHY_UNCLEAR, STRIPE_TOTAL, OWN_TOTAL)
+"""The columns that the witness adds."""
 MAX_CALLS: Final = 500
 """Calls that one question to the witness may cost: one for each customer."""
 
