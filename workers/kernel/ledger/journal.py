@@ -217,7 +217,8 @@ class Balance:
 
     def __add__(self, other: Self) -> "Balance":
         buckets = {bucket: self[bucket] + other[bucket] for bucket in Bucket}
-        found: dict[str, int] = {how: self.found.get(how, 0) + other.found.get(how, 0) for how in Found}
+        sums = {how: self.found.get(how, 0) + other.found.get(how, 0) for how in Found}
+        found: dict[str, int] = {how: records for how, records in sums.items() if records}
         return Balance(self.failed + other.failed, buckets, found)
 
     def __neg__(self) -> "Balance":

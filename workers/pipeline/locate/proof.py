@@ -41,13 +41,15 @@ def ask(context: Context, failure: Failure, meter: Meter | None, rows: pl.DataFr
 
 
 def proved(context: Context, told: pl.DataFrame, missing: int) -> pl.DataFrame:
-    """Return the rows that Stripe's totals are without, if they are no more than are missing.
+    """Return the rows that Stripe's totals are without; none where that could be true of other rows instead.
 
-    A file that was never imported shows in no total either. What Stripe may still take in from it is left out.
+    So it is while nothing can be said of some, if there are more than are missing. A file that was never imported
+    shows in no total either: what Stripe may still take in from it is left out.
     """
     imported_by_now = pl.col(WRITTEN) < context.clock() - context.validation_delay
     without = told.filter((pl.col(WITNESS) == PROVED) & (pl.col(CERTAIN) | imported_by_now))
-    return without if without.height <= missing else without.clear()
+    open_ones = told.filter(pl.col(WITNESS) == UNCLEAR).height
+    return without.clear() if without.height > missing or (open_ones and told.height > missing) else without
 
 
 def with_billed_held(rows: pl.DataFrame) -> pl.DataFrame:
