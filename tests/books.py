@@ -19,6 +19,7 @@ from tests.recording import (
 from workers.archive import Archive
 from workers.kernel.clock import Clock
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Intent
 from workers.kernel.settings import load
@@ -162,3 +163,9 @@ class Book:
 def records_of(books: Stores, case_id: str, bucket: Bucket) -> pl.LazyFrame | None:
     """Return the records of a case that stand in a bucket, by its journal as it is now."""
     return records_in(books, books.ledger.queries.entries(case_id), bucket)
+
+
+def counted_by_window(ledger: Ledger, case: Case) -> list[tuple[str, int]]:
+    """The windows that a case's journal has counted, by the key of the failure that each would be, with records."""
+    seen = [entry for entry in ledger.queries.entries(case.id) if entry.kind == EntryKind.SEEN]
+    return [(entry.detail.get("window", case.failure.key), entry.records) for entry in seen]

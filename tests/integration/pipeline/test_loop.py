@@ -103,8 +103,11 @@ def test_two_event_objects_for_one_change_are_one_case(loop: Loop) -> None:
 def test_records_that_stripe_counts_but_does_not_name_are_kept_in_the_count(loop: Loop) -> None:
     """A report of 5 refusals with 2 samples must never read as 2 lost records, found or not."""
     loop.twin.configure(sample_cap=2)
-    loop.upload("day.csv", usage(*(f"use-{n},{{t}},api_requests, cus_1,1" for n in range(5))))
-    (loop.sources / "day.csv").write_text(usage(*(f"use-{n},{{t}},api_requests, cus_1,1" for n in range(2))))
+    loop.sources.mkdir()
+    rows = [f"use-{n},{{t}},api_requests, cus_1,1" for n in range(5)]
+    (loop.bucket / "day.csv").write_text(usage(*rows))
+    (loop.sources / "day.csv").write_text(usage(*rows[:2]))
+    loop.stripe_works()
     loop.stripe_works()
     loop.pass_window()
     assert loop.balance.failed.records == 5

@@ -1,12 +1,12 @@
 """What must hold after every step, and what must hold once everything has come to rest."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from tests.books import records_of
+from tests.books import counted_by_window, records_of
 from tests.unit.protocol.stripe_truth import OLD_CALLS
 from tests.unit.protocol.world import World
 from workers.kernel.clock import from_text
@@ -22,9 +22,8 @@ _SHOWN = {ORIGIN: pl.String, REASON: pl.String, VALID_FROM: pl.String}
 
 @dataclass(frozen=True)
 class Stand:
-    """Where a record stands: `key` is its case's."""
+    """Where a record stands."""
 
-    key: str
     case_id: str
     origin: str
     bucket: Bucket
@@ -62,7 +61,7 @@ class Invariants:
         assert self.world.in_flight() == 0, "something is stuck"
         assert self.world.ledger.queries.event_counts().get("failed", 0) == 0, "an event was given up"
         stands = self.stands()
-        self._check_every_refusal_stands_once(stands)
+        self._check_every_refusal_stands_once(self._cases(), stands)
         for stand in stands:
             self._check_deferred(stand)
         self._check_book_against_truth(stands)
@@ -88,24 +87,31 @@ class Invariants:
             records = records_of(self.world.context, case.id, bucket) if case.balance[bucket].records else None
             if records is not None:
                 for row in with_columns_of(records.collect(), _SHOWN).select(list(_SHOWN)).iter_rows():
-                    yield Stand(case.failure.key, case.id, row[0], bucket, row[1], row[2])
+                    yield Stand(case.id, row[0], bucket, row[1], row[2])
 
     def _check_nothing_is_lost(self, cases: list[Case]) -> None:
         """Every record of an event that is done is counted as failed, so that the equation covers it."""
-        failed = {case.failure.key: case.balance.failed.records for case in cases}
+        counted: Counter[str] = Counter()
+        for case in cases:
+            for window, records in counted_by_window(self.world.ledger, case):
+                counted[window] += records
         for event_id, refused in self.world.company.expected.items():
             event = self.world.ledger.events.get(event_id)
             if event is not None and event.state == "done":
                 for key, named in refused.items():
-                    assert failed.get(key, 0) >= len(named), f"lost of {key}: it counts {failed.get(key, 0)}"
+                    assert counted[key] >= len(named), f"lost of {key}: it counts {counted[key]}"
 
-    def _check_every_refusal_stands_once(self, stands: list[Stand]) -> None:
-        found = defaultdict(list)
+    def _check_every_refusal_stands_once(self, cases: list[Case], stands: list[Stand]) -> None:
+        found: dict[str, list[str]] = defaultdict(list)
+        told: dict[str, list[str]] = defaultdict(list)
         for stand in stands:
-            found[stand.key].append(stand.origin)
-        for refused in self.world.company.expected.values():
-            for key, named in refused.items():
-                assert sorted(found[key]) == sorted(named), f"lost or doubled of {key}: it has {found[key]}"
+            found[stand.case_id].append(stand.origin)
+        case_of = {window: case.id for case in cases for window, _ in counted_by_window(self.world.ledger, case)}
+        refused = {key: named for event in self.world.company.expected.values() for key, named in event.items()}
+        for key, named in refused.items():
+            told[case_of[key]] += named
+        for case_id, named in told.items():
+            assert sorted(found[case_id]) == sorted(named), f"lost or doubled of {case_id}: {found[case_id]}"
 
     def _check_deferred(self, stand: Stand) -> None:
         if stand.bucket is Bucket.DEFERRED:

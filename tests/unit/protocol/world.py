@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from tests.books import a_context
+from tests.books import a_context, counted_by_window
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
 from tests.unit.protocol.bucket import CLEAN, Bucket, MortalFileTarget, Verdict
@@ -195,8 +195,9 @@ class World:
     def _records_of(self, case_id: str) -> set[str]:
         """Return the sender's identifiers of the records that belong to a case."""
         case = self.ledger.cases.get(case_id)
+        windows = {window for window, _ in counted_by_window(self.ledger, case)} if case else set()
         expected = self.company.expected.values()
-        return {origin for refused in expected for origin in refused.get(case.failure.key if case else "", ())}
+        return {origin for refused in expected for window in windows for origin in refused.get(window, ())}
 
     def _settle(self) -> None:
         for _ in range(60):

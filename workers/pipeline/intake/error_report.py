@@ -208,7 +208,7 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     }
     unlocated = Unlocated(
         counts,
-        {reason: suggestions[reason] for reason in counts},
+        {reason: suggestions[reason] for reason in (*counts, NOT_SAMPLED)},
         {reason: identifiers for reason, identifiers in named.items() if identifiers},
     )
     seen = Seen(_failure(told), [located], DATA, event.id, unlocated, oddities=oddities, window=told.window.key)

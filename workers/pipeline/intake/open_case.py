@@ -12,8 +12,9 @@ from workers.kernel.errors import Conflict, Permanent
 from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.reasons import NOT_SAMPLED
 from workers.pipeline.case_key import IMPORTED
 from workers.pipeline.context import Context
 from workers.pipeline.hold import held_moves
@@ -46,14 +47,19 @@ class Seen:
         """Let the entries about what was seen say in which window, and what was odd about it."""
         odd = {"oddities": list(self.oddities)} if self.oddities else {}
         more = {**odd, _WINDOW: self.window} if self.window else odd
-        seen = EntryKind.SEEN
-        return [replace(move, detail={**move.detail, **more}) if move.kind is seen else move for move in moves]
+        return [replace(move, detail={**move.detail, **more}) if move.kind in FINDING else move for move in moves]
 
     def counted(self, held: HeldCase) -> int:
         """Return how many records of this window, or of the whole failure, the journal has counted already."""
+        return sum(entry.records for entry in self.of_window(held) if entry.kind == EntryKind.SEEN)
+
+    def of_window(self, held: HeldCase) -> list[EntryRow]:
+        """Return the entries that brought records of this window, or of the whole failure; also rows of no one."""
         first = held.case.failure.key
-        seen = (entry for entry in held.journal if entry.kind == EntryKind.SEEN)
-        return sum(e.records for e in seen if self.window in (None, e.detail.get(_WINDOW, first)))
+        found = [entry for entry in held.journal if entry.kind in FINDING]
+        by_us = {entry.number for entry in found if FOUND_BY in entry.detail}
+        mine = {e.number for e in found if self.window in (None, e.detail.get(_WINDOW, first))}
+        return [entry for entry in found if entry.number in by_us | mine]
 
 
 def take_in_seen(context: Context, seen: Seen) -> str:
@@ -102,13 +108,14 @@ def _take_in_again(context: Context, seen: Seen) -> None:
     failure = seen.failure
     with context.ledger.cases.hold(failure.case_id, context.owner, context.lease) as held:
         located = located_rows(context, held.journal)
+        known = located_rows(context, seen.of_window(held))
         found = 0
 
         def unknown() -> Iterator[pl.DataFrame]:
             nonlocal found
             for frame in seen.frames:
                 found += frame.height
-                yield frame.join(located, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
+                yield frame.join(known, left_on=IDENTIFIER, right_on=ORIGIN, how="anti", maintain_order="left")
 
         rows = _keep_numbered(context, seen, unknown(), first=located.height)
         new_rows = _NO_ROWS if rows is None else scan(context, rows)
@@ -198,6 +205,8 @@ def _missing(
     new = min(names.total(), growth)
     counted = shared_out(unnamed, names.total() - new)
     larger = shared_out(seen.unlocated.unnamed, growth - new)
+    # What another window has named already is refused once more here, and nobody knows which row of it.
+    larger[NOT_SAMPLED] += growth - new - larger.total()
     missing = Unlocated(+(names + larger), seen.unlocated.suggestions, named)
     yield from counted_moves(seen.failure, missing, seen.event_id, known=counted)
 

@@ -23,6 +23,7 @@ from workers.pipeline.audit.audit_walk import Finding, Question, Walk, audit_dai
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.audit.totals_check import Compared, Verdict
 from workers.pipeline.context import Context
+from workers.pipeline.notify import deliver
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import WRITTEN
 from workers.sources import NOWHERE
@@ -117,8 +118,9 @@ def test_a_difference_opens_one_case_that_waits_for_a_person_and_stays_so(contex
         (finding,) = found(context)
     assert finding.case_id is not None
     advance(context, finding.case_id)
+    deliver(context)
     (notice,) = context.alerts.posted  # type: ignore[attr-defined]
-    assert notice.next_step.command == "metermend audit --since 2026-11-18 --meter api_calls"
+    assert notice.next_step.command == "metermend audit"
     retry_case(context, finding.case_id)
     advance(context, finding.case_id)
     stripe.summaries.clear()
