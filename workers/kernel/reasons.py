@@ -156,8 +156,8 @@ REASONS: Final[Mapping[str, Reason]] = {
         "Look in Stripe whose usage that is; send it again only if it is another's.",
     ),
     IN_OLDER_FILE: Reason(
-        "The same usage stands in a file that was written before the one that Stripe refused.",
-        "Where the older file was billed, this is: compare before it is sent.",
+        "The same usage stands in another file, older than the one that Stripe refused or one that mends it.",
+        "Where the other file was billed, this is: compare before it is sent.",
     ),
     LOOKS_BILLED: Reason(
         "Stripe has counted as many refusals as these, and its totals hold these records all the same.",

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def test_a_difference_opens_one_case_that_waits_for_a_person_and_stays_so(contex
         (finding,) = found(context)
     assert finding.case_id is not None
     advance(context, finding.case_id)
-    deliver(context)
+    deliver(context, quiet=timedelta(0))
     (notice,) = context.alerts.posted  # type: ignore[attr-defined]
     assert notice.next_step.command == "metermend audit"
     retry_case(context, finding.case_id)
