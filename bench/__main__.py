@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench import queue, records, scrape, way
+from bench import locate, queue, records, scrape, way
 from bench.faults import section as faults
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
@@ -15,6 +15,7 @@ SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "queue": queue.run,
     "way": way.run,
     "scrape": scrape.run,
+    "locate": locate.run,
 }
 
 

@@ -11,7 +11,7 @@ from tests.integration.pipeline.test_attacks_planning import assert_proved
 from tests.integration.pipeline.test_which_record import NOT_FOUND, advice
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Bucket, Found
-from workers.pipeline.locate.locate import PAUSE
+from workers.pipeline.locate.locate import LONGEST_PAUSE
 from workers.pipeline.record_sets import scan
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
@@ -102,7 +102,7 @@ def test_a_file_that_is_not_imported_yet_keeps_the_others_waiting_until_it_is(lo
     assert "18 rows of your files show this fault, Stripe has counted 8 more" in advice(loop)
     later(loop, seconds=10)
     loop.upload("next.csv", coming)
-    later(loop, seconds=PAUSE.total_seconds())
+    later(loop, seconds=LONGEST_PAUSE.total_seconds())
     loop.stripe_works()
     settle(loop)
     assert loop.billed() == {("api_requests", "cus_1"): "20"}
@@ -139,7 +139,7 @@ def test_of_fewer_rows_than_are_counted_those_go_that_stripe_can_never_have_acce
     send_without_a_copy(loop, *rows[:3])
     later(loop, seconds=10)
     loop.upload("day.csv", usage(*rows[3:]))
-    later(loop, seconds=PAUSE.total_seconds())
+    later(loop, seconds=LONGEST_PAUSE.total_seconds())
     loop.work()
     assert counts(loop) == (10, 7, 3)
     assert [kind.kind for kind in loop.ledger.fault_kinds.all()] == [f"{NOT_FOUND}: blanks around"]
@@ -149,7 +149,7 @@ def test_of_fewer_rows_of_a_kind_that_stripe_has_not_named_none_goes(loop: Loop)
     send_without_a_copy(loop, *padded(*range(3)))
     later(loop, seconds=10)
     loop.upload("day.csv", usage(*padded(3, 4), *padded(*range(5, 9), customer="cus_gone")))
-    later(loop, seconds=PAUSE.total_seconds())
+    later(loop, seconds=LONGEST_PAUSE.total_seconds())
     loop.work()
     failed, gone, waiting = counts(loop)
     assert (failed, gone + waiting) == (9, 9)

@@ -21,7 +21,7 @@ from tests.integration.pipeline.test_attacks_planning import assert_proved
 from tests.integration.pipeline.test_locate import later
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import Bucket, Found
-from workers.pipeline.locate.locate import PAUSE
+from workers.pipeline.locate.locate import LONGEST_PAUSE
 
 KINDS = {
     "sound": ("cus_2", "1"),
@@ -128,7 +128,7 @@ def test_nothing_is_billed_twice_and_what_the_count_determines_is_recovered(
 ) -> None:
     with a_loop(migrated_sqlite) as loop:
         play(loop, day)
-        later(loop, seconds=PAUSE.total_seconds() + 1)
+        later(loop, seconds=LONGEST_PAUSE.total_seconds() + 1)
         loop.work()
         accepted = list(loop.twin.accepted())
         named = Counter(origin(one.identifier) for one in accepted if origin(one.identifier).startswith("use-"))

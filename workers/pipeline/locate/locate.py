@@ -5,6 +5,7 @@ Stripe counts what it refused and names samples. The records that are counted on
 Looks come at once after a report, no more often than `PAUSE`, and ever more rarely while files may still turn up.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -33,10 +34,12 @@ from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
 from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE, SOURCE, WRITTEN, with_columns_of
+from workers.records.schema import CODE, IDENTIFIER, MESSAGE, WRITTEN, with_columns_of
 
-PAUSE: Final = timedelta(seconds=30)
-"""Between two looks at a case whose reports keep coming: each look goes through the files."""
+BREATHERS: Final = 10
+"""So many times as long as a look took, the next one waits while reports keep coming: it goes through the files."""
+SHORTEST_PAUSE: Final = timedelta(seconds=1)
+LONGEST_PAUSE: Final = timedelta(minutes=5)
 FIRST_WAIT: Final = timedelta(hours=1)
 """Until the sources are looked through again without a new report; from then on twice as long each time."""
 LOOK: Final = "look"
@@ -57,7 +60,8 @@ def next_look(context: Context, held: HeldCase) -> datetime | None:
     if any(LOOK_AGAIN in entry.detail for entry in since):
         return last.at
     if any(entry.kind == EntryKind.SEEN for entry in since):
-        return last.at + PAUSE
+        took = timedelta(seconds=last.detail[LOOK]["took"])
+        return last.at + min(max(SHORTEST_PAUSE, BREATHERS * took), LONGEST_PAUSE)
     waited = last.at - looks[-2].at if len(looks) > 1 else timedelta(0)
     again = last.at + max(FIRST_WAIT, 2 * waited)
     return again if again <= from_text(failure.window_end) + context.validation_delay else None
@@ -69,13 +73,14 @@ def locate(context: Context, held: HeldCase) -> None:
     Raises Conflict while another case claims rows that this one could, Transient, Permanent and SettingsUnusable as
     Stripe's API and the stores do.
     """
+    started = time.monotonic()
     with ExitStack() as stack:
         leases = (context.owner, context.lease)
         earlier = [
             stack.enter_context(context.ledger.cases.hold(one, *leases)) for one in rivals(context, held.case)
         ]
         suspects = find_suspects(context, held.case.failure)
-        moves = [_nothing_predicted()] if suspects is None else list(_moves(context, held, suspects))
+        moves = list(_moves(context, held, suspects, started))
         for rival in earlier:
             rival.renew()
         with held.transaction() as transaction:
@@ -88,7 +93,10 @@ def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
     return Counter({reason: counted[reason] for reason in _WITHOUT_ROWS if counted[reason]})
 
 
-def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Movement]:
+def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started: float) -> Iterator[Movement]:
+    if suspects is None:
+        yield _look({"verdict": Verdict.NONE}, started)
+        return
     failure, missing = held.case.failure, _missing(held.journal)
     kinds = context.ledger.fault_kinds
     kinds.note(failure.account, _kinds_named(context, held.journal, suspects.rows))
@@ -103,7 +111,8 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects) -> Iterator[Mov
             taken = shared_out(left, rows.height)
             yield from found_now(context, failure, refused.lazy(), taken, detail={FOUND_BY: how})
             first, left = first + rows.height, left - taken
-    yield _seen(judged, free, missing, suspects, left.total())
+    said = advice(judged.verdict, free, missing.total(), suspects) if left.total() else None
+    yield _look(_seen(judged, free, missing, suspects), started, said)
 
 
 def _found(
@@ -149,20 +158,19 @@ def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspect
     return with_held(records, pl.concat([older, taken], how="diagonal")).drop(WRITTEN)
 
 
-def _seen(judged: Judged, free: pl.DataFrame, missing: Counter[str], suspects: Suspects, left: int) -> Movement:
-    files = dict(free.group_by(SOURCE).len().sort("len", descending=True).iter_rows())
-    look: dict[str, Any] = {
+def _seen(judged: Judged, free: pl.DataFrame, missing: Counter[str], suspects: Suspects) -> dict[str, Any]:
+    return {
         "verdict": judged.verdict,
         "predicted": free.height,
         "counted": missing.total(),
         "looked_through": len(suspects.files),
-        "kinds": dict(free.group_by(KIND).len().sort("len", descending=True).iter_rows()),
+        "kinds": dict(free.group_by(KIND).len().sort("len", KIND, descending=[True, False]).iter_rows()),
     }
-    said = advice(judged.verdict, free.height, missing.total(), files, len(suspects.files), suspects.unusable)
-    told = {"suggestions": {reason: said for reason in (NOT_SAMPLED,) if missing[reason]}} if left else {}
-    return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK: look, **told})
 
 
-def _nothing_predicted() -> Movement:
-    detail = {LOOK: {"verdict": Verdict.NONE}}
+def _look(seen: dict[str, Any], started: float, said: str | None = None) -> Movement:
+    """Return the entry that says what a look saw, how many seconds it took, and what is told of the rest."""
+    detail: dict[str, Any] = {LOOK: {**seen, "took": round(time.monotonic() - started, 3)}}
+    if said is not None:
+        detail["suggestions"] = {NOT_SAMPLED: said}
     return Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail=detail)

@@ -13,6 +13,7 @@ import polars as pl
 from workers.kernel.codes import Code
 from workers.records import timestamps
 from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Catalog, Meter, folded, folded_text
+from workers.records.quick_check import SOUND, mark_sound
 from workers.records.schema import EVENT_NAME, MAX_AGE, TIMESTAMP, WRITTEN
 from workers.records.timestamps import Window
 from workers.records.validation import Standard, fault_column
@@ -77,7 +78,9 @@ class Prediction:
         if self.archived:
             dated = pl.lit(value=False)
             return own.with_columns(*_told(pl.lit(Code.ARCHIVED_METER.value), pl.lit("archived"), dated))
-        judged = Standard(self._catalog(), Window(self.start)).judge(own)
+        standard = Standard(self._catalog(), Window(self.start))
+        doubtful = mark_sound(own.lazy(), standard).filter(~pl.col(SOUND)).select(rows.columns).collect()
+        judged = standard.judge(doubtful)
         first = pl.coalesce(_counted(fault_column(aspect)) for aspect in ORDER)
         code = pl.when(_is_well_formed()).then(first)
         known = judged.with_columns(code.alias(PREDICTED)).filter(pl.col(PREDICTED).is_not_null())

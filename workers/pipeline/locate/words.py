@@ -1,26 +1,24 @@
 """What a person is told of records that Stripe counts and that could not be told from others."""
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
+import polars as pl
+
 from workers.pipeline.locate.judge import Verdict
+from workers.pipeline.locate.suspects import Suspects
+from workers.records.schema import SOURCE
 
 _FILES: Final = 3
 _NAMED: Final = "Name every place that your usage lies in under USAGE_SOURCES, then retry the case."
 
 
-def advice(
-    verdict: Verdict,
-    predicted: int,
-    counted: int,
-    files: Mapping[str, int],
-    looked_through: int,
-    unusable: Sequence[str],
-) -> str:
-    """Return both numbers, where the rows lie, and the likeliest cause; `files` has file -> rows, most first."""
+def advice(verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspects) -> str:
+    """Return both numbers, where the rows lie, and the likeliest cause; `free` are the rows that no case has."""
+    predicted, looked_through = free.height, len(suspects.files)
+    files = dict(free.group_by(SOURCE).len().sort("len", SOURCE, descending=[True, False]).iter_rows())
     where = ", ".join(f"{name} ({rows:,})" for name, rows in list(files.items())[:_FILES])
     more = f" and {len(files) - _FILES} more files" if len(files) > _FILES else ""
-    unread = f" Not read: {unusable[0]}." if unusable else ""
+    unread = f" Not read: {suspects.unusable[0]}." if suspects.unusable else ""
     if verdict is Verdict.OVER:
         said = (
             f"{predicted:,} rows of your files show this fault, Stripe has counted {counted:,} more than it named: "

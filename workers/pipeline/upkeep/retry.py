@@ -34,6 +34,7 @@ from workers.kernel.reasons import (
 )
 from workers.pipeline import record_sets
 from workers.pipeline.approvals import BY_FILE, OVERWRITE, SEND_AGAIN
+from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import mode_of, require_own_mode
 from workers.pipeline.record_sets import (
@@ -118,7 +119,7 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         retried, moves = _plan(context, held, approved_by)
-        if record_sets.unlocated(held.journal):
+        if case.failure.kind == VALIDATION_REPORT and record_sets.unlocated(held.journal):
             moves.append(Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True}))
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
