@@ -99,11 +99,15 @@ def _look_later(context: Context, held: HeldCase, submission: Submission, missin
         _give_up(context, held, submission)
         return
     deadline = sent_at + context.confirmation_deadline
-    again = now + min(max(now - sent_at, _SHORTEST_LOOK), LONGEST_LOOK)
+    again = now + _next_look(submission, now)
     with held.transaction() as transaction:
         transaction.submissions.wait_until(submission.id, min(again, deadline) if now < deadline else again)
         if now >= deadline and not is_noted(held.journal, submission.id):
             transaction.move(_unconfirmed(submission, missing))
+
+
+def _next_look(submission: Submission, now: datetime) -> timedelta:
+    return min(max(now - (submission.sent_at or now), _SHORTEST_LOOK), LONGEST_LOOK)
 
 
 def _unconfirmed(submission: Submission, missing: str | list[Any]) -> Movement:
@@ -144,7 +148,7 @@ def begin_window_anew(context: Context, held: HeldCase) -> None:
     """Let windows begin now that end later than any can: a clock that was ahead has set them."""
     now = context.clock()
     latest = now + context.confirmation_window
-    late = [s for s in _sent(held) if _ends(s) > max(latest, now + LONGEST_LOOK) + LONGEST_WAIT]
+    late = [s for s in _sent(held) if _ends(s) > max(latest, now + _next_look(s, now)) + LONGEST_WAIT]
     if late:
         with held.transaction() as transaction:
             for submission in late:
