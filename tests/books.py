@@ -113,8 +113,8 @@ class Book:
             moved = movement(self.context, kind, ROUTES[kind][route], ref, detail=detail)
             transaction.move(replace(moved, **fields))
 
-    def send(self, records: Sequence[int], *, ordinal: int = 1) -> str:
-        """Plan, intend and send records as one submission; return its id."""
+    def send(self, records: Sequence[int], *, ordinal: int = 1, totals: Mapping[str, Any] | None = None) -> str:
+        """Plan, intend and send records as one submission; return its id. The intent says `totals`."""
         submission_id = f"{self.case_id}-{ordinal}"
         self.frame = self.frame.with_columns(
             pl.when(pl.col(RECORD).is_in(list(records)))
@@ -125,7 +125,7 @@ class Book:
         self.move(EntryKind.PLANNED, records)
         ref = self.keep(records)
         intended = replace(
-            movement(self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref),
+            movement(self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref, detail=totals),
             submission_id=submission_id,
         )
         intent = Intent(

@@ -43,10 +43,18 @@ def reasons_of(entries: Sequence[EntryRow]) -> dict[str, Reason]:
     return {slug: REASONS.get(slug, OF_THE_RECORD) for slug, records in counts.most_common() if records > 0}
 
 
-def next_step(case: Case) -> str:
+UNCONFIRMED = (
+    "{records} records were sent and are unconfirmed: Stripe's totals have not grown by them. Compare with its "
+    "summaries; they are looked for again by themselves, and must not be sent a second time."
+)
+
+
+def next_step(case: Case, unconfirmed: int = 0) -> str:
     """Return the advice for a case; a case that nobody will take up again by itself comes first."""
     if case.trouble and case.due_at is None:
         return STUCK.format(trouble=case.trouble)
+    if case.state is CaseState.AWAITING and unconfirmed:
+        return UNCONFIRMED.format(records=unconfirmed)
     return NEXT_STEP[case.state].format(
         id=case.id,
         quarantined=case.balance[Bucket.QUARANTINED].records,

@@ -11,6 +11,7 @@ from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.unconfirmed import unconfirmed
 
 PAGE_LENGTH = 50
 
@@ -65,10 +66,12 @@ def case_page(case_id: str) -> str:
     ledger = _ledger()
     case = ledger.cases.get(case_id) or abort(404)
     entries = ledger.queries.entries(case_id)
+    overdue = unconfirmed(entries)
     return render_template(
         "console/case.html",
         case=case,
-        advice=next_step(case),
+        advice=next_step(case, overdue),
+        unconfirmed=overdue,
         reasons=reasons_of(entries) if case.balance[Bucket.QUARANTINED].records else {},
         entries=entries,
         submissions=ledger.submissions.of_case(case_id),

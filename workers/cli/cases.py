@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from workers.cli.open_ledger import open_stores
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.pipeline.audit.export import export as export_case
 
 COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
@@ -32,21 +33,23 @@ def cases(states: tuple[str, ...], incident: str | None, limit: int, *, as_json:
     found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit, incident=incident)
     counts = ledger.queries.case_counts()
     of_incident = len(ledger.incidents.case_ids(incident)) if incident else None
+    sent = (case.id for case in found if case.balance[Bucket.SUBMITTED].records)
+    overdue = {case_id: unconfirmed(ledger.queries.entries(case_id)) for case_id in sent}
     ledger.close()
-    click.echo(
-        json.dumps([_as_json(case) for case in found], indent=2) if as_json else "\n".join(_lines(found, _width()))
-    )
+    told = [_as_json(case, overdue.get(case.id, 0)) for case in found]
+    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(found, _width(), overdue)))
     there = of_incident if of_incident is not None else sum(counts.get(state, 0) for state in states or counts)
     if len(found) == limit and there > len(found):
         click.echo(f"{there - len(found):,} more: --limit {there}", err=True)
 
 
-def _as_json(case: Case) -> dict[str, Any]:
+def _as_json(case: Case, overdue: int = 0) -> dict[str, Any]:
     return {
         "case": case.id,
         "state": case.state,
         "failed": case.balance.failed.records,
         "in_flight": case.balance.in_flight.records,
+        "unconfirmed": overdue,
         "quarantined": case.balance[Bucket.QUARANTINED].records,
         "summary": case.failure.summary,
         "trouble": case.trouble,
@@ -60,12 +63,12 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _lines(found: Sequence[Case], width: int | None = None) -> Iterator[str]:
+def _lines(found: Sequence[Case], width: int | None, overdue: Mapping[str, int]) -> Iterator[str]:
     """Yield a line for each case; where they are wider than `width`, each summary stands below its case."""
     if not found:
         yield "no cases"
         return
-    rows = [COLUMNS, *(_row(case) for case in found)]
+    rows = [COLUMNS, *(_row(case, overdue.get(case.id, 0)) for case in found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
     longest = sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows)
     for row in rows:
@@ -78,12 +81,13 @@ def _lines(found: Sequence[Case], width: int | None = None) -> Iterator[str]:
         yield from textwrap.wrap(row[-1], width, initial_indent="  ", subsequent_indent="  ")
 
 
-def _row(case: Case) -> tuple[str, ...]:
+def _row(case: Case, overdue: int) -> tuple[str, ...]:
     told = _as_json(case)
     counts = (f"{told[name]:,}" for name in ("failed", "in_flight", "quarantined"))
     stuck = case.trouble is not None and case.due_at is None
     summary = f"{case.failure.summary} (STOPPED: {case.trouble})" if stuck else case.failure.summary
-    return (case.id, case.state, *counts, summary)
+    unshown = f" ({overdue:,} unconfirmed)" if overdue else ""
+    return (case.id, case.state, *counts, f"{summary}{unshown}")
 
 
 @click.command()

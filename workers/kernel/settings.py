@@ -109,6 +109,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Seconds without a refusal after which a submission counts as arrived.",
     )
+    confirmation_deadline: int = Field(
+        21_600,
+        ge=1,
+        description="Seconds after which usage that was sent and does not show in Stripe's totals is told as "
+        "unconfirmed.",
+    )
 
     slack_webhook_url: SecretStr | None = Field(
         None, description="Slack incoming webhook, where no bot is named; alerts are printed without either."

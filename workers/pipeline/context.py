@@ -97,6 +97,11 @@ class Context(Stores):
         return timedelta(seconds=self.settings.confirmation_window)
 
     @property
+    def confirmation_deadline(self) -> timedelta:
+        """How long after it was sent a submission must show in Stripe's totals, else it is unconfirmed."""
+        return timedelta(seconds=self.settings.confirmation_deadline)
+
+    @property
     def validation_delay(self) -> timedelta:
         """How long after a file was last written Stripe may validate its records."""
         return timedelta(seconds=self.settings.validation_delay)

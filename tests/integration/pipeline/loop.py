@@ -97,6 +97,10 @@ class Loop:
         """Let somebody delete a customer at Stripe."""
         requests.delete(f"{self.twin.url}/v1/customers/{customer}", auth=(KEY, ""), timeout=10).raise_for_status()
 
+    def deny_totals(self) -> None:
+        """Let the key not read Stripe's totals: what goes out is confirmed by silence."""
+        self.twin.fail_next("status", path="*event_summaries", status=403, times=9)
+
     def stripe_works(self) -> None:
         """Let the twin import what lies in the bucket and publish its events, then work on all of them."""
         self.twin.poll()

@@ -64,6 +64,7 @@ def test_what_goes_on_for_hours_is_not_one_case_for_ever(loop: Loop) -> None:
 def test_a_window_that_comes_after_its_case_was_settled_opens_it_again(loop: Loop) -> None:
     keep(loop, "day.csv", "use-1,{t},api_requests, cus_1,1", "use-2,{t},api_requests, cus_2,1")
     report(loop, {NOT_FOUND: (1, ["use-1"])})
+    loop.stripe_works()
     loop.pass_window()
     [case] = loop.cases()
     assert case.state is CaseState.SETTLED
@@ -71,6 +72,7 @@ def test_a_window_that_comes_after_its_case_was_settled_opens_it_again(loop: Loo
     [case] = loop.cases()
     assert (case.balance.failed.records, case.state) == (2, CaseState.AWAITING)
     assert str(case.failure.window_start)[:16] < str(case.failure.window_end)[:16]
+    loop.stripe_works()
     loop.pass_window()
     assert loop.cases()[0].state is CaseState.SETTLED
     assert_proved(loop)

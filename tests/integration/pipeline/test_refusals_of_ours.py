@@ -46,6 +46,7 @@ def test_the_same_report_twice_counts_its_unnamed_once(loop: Loop) -> None:
 
 def test_a_late_report_takes_back_what_it_does_not_name(loop: Loop) -> None:
     """Two of three refused records would stay confirmed for ever."""
+    loop.deny_totals()
     loop.upload("day.csv", usage(*(f"use-{n},{{t}},api_requests, cus_1,1" for n in range(3))))
     loop.lose_customer("cus_1")
     loop.twin.configure(sample_cap=1)
@@ -331,6 +332,7 @@ def test_a_file_that_was_refused_whole_leaves_the_others_of_its_submission_alone
 
 def test_without_any_verdict_silence_is_the_proof(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stripe may tell nothing of clean imports: usage would wait for a person for ever."""
+    loop.deny_totals()
     in_files_of_two(loop, monkeypatch, 4)
     loop.pass_window()
     assert loop.balance[Bucket.CONFIRMED].records == 4

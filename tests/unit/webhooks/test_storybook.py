@@ -116,6 +116,7 @@ LIST: dict[str, Any] = {
 ABOUT: dict[str, Any] = {
     "case": CASE,
     "advice": next_step(CASE),
+    "unconfirmed": 0,
     "reasons": reasons_of([ENTRY]),
     "entries": [ENTRY],
     "submissions": [SUBMISSION],

@@ -15,6 +15,7 @@ from workers.kernel.ledger.case import Case, CaseState, state_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.unconfirmed import UNCONFIRMED, unconfirmed
 from workers.pipeline.context import Context
 from workers.pipeline.notify.cause import cause_of
 from workers.pipeline.record_sets import COUNTED_AS, records_in, standing, unlocated
@@ -30,6 +31,7 @@ class CaseStatus:
     """How a case stands. `oldest` is the time of its oldest usage that is not settled, as in a Notice.
 
     `unsent`: it has repaired records, and there is no place to send them to. `files` is label -> place.
+    `unconfirmed` counts records whose arrival has not shown by its deadline.
     """
 
     case_id: str
@@ -40,6 +42,7 @@ class CaseStatus:
     oldest: datetime | None
     unsent: bool
     files: Mapping[str, str]
+    unconfirmed: int = 0
 
     @property
     def settled(self) -> bool:
@@ -49,13 +52,13 @@ class CaseStatus:
     def worth_telling(self) -> bool:
         """Whether it has something for a person, or has come to rest."""
         waiting = any(self.balance[bucket].records for bucket in _WAITING)
-        return self.unsent or waiting or self.balance.in_flight.records == 0
+        return self.unsent or self.unconfirmed > 0 or waiting or self.balance.in_flight.records == 0
 
     @property
     def demands(self) -> frozenset[str]:
-        """What a person must do: the reasons for which records wait for him, and SUBMIT_TO."""
-        waiting = {reason.reason for reason in self.reasons}
-        return frozenset(waiting | {SUBMIT_TO}) if self.unsent else frozenset(waiting)
+        """What a person must do: the reasons for which records wait for him, SUBMIT_TO, and what is unconfirmed."""
+        others = {SUBMIT_TO: self.unsent, UNCONFIRMED: self.unconfirmed}
+        return frozenset({*(reason.reason for reason in self.reasons), *(name for name in others if others[name])})
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -67,6 +70,7 @@ class CaseStatus:
             "oldest": to_text(self.oldest) if self.oldest else None,
             "unsent": self.unsent,
             "files": dict(self.files),
+            "unconfirmed": self.unconfirmed,
         }
 
     @classmethod
@@ -107,7 +111,9 @@ def _meaning(context: Context, held: HeldCase) -> str:
     balance = held.case.balance
     counts = [balance.failed.records, *(balance[bucket].records for bucket in Bucket)]
     moved = (entry.number for entry in held.journal if {entry.from_bucket, entry.to_bucket} & set(_WAITING))
-    told = (counts, max(moved, default=0), _is_unsent(context, held.case))
+    told: tuple[object, ...] = (counts, max(moved, default=0), _is_unsent(context, held.case))
+    overdue = unconfirmed(held.journal)
+    told = (*told, overdue) if overdue else told
     return sha256(repr(told).encode()).hexdigest()[:16]
 
 
@@ -122,6 +128,7 @@ def status_of(context: Context, held: HeldCase) -> CaseStatus:
         oldest=_oldest_unsettled(context, held.journal),
         unsent=_is_unsent(context, held.case),
         files=_files(context, held),
+        unconfirmed=unconfirmed(held.journal),
     )
 
 

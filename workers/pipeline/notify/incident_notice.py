@@ -23,6 +23,11 @@ _WORDS: Final = (
     (Bucket.QUARANTINED, "need a person"),
 )
 
+_UNCONFIRMED: Final = (
+    "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
+    "It is looked for again by itself, and must not be sent a second time."
+)
+
 
 def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
     """Return all that is worth saying of an incident whose cases stand like this."""
@@ -47,7 +52,10 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
 def headline_of(statuses: Sequence[CaseStatus]) -> str:
     """Return an incident in one line: what failed, and how it stands."""
     balance = _balance(statuses)
-    parts = [f"{balance[bucket].records:,} {word}" for bucket, word in _WORDS if balance[bucket].records]
+    overdue = sum(status.unconfirmed for status in statuses)
+    counts = {word: balance[bucket].records for bucket, word in _WORDS}
+    counts = {**counts, "resubmitted": counts["resubmitted"] - overdue, "unconfirmed": overdue}
+    parts = [f"{records:,} {word}" for word, records in counts.items() if records]
     stands = f"{balance.failed.records:,} refused, {', '.join(parts) or 'nothing decided yet'}"
     if len(statuses) == 1:
         return f"{statuses[0].summary}: {stands}"
@@ -101,6 +109,8 @@ def _next_step(context: Context, incident: Incident, statuses: Sequence[CaseStat
     if any(status.unsent for status in statuses):
         what = f"Name a place for {incident.account} in SUBMIT_TO" if incident.account else "Set SUBMIT_TO"
         return NextStep(f"{what} so that the repaired records can be sent.", "metermend doctor", link)
+    if any(status.unconfirmed for status in statuses):
+        return NextStep(_UNCONFIRMED, f"metermend prove {only}" if only else "metermend cases", link)
     if all(status.settled for status in statuses):
         return NextStep("Nothing to do.", f"metermend prove {only}" if only else "metermend prove", link)
     return None

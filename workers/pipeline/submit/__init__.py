@@ -2,6 +2,6 @@
 
 `preflight` asks once more before anything goes, with `guards` (too often, too old, sent elsewhere) and
 `window_guards` (pre-aggregated meters); `send` writes the intent, hands it to its target and notes the answer;
-`verdicts`, `outcomes` and `confirm` tell what became of it. Imports `record_sets`, `context`, `reasons` and the
-adapters. Start with `send`.
+`verdicts`, `outcomes`, `arrival` and `confirm` tell what became of it. Imports `record_sets`, `context`,
+`reasons` and the adapters. Start with `send`.
 """

@@ -1,32 +1,44 @@
-"""Deciding that a submission counted: Stripe's verdict on our own file, and no refusal within the window.
+"""Deciding that a submission counted: no refusal within the window, and the strongest proof that there is.
 
 A verdict alone says only that the rows were well-formed; refusals for their data follow later, so the window is
-waited out in every case. Where no verdict came, the absence of a refusal is the proof, and the entry says so; else
-it says, file by file, what was compared.
+waited out in every case. Then Stripe's verdict on our own files is the proof, file by file. Without one, Stripe's
+totals must have grown by what was sent; while they have not, it is looked again, ever more rarely, and from the
+deadline on the submission is unconfirmed. Where totals were not to be had, the absence of a refusal is the proof.
+The entry says which.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
+from workers.kernel.errors import Permanent, Transient
 from workers.kernel.files import file_name
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.leases import LONGEST_WAIT
 from workers.kernel.ledger.submissions import Submission, SubmissionState
+from workers.kernel.ledger.unconfirmed import UNCONFIRMED, is_noted
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import keep_records_in, movement, scan
+from workers.pipeline.submit.arrival import can_show, grown
 from workers.pipeline.submit.outcomes import set_aside
-from workers.records.schema import IDENTIFIER, REASON, SUGGESTION
+from workers.records.schema import IDENTIFIER, MAX_AGE, REASON, SUGGESTION
 
 NO_REFUSAL: Final = "no_refusal_within_window"
 """The proof of a submission on none of whose files Stripe has told a verdict."""
 BY_VERDICT: Final = "verdict"
+BY_SUMMARIES: Final = "summaries"
 BY_SILENCE: Final = "silence"
-"""What a confirmation rests on (`by` in its entry): Stripe's word on our own file, or none against it."""
+"""What a confirmation rests on (`by` in its entry): Stripe's word on our own file, its totals, or no refusal."""
+LONGEST_LOOK: Final = timedelta(days=1)
+"""How long at most until a submission that has not shown is looked for again."""
+_SHORTEST_LOOK: Final = timedelta(seconds=1)
+_NOT_SHOWN: Final = "Stripe's totals do not show it after 35 days: compare with its summaries before sending it."
 _UNJUDGED: Final = (
     "Stripe has told what it imported of other files of its submission and nothing of this one: see whether it "
     "lies in the folder still, and in Stripe's summaries whether it arrived."
@@ -45,10 +57,73 @@ def confirm(context: Context, held: HeldCase) -> None:
         if judged and len(judged) < len(files):
             _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
         proof = {file_name(submission.id, number): verdict for number, verdict in judged.items()}
-        moves = list(_confirmed(context, held, submission, proof or NO_REFUSAL))
-        with held.transaction() as transaction:
-            transaction.move(*moves)
-            transaction.submissions.settled(submission.id)
+        if proof:
+            _settle(context, held, submission, {"by": BY_VERDICT, "proof": proof})
+        elif can_show(context, held, submission):
+            _settle_by_totals(context, held, submission)
+        else:
+            _settle(context, held, submission, {"by": BY_SILENCE, "proof": NO_REFUSAL})
+
+
+def _settle(context: Context, held: HeldCase, submission: Submission, detail: Mapping[str, Any]) -> None:
+    moves = list(_confirmed(context, held, submission, detail))
+    with held.transaction() as transaction:
+        transaction.move(*moves)
+        transaction.submissions.settled(submission.id)
+
+
+def _settle_by_totals(context: Context, held: HeldCase, submission: Submission) -> None:
+    """Confirm what the totals show. `at_least`: more was counted than we sent, so it may be others' usage."""
+    try:
+        days = grown(context, held, submission)
+    except (Transient, Permanent) as error:
+        _look_later(context, held, submission, str(error))
+        return
+    missing = [day for day in days if not day.is_enough]
+    if missing:
+        _look_later(context, held, submission, [day.to_json() for day in missing])
+        return
+    proof = [day.to_json() for day in days]
+    detail = {"by": BY_SUMMARIES, "proof": proof, "at_least": any(day.is_more for day in days)}
+    _settle(context, held, submission, detail)
+
+
+def _look_later(context: Context, held: HeldCase, submission: Submission, missing: str | list[Any]) -> None:
+    """Wait as long again as it was waited until now; say once that the deadline has passed without it.
+
+    `missing` is what has not shown, or why Stripe does not tell.
+    """
+    now = context.clock()
+    sent_at = submission.sent_at or now
+    if now - sent_at >= MAX_AGE:
+        _give_up(context, held, submission)
+        return
+    deadline = sent_at + context.confirmation_deadline
+    again = now + _next_look(submission, now)
+    with held.transaction() as transaction:
+        transaction.submissions.wait_until(submission.id, min(again, deadline) if now < deadline else again)
+        if now >= deadline and not is_noted(held.journal, submission.id):
+            transaction.move(_unconfirmed(submission, missing))
+
+
+def _next_look(submission: Submission, now: datetime) -> timedelta:
+    return min(max(now - (submission.sent_at or now), _SHORTEST_LOOK), LONGEST_LOOK)
+
+
+def _unconfirmed(submission: Submission, missing: str | list[Any]) -> Movement:
+    nothing, detail = Decimal(0), {UNCONFIRMED: missing}
+    return Movement(EntryKind.NOTED, None, None, 0, nothing, submission_id=submission.id, detail=detail)
+
+
+def _give_up(context: Context, held: HeldCase, submission: Submission) -> None:
+    """Put what has never shown before a person: Stripe takes no usage of its age any more."""
+    reasons = scan(context, submission.ref).select(
+        IDENTIFIER, pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_NOT_SHOWN).alias(SUGGESTION)
+    )
+    moves = list(set_aside(context, submission, reasons.collect(), failure_key=f"unconfirmed:{submission.id}"))
+    with held.transaction() as transaction:
+        transaction.move(*moves)
+        transaction.submissions.settled(submission.id)
 
 
 def _hold_unjudged(context: Context, held: HeldCase, submission: Submission, files: Sequence[StoredChunk]) -> None:
@@ -71,12 +146,18 @@ def due_for_confirmation(context: Context, held: HeldCase) -> list[Submission]:
 
 def begin_window_anew(context: Context, held: HeldCase) -> None:
     """Let windows begin now that end later than any can: a clock that was ahead has set them."""
-    latest = context.clock() + context.confirmation_window
-    late = [s for s in _sent(held) if s.confirm_at is not None and s.confirm_at > latest + LONGEST_WAIT]
+    now = context.clock()
+    latest = now + context.confirmation_window
+    late = [s for s in _sent(held) if _ends(s) > max(latest, now + _next_look(s, now)) + LONGEST_WAIT]
     if late:
         with held.transaction() as transaction:
             for submission in late:
                 transaction.submissions.wait_until(submission.id, latest)
+
+
+def _ends(submission: Submission) -> datetime:
+    assert submission.confirm_at is not None, "a submission that was sent has a window"
+    return submission.confirm_at
 
 
 def _sent(held: HeldCase) -> list[Submission]:
@@ -84,12 +165,11 @@ def _sent(held: HeldCase) -> list[Submission]:
 
 
 def _confirmed(
-    context: Context, held: HeldCase, submission: Submission, proof: str | Mapping[str, Any]
+    context: Context, held: HeldCase, submission: Submission, detail: Mapping[str, Any]
 ) -> Iterator[Movement]:
     ref = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
     if ref is not None:
-        by = BY_SILENCE if proof == NO_REFUSAL else BY_VERDICT
-        route, detail = (Bucket.SUBMITTED, Bucket.CONFIRMED), {"by": by, "proof": proof}
+        route = Bucket.SUBMITTED, Bucket.CONFIRMED
         confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
         if confirmed.records:
             yield confirmed

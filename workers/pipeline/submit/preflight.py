@@ -39,6 +39,7 @@ from workers.pipeline.record_sets import (
     reasons_of,
     scan,
 )
+from workers.pipeline.submit.arrival import totals_before
 from workers.pipeline.submit.guards import planned_long_ago, resubmitted, too_old
 from workers.pipeline.submit.lost_ledger import perhaps_sent
 from workers.pipeline.submit.meter_windows import WINDOW_END, Windows, windows_of
@@ -77,7 +78,9 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
         if not _has_planned(held):
             return None
         try:
-            return intend(context, held, *_next_part(context, held, windows), turn)
+            target, planned_part = _next_part(context, held, windows)
+            totals = totals_before(context, account, windows.catalog, planned_part)
+            return intend(context, held, target, planned_part, turn, totals)
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
             planned, newer = _planned(context, held), submissions.after_turn(account, seen)

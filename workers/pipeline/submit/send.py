@@ -98,15 +98,22 @@ def open_submission(held: HeldCase) -> Submission | None:
 
 
 def intend(
-    context: Context, held: HeldCase, target: Target, record_set: RecordSetRef, last_turn: int
+    context: Context,
+    held: HeldCase,
+    target: Target,
+    record_set: RecordSetRef,
+    last_turn: int,
+    totals: Mapping[str, Any],
 ) -> Submission:
     """Commit that these planned records are about to be sent, and return the submission.
 
+    `totals` says what Stripe's totals were just before (`arrival.totals_before`): the entry keeps it.
     Raises Overtaken when the account has had another submission since `last_turn`.
     """
     ordinal = len(held.submissions) + 1
     submission_id = f"{held.case.id}-{ordinal}"
-    moved = movement(context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), record_set)
+    route = Bucket.PLANNED, Bucket.SUBMITTED
+    moved = movement(context, EntryKind.INTENDED, route, record_set, detail=totals)
     intended = replace(moved, revision=ordinal, submission_id=submission_id)
     names = scan(context, record_set).select(pl.col(EVENT_NAME).unique().sort()).collect().to_series()
     intent = Intent(

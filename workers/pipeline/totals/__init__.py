@@ -3,5 +3,6 @@
 Stripe tells what a meter has counted of one customer and UTC day (Stripe docs, "List billing meter event
 summaries"). `stripe_totals` asks for it, `sender_totals` computes what it must be by the sender's own rows,
 `our_usage` adds what we have sent and takes away what Stripe is known to have refused. `witness` judges records by
-the three; `claimed` reads these as the repaired ones would count.
+the three; `claimed` reads these as the repaired ones would count. `growth` compares them before and after
+usage is sent.
 """

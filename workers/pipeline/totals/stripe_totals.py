@@ -80,4 +80,9 @@ def midnight(day: date) -> datetime:
 
 def are_equal(one: Decimal, other: Decimal) -> bool:
     """Tell whether two totals are the same, as far as Stripe's numbers can tell."""
-    return abs(one - other) <= max(abs(one), abs(other)) * _DOUBLE
+    return abs(one - other) <= margin(one, other)
+
+
+def margin(one: Decimal, other: Decimal) -> Decimal:
+    """Return by how much Stripe's numbers of two totals may be off."""
+    return max(abs(one), abs(other)) * _DOUBLE
