@@ -1,12 +1,13 @@
 """Stripe's posts: verify, commit, hint, answer. One handler for snapshot and thin payloads at three addresses.
 
 1. The body is read up to the cap, and its signature is judged before anything parses it.
-2. The event is committed to the ledger. Only then may the answer be 2xx: Stripe redelivers what was refused.
+2. The event is committed to the ledger. Only then may the answer be 2xx: Stripe redelivers what was refused. A new
+   customer for whom no usage waits is not stored: nothing follows from that event, and there are many of them.
 3. An event that is new and ours is hinted to the job queue. A lost hint is found by the sweeper.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -14,10 +15,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from webhooks.signature import verify
 from workers.kernel import metrics
 from workers.kernel.clock import Clock
+from workers.kernel.codes import EventType
 from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transient
-from workers.kernel.event_envelope import read_envelope
+from workers.kernel.event_envelope import NOT_AWAITED, read_envelope
 from workers.kernel.jobqueue import JobQueue, hint_at_new
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.awaited import CUSTOMER
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
@@ -48,6 +51,8 @@ class Receiver:
             tolerance=self.settings.webhook_tolerance,
         )
         receipt = read_envelope(body, livemode=self.settings.livemode)
+        if receipt.type == EventType.CUSTOMER_CREATED and not self._is_awaited(receipt):
+            return "ignored", replace(receipt, ignored=NOT_AWAITED)
         if not self.ledger.events.record(receipt):
             return "duplicate", receipt
         if receipt.ignored:
@@ -58,6 +63,10 @@ class Receiver:
             metrics.ENQUEUE_FAILURES.inc()
             log.warning("enqueue_failed", event_id=receipt.id, error=str(error))
         return "received", receipt
+
+    def _is_awaited(self, receipt: NewEvent) -> bool:
+        """Whether refused usage waits for the customer: of the many that are created, no other is stored."""
+        return receipt.object_id is not None and self.ledger.awaited.is_awaited(CUSTOMER + receipt.object_id)
 
 
 @blueprint.post("/webhooks", strict_slashes=False)

@@ -2,7 +2,8 @@
 
 1. Events that nobody works on though they are due: their job was lost with Redis, or their worker died.
 2. Cases that are due: a confirmation window has passed, a deferred record is valid, a worker died, a wait is over.
-3. Events of the wrong mode, which the web only stores: a person is told once.
+3. Cases with records that wait, once the operator's rules have changed: they may need to wait no longer.
+4. Events of the wrong mode, which the web only stores: a person is told once.
 
 Due times lie in the ledger, so a sweep is safe to run anywhere, any number of times; a hint that is given twice
 finds the row taken.
@@ -24,6 +25,7 @@ log = get_logger(__name__)
 BATCH: Final = 500
 QUIET: Final = timedelta(seconds=10)
 """A row that became due this recently is probably in the queue already."""
+_RULES: Final = "rules_looked_under"
 _MISMATCH: Final = "livemode_mismatch_told"
 
 
@@ -33,6 +35,7 @@ def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
     Raises Transient while Redis is away and LedgerUnavailable while the ledger is; the next sweep does the rest.
     """
     more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
+    _look_under_new_rules(context)
     cases = context.ledger.cases.due(BATCH, context.lease)
     for case in cases:
         context.queue.enqueue_case(case.id, case.version, large=is_large(case.pending))
@@ -52,6 +55,14 @@ def _sweep_events(context: Context, quiet: timedelta, *, large: bool) -> bool:
     if events:
         log.info("swept", events=len(events), large=large)
     return len(events) == BATCH
+
+
+def _look_under_new_rules(context: Context) -> None:
+    """Make cases due once for each change: machines with rules of their own must not take turns at them."""
+    if context.ledger.checkpoints.get(_RULES) != context.rules.digest:
+        due = context.ledger.awaited.make_due(context.rules.digest)
+        context.ledger.checkpoints.save(_RULES, context.rules.digest)
+        log.info("rules_changed", cases=due)
 
 
 def _tell_mismatches(context: Context) -> None:

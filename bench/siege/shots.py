@@ -15,7 +15,7 @@ TYPES: Final = (
     "data_management.import_set.succeeded",
     "v1.billing.meter.error_report_triggered",
     "v1.billing.meter.no_meter_found",
-    "customer.created",
+    "invoice.paid",
 )
 _ODD: Final = (
     "\x00",

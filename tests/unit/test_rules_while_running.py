@@ -25,6 +25,7 @@ from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.notify import deliver
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.upkeep.retry import retry_case
+from workers.sweeper import sweep
 
 CODE = "meter_event_customer_not_found"
 METER = {
@@ -236,3 +237,17 @@ def test_a_slip_that_was_mended_while_no_process_ran_is_told_when_it_is_made_aga
     rules.write_text(BROKEN)
     bootstrap.context()
     assert headlines(alerts) == ["the rules cannot be read"] * 2
+
+
+def test_a_new_rule_takes_up_what_waits_for_its_customer(rules: Path, alerts: RecordingAlerts) -> None:
+    """The operator says who is meant, and usage would wait a day, or until it is too old."""
+    case_id = case_of_two(bootstrap.context(), "import_set:1")
+    advance_case(case_id)
+    sweep(bootstrap.context())
+    rules.write_text(ALIAS)
+    context = bootstrap.context()
+    assert case_id not in [case.id for case in context.ledger.cases.due(10)]
+    sweep(context)
+    assert case_id in [case.id for case in context.ledger.cases.due(10)]
+    advance_case(case_id)
+    assert planned(bootstrap.context(), case_id) == ["cus_9", "cus_9"]

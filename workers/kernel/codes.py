@@ -32,12 +32,15 @@ MALFORMED_RECORD = "malformed_record"
 
 
 class EventType(StrEnum):
-    """The event types that open or settle a case."""
+    """The event types that open or settle a case, or that records of one wait for."""
 
     IMPORT_SET_FAILED = "data_management.import_set.failed"
     IMPORT_SET_SUCCEEDED = "data_management.import_set.succeeded"
     ERROR_REPORT_TRIGGERED = "v1.billing.meter.error_report_triggered"
     NO_METER_FOUND = "v1.billing.meter.no_meter_found"
+    METER_REACTIVATED = "v1.billing.meter.reactivated"
+    METER_REACTIVATED_SNAPSHOT = "billing.meter.reactivated"
+    CUSTOMER_CREATED = "customer.created"
 
 
 class Outcome(StrEnum):

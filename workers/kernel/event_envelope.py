@@ -23,6 +23,7 @@ LARGE_RECORDS = 20_000
 IRRELEVANT_TYPE = "irrelevant_type"
 LIVEMODE_MISMATCH = "livemode_mismatch"
 UNKNOWN_KIND = "unknown_kind"
+NOT_AWAITED = "not_awaited"
 
 
 def read_envelope(body: bytes, *, livemode: bool | None) -> NewEvent:

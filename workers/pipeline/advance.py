@@ -1,7 +1,8 @@
 """Carrying a case on from wherever its journal says it stands.
 
 1. An undo or a counter-entry that was approved and broke off goes on.
-2. Deferred records whose time has come are pending again, and records that Stripe only counts are looked for.
+2. Deferred records whose time has come are pending again, and so is what waited for a customer or meter that has
+   come. Records that Stripe only counts are looked for.
 3. Pending records are planned; those of a large case not in a job of small work.
 4. Planned records are checked once more and submitted, where there is a target; a submission that a crash left open
    goes on first. Usage of pre-aggregated meters goes by itself.
@@ -33,6 +34,7 @@ from workers.pipeline.submit.send import open_submission, submit
 from workers.pipeline.undo.approvals import left_open
 from workers.pipeline.undo.cancel import finish_undo
 from workers.pipeline.undo.reverse import finish_counter_entry
+from workers.pipeline.upkeep.wake import look, next_wake
 
 Step = Callable[[Context, HeldCase], None]
 
@@ -85,8 +87,9 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
         return _take_back
     if balance[Bucket.DEFERRED].records and some_deferred_is_due(context, held):
         return reopen_due
-    look = next_look(context, held)
-    if look is not None and look <= context.clock():
+    if _is_past(context, next_wake(context, held)):
+        return look
+    if _is_past(context, next_look(context, held)):
         return locate
     if balance[Bucket.PENDING].records:
         return plan
@@ -125,5 +128,9 @@ def _due_at(context: Context, held: HeldCase) -> datetime | None:
     deferred = next_deferred(context, held) if balance[Bucket.DEFERRED].records else None
     unplanned = now if balance[Bucket.PENDING].records else None
     unsent = now + _NO_TARGET_YET if balance[Bucket.PLANNED].records or open_submission(held) else None
-    look = next_look(context, held)
-    return min([*windows, *filter(None, (deferred, unplanned, unsent, look))], default=None)
+    looks = next_look(context, held), next_wake(context, held)
+    return min([*windows, *filter(None, (deferred, unplanned, unsent, *looks))], default=None)
+
+
+def _is_past(context: Context, moment: datetime | None) -> bool:
+    return moment is not None and moment <= context.clock()

@@ -64,6 +64,8 @@ SUGGESTION: Final = "@suggestion"
 """A sentence for the person who looks, or null."""
 VALID_FROM: Final = "@valid_from"
 """RFC 3339 time from which a deferred record is valid; null otherwise."""
+AWAITS: Final = "@awaits"
+"""What has to come before Stripe takes the record, as `customer:cus_1` or `meter:api_calls`; null otherwise."""
 QUANTITY: Final = "@quantity"
 """Plain decimal text of the record's quantity after repair, or of its one unambiguous reading; else null."""
 VALUE_READ: Final = "@value_read"
@@ -77,7 +79,7 @@ READER_COLUMNS: Final = (ROW, SOURCE, UNREADABLE, RAW, READ_FROM)
 """What the reader adds to the sender's columns."""
 FAILURE_COLUMNS: Final = (CODE, MESSAGE)
 """What `workers.reports` adds; `CODES` only where a record was refused for several errors."""
-PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, QUANTITY, CHANGES)
+PLAN_COLUMNS: Final = (OUTCOME, FAULT, REASON, SUGGESTION, VALID_FROM, AWAITS, QUANTITY, CHANGES)
 """What `workers.remedies` adds."""
 
 _MARKS: Final = ("@", "*", "^")

@@ -17,7 +17,17 @@ import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.kernel.reasons import ALREADY_EXISTS, NO_FAULT_FOUND, UNKNOWN_CODE
-from workers.records.schema import CODE, CODES, FAULT, MENDED_BY_HAND, OUTCOME, REASON, SUGGESTION, VALID_FROM
+from workers.records.schema import (
+    AWAITS,
+    CODE,
+    CODES,
+    FAULT,
+    MENDED_BY_HAND,
+    OUTCOME,
+    REASON,
+    SUGGESTION,
+    VALID_FROM,
+)
 from workers.records.validation import FAULT_COLUMNS, fault_column
 from workers.remedies.apply import FAULTS, HOWS, MENDED, PLACE, code_of, stated
 from workers.remedies.codes import REMEDIES
@@ -34,11 +44,14 @@ _ANSWERED: Final = "@answered"
 _ADVISER: Final = "@adviser"
 _TELLS_NOTHING: Final = "nothing is wrong with it now; see in Stripe whether it has been counted since"
 _HELD: Final = "Stripe has a record with this identifier: see whether it is this one before you bill it again"
+_UNPRINTABLE: Final = r"\p{C}"
+"""What not every database can store, and no name has."""
+_LONGEST_NAME: Final = 255
 _CODE_IS_NEW: Final = "no remedy knows this code; see Stripe's message"
 
 
 def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
-    """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION` and `VALID_FROM` to treated records."""
+    """Add `OUTCOME`, `FAULT`, `REASON`, `SUGGESTION`, `VALID_FROM` and `AWAITS` to treated records."""
     may_wait = {name: _may_wait(name, context) for name in FAULT_COLUMNS}
     waiting = treated.with_columns(
         pl.coalesce(*(pl.when(waits).then(name) for name, waits in may_wait.items())).alias(_WAITING),
@@ -52,7 +65,7 @@ def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     timed = decided.with_columns(
         pl.when(pl.col(OUTCOME) == Outcome.DEFERRED).then(_valid_from(context)).alias(VALID_FROM)
     )
-    return _advised(timed, context).drop(_WAITING, _STUCK, _ANSWERED)
+    return _advised(timed.with_columns(_awaits().alias(AWAITS)), context).drop(_WAITING, _STUCK, _ANSWERED)
 
 
 def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice: pl.Expr) -> pl.DataFrame:
@@ -63,6 +76,7 @@ def quarantined(decided: pl.DataFrame, stopped: pl.Expr, reason: pl.Expr, advice
         SUGGESTION: advice,
         FAULT: pl.coalesce(FAULT, reason),
         VALID_FROM: pl.lit(None, pl.String),
+        AWAITS: pl.lit(None, pl.String),
     }
     return decided.with_columns(
         pl.when(stopped).then(new).otherwise(name).alias(name) for name, new in told.items()
@@ -90,6 +104,18 @@ def _valid_from(context: RepairContext) -> pl.Expr:
     return pl.coalesce(
         *(pl.when(pl.col(column) == code).then(defer(context)[1]) for code, column, defer in _deferrals())
     )
+
+
+def _awaits() -> pl.Expr:
+    """Name what records wait for that nothing else holds back: who waits for their time waits for nothing else."""
+    waits = (pl.col(OUTCOME) != Outcome.REPAIRED) & pl.col(VALID_FROM).is_null()
+    named = (
+        pl.when(waits & (pl.col(REASON) == code)).then(remedy.awaits)
+        for code, remedy in REMEDIES.items()
+        if remedy.awaits is not None
+    )
+    name = pl.coalesce(*named)
+    return pl.when(~name.str.contains(_UNPRINTABLE) & (name.str.len_chars() <= _LONGEST_NAME)).then(name)
 
 
 def _deferrals() -> Iterator[tuple[str, str, Defer]]:

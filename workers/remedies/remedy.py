@@ -60,6 +60,7 @@ class Remedy:
     says what the code means and what to do, for people. `shown_in` is the column in which the fault shows; null
     where something is absent. `cause_outside`: the cause may go away while the record stays as it is (the customer
     is created, the time comes); such a record may be sent unchanged, once a live catalog shows that it has gone.
+    `awaits` names, as in `schema.AWAITS`, what has to come for that, where Stripe tells that it has come.
     """
 
     code: str
@@ -70,6 +71,7 @@ class Remedy:
     defer: Defer | None = None
     shown_in: str | None = None
     cause_outside: bool = False
+    awaits: pl.Expr | None = None
 
 
 def offer(rows: pl.DataFrame, column: str, *offers: tuple[str, pl.Expr | pl.Series]) -> pl.DataFrame:

@@ -173,3 +173,10 @@ def usage(
     """Return a usage file in Stripe's CSV template; `{t}` in a row is an hour ago in epoch seconds."""
     an_hour_ago = str(int(time.time()) - 3600)
     return "\n".join([header, *rows, ""]).replace("{t}", an_hour_ago)
+
+
+def change_meter(loop: Loop, change: str) -> None:
+    """Let somebody `deactivate` or `reactivate` the company's meter."""
+    (meter,) = loop.context.stripe.list_meters(None)
+    address = f"{loop.twin.url}/v1/billing/meters/{meter['id']}/{change}"
+    requests.post(address, auth=(KEY, ""), timeout=10).raise_for_status()

@@ -1,16 +1,19 @@
 """If these fail, Stripe is told that an event is safe when it is not, or is made to resend what is."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
+from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import SECRETS, MakeClient, an_event, signed
 from tests.recording import RecordingJobQueue
 from workers.kernel import metrics
 from workers.kernel.ledger import Ledger, connect
+from workers.kernel.ledger.awaited import Awaited
 from workers.kernel.ledger.events import EventState
 from workers.kernel.metrics import REGISTRY
 
@@ -231,3 +234,31 @@ def test_only_posts_are_taken(client: FlaskClient, method: str) -> None:
     answer = client.open("/webhooks", method=method)
     assert (answer.status_code, answer.json) == (405, {"error": "method_not_allowed"})
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+def test_a_new_customer_is_stored_and_worked_on_only_if_usage_waits_for_it(
+    client: FlaskClient, sqlite_ledger: Ledger, queue: RecordingJobQueue, clock: FrozenClock
+) -> None:
+    """Thousands a day would fill the ledger, and the one that matters would be lost among them."""
+    with (
+        sqlite_ledger.cases.hold(a_failure(), "plan", timedelta(minutes=1)) as held,
+        held.transaction(last=True) as transaction,
+    ):
+        transaction.awaited.add([Awaited("customer:cus_late", "", clock(), clock())])
+    for event_id, customer in (("evt_other", "cus_other"), ("evt_late", "cus_late")):
+        told = {"type": "customer.created", "data": {"object": {"id": customer, "object": "customer"}}}
+        body = an_event(id=event_id, **told)
+        assert client.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200
+    assert sqlite_ledger.events.get("evt_other") is None
+    assert queue.events == [("evt_late", 0)]
+
+
+def test_a_new_customer_is_asked_for_again_while_the_ledger_cannot_tell_whether_usage_waits(
+    make_client: MakeClient, clock: FrozenClock, tmp_path: Path
+) -> None:
+    unmigrated = connect(f"sqlite:///{tmp_path / 'unmigrated.db'}")
+    body = an_event(type="customer.created")
+    assert (
+        make_client(ledger=unmigrated).post("/webhooks", data=body, headers=signed(body, clock)).status_code == 503
+    )
+    unmigrated.close()

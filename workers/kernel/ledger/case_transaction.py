@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from workers.kernel.errors import Corrupt
+from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.hash_chain import entry_hash
@@ -34,6 +35,7 @@ class CaseTransaction:
         self._described: dict[str, Any] = {}
         self._evidence: dict[str, str] = {}
         self.submissions = CaseSubmissions(connection, case.id, case.failure.account, now)
+        self.awaited = CaseAwaited(connection, case.id)
 
     def move(self, *movements: Movement) -> None:
         """Append entries and apply them to the balance. Raises Corrupt when one would overdraw a bucket."""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Corrupt
+from workers.kernel.ledger.awaited import Awaited, awaited_by
 from workers.kernel.ledger.case import Case, CaseState, Failure, case_of
 from workers.kernel.ledger.case_transaction import CaseTransaction
 from workers.kernel.ledger.database import Database
@@ -95,6 +96,7 @@ class HeldCase:
     case: Case
     given_back: bool = field(default=False, init=False)
     _read: tuple[list[EntryRow], Sequence[Submission]] | None = field(default=None, init=False)
+    _awaited: Sequence[Awaited] | None = field(default=None, init=False)
 
     @property
     def journal(self) -> Sequence[EntryRow]:
@@ -105,6 +107,14 @@ class HeldCase:
     def submissions(self) -> Sequence[Submission]:
         """The case's submissions, oldest first."""
         return self._loaded()[1]
+
+    @property
+    def awaited(self) -> Sequence[Awaited]:
+        """What records of the case wait for."""
+        if self._awaited is None:
+            with self._leases.database.read() as connection:
+                self._awaited = awaited_by(connection, self.case.id)
+        return self._awaited
 
     def _loaded(self) -> tuple[list[EntryRow], Sequence[Submission]]:
         if self._read is None:
@@ -124,6 +134,8 @@ class HeldCase:
             rows = draft.entries()
             self._update(connection, draft.changes(), last=last)
             _append(connection, rows, self.case, draft.case())
+            if draft.awaited.changed:
+                self._awaited = None
             read = self._read
             if read is not None:
                 there = submissions_of_case(connection, self.case.id) if draft.submissions.told else read[1]

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.alert_channels import AlertChannels
+from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
@@ -53,6 +54,7 @@ class Ledger:
         self.database = database
         self.events = Events(database, clock)
         self.cases = Cases(database, clock)
+        self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)
         self.checkpoints = Checkpoints(database, clock)

@@ -165,6 +165,17 @@ event_counts = Table(
     *(Column(name, BigInteger, nullable=False) for name in ("done", "ignored", "failed")),
 )
 
+awaited = Table(
+    "awaited",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("rules", Text, nullable=False),
+    Column("look_at", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Index("awaited_name", "name"),
+)
+
 submissions = Table(
     "submissions",
     metadata,

@@ -2,6 +2,7 @@
 
 Each type of event has one way in; a type that is not in `INTAKE` is not ours to work on. Imports `submit` and what
 lies below it. Start with `import_set` (files) or `error_report` (counts and samples); both end in `open_case`.
+`arrival` reopens what has waited for a customer or a meter.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from workers.kernel.codes import EventType
 from workers.kernel.event_envelope import IRRELEVANT_TYPE, LIVEMODE_MISMATCH
 from workers.kernel.ledger.events import StoredEvent
 from workers.pipeline.context import Context
-from workers.pipeline.intake import error_report, import_set
+from workers.pipeline.intake import arrival, error_report, import_set
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.livemode import is_foreign, mode_of
 
@@ -21,6 +22,9 @@ INTAKE: Final[Mapping[str, Callable[[Context, StoredEvent], Taken]]] = {
     EventType.IMPORT_SET_SUCCEEDED: import_set.take_in,
     EventType.ERROR_REPORT_TRIGGERED: error_report.take_in,
     EventType.NO_METER_FOUND: error_report.take_in,
+    EventType.METER_REACTIVATED: arrival.take_in,
+    EventType.METER_REACTIVATED_SNAPSHOT: arrival.take_in,
+    EventType.CUSTOMER_CREATED: arrival.take_in,
 }
 
 

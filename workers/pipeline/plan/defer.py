@@ -10,10 +10,10 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import as_before_plan, keep, movement, records_in
-from workers.records.schema import VALID_FROM
+from workers.records.schema import AWAITS, VALID_FROM, with_columns_of
 
 RECHECK: Final = timedelta(hours=1)
-"""How often records without a known time are looked at again, such as those that wait for their meter."""
+"""How often records are looked at again that wait neither for a known time nor for what `upkeep.wake` looks for."""
 
 
 def some_deferred_is_due(context: Context, held: HeldCase) -> bool:
@@ -27,8 +27,10 @@ def next_deferred(context: Context, held: HeldCase) -> datetime | None:
     deferred = records_in(context, held.journal, Bucket.DEFERRED)
     if deferred is None:
         return None
-    found = deferred.select(pl.col(VALID_FROM).min(), pl.col(VALID_FROM).null_count().alias("waiting")).collect()
-    earliest, waiting = found.row(0)
+    rechecked = with_columns_of(deferred, [AWAITS]).select(
+        pl.col(VALID_FROM).min(), _has_no_time().any().alias("any")
+    )
+    earliest, waiting = rechecked.collect().row(0)
     times = [from_text(earliest)] if earliest else []
     since = min(held.case.changed_at, context.clock())  # a clock that was ahead may have written it
     return min([*times, *([since + RECHECK] if waiting else [])], default=None)
@@ -43,8 +45,12 @@ def reopen_due(context: Context, held: HeldCase) -> None:
     deferred = records_in(context, held.journal, Bucket.DEFERRED)
     assert deferred is not None
     begins = pl.col(VALID_FROM).str.to_datetime(time_zone="UTC", strict=False)
-    is_due = pl.col(VALID_FROM).is_null() | (begins <= context.clock())
-    due = as_before_plan(context, held.journal, deferred.filter(is_due))
+    is_due = _has_no_time() | (begins <= context.clock()).fill_null(value=False)
+    due = as_before_plan(context, held.journal, with_columns_of(deferred, [AWAITS]).filter(is_due))
     ref = keep(context, held.case.id, "reopened", due)
     with held.transaction() as transaction:
         transaction.move(movement(context, EntryKind.REOPENED, (Bucket.DEFERRED, Bucket.PENDING), ref))
+
+
+def _has_no_time() -> pl.Expr:
+    return pl.all_horizontal(pl.col(VALID_FROM, AWAITS).is_null())

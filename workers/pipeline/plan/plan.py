@@ -7,8 +7,9 @@ A large case is decided a slice of its records at a time, so that memory is boun
 the same facts of the whole case, so the plan is the same for any size of slices.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,8 @@ from workers.pipeline.record_sets import (
     tally,
     workspace,
 )
-from workers.records.schema import OUTCOME, REASON, with_columns_of
+from workers.pipeline.upkeep.wake import awaited
+from workers.records.schema import AWAITS, OUTCOME, REASON, with_columns_of
 
 _ROUTES: Final = {
     Outcome.REPAIRED: (EntryKind.PLANNED, Bucket.PLANNED),
@@ -48,9 +50,12 @@ def plan(context: Context, held: HeldCase) -> None:
     pending = records_in(context, held.journal, Bucket.PENDING)
     assert pending is not None, "the journal holds pending records without a record set"
     with workspace(context) as folder:
-        moves = list(_moves(context, held, _decided(context, held.case, pending, folder)))
+        as_of = context.clock()
+        decided = _decided(context, held.case, pending, folder, as_of)
+        moves, waits = list(_moves(context, held, decided)), awaited(context, decided, as_of)
     with held.transaction() as transaction:
         transaction.move(*_revalued(pending, moves), *moves)
+        transaction.awaited.add(waits)
 
 
 def is_large(pending: int) -> bool:
@@ -58,10 +63,10 @@ def is_large(pending: int) -> bool:
     return pending > PART_RECORDS
 
 
-def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) -> Sequence[pl.LazyFrame]:
+def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path, as_of: datetime) -> pl.LazyFrame:
     """Decide all records and return the decisions in their order; those of a large case lie in `folder`."""
     catalogs = Catalogs(context, case.failure.account)
-    repeated, as_of = repeated_records(pending), context.clock()
+    repeated = repeated_records(pending)
     frames: list[pl.LazyFrame] = []
     count = case.balance[Bucket.PENDING].records
     for first in range(0, count, PART_RECORDS):
@@ -70,12 +75,11 @@ def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path) 
         if is_large(count):
             decided.write_parquet(folder / f"{first}.parquet", statistics=False)
         frames.append(pl.scan_parquet(folder / f"{first}.parquet") if is_large(count) else decided.lazy())
-    return frames
+    return with_columns_of(pl.concat(frames, how="diagonal"), [RULES, AWAITS])
 
 
-def _moves(context: Context, held: HeldCase, frames: Sequence[pl.LazyFrame]) -> Iterator[Movement]:
-    """Yield one entry for each outcome, over all slices of the plan in their order."""
-    decided = with_columns_of(pl.concat(frames, how="diagonal"), [RULES])
+def _moves(context: Context, held: HeldCase, decided: pl.LazyFrame) -> Iterator[Movement]:
+    """Yield one entry for each outcome."""
     for outcome, (kind, to) in _ROUTES.items():
         chosen = decided.filter(pl.col(OUTCOME) == outcome)
         reasons = reasons_of(chosen.with_columns(pl.col(REASON).fill_null("")))

@@ -6,6 +6,7 @@ will be nobody knows, so it is deferred without a time.
 
 import polars as pl
 
+from workers.kernel.ledger.awaited import METER
 from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
@@ -37,4 +38,5 @@ ARCHIVED_METER = Remedy(
     defer=defer,
     shown_in=EVENT_NAME,
     cause_outside=True,
+    awaits=pl.concat_str(pl.lit(METER), pl.col(EVENT_NAME)),
 )

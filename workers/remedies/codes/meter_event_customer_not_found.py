@@ -6,6 +6,7 @@ exactly one customer that carries the id in its metadata (Stripe docs, "Search",
 
 import polars as pl
 
+from workers.kernel.ledger.awaited import CUSTOMER
 from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
@@ -65,4 +66,5 @@ CUSTOMER_NOT_FOUND = Remedy(
     advise,
     shown_in=CUSTOMER_ID,
     cause_outside=True,
+    awaits=pl.concat_str(pl.lit(CUSTOMER), bare_text(pl.col(CUSTOMER_ID))),
 )
