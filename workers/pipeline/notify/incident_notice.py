@@ -92,13 +92,15 @@ def _reasons(statuses: Sequence[CaseStatus]) -> Sequence[ReasonCount]:
 
 
 def _next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
+    if any(reason.code == AUDIT for status in statuses for reason in status.reasons):
+        compare = "Compare the customer's day in Stripe with your records, and bill or take back the difference."
+        return NextStep(compare, "metermend audit", _link(context, "/cases"))
+    return _step_of_refusals(context, incident, statuses)
+
+
+def _step_of_refusals(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
     only, balance = statuses[0].case_id if len(statuses) == 1 else None, _balance(statuses)
     link = _link(context, f"/cases/{only}" if only else "/cases")
-    if any(reason.code == AUDIT for status in statuses for reason in status.reasons):
-        compare = (
-            "Compare the customer's day in Stripe with your own records, and bill or take back the difference."
-        )
-        return NextStep(compare, "metermend audit", link)
     if balance[Bucket.QUARANTINED].records and only:
         read = f"Read the quarantined records (`metermend quarantine {only}`), mend their cause or add a rule,"
         return NextStep(f"{read} then plan them again.", f"metermend retry {only}", link)
