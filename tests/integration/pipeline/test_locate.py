@@ -9,12 +9,14 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import report
 from tests.integration.pipeline.test_attacks_planning import assert_proved
 from tests.integration.pipeline.test_which_record import NOT_FOUND, advice
+from workers.kernel.errors import Transient
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Bucket, Found
 from workers.pipeline.locate.locate import LONGEST_PAUSE
 from workers.pipeline.record_sets import scan
 from workers.pipeline.upkeep.retry import retry_case
 from workers.records.schema import SUGGESTION
+from workers.sources import StoredUsageSources
 
 SAMPLES = 2
 
@@ -257,3 +259,54 @@ def test_a_kind_of_fault_that_stripes_totals_hold_is_believed_no_longer(loop: Lo
     loop.stripe_works()
     let_totals_settle(loop)
     assert loop.ledger.fault_kinds.trusted(None) == frozenset()
+
+
+def nameless(count: int, customer: str = " cus_1") -> list[str]:
+    return [f",{{t}},api_requests,{customer},1"] * count
+
+
+def test_what_the_sender_has_mended_himself_waits_without_an_identifier_too(loop: Loop) -> None:
+    put(loop, "mended.csv", usage(*nameless(3, "cus_1")))
+    soon = loop.clock().timestamp() + 20
+    os.utime(loop.sources / "mended.csv", (soon, soon))
+    loop.upload("day.csv", usage(*nameless(3)))
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "3"}
+    assert "mended.csv row" in held(loop)
+
+
+def test_a_copy_of_rows_without_an_identifier_is_not_taken_for_what_is_missing(loop: Loop) -> None:
+    """As many records were refused in a file that nobody knows of as the copy has rows."""
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "copy.csv").write_text(usage(*nameless(5)))
+    put(loop, "day.csv", usage(*padded(0, 1), *nameless(5)))
+    (loop.bucket / "lost.csv").write_text(usage(*padded(*range(10, 15), customer="cus_3")))
+    loop.stripe_works()
+    settle(loop)
+    assert loop.billed()[("api_requests", "cus_1")] == "2"
+
+
+def test_a_window_told_again_by_other_names_counts_no_more_than_it_tells(loop: Loop) -> None:
+    loop.sources.mkdir(exist_ok=True)
+    (loop.sources / "day.csv").write_text(usage(*nameless(5)))
+    report(loop, {NOT_FOUND: (5, ["req_a", "req_b"])})
+    assert counts(loop) == (5, 5, 0)
+    report(loop, {NOT_FOUND: (5, ["req_c", "req_d"])})
+    assert counts(loop) == (5, 5, 0)
+    assert_proved(loop)
+
+
+def test_a_look_that_fails_keeps_back_nothing_that_stripe_names(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_asked: object) -> None:
+        raise Transient("the usage files are listed anew in 900 s", retry_after=900)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoredUsageSources, "candidates", fails)
+        loop.upload("day.csv", usage(*padded(*range(10))))
+        assert counts(loop) == (10, SAMPLES, 8)
+        assert "They could not be looked for" in advice(loop)
+    later(loop, minutes=1)
+    loop.work()
+    assert counts(loop) == (10, 10, 0)

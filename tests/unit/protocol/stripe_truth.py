@@ -1,7 +1,7 @@
 """A Stripe that knows the truth: what it accepted, what it refused or took back of that, and so what it bills."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,8 @@ from workers.kernel.clock import to_text
 from workers.kernel.errors import Transient
 from workers.records.identifiers import origin_of
 from workers.stripe_api import MeterEventReceipt
-from workers.stripe_api.errors import NotFound
+from workers.stripe_api.errors import BadRequest, NotFound
+from workers.stripe_api.protocol import Summary
 
 MEMORY = timedelta(hours=24)
 API_CALLS, OLD_CALLS = "mtr_1", "mtr_2"
@@ -103,6 +104,10 @@ class StripeTruth(RecordingStripeApi):
             return {"type": "invalid_request_error", "code": "archived_meter", "message": "The meter is archived."}
         self.accepted.append(Accepted(identifier, self.clock(), meter["id"]))
         return None
+
+    def event_summaries(self, meter_id: str, *_asked: Any, **_more: Any) -> Sequence[Summary]:
+        """Tell no totals: so silence is what confirms, the weakest proof that the protocol has to hold with."""
+        raise BadRequest(f"the totals of {meter_id} are not told", {})
 
     def set_meter(self, meter_id: str, status: str) -> None:
         """Let somebody archive a meter or make it active again."""

@@ -204,6 +204,10 @@ def _missing(
     names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     new = min(names.total(), growth)
     counted = shared_out(unnamed, names.total() - new)
+    # No more names than are counted: the others are of records whose rows were found without them.
+    allowed = new + counted.total()
+    named = {reason: named[reason][:most] for reason, most in shared_out(names, allowed).items()}
+    names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     larger = shared_out(seen.unlocated.unnamed, growth - new)
     # What another window has named already is refused once more here, and nobody knows which row of it.
     larger[NOT_SAMPLED] += growth - new - larger.total()

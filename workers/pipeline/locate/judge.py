@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     OVER = "over"
     NONE = "none"
     CONTRADICTED = "contradicted"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, eq=False)

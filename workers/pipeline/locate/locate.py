@@ -16,25 +16,29 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.clock import from_text
+from workers.kernel.errors import Conflict, InputUnusable, Permanent, Transient
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.logs import get_logger
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context
-from workers.pipeline.intake.older_files import with_held
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
+from workers.pipeline.locate.elsewhere import hold_taken, twins
 from workers.pipeline.locate.judge import Judged, Verdict, judge
 from workers.pipeline.locate.predict import CERTAIN, KIND, TOLD
 from workers.pipeline.locate.proof import ask, proved, strike_off, with_billed_held
-from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, knowing, rivals, unclaimed
+from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
 from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
 from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
-from workers.records.schema import CODE, IDENTIFIER, MESSAGE, WRITTEN, with_columns_of
+from workers.records.schema import CODE, MESSAGE, WRITTEN, with_columns_of
+
+log = get_logger(__name__)
 
 BREATHERS: Final = 10
 """So many times as long as a look took, the next one waits while reports keep coming: it goes through the files."""
@@ -42,6 +46,8 @@ SHORTEST_PAUSE: Final = timedelta(seconds=1)
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 FIRST_WAIT: Final = timedelta(hours=1)
 """Until the sources are looked through again without a new report; from then on twice as long each time."""
+AFTER_FAILURE: Final = timedelta(minutes=1)
+"""Until a look that failed is tried again; from then on twice as long, up to an hour."""
 LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
 _WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
@@ -63,15 +69,15 @@ def next_look(context: Context, held: HeldCase) -> datetime | None:
         took = timedelta(seconds=last.detail[LOOK]["took"])
         return last.at + min(max(SHORTEST_PAUSE, BREATHERS * took), LONGEST_PAUSE)
     waited = last.at - looks[-2].at if len(looks) > 1 else timedelta(0)
-    again = last.at + max(FIRST_WAIT, 2 * waited)
+    failed = last.detail[LOOK]["verdict"] == Verdict.FAILED
+    again = last.at + (min(max(AFTER_FAILURE, 2 * waited), FIRST_WAIT) if failed else max(FIRST_WAIT, 2 * waited))
     return again if again <= from_text(failure.window_end) + context.validation_delay else None
 
 
 def locate(context: Context, held: HeldCase) -> None:
     """Look through the sources and write down which of the records that are only counted can be named now.
 
-    Raises Conflict while another case claims rows that this one could, Transient, Permanent and SettingsUnusable as
-    Stripe's API and the stores do.
+    Raises Conflict while another case claims rows that this one could.
     """
     started = time.monotonic()
     with ExitStack() as stack:
@@ -79,12 +85,23 @@ def locate(context: Context, held: HeldCase) -> None:
         earlier = [
             stack.enter_context(context.ledger.cases.hold(one, *leases)) for one in rivals(context, held.case)
         ]
-        suspects = find_suspects(context, held.case.failure)
-        moves = list(_moves(context, held, suspects, started))
+        moves = _looked(context, held, started)
         for rival in earlier:
             rival.renew()
         with held.transaction() as transaction:
             transaction.move(*moves)
+
+
+def _looked(context: Context, held: HeldCase, started: float) -> list[Movement]:
+    """Return what a look writes down. One that fails must not keep back what Stripe names itself."""
+    try:
+        suspects = find_suspects(context, held.case.failure)
+        return list(_moves(context, held, suspects, started))
+    except Conflict:
+        raise
+    except (Transient, Permanent, InputUnusable) as error:
+        log.warning("look_failed", case_id=held.case.id, error=str(error))
+        return [_look({"verdict": Verdict.FAILED}, started, f"They could not be looked for: {error}.")]
 
 
 def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
@@ -100,10 +117,12 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
     failure, missing = held.case.failure, _missing(held.journal)
     kinds = context.ledger.fault_kinds
     kinds.note(failure.account, _kinds_named(context, held.journal, suspects.rows))
-    free = unclaimed(context, held.case, suspects.rows)
-    perhaps_ours = unlocated(held.journal).total() - missing.total()
+    all_free = unclaimed(context, held.case, suspects.rows)
+    doubled = twins(all_free)
+    free = all_free.join(doubled.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+    doubtful = unlocated(held.journal).total() - missing.total() + doubled.height
     trusted = kinds.trusted(failure.account)
-    judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, perhaps_ours)
+    judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, doubtful)
     first, left = located_rows(context, held.journal).height, missing
     for how, rows in _found(context, failure, suspects, judged, free, missing.total()):
         if rows.height:
@@ -145,17 +164,9 @@ def _kinds_named(context: Context, journal: Sequence[EntryRow], suspects: pl.Dat
 
 def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:
     """Return rows as Stripe's refusal has them; with a reason to wait where another file may have billed them."""
-    sources = context.sources_of(failure.account)
     rows = found.drop(*TOLD, *WORDS, strict=False).with_columns(pl.lit(failure.code).alias(CODE))
     records = with_columns_of(rows, [MESSAGE])
-    elsewhere = sources.find(records[IDENTIFIER]).rows
-    others = elsewhere.join(found.select(PLACE), on=PLACE, how="anti", nulls_equal=True)
-    prediction = knowing(context, failure, suspects.prediction, suspects.prediction.customers_of(others))
-    still_refused = prediction.refused(others)
-    taken = others.join(still_refused.select(*PLACE, WRITTEN), on=[*PLACE, WRITTEN], how="anti", nulls_equal=True)
-    oldest = from_text(failure.window_start or "") - context.validation_delay
-    older = sources.earlier(records, oldest, ())
-    return with_held(records, pl.concat([older, taken], how="diagonal")).drop(WRITTEN)
+    return hold_taken(context, failure, records, suspects.prediction).drop(WRITTEN)
 
 
 def _seen(judged: Judged, free: pl.DataFrame, missing: Counter[str], suspects: Suspects) -> dict[str, Any]:

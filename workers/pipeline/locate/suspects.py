@@ -9,8 +9,9 @@ import polars as pl
 
 from workers.kernel.clock import CLOCKS_DIFFER, from_text
 from workers.kernel.codes import Code
-from workers.kernel.errors import FileUnusable
+from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
+from workers.kernel.ledger.journal import EntryKind
 from workers.pipeline.context import Context
 from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
@@ -73,7 +74,7 @@ class _Reading:
         for file in self.files:
             try:
                 yield from self.sources.rows_of(file, self.names)
-            except FileUnusable as error:
+            except (FileUnusable, Permanent) as error:
                 self.unusable.append(str(error))
 
 
@@ -104,6 +105,8 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
     since = earliest - CLOCKS_DIFFER
     for other in context.ledger.queries.changed_since(since, case.failure.account):
         entries = context.ledger.queries.entries(other.id)
+        if any(entry.kind == EntryKind.REMOVED for entry in entries):
+            continue  # settled for longer than Stripe takes usage
         found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
         claimed += [rows.select(PLACE).collect() for rows in found]
     return suspects.join(pl.concat(claimed), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
