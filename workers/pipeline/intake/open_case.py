@@ -204,8 +204,9 @@ def _missing(
     names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     new = min(names.total(), growth)
     counted = shared_out(unnamed, names.total() - new)
-    # No more names than are counted: the others are of records whose rows were found without them.
-    allowed = new + counted.total()
+    # A name beyond the count may be Stripe's own for a row that was found without one.
+    beyond = names.total() - new - counted.total()
+    allowed = names.total() - min(beyond, located.null_count())
     named = {reason: named[reason][:most] for reason, most in shared_out(names, allowed).items()}
     names = Counter({reason: len(identifiers) for reason, identifiers in named.items()})
     larger = shared_out(seen.unlocated.unnamed, growth - new)
