@@ -1,7 +1,7 @@
 """What the console, the command line and the metrics read: typed rows, nothing that can be written back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -136,6 +136,16 @@ class Queries:
         """Return an account's cases that have changed since `moment`, the oldest first."""
         query = select(cases).where(cases.c.changed_at >= moment, cases.c.account.is_not_distinct_from(account))
         return list(map(case_of, self._database.rows(query.order_by(cases.c.opened_at, cases.c.id))))
+
+    def journals_since(self, moment: datetime, account: str | None) -> Iterator[tuple[Case, Sequence[EntryRow]]]:
+        """Yield the cases of `changed_since` with their journals, but for those that retention has emptied.
+
+        Those have been settled for longer than Stripe takes usage.
+        """
+        for case in self.changed_since(moment, account):
+            journal = self.entries(case.id)
+            if not any(entry.kind == EntryKind.REMOVED for entry in journal):
+                yield case, journal
 
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""

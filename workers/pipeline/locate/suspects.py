@@ -11,7 +11,6 @@ from workers.kernel.clock import CLOCKS_DIFFER, from_text
 from workers.kernel.codes import Code
 from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
-from workers.kernel.ledger.journal import EntryKind
 from workers.pipeline.context import Context
 from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
@@ -103,11 +102,8 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
     assert isinstance(earliest, datetime)
     claimed = [suspects.select(PLACE).clear()]
     since = earliest - CLOCKS_DIFFER
-    for other in context.ledger.queries.changed_since(since, case.failure.account):
-        entries = context.ledger.queries.entries(other.id)
-        if any(entry.kind == EntryKind.REMOVED for entry in entries):
-            continue  # settled for longer than Stripe takes usage
-        found = [scan(context, entry.ref) for entry in entries if entry.kind in FINDING and entry.ref]
+    for _, journal in context.ledger.queries.journals_since(since, case.failure.account):
+        found = [scan(context, entry.ref) for entry in journal if entry.kind in FINDING and entry.ref]
         claimed += [rows.select(PLACE).collect() for rows in found]
     return suspects.join(pl.concat(claimed), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
 

@@ -44,12 +44,9 @@ def our_usage(context: Context, account: str | None, reader: Reader, since: date
     """
     refused, sent = [_nothing_refused()], [reader.nothing()]
     unnamed = 0
-    for case in context.ledger.queries.changed_since(since, account):
+    for case, journal in context.ledger.queries.journals_since(since, account):
         if case.failure.kind in {COUNTER_ENTRY, AUDIT}:
             continue
-        journal = context.ledger.queries.entries(case.id)
-        if any(entry.kind == EntryKind.REMOVED for entry in journal):
-            continue  # settled for longer than Stripe takes usage
         refused += _refused(context, journal, reader.meter.event_name)
         sent += _sent(context, journal, reader)
         unnamed += unlocated(journal).total() if _tells_of(case, reader) else 0
