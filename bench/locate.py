@@ -41,7 +41,6 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
     scale = 10 if full else 1
     files, windows = FILES * scale, WINDOWS * scale
     found: dict[str, list[Measured]] = {"scan": [], "cold": [], "warm": []}
-    os.environ["LOG_LEVEL"] = "error"
     for _ in range(1 if full else rounds):
         with TemporaryDirectory(prefix="mm-locate-") as name, company(Path(name), METER) as twin:
             folder = Path(name)

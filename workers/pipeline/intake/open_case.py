@@ -56,10 +56,8 @@ class Seen:
     def of_window(self, held: HeldCase) -> list[EntryRow]:
         """Return the entries that brought records of this window, or of the whole failure; also rows of no one."""
         first = held.case.failure.key
-        found = [entry for entry in held.journal if entry.kind in FINDING]
-        by_us = {entry.number for entry in found if FOUND_BY in entry.detail}
-        mine = {e.number for e in found if self.window in (None, e.detail.get(_WINDOW, first))}
-        return [entry for entry in found if entry.number in by_us | mine]
+        found = (entry for entry in held.journal if entry.kind in FINDING)
+        return [e for e in found if FOUND_BY in e.detail or self.window in (None, e.detail.get(_WINDOW, first))]
 
 
 def take_in_seen(context: Context, seen: Seen) -> str:

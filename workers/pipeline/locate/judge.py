@@ -30,13 +30,13 @@ class Judged:
 
 
 def judge(
-    suspects: pl.DataFrame, missing: int, strangers: int, kinds: Collection[str], perhaps_ours: int = 0
+    suspects: pl.DataFrame, missing: int, strangers: int, kinds: Collection[str], doubtful: int = 0
 ) -> Judged:
     """Judge the suspects that no case has claimed yet by the `missing` records that are counted without rows.
 
     `strangers` is how many of those Stripe names by an identifier that no usage file has: only rows without one can
-    be they. `kinds` are the kinds of faults that Stripe has been seen to refuse. `perhaps_ours` more are counted of
-    which nobody knows whether they are the sender's: then no number is exact.
+    be they. `kinds` are the kinds of faults that Stripe has been seen to refuse. `doubtful` more are counted
+    that may be ours, or predicted that may be copies: then no number is exact.
 
     - as many as are missing: all of them are the refused ones;
     - fewer: those that Stripe can never have accepted, as far as their kind is known, the others stay unexplained;
@@ -45,11 +45,11 @@ def judge(
     nameless = suspects.filter(is_nameless()).height
     if suspects.is_empty() or missing == 0:
         return Judged(Verdict.NONE, suspects.clear())
-    if suspects.height > missing + perhaps_ours:
+    if suspects.height > missing + doubtful:
         return Judged(Verdict.OVER, suspects.clear())
-    if suspects.height == missing and not perhaps_ours and strangers <= nameless:
+    if suspects.height == missing and not doubtful and strangers <= nameless:
         return Judged(Verdict.EXACT, suspects)
-    if suspects.height == missing and not perhaps_ours:
+    if suspects.height == missing and not doubtful:
         return Judged(Verdict.CONTRADICTED, suspects.clear())
     sure = suspects.filter(pl.col(CERTAIN) & pl.col(KIND).is_in(list(kinds)))
     return Judged(Verdict.UNDER, sure.head(missing))

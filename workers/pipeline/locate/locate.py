@@ -2,7 +2,8 @@
 
 Stripe counts what it refused and names samples. The records that are counted only wait without rows
 (`unlocated`); a look takes as many of them as it can name out of that count, and says of the rest what it saw.
-Looks come at once after a report, no more often than `PAUSE`, and ever more rarely while files may still turn up.
+Looks come at once after a report, ten times as far apart as one takes, and ever more rarely while files may still
+turn up.
 """
 
 import time
@@ -16,7 +17,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.clock import from_text
-from workers.kernel.errors import Conflict, InputUnusable, Permanent, Transient
+from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
@@ -97,15 +98,13 @@ def _looked(context: Context, held: HeldCase, started: float) -> list[Movement]:
     try:
         suspects = find_suspects(context, held.case.failure)
         return list(_moves(context, held, suspects, started))
-    except Conflict:
-        raise
     except (Transient, Permanent, InputUnusable) as error:
         log.warning("look_failed", case_id=held.case.id, error=str(error))
         return [_look({"verdict": Verdict.FAILED}, started, f"They could not be looked for: {error}.")]
 
 
 def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
-    """Return how many records are counted without rows, by reason; none while some of them may be ours."""
+    """Return how many records are counted without rows, by reason, but for those that may be ours."""
     counted = unlocated(journal)
     return Counter({reason: counted[reason] for reason in _WITHOUT_ROWS if counted[reason]})
 

@@ -30,10 +30,7 @@ def ask(context: Context, failure: Failure, meter: Meter | None, rows: pl.DataFr
     seconds = rows.select(timestamps.read(pl.col(TIMESTAMP), Window(context.clock()))).to_series().drop_nulls()
     first, last = seconds.min(), seconds.max()
     if meter is None or not isinstance(first, int) or not isinstance(last, int):
-        no_word = pl.lit(None, pl.String)
-        return rows.with_columns(
-            pl.lit(UNCLEAR).alias(WITNESS), no_word.alias(STRIPE_TOTAL), no_word.alias(OWN_TOTAL)
-        )
+        return with_columns_of(rows, (STRIPE_TOTAL, OWN_TOTAL)).with_columns(pl.lit(UNCLEAR).alias(WITNESS))
     start, end = from_epoch(first) - _DAY, from_epoch(last) + 2 * _DAY
     usage = context.sources_of(failure.account).rows([meter.event_name], start, end)
     validated = from_text(failure.window_end or "")
