@@ -4,17 +4,15 @@ A channel's name is a digest: its address is a secret.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
-from sqlalchemy import insert, or_, update
-from sqlalchemy.exc import IntegrityError
-
 from workers.kernel.clock import Clock, from_text, to_text
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.leases import Lease, Leases
 from workers.kernel.ledger.tables import alert_channels
 
 TURN: Final = timedelta(minutes=2)
@@ -48,45 +46,31 @@ class Told:
 
 
 class AlertChannels:
-    """The alert_channels table."""
+    """The alert_channels table; a turn is a lease on the row of a channel."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+        self._leases = Leases(database, clock, alert_channels, "held_until", lambda: {"held_until": None})
 
     @contextmanager
     def turn(self, name: str, owner: str) -> Iterator["Turn | None"]:
         """Speak on a channel alone; None where another does. Raises LedgerUnavailable."""
-        told = self._take(name, owner)
-        turn = None if told is None else Turn(self._database, self._clock, name, owner, told)
+        new = {"id": name, **Told().to_row()}
         try:
-            yield turn
+            row = self._leases.take(name, owner, TURN, new=new)
+        except Conflict:
+            yield None
+            return
+        try:
+            yield Turn(self._leases, name, owner, Told.from_row(dict(row)))
         finally:
-            if turn is not None:
-                with suppress(Conflict):
-                    turn.end()
-
-    def _take(self, name: str, owner: str) -> Told | None:
-        columns, now = alert_channels.c, self._clock()
-        taken = {"holder": owner, "held_until": now + TURN}
-        free = or_(columns.holder.is_(None), columns.held_until <= now, columns.held_until > now + 2 * TURN)
-        found = update(alert_channels).where(columns.name == name, free).values(taken).returning(alert_channels)
-        try:
-            with self._database.write() as connection:
-                row = connection.execute(found).mappings().first()
-                if row is None:
-                    connection.execute(insert(alert_channels).values(name=name, **Told().to_row(), **taken))
-        except IntegrityError:  # it is there, and somebody speaks
-            return None
-        return Told() if row is None else Told.from_row(dict(row))
+            self._leases.give_back(Lease(name, owner, row["deaths"]))
 
 
 @dataclass
 class Turn:
     """One process's turn on a channel. What it has said is written down as it goes."""
 
-    _database: Database = field(repr=False)
-    _clock: Clock
+    _leases: Leases = field(repr=False)
     _name: str
     _owner: str
     told: Told
@@ -94,16 +78,7 @@ class Turn:
     def save(self, **changes: Any) -> None:
         """Change what the channel was told, and go on with the turn. Raises Conflict where it was lost."""
         told = replace(self.told, **changes)
-        self._write({**told.to_row(), "held_until": self._clock() + TURN})
+        values = {**told.to_row(), "held_until": self._leases.clock() + TURN}
+        with self._leases.database.write() as connection:
+            self._leases.write(connection, self._name, self._owner, values)
         self.told = told
-
-    def end(self) -> None:
-        """Let others speak. Raises Conflict where the turn was lost."""
-        self._write({"holder": None, "held_until": None})
-
-    def _write(self, values: Mapping[str, Any]) -> None:
-        columns = alert_channels.c
-        mine = update(alert_channels).where(columns.name == self._name, columns.holder == self._owner)
-        with self._database.write() as connection:
-            if connection.execute(mine.values(dict(values))).rowcount != 1:
-                raise Conflict("the turn on the alert channel was lost")

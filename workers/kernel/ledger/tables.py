@@ -291,11 +291,12 @@ troubles = Table(
 alert_channels = Table(
     "alert_channels",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
     Column("messages", JSON, nullable=False),
     Column("updates", JSON, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("paused_until", UtcTime),
-    Column("holder", Text),
+    Column("deaths", Integer, nullable=False, default=0),
+    Column("lease_owner", Text),
     Column("held_until", UtcTime),
 )

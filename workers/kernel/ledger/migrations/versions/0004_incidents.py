@@ -46,11 +46,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "alert_channels",
-        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("messages", sa.JSON(), nullable=False),
         sa.Column("updates", sa.JSON(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("paused_until", sa.String(27)),
-        sa.Column("holder", sa.Text()),
+        sa.Column("deaths", sa.Integer(), nullable=False),
+        sa.Column("lease_owner", sa.Text()),
         sa.Column("held_until", sa.String(27)),
     )
