@@ -8,6 +8,7 @@ import os
 import re
 import string
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -90,6 +91,12 @@ class Settings(BaseSettings):
         3600,
         ge=0,
         description="Seconds after which Stripe's totals hold what it took in; nothing younger is compared.",
+    )
+    proof_quantity: Decimal = Field(
+        Decimal(1_000_000),
+        ge=0,
+        description="Quantity from which on a failure's unnamed records are sent only after Stripe's totals were "
+        "asked, where they can tell.",
     )
     submit_to: str | None = Field(
         None,

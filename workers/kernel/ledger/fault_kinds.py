@@ -1,6 +1,6 @@
 """Which kinds of faults Stripe has been seen to refuse: what we believe of Stripe's rules holds for those alone."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -32,6 +32,7 @@ class FaultKinds:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._noted: set[tuple[str | None, str]] = set()
 
     def all(self) -> Sequence[FaultKind]:
         """Return every kind, by account and name."""
@@ -43,17 +44,18 @@ class FaultKinds:
         of_account = fault_kinds.c.account == (account or _OWN), fault_kinds.c.struck.is_(None)
         return frozenset(self._database.values(select(fault_kinds.c.kind).where(*of_account)))
 
-    def note(self, account: str | None, seen: Mapping[str, str]) -> None:
-        """Keep kinds that were seen refused, each with the event that shows it; the first stays."""
-        new = {kind: event_id for kind, event_id in seen.items() if kind not in self.trusted(account)}
+    def note(self, account: str | None, kinds: Collection[str], event_id: str) -> None:
+        """Keep kinds that were seen refused, each with the first event that shows it."""
+        new = [kind for kind in kinds if (account, kind) not in self._noted]
         rows = [
             {"account": account or _OWN, "kind": kind, "event_id": event_id, "seen_at": self._clock()}
-            for kind, event_id in new.items()
+            for kind in new
         ]
         if rows:
             with self._database.write() as connection:
                 dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
                 connection.execute(dialect.insert(fault_kinds).on_conflict_do_nothing(), rows)
+            self._noted.update((account, kind) for kind in new)
 
     def strike(self, account: str | None, kinds: Collection[str], why: str) -> None:
         """Strike off kinds that Stripe was seen to accept; what is struck off stays so."""

@@ -15,6 +15,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import to_text
+from workers.kernel.codes import Code
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import StoredEvent
@@ -23,10 +24,12 @@ from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED, PERHAPS_OURS
 from workers.pipeline.case_key import of_report, summary_of_report
 from workers.pipeline.context import Context
+from workers.pipeline.fault_kinds import kinds_named
 from workers.pipeline.intake.claims import MEANT, WHY_NOT, Claim
 from workers.pipeline.intake.older_files import with_held
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
+from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.submit.outcomes import REFUSAL_SCHEMA, refuse, set_aside_rest
 from workers.pipeline.submit.submitted_index import SUBMISSION, carried, recent_submissions
@@ -196,6 +199,7 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     found = settle(wanted(samples[IDENTIFIER]), rows.filter(pl.col(WHY_NOT).is_null()).drop(WHY_NOT))
     others = rows.filter(pl.col(IDENTIFIER).is_in(list(found.missing)))
     claimed = found.records.join(samples, on=IDENTIFIER, maintain_order="left")
+    _note_kinds(told, claimed)
     located = with_held(claimed, claim.older(places.rows))
     named = {NOT_IN_SOURCES: found.missing, AMBIGUOUS_IN_SOURCES: found.ambiguous}
     counts = Counter(unnamed) + Counter({reason: len(identifiers) for reason, identifiers in named.items()})
@@ -213,6 +217,14 @@ def _take_in_theirs(told: _Told, samples: pl.DataFrame, unnamed: dict[str, int])
     )
     seen = Seen(_failure(told), [located], DATA, event.id, unlocated, oddities=oddities, window=told.window.key)
     return take_in_seen(context, seen)
+
+
+def _note_kinds(told: _Told, claimed: pl.DataFrame) -> None:
+    """Remember in which ways rows are at fault that Stripe has named: of those alone it is known to refuse them."""
+    context, account = told.context, told.event.account
+    unnamed = told.errors.code == Code.NO_METER and claimed.height
+    catalog = Catalog(meters=meters_of(context, account)) if unnamed else told.catalog
+    context.ledger.fault_kinds.note(account, kinds_named(claimed, catalog), told.event.id)
 
 
 def _failure(told: _Told) -> Failure:

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import polars as pl
 
-from workers.pipeline.locate.predict import CERTAIN, KIND
+from workers.pipeline.fault_kinds import KIND
+from workers.pipeline.locate.predict import CERTAIN
 from workers.records.identifiers import is_nameless
 
 

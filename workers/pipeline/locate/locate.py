@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from workers.kernel.clock import from_text
+from workers.kernel.clock import from_text, to_text
 from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
@@ -26,15 +26,16 @@ from workers.kernel.logs import get_logger
 from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context
+from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
 from workers.pipeline.locate.elsewhere import hold_taken, twins
 from workers.pipeline.locate.judge import Judged, Verdict, judge
-from workers.pipeline.locate.predict import CERTAIN, KIND, TOLD
-from workers.pipeline.locate.proof import ask, proved, strike_off, with_billed_held
+from workers.pipeline.locate.predict import TOLD
+from workers.pipeline.locate.proof import agreed, ask, proved, strike_off
 from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
 from workers.pipeline.locate.words import advice
-from workers.pipeline.record_sets import DATA, FINDING, scan, unlocated
+from workers.pipeline.record_sets import DATA, unlocated
 from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
 from workers.records.schema import CODE, MESSAGE, WRITTEN, with_columns_of
@@ -51,6 +52,8 @@ AFTER_FAILURE: Final = timedelta(minutes=1)
 """Until a look that failed is tried again; from then on twice as long, up to an hour."""
 LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
+_AGAIN: Final = "again"
+"""In it, when rows can be asked about that wait for Stripe's totals."""
 _WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
 
 
@@ -69,6 +72,8 @@ def next_look(context: Context, held: HeldCase) -> datetime | None:
     if any(entry.kind == EntryKind.SEEN for entry in since):
         took = timedelta(seconds=last.detail[LOOK]["took"])
         return last.at + min(max(SHORTEST_PAUSE, BREATHERS * took), LONGEST_PAUSE)
+    if _AGAIN in last.detail[LOOK]:
+        return from_text(last.detail[LOOK][_AGAIN])
     waited = last.at - looks[-2].at if len(looks) > 1 else timedelta(0)
     failed = last.detail[LOOK]["verdict"] == Verdict.FAILED
     again = last.at + (min(max(AFTER_FAILURE, 2 * waited), FIRST_WAIT) if failed else max(FIRST_WAIT, 2 * waited))
@@ -114,13 +119,11 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
         yield _look({"verdict": Verdict.NONE}, started)
         return
     failure, missing = held.case.failure, _missing(held.journal)
-    kinds = context.ledger.fault_kinds
-    kinds.note(failure.account, _kinds_named(context, held.journal, suspects.rows))
     all_free = unclaimed(context, held.case, suspects.rows)
     doubled = twins(all_free)
     free = all_free.join(doubled.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
     doubtful = unlocated(held.journal).total() - missing.total() + doubled.height
-    trusted = kinds.trusted(failure.account)
+    trusted = context.ledger.fault_kinds.trusted(failure.account)
     judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, doubtful)
     first, left = located_rows(context, held.journal).height, missing
     for how, rows in _found(context, failure, suspects, judged, free, missing.total()):
@@ -129,36 +132,25 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
             taken = shared_out(left, rows.height)
             yield from found_now(context, failure, refused.lazy(), taken, detail={FOUND_BY: how})
             first, left = first + rows.height, left - taken
-    said = advice(judged.verdict, free, missing.total(), suspects) if left.total() else None
-    yield _look(_seen(judged, free, missing, suspects), started, said)
+    seen, said = _seen(judged, free, missing, suspects), None
+    if left.total():
+        totals_at = from_text(failure.window_end or "") + timedelta(seconds=context.settings.totals_delay)
+        said = advice(judged.verdict, free, missing.total(), suspects, totals_at)
+        seen |= {_AGAIN: to_text(totals_at)} if judged.verdict is Verdict.EXACT else {}
+    yield _look(seen, started, said)
 
 
 def _found(
     context: Context, failure: Failure, suspects: Suspects, judged: Judged, free: pl.DataFrame, missing: int
 ) -> Iterator[tuple[Found, pl.DataFrame]]:
     """Yield the rows that may be claimed, by how they are known; what looks billed waits for a person."""
-    meter = suspects.prediction.meter
-    if judged.verdict is Verdict.EXACT:
-        sure = judged.found.filter(CERTAIN)
-        asked = ask(context, failure, meter, judged.found.filter(~pl.col(CERTAIN)))
-        yield Found.EXACT, pl.concat([sure, with_billed_held(asked)], how="diagonal")
-        return
-    yield Found.CERTAIN, judged.found
+    meter, is_exact = suspects.prediction.meter, judged.verdict is Verdict.EXACT
+    yield Found.EXACT if is_exact else Found.CERTAIN, agreed(context, failure, meter, judged.found)
     if judged.verdict in {Verdict.UNDER, Verdict.OVER}:
         rest = free.join(judged.found.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
         told = ask(context, failure, meter, rest)
         strike_off(context, failure, told)
         yield Found.PROVED, proved(context, told, missing - judged.found.height)
-
-
-def _kinds_named(context: Context, journal: Sequence[EntryRow], suspects: pl.DataFrame) -> dict[str, str]:
-    """Return kind -> event of the faults of records that Stripe has named itself."""
-    kinds: dict[str, str] = {}
-    for entry in journal:
-        if entry.kind in FINDING and entry.ref and entry.event_id and FOUND_BY not in entry.detail:
-            named = suspects.join(scan(context, entry.ref).select(PLACE).collect(), on=PLACE, nulls_equal=True)
-            kinds = {**dict.fromkeys(named[KIND], entry.event_id), **kinds}
-    return kinds
 
 
 def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:

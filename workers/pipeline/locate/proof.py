@@ -1,7 +1,8 @@
 """The second witness: Stripe's own totals, asked about rows that the count alone does not settle.
 
-Rows whose refusal depends on what was so at the time are asked about, and those of more or fewer than Stripe has
-counted. A row of which Stripe's totals are without goes; one that they hold must not.
+Rows whose refusal depends on what was so at the time are asked about, those of more or fewer than Stripe has
+counted, and all of a case that is about much. A row of which Stripe's totals are without goes; one that they hold
+must not. Where they can tell in a while, the rows wait for them.
 """
 
 from datetime import timedelta
@@ -13,11 +14,24 @@ from workers.kernel.clock import from_epoch, from_text
 from workers.kernel.ledger.case import Failure
 from workers.kernel.reasons import LOOKS_BILLED
 from workers.pipeline.context import Context
-from workers.pipeline.locate.predict import CERTAIN, KIND
+from workers.pipeline.fault_kinds import KIND
+from workers.pipeline.locate.predict import CERTAIN
 from workers.pipeline.notify.troubles import trouble
-from workers.pipeline.totals.witness import BILLED, OWN_TOTAL, PROVED, STRIPE_TOTAL, UNCLEAR, WITNESS, witness
+from workers.pipeline.totals.claimed import TOO_NEW, WHY_UNCLEAR, read_claimed
+from workers.pipeline.totals.sender_totals import AMOUNT
+from workers.pipeline.totals.witness import (
+    BILLED,
+    OWN_TOTAL,
+    PROVED,
+    STRIPE_TOTAL,
+    UNCLEAR,
+    WITNESS,
+    WORDS,
+    witness,
+)
 from workers.records import timestamps
 from workers.records.catalog import Meter
+from workers.records.quantities import add
 from workers.records.schema import REASON, SUGGESTION, TIMESTAMP, WRITTEN, with_columns_of
 from workers.records.timestamps import Window
 
@@ -30,11 +44,30 @@ def ask(context: Context, failure: Failure, meter: Meter | None, rows: pl.DataFr
     seconds = rows.select(timestamps.read(pl.col(TIMESTAMP), Window(context.clock()))).to_series().drop_nulls()
     first, last = seconds.min(), seconds.max()
     if meter is None or not isinstance(first, int) or not isinstance(last, int):
-        return with_columns_of(rows, (STRIPE_TOTAL, OWN_TOTAL)).with_columns(pl.lit(UNCLEAR).alias(WITNESS))
+        return with_columns_of(rows, WORDS).with_columns(pl.lit(UNCLEAR).alias(WITNESS))
     start, end = from_epoch(first) - _DAY, from_epoch(last) + 2 * _DAY
     usage = context.sources_of(failure.account).rows([meter.event_name], start, end)
     validated = from_text(failure.window_end or "")
     return witness(context, failure.account, meter, rows, usage, validated_by=validated)
+
+
+def agreed(context: Context, failure: Failure, meter: Meter | None, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return those rows of the ones that the count calls refused that may be claimed now.
+
+    Those that the totals hold get a reason to wait; those that the totals can tell of in a while are left out.
+    Where nothing can be asked the count decides.
+    """
+    asked = pl.lit(value=True) if _is_much(context, failure, meter, rows) else ~pl.col(CERTAIN)
+    told = ask(context, failure, meter, rows.filter(asked))
+    now = told.filter(pl.col(WHY_UNCLEAR).ne_missing(TOO_NEW))
+    return pl.concat([rows.filter(~asked), _with_billed_held(now)], how="diagonal")
+
+
+def _is_much(context: Context, failure: Failure, meter: Meter | None, rows: pl.DataFrame) -> bool:
+    if meter is None or rows.is_empty():
+        return False
+    amounts = read_claimed(context, failure.account, meter, rows, None)[AMOUNT].drop_nulls()
+    return add(*amounts.abs()) > context.settings.proof_quantity
 
 
 def proved(context: Context, told: pl.DataFrame, missing: int) -> pl.DataFrame:
@@ -49,7 +82,7 @@ def proved(context: Context, told: pl.DataFrame, missing: int) -> pl.DataFrame:
     return without.clear() if without.height > missing or (open_ones and told.height > missing) else without
 
 
-def with_billed_held(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_billed_held(rows: pl.DataFrame) -> pl.DataFrame:
     """Give the rows that Stripe's totals hold, or may hold, a reason to wait."""
     billed = pl.col(WITNESS) == BILLED
     return with_columns_of(rows, (REASON, SUGGESTION)).with_columns(

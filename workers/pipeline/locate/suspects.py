@@ -12,7 +12,8 @@ from workers.kernel.codes import Code
 from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
 from workers.pipeline.context import Context
-from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
+from workers.pipeline.fault_kinds import KIND
+from workers.pipeline.locate.predict import CERTAIN, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import FINDING, scan
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame

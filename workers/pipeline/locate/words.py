@@ -1,5 +1,6 @@
 """What a person is told of records that Stripe counts and that could not be told from others."""
 
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -12,14 +13,22 @@ _FILES: Final = 3
 _NAMED: Final = "Name every place that your usage lies in under USAGE_SOURCES, then retry the case."
 
 
-def advice(verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspects) -> str:
-    """Return both numbers, where the rows lie, and the likeliest cause; `free` are the rows that no case has."""
+def advice(verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspects, totals_at: datetime) -> str:
+    """Return both numbers, where the rows lie, and the likeliest cause.
+
+    `free` are the rows that no case has; `totals_at` is when Stripe's totals can tell of them.
+    """
     predicted, looked_through = free.height, len(suspects.files)
     files = dict(free.group_by(SOURCE).len().sort("len", SOURCE, descending=[True, False]).iter_rows())
     where = ", ".join(f"{name} ({rows:,})" for name, rows in list(files.items())[:_FILES])
     more = f" and {len(files) - _FILES} more files" if len(files) > _FILES else ""
     unread = f" Not read: {suspects.unusable[0]}." if suspects.unusable else ""
-    if verdict is Verdict.OVER:
+    if verdict is Verdict.EXACT:
+        said = (
+            f"They are found, {predicted:,} as Stripe counts: {where}{more}. Whether it refused them depends on "
+            f"the time, so they wait for its totals, which can tell from {totals_at:%Y-%m-%d %H:%M} UTC on."
+        )
+    elif verdict is Verdict.OVER:
         said = (
             f"{predicted:,} rows of your files show this fault, Stripe has counted {counted:,} more than it named: "
             f"{where}{more}. A report may be on its way, or a file not imported yet; else say which were refused."

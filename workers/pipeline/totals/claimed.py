@@ -36,7 +36,8 @@ _MOVED_BY_RULE: Final = r"\.(clamp|redate)_rule\""
 _UNREADABLE: Final = "its customer, its time or its quantity cannot be read in one way only"
 _OTHER_METER: Final = "it is not of this meter, or was of another"
 _MOVED: Final = "a rule has moved it to another time"
-_NEW: Final = "Stripe validated it so recently that its totals may lack it"
+TOO_NEW: Final = "Stripe validated it so recently that its totals may lack it"
+"""The one reason that passes by itself."""
 
 
 def read_claimed(
@@ -80,7 +81,7 @@ def _why_unclear(context: Context, meter: Meter, catalog: Catalog) -> pl.Expr:
         pl.when(other).then(pl.lit(_OTHER_METER)),
         pl.when(unread).then(pl.lit(_UNREADABLE)),
         pl.when(pl.col(CHANGES).str.contains(_MOVED_BY_RULE)).then(pl.lit(_MOVED)),
-        pl.when(~settled).then(pl.lit(_NEW)),
+        pl.when(~settled).then(pl.lit(TOO_NEW)),
     )
 
 

@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
+from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.locate.judge import Verdict, judge
-from workers.pipeline.locate.predict import CERTAIN, KIND
+from workers.pipeline.locate.predict import CERTAIN
 from workers.records.schema import IDENTIFIER
 
 BLANKS, GONE = "blanks", "gone"

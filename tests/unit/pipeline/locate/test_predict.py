@@ -8,7 +8,8 @@ import pytest
 from fixtures.twin.validation import Catalog as TwinCatalog
 from fixtures.twin.validation import MeterRules, Row, judge
 from tests.unit.remedies.frames import EPOCH_NOW, NOW, good, records
-from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, Prediction
+from workers.pipeline.fault_kinds import KIND
+from workers.pipeline.locate.predict import CERTAIN, PREDICTED, Prediction
 from workers.records.catalog import Meter
 from workers.records.schema import WRITTEN
 
