@@ -29,7 +29,7 @@ from workers.sources.protocol import (
     written_later,
 )
 from workers.stripe_api.errors import NotFound
-from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
+from workers.stripe_api.protocol import Customer, Grouping, Json, MeterEventReceipt, Summary
 from workers.targets import Outgoing, Progress, Sent
 
 
@@ -93,10 +93,13 @@ class RecordingStripeApi:
         self._note("list_meters", "", account)
         return list(self.meters)
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
-        self._note("existing_customers", ",".join(sorted(ids)), account)
-        there = [customer for customer in self.customers if not customer.get("deleted") and customer["id"] in ids]
-        return {customer["id"]: named_moment(customer.get("created")) for customer in there}
+    def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
+        self._note("find_customers", ",".join(sorted(ids)), account)
+        return {
+            one["id"]: Customer(named_moment(one.get("created")), deleted=bool(one.get("deleted")))
+            for one in self.customers
+            if one["id"] in ids
+        }
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         self._note("search_customers", f"{key}={value}", account)

@@ -39,8 +39,8 @@ class Catalogs:
 
     def _look_up(self, customers: list[str]) -> None:
         unknown = [customer for customer in customers if customer not in self._known]
-        existing = self.context.stripe.existing_customers(unknown, self.account) if unknown else {}
-        self._known |= {customer: customer in existing for customer in unknown}
+        found = self.context.stripe.find_customers(unknown, self.account) if unknown else {}
+        self._known |= {name: name in found and not found[name].deleted for name in unknown}
 
     def _search(self, texts: list[str]) -> None:
         key = self.context.rules.customers.metadata_key

@@ -18,7 +18,7 @@ from workers.stripe_api import customers, downloads
 from workers.stripe_api.call import PAGE, Calls, Post, Sleep, v1_pages, v2_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
-from workers.stripe_api.protocol import Grouping, Json, MeterEventReceipt, Summary
+from workers.stripe_api.protocol import Customer, Grouping, Json, MeterEventReceipt, Summary
 
 _log = get_logger(__name__)
 
@@ -98,8 +98,8 @@ class LiveStripeApi:
     def list_meters(self, account: str | None) -> list[Json]:
         return list(v1_pages(self._calls, "/v1/billing/meters", {"limit": PAGE}, account))
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
-        return customers.existing_customers(self._calls, ids, account)
+    def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
+        return customers.find_customers(self._calls, ids, account)
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         return customers.search_customers(self._calls, key, value, account)

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from workers.kernel.clock import named_moment
 from workers.stripe_api.call import CONCURRENCY, PAGE, Calls, v1_pages
 from workers.stripe_api.errors import BadRequest, NotFound
-from workers.stripe_api.protocol import Json
+from workers.stripe_api.protocol import Customer, Json
 
 WORTH_LISTING: Final = 500
 """Customers from which on the list is read first: a page shows a hundred for the price of one."""
@@ -20,8 +19,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,255}", re.ASCII)
 _DOTS: Final = frozenset({".", ".."})
 
 
-def existing_customers(calls: Calls, ids: Collection[str], account: str | None) -> dict[str, datetime | None]:
-    """Return those ids that exist, with the time at which each was made, if that is told.
+def find_customers(calls: Calls, ids: Collection[str], account: str | None) -> dict[str, Customer]:
+    """Return what Stripe knows of these ids, deleted customers among them.
 
     What cannot be an id is not sent: it would name another path.
     """
@@ -31,7 +30,10 @@ def existing_customers(calls: Calls, ids: Collection[str], account: str | None) 
     with ThreadPoolExecutor(CONCURRENCY, "customers") as threads:
         found = threads.map(lambda name: _customer(calls, name, account), unlisted)
         shown = {name: customer for name, customer in zip(unlisted, found, strict=True) if customer is not None}
-    return {name: named_moment(customer.get("created")) for name, customer in (listed | shown).items()}
+    return {
+        name: Customer(named_moment(customer.get("created")), deleted=bool(customer.get("deleted")))
+        for name, customer in (listed | shown).items()
+    }
 
 
 def search_customers(calls: Calls, key: str, value: str, account: str | None) -> list[str]:
@@ -60,14 +62,13 @@ def _listed(calls: Calls, wanted: set[str], account: str | None) -> dict[str, Js
 
 
 def _customer(calls: Calls, name: str, account: str | None) -> Json | None:
-    """Return whose id it is, if anybody's; an account that v2 does not serve is none that we know to exist."""
+    """Return whose id it is or was, if anybody's; an account that v2 does not serve is none that we know of."""
     is_account = name.startswith("acct_")
     path, absent = ("/v2/core/accounts", BadRequest) if is_account else ("/v1/customers", NotFound)
     try:
-        customer = calls.get(f"{path}/{name}", {}, account)
+        return calls.get(f"{path}/{name}", {}, account)
     except absent:
         return None
-    return None if customer.get("deleted") else customer
 
 
 def _carries(customer: Json, key: str, value: str) -> bool:

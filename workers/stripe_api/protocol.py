@@ -26,6 +26,14 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Customer:
+    """A customer, `made` when, if that is told. A deleted one still answers, and to bill him is to bill nobody."""
+
+    made: datetime | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
 class MeterEventReceipt:
     """Stripe's answer to one meter event: `error` is Stripe's error object of a 400, None when it was accepted.
 
@@ -63,8 +71,8 @@ class StripeApi(Protocol):
     def list_meters(self, account: str | None) -> list[Json]:
         """Return every meter, active and inactive."""
 
-    def existing_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, datetime | None]:
-        """Return those ids that name a customer who is not deleted, with when he was made, if that is told."""
+    def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
+        """Return the customers that these ids name, those that were deleted among them."""
 
     def search_customers(self, key: str, value: str, account: str | None) -> list[str]:
         """Return the ids of the customers whose metadata has exactly this value under this key."""

@@ -94,6 +94,35 @@ def test_codes_are_told_apart_by_what_is_wrong_first(loop: Loop) -> None:
     assert_proved(loop)
 
 
+def with_several_faults(loop: Loop, samples: list[str]) -> None:
+    """Let Stripe count rows with two faults under the value, of which we would expect the customer."""
+    loop.sources.mkdir(exist_ok=True)
+    both = [f"both-{n},{{t}},api_requests, cus_1, 7" for n in range(2)]
+    values = [f"value-{n},{{t}},api_requests,cus_2, 3" for n in range(2)]
+    (loop.sources / "day.csv").write_text(usage(*padded(*range(3)), *both, *values))
+    report(loop, {NOT_FOUND: (3, []), "meter_event_invalid_value": (4, samples)})
+    loop.work()
+
+
+def test_codes_are_counted_together_where_their_split_is_another_than_ours(loop: Loop) -> None:
+    """Nobody knows under which of its faults Stripe counts a row; over all codes the number is the same."""
+    with_several_faults(loop, samples=[])
+    assert {case.failure.code: case.balance.found for case in loop.cases()} == {
+        NOT_FOUND: {Found.EXACT: 3},
+        "meter_event_invalid_value": {Found.EXACT: 4},
+    }
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "17", ("api_requests", "cus_2"): "6"}
+    assert_proved(loop)
+
+
+def test_the_order_that_a_sample_shows_is_known_from_then_on(loop: Loop) -> None:
+    with_several_faults(loop, samples=["both-0"])
+    assert f"meter_event_invalid_value before {NOT_FOUND}" in loop.ledger.fault_kinds.trusted(None)
+    settle(loop)
+    assert loop.billed() == {("api_requests", "cus_1"): "17", ("api_requests", "cus_2"): "6"}
+
+
 def test_a_file_that_is_not_imported_yet_keeps_the_others_waiting_until_it_is(loop: Loop) -> None:
     """Of twice as many rows as are counted nobody can tell which were refused."""
     loop.sources.mkdir(exist_ok=True)

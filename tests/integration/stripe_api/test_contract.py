@@ -130,7 +130,8 @@ def test_meters_are_found_active_and_inactive(api: StripeApi, seeded: dict[str, 
 def test_only_customers_who_are_there_exist(api: StripeApi) -> None:
     """A deleted customer still answers at Stripe; to bill one is to bill nobody."""
     asked = ["cus_a", "cus_b", "cus_gone", "cus_none", "", " ", "../meters", "cus a", "acct_1none"]
-    assert set(api.existing_customers(asked, None)) == {"cus_a", "cus_b"}
+    found = api.find_customers(asked, None)
+    assert {name: one.deleted for name, one in found.items()} == {"cus_a": False, "cus_b": False, "cus_gone": True}
 
 
 def test_customers_are_found_by_metadata_with_any_quotes_in_it(api: StripeApi) -> None:

@@ -150,9 +150,14 @@ def compare(
         raise OutOfCalls(NOT_ASKED)
     compared = [_day(records, customer, told, *row) for row in days.iter_rows()]
     differs = any(one.verdict in {Verdict.MISSING, Verdict.SURPLUS} for one in compared)
-    if differs and not context.stripe.existing_customers([customer], account):
+    if differs and not _is_there(context, account, customer):
         compared = [_day(records, customer, Told(untold=_GONE), *row) for row in days.iter_rows()]
     yield from compared
+
+
+def _is_there(context: Context, account: str | None, customer: str) -> bool:
+    found = context.stripe.find_customers([customer], account).get(customer)
+    return found is not None and not found.deleted
 
 
 class OutOfCalls(Transient):

@@ -12,9 +12,13 @@ from workers.records.identifiers import is_nameless
 
 
 class Verdict(StrEnum):
-    """How many rows are predicted, beside how many records are still without rows."""
+    """How many rows are predicted, beside how many records are still without rows.
+
+    `TOGETHER`: as many as are counted under all codes of the meter.
+    """
 
     EXACT = "exact"
+    TOGETHER = "together"
     UNDER = "under"
     OVER = "over"
     NONE = "none"

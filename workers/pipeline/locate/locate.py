@@ -8,7 +8,7 @@ turn up.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,9 +21,8 @@ from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
-from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
-from workers.kernel.reasons import AMBIGUOUS_IN_SOURCES, NOT_IN_SOURCES, NOT_SAMPLED
+from workers.kernel.reasons import NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context
 from workers.pipeline.fault_kinds import KIND
@@ -31,11 +30,13 @@ from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
 from workers.pipeline.locate.elsewhere import hold_taken, twins
 from workers.pipeline.locate.judge import Judged, Verdict, judge
+from workers.pipeline.locate.missing import missing, perhaps_ours
 from workers.pipeline.locate.predict import TOLD
 from workers.pipeline.locate.proof import agreed, ask, proved, strike_off
 from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
+from workers.pipeline.locate.together import judge_together
 from workers.pipeline.locate.words import advice
-from workers.pipeline.record_sets import DATA, unlocated
+from workers.pipeline.record_sets import DATA
 from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
 from workers.records.schema import CODE, MESSAGE, WRITTEN, with_columns_of
@@ -54,13 +55,13 @@ LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
 _AGAIN: Final = "again"
 """In it, when rows can be asked about that wait for Stripe's totals."""
-_WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES, AMBIGUOUS_IN_SOURCES)
+_AGREED: Final = (Verdict.EXACT, Verdict.TOGETHER)
 
 
 def next_look(context: Context, held: HeldCase) -> datetime | None:
     """Return when the sources are to be looked through for the case, None for never; the past where it is due."""
     failure = held.case.failure
-    if failure.kind != VALIDATION_REPORT or failure.window_end is None or not _missing(held.journal):
+    if failure.kind != VALIDATION_REPORT or failure.window_end is None or not missing(held.journal):
         return None
     looks = [entry for entry in held.journal if LOOK in entry.detail]
     if not looks:
@@ -108,49 +109,46 @@ def _looked(context: Context, held: HeldCase, started: float) -> list[Movement]:
         return [_look({"verdict": Verdict.FAILED}, started, f"They could not be looked for: {error}.")]
 
 
-def _missing(journal: Sequence[EntryRow]) -> Counter[str]:
-    """Return how many records are counted without rows, by reason, but for those that may be ours."""
-    counted = unlocated(journal)
-    return Counter({reason: counted[reason] for reason in _WITHOUT_ROWS if counted[reason]})
-
-
 def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started: float) -> Iterator[Movement]:
     if suspects is None:
         yield _look({"verdict": Verdict.NONE}, started)
         return
-    failure, missing = held.case.failure, _missing(held.journal)
+    failure, counted = held.case.failure, missing(held.journal)
     all_free = unclaimed(context, held.case, suspects.rows)
     doubled = twins(all_free)
     free = all_free.join(doubled.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
-    doubtful = unlocated(held.journal).total() - missing.total() + doubled.height
+    doubtful = perhaps_ours(held.journal) + doubled.height
     trusted = context.ledger.fault_kinds.trusted(failure.account)
-    judged = judge(free, missing.total(), missing[NOT_IN_SOURCES], trusted, doubtful)
-    first, left = located_rows(context, held.journal).height, missing
-    for how, rows in _found(context, failure, suspects, judged, free, missing.total()):
+    judged = judge(free, counted.total(), counted[NOT_IN_SOURCES], trusted, doubtful)
+    if judged.verdict in {Verdict.UNDER, Verdict.OVER, Verdict.NONE}:
+        judged, suspects = judge_together(context, held) or (judged, suspects)
+    first, left = located_rows(context, held.journal).height, counted
+    for how, rows in _found(context, failure, suspects, judged, free, counted.total()):
         if rows.height:
             refused = fresh(_as_refused(context, failure, rows, suspects), first=first, refused_as=DATA)
             taken = shared_out(left, rows.height)
             yield from found_now(context, failure, refused.lazy(), taken, detail={FOUND_BY: how})
             first, left = first + rows.height, left - taken
-    seen, said = _seen(judged, free, missing, suspects), None
+    seen, said = _seen(judged, free, counted, suspects), None
     if left.total():
         totals_at = from_text(failure.window_end or "") + timedelta(seconds=context.settings.totals_delay)
-        said = advice(judged.verdict, free, missing.total(), suspects, totals_at)
-        seen |= {_AGAIN: to_text(totals_at)} if judged.verdict is Verdict.EXACT else {}
+        said = advice(judged.verdict, free, counted.total(), suspects, totals_at)
+        seen |= {_AGAIN: to_text(totals_at)} if judged.verdict in _AGREED else {}
     yield _look(seen, started, said)
 
 
 def _found(
-    context: Context, failure: Failure, suspects: Suspects, judged: Judged, free: pl.DataFrame, missing: int
+    context: Context, failure: Failure, suspects: Suspects, judged: Judged, free: pl.DataFrame, counted: int
 ) -> Iterator[tuple[Found, pl.DataFrame]]:
     """Yield the rows that may be claimed, by how they are known; what looks billed waits for a person."""
-    meter, is_exact = suspects.prediction.meter, judged.verdict is Verdict.EXACT
-    yield Found.EXACT if is_exact else Found.CERTAIN, agreed(context, failure, meter, judged.found)
+    meter = suspects.prediction.meter
+    how = Found.EXACT if judged.verdict in _AGREED else Found.CERTAIN
+    yield how, agreed(context, failure, meter, judged.found)
     if judged.verdict in {Verdict.UNDER, Verdict.OVER}:
         rest = free.join(judged.found.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
         told = ask(context, failure, meter, rest)
         strike_off(context, failure, told)
-        yield Found.PROVED, proved(context, told, missing - judged.found.height)
+        yield Found.PROVED, proved(context, told, counted - judged.found.height)
 
 
 def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspects: Suspects) -> pl.DataFrame:
@@ -160,11 +158,11 @@ def _as_refused(context: Context, failure: Failure, found: pl.DataFrame, suspect
     return hold_taken(context, failure, records, suspects.prediction).drop(WRITTEN)
 
 
-def _seen(judged: Judged, free: pl.DataFrame, missing: Counter[str], suspects: Suspects) -> dict[str, Any]:
+def _seen(judged: Judged, free: pl.DataFrame, counted: Counter[str], suspects: Suspects) -> dict[str, Any]:
     return {
         "verdict": judged.verdict,
         "predicted": free.height,
-        "counted": missing.total(),
+        "counted": counted.total(),
         "looked_through": len(suspects.files),
         "kinds": dict(free.group_by(KIND).len().sort("len", KIND, descending=[True, False]).iter_rows()),
     }

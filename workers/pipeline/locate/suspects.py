@@ -1,6 +1,6 @@
 """The rows of the sender's usage that Stripe must have refused under a case's code, and that no case has yet."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -13,7 +13,7 @@ from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
 from workers.pipeline.context import Context
 from workers.pipeline.fault_kinds import KIND
-from workers.pipeline.locate.predict import CERTAIN, PREDICTED, TOLD, Prediction
+from workers.pipeline.locate.predict import BEFORE, CERTAIN, CODES, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import FINDING, scan
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame
@@ -33,9 +33,10 @@ class Suspects:
     unusable: tuple[str, ...] = ()
 
 
-def find_suspects(context: Context, failure: Failure) -> Suspects | None:
+def find_suspects(context: Context, failure: Failure, codes: Collection[str] = ()) -> Suspects | None:
     """Go through the files that can have been validated in the case's windows; None where nothing can be predicted.
 
+    Rows of the failure's own code are looked for, or of `codes`.
     Raises Transient, Permanent and SettingsUnusable as Stripe's API and the stores do.
     """
     meters = meters_of(context, failure.account)
@@ -44,12 +45,13 @@ def find_suspects(context: Context, failure: Failure) -> Suspects | None:
         return None
     start, end = from_text(failure.window_start), from_text(failure.window_end)
     archived = failure.code == Code.ARCHIVED_METER
-    prediction = Prediction(meter, meters, start, context.clock(), archived=archived)
+    codes, order = codes or [failure.code or ""], _order_seen(context, failure)
+    prediction = Prediction(meter, meters, start, context.clock(), archived=archived, order=order)
     names = None if meter is None else [meter.event_name]
     sources = context.sources_of(failure.account)
     candidates = sources.candidates(names, start - context.validation_delay, end)
     reading = _Reading(sources, candidates.files, names, list(candidates.unusable))
-    if failure.code == Code.CUSTOMER_NOT_FOUND:
+    if Code.CUSTOMER_NOT_FOUND in codes:
         named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())])
         prediction = knowing(context, failure, prediction, named)
     refused = _joined(map(prediction.refused, reading.parts()))
@@ -57,8 +59,14 @@ def find_suspects(context: Context, failure: Failure) -> Suspects | None:
         # A customer is judged before a value: who names none that exists is counted under that code.
         prediction = knowing(context, failure, prediction, prediction.customers_of(refused))
         refused = prediction.refused(refused.drop(TOLD, strict=False))
-    rows = refused.filter(pl.col(PREDICTED) == failure.code)
+    rows = refused.filter(pl.col(PREDICTED).is_in(list(codes)))
     return Suspects(rows, prediction, candidates.files, tuple(dict.fromkeys(reading.unusable)))
+
+
+def _order_seen(context: Context, failure: Failure) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of codes of which Stripe was seen to count the one first."""
+    seen = sorted(kind for kind in context.ledger.fault_kinds.trusted(failure.account) if BEFORE in kind)
+    return tuple((earlier, later) for earlier, _, later in (kind.partition(BEFORE) for kind in seen))
 
 
 @dataclass
@@ -81,6 +89,7 @@ class _Reading:
 def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     none = empty_frame((*REQUIRED_COLUMNS, WRITTEN)).with_columns(
         pl.lit(None, pl.String).alias(PREDICTED),
+        pl.lit(None, pl.List(pl.String)).alias(CODES),
         pl.lit(None, pl.String).alias(KIND),
         pl.lit(None, pl.Boolean).alias(CERTAIN),
     )
@@ -88,11 +97,15 @@ def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def knowing(context: Context, failure: Failure, prediction: Prediction, named: pl.Series) -> Prediction:
-    """Return a prediction that knows which of the named customers existed when the last window closed."""
-    found = context.stripe.existing_customers(named.unique().to_list(), failure.account) if named.len() else {}
+    """Return a prediction that knows which of the named customers existed when the last window closed.
+
+    A customer of our own v2 accounts may exist though we cannot see him; he is no stranger.
+    """
+    found = context.stripe.find_customers(named.unique().to_list(), failure.account) if named.len() else {}
     end = from_text(failure.window_end or "")
-    existed = [name for name, made in found.items() if made is None or made <= end]
-    return replace(prediction, customers=pl.Series(existed, dtype=pl.String))
+    existed = [name for name, one in found.items() if not one.deleted and (one.made is None or one.made <= end)]
+    strangers = named.filter(~named.is_in(list(found)) & ~named.str.starts_with("acct_"))
+    return replace(prediction, customers=pl.Series(existed, dtype=pl.String), strangers=strangers)
 
 
 def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFrame:
@@ -111,11 +124,12 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
 
 def rivals(context: Context, case: Case) -> list[str]:
     """Return the cases before this one that could claim the same rows: while one of them does, it must not."""
+    return [other.id for other in of_one_meter(context, case) if other.id < case.id]
+
+
+def of_one_meter(context: Context, case: Case) -> list[Case]:
+    """Return the other cases of the meter's reports that have changed since rows of this case were validated."""
     mine, since = case.failure, case.opened_at - 2 * context.validation_delay
-    others = context.ledger.queries.changed_since(since, mine.account)
-    return [
-        other.id
-        for other in others
-        if (other.failure.kind, other.failure.code, other.failure.meter_id) == (mine.kind, mine.code, mine.meter_id)
-        and other.id < case.id
-    ]
+    about = mine.kind, mine.meter_id
+    changed = context.ledger.queries.changed_since(since, mine.account)
+    return [other for other in changed if (other.failure.kind, other.failure.meter_id) == about and other != case]

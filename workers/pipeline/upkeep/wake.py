@@ -97,10 +97,10 @@ def _come(context: Context, account: str | None, names: Collection[str]) -> set[
     """Return those of the names that are there by now."""
     customers = [name.removeprefix(CUSTOMER) for name in names if name.startswith(CUSTOMER)]
     meters = any(name.startswith(METER) for name in names)
-    found = context.stripe.existing_customers(customers, account) if customers else {}
+    found = context.stripe.find_customers(customers, account) if customers else {}
     listed = context.stripe.list_meters(account) if meters else []
     active = {METER + str(meter.get("event_name")) for meter in listed if meter.get("status") == "active"}
-    return {CUSTOMER + name for name in found} | active.intersection(names)
+    return {CUSTOMER + name for name, one in found.items() if not one.deleted} | active.intersection(names)
 
 
 def _kind(name: str) -> str:
