@@ -8,10 +8,11 @@ turn up.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -24,7 +25,7 @@ from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import NOT_IN_SOURCES, NOT_SAMPLED
 from workers.pipeline.case_key import VALIDATION_REPORT
-from workers.pipeline.context import Context
+from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
@@ -92,11 +93,16 @@ def locate(context: Context, held: HeldCase) -> None:
         earlier = [
             stack.enter_context(context.ledger.cases.hold(one, *leases)) for one in rivals(context, held.case)
         ]
-        moves = _looked(context, held, started)
-        for rival in earlier:
-            rival.renew()
+        with heartbeat(context, partial(_renew, earlier)):
+            moves = _looked(context, held, started)
+        _renew(earlier)
         with held.transaction() as transaction:
             transaction.move(*moves)
+
+
+def _renew(cases: Sequence[HeldCase]) -> None:
+    for case in cases:
+        case.renew()
 
 
 def _looked(context: Context, held: HeldCase, started: float) -> list[Movement]:
@@ -132,7 +138,7 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
     seen, said = _seen(judged, free, counted, suspects), None
     if left.total():
         totals_at = from_text(failure.window_end or "") + timedelta(seconds=context.settings.totals_delay)
-        said = advice(judged.verdict, free, counted.total(), suspects, totals_at)
+        said = advice(failure.code, judged.verdict, free, counted.total(), suspects, totals_at)
         seen |= {_AGAIN: to_text(totals_at)} if judged.verdict in _AGREED else {}
     yield _look(seen, started, said)
 

@@ -129,7 +129,9 @@ def rivals(context: Context, case: Case) -> list[str]:
 
 def of_one_meter(context: Context, case: Case) -> list[Case]:
     """Return the other cases of the meter's reports that have changed since rows of this case were validated."""
-    mine, since = case.failure, case.opened_at - 2 * context.validation_delay
+    mine = case.failure
+    validated = from_text(mine.window_start) if mine.window_start else case.opened_at
+    since = min(case.opened_at, validated) - 2 * context.validation_delay
     about = mine.kind, mine.meter_id
     changed = context.ledger.queries.changed_since(since, mine.account)
     return [other for other in changed if (other.failure.kind, other.failure.meter_id) == about and other != case]

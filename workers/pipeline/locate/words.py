@@ -5,15 +5,19 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.codes import Code
 from workers.pipeline.locate.judge import Verdict
 from workers.pipeline.locate.suspects import Suspects
 from workers.records.schema import SOURCE
 
 _FILES: Final = 3
+_UNSEEN: Final = (Code.DIMENSION_COUNT_TOO_HIGH, Code.MISSING_DIMENSION_PAYLOAD_KEYS)
 _NAMED: Final = "Name every place that your usage lies in under USAGE_SOURCES, then retry the case."
 
 
-def advice(verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspects, totals_at: datetime) -> str:
+def advice(
+    code: str | None, verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspects, totals_at: datetime
+) -> str:
     """Return both numbers, where the rows lie, and the likeliest cause.
 
     `free` are the rows that no case has; `totals_at` is when Stripe's totals can tell of them.
@@ -32,6 +36,11 @@ def advice(verdict: Verdict, free: pl.DataFrame, counted: int, suspects: Suspect
         said = (
             f"{predicted:,} rows of your files show this fault, Stripe has counted {counted:,} more than it named: "
             f"{where}{more}. A report may be on its way, or a file not imported yet; else say which were refused."
+        )
+    elif not predicted and code in _UNSEEN:
+        said = (
+            f"Stripe counts {counted:,} more than it named, and no file shows this fault: its API tells neither "
+            "the dimensions of a meter nor their limit. See what the named records lack; the others lack it, too."
         )
     elif verdict is Verdict.CONTRADICTED:
         said = (
