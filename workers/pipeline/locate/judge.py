@@ -14,11 +14,11 @@ from workers.records.identifiers import is_nameless
 class Verdict(StrEnum):
     """How many rows are predicted, beside how many records are still without rows.
 
-    `TOGETHER`: as many as are counted under all codes of the meter.
+    `ACROSS_CODES`: as many as are counted under all codes of the meter.
     """
 
     EXACT = "exact"
-    TOGETHER = "together"
+    ACROSS_CODES = "across_codes"
     UNDER = "under"
     OVER = "over"
     NONE = "none"

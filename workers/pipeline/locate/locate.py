@@ -29,13 +29,13 @@ from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows
 from workers.pipeline.intake.unlocated import shared_out
+from workers.pipeline.locate.across_codes import judge_across_codes
 from workers.pipeline.locate.elsewhere import hold_taken, twins
 from workers.pipeline.locate.judge import Judged, Verdict, judge
 from workers.pipeline.locate.missing import missing, perhaps_ours
 from workers.pipeline.locate.predict import TOLD
 from workers.pipeline.locate.proof import agreed, ask, proved, strike_off
 from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
-from workers.pipeline.locate.together import judge_together
 from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.totals.witness import WORDS
@@ -56,7 +56,7 @@ LOOK: Final = "look"
 """What a look saw, in an entry's detail."""
 _AGAIN: Final = "again"
 """In it, when rows can be asked about that wait for Stripe's totals."""
-_AGREED: Final = (Verdict.EXACT, Verdict.TOGETHER)
+_AGREED: Final = (Verdict.EXACT, Verdict.ACROSS_CODES)
 
 
 def next_look(context: Context, held: HeldCase) -> datetime | None:
@@ -127,7 +127,7 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
     trusted = context.ledger.fault_kinds.trusted(failure.account)
     judged = judge(free, counted.total(), counted[NOT_IN_SOURCES], trusted, doubtful)
     if judged.verdict in {Verdict.UNDER, Verdict.OVER, Verdict.NONE}:
-        judged, suspects = judge_together(context, held) or (judged, suspects)
+        judged, suspects = judge_across_codes(context, held) or (judged, suspects)
     first, left = located_rows(context, held.journal).height, counted
     for how, rows in _found(context, failure, suspects, judged, free, counted.total()):
         if rows.height:

@@ -27,7 +27,7 @@ def advice(
     where = ", ".join(f"{name} ({rows:,})" for name, rows in list(files.items())[:_FILES])
     more = f" and {len(files) - _FILES} more files" if len(files) > _FILES else ""
     unread = f" Not read: {suspects.unusable[0]}." if suspects.unusable else ""
-    if verdict in {Verdict.EXACT, Verdict.TOGETHER}:
+    if verdict in {Verdict.EXACT, Verdict.ACROSS_CODES}:
         said = (
             f"They are found, {predicted:,} as Stripe counts: {where}{more}. Whether it refused them depends on "
             f"the time, so they wait for its totals, which can tell from {totals_at:%Y-%m-%d %H:%M} UTC on."

@@ -25,7 +25,7 @@ from workers.pipeline.record_sets import FINDING, scan
 from workers.records.identifiers import is_nameless
 
 
-def judge_together(context: Context, held: HeldCase) -> tuple[Judged, Suspects] | None:
+def judge_across_codes(context: Context, held: HeldCase) -> tuple[Judged, Suspects] | None:
     """Judge the rows of all codes of the case's meter by the count of all; None where that says nothing.
 
     The cases are those whose windows overlap this one's. Raises as `find_suspects` does.
@@ -47,7 +47,7 @@ def judge_together(context: Context, held: HeldCase) -> tuple[Judged, Suspects] 
     if free.height != sum(counted.values()) or twins(free).height or free.filter(is_nameless()).height:
         return None
     share = _share(free, held.case.failure.code or "", counted)
-    return None if share is None else (Judged(Verdict.TOGETHER, share), suspects)
+    return None if share is None else (Judged(Verdict.ACROSS_CODES, share), suspects)
 
 
 def _is_in_doubt(journal: Sequence[EntryRow]) -> bool:
