@@ -37,7 +37,8 @@ SMALL: Final = 10_000
 MOST_RECORDS: Final = 100_000
 MOST_BYTES: Final = 64_000_000
 """Records and bytes of text that share a file: it is far from any limit at which it would be split."""
-MOST_SUBMISSIONS: Final = 1_000
+MOST_SUBMISSIONS: Final = 500
+"""Submissions that share a file: what is told of it is taken in by each of their cases, in one job."""
 _UNRESOLVED: Final = "unresolved"
 """In a chunk's result: nobody can say whether the file has arrived, and it is too late to write it again."""
 _AGAIN_SECONDS: Final = 10.0
@@ -145,6 +146,7 @@ class _SharedProgress:
     """A target's progress with a shared file: one chunk, of the records of all members in their order."""
 
     context: Context
+    account: str | None
     file: str
     members: Sequence[Member]
     fresh: bool
@@ -158,11 +160,12 @@ class _SharedProgress:
     def may_not_go(self, rows: Rows) -> tuple[Withheld, ...]:
         """Return what of all members must not go any more: the file goes again only whole."""
         del rows
-        looks = [self._look(member.submission) for member in self.members]
-        return tuple(one for look in looks for one in look(Rows(0, look.submission.records)))
-
-    def _look(self, submission: Submission) -> LastLook:
-        return LastLook(self.context, self.context.ledger.cases.read(submission.case_id), submission)
+        windows, cases = windows_of(self.context, self.account), self.context.ledger.cases
+        found: list[Withheld] = []
+        for submission in (member.submission for member in self.members):
+            look = LastLook(self.context, cases.read(submission.case_id), submission, windows)
+            found += look(Rows(0, submission.records))
+        return tuple(found)
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Refuse to begin a second file: what shares one is far smaller than any file's bounds."""
@@ -183,7 +186,7 @@ def _write(
     with workspace(context) as folder:
         records = _joined(context, members, folder / "together.parquet")
         outgoing = Outgoing(writer, account, folder / "together.parquet", records)
-        sent = target.send(outgoing, _SharedProgress(context, file, members, fresh))
+        sent = target.send(outgoing, _SharedProgress(context, account, file, members, fresh))
     if sent.unresolved:
         lost = {KEY: file, LOCATION: sent.location, "records": 0, "bytes": 0, PUT_AGAIN: True, _UNRESOLVED: True}
         context.ledger.shared_files.finish(file, lost)

@@ -11,7 +11,7 @@ import polars as pl
 from tests.books import Book, a_context, some_usage
 from tests.conftest import FrozenClock
 from tests.recording import RecordingStripeApi
-from workers.kernel.errors import Paced
+from tests.turns import Turns
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.submissions import Submission
@@ -19,18 +19,6 @@ from workers.pipeline.context import Context
 from workers.pipeline.record_sets import DATA, numbered
 from workers.pipeline.run import carry_on
 from workers.records.schema import IDENTIFIER, REASON
-from workers.targets.files import FileTarget
-
-
-class Turns(FileTarget):
-    """A folder whose pace a test holds."""
-
-    holds = False
-
-    def keep_pace(self) -> None:
-        """Let nothing new begin while the pace holds."""
-        if self.holds:
-            raise Paced("the folder takes a file per 10 s", retry_after=10)
 
 
 @dataclass
