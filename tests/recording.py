@@ -226,6 +226,9 @@ class RecordingTarget:
     at_once: bool = True
     sent: dict[str, Outgoing] = field(default_factory=dict)
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         del progress
         self.sent.setdefault(outgoing.submission_id, outgoing)

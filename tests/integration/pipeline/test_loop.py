@@ -148,6 +148,9 @@ class _CrashAfterSending:
         self.at_once = target.at_once
         self._target = target
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         self._target.send(outgoing, progress)
         raise KeyboardInterrupt
