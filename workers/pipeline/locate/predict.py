@@ -59,10 +59,16 @@ class Prediction:
 
     def customers_of(self, rows: pl.DataFrame) -> pl.Series:
         """Return the customers that the rows name, each once."""
-        return self._catalog().resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
+        return self.catalog.resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
 
-    def _catalog(self) -> Catalog:
-        """Return what is known, with the meter as it was then: no row is refused for it unless Stripe says so."""
+    @property
+    def standard(self) -> Standard:
+        """What a meter's rows are judged by, as of the windows."""
+        return Standard(self.catalog, Window(self.start))
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known, with the meter as it was then: no row is refused for it unless Stripe says so."""
         return Catalog(meters=self.meters, customers=self.customers)
 
     def _without_meter(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -78,7 +84,7 @@ class Prediction:
         if self.archived:
             dated = pl.lit(value=False)
             return own.with_columns(*_told(pl.lit(Code.ARCHIVED_METER.value), pl.lit("archived"), dated))
-        standard = Standard(self._catalog(), Window(self.start))
+        standard = self.standard
         doubtful = mark_sound(own.lazy(), standard).filter(~pl.col(SOUND)).select(rows.columns).collect()
         judged = standard.judge(doubtful)
         first = pl.coalesce(_counted(fault_column(aspect)) for aspect in ORDER)

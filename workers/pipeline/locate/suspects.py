@@ -1,6 +1,7 @@
 """The rows of the sender's usage that Stripe must have refused under a case's code, and that no case has yet."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -14,7 +15,7 @@ from workers.kernel.ledger.case import Case, Failure
 from workers.pipeline.context import Context
 from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
-from workers.pipeline.record_sets import FINDING, scan
+from workers.pipeline.record_sets import FINDING, PART_RECORDS, scan
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame
 from workers.sources import Candidate, UsageSources
 
@@ -49,9 +50,8 @@ def find_suspects(context: Context, failure: Failure) -> Suspects | None:
     candidates = sources.candidates(names, start - context.validation_delay, end)
     reading = _Reading(sources, candidates.files, names, list(candidates.unusable))
     if failure.code == Code.CUSTOMER_NOT_FOUND:
-        named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())])
-        prediction = knowing(context, failure, prediction, named)
-    refused = _joined(map(prediction.refused, reading.parts()))
+        prediction = knowing(context, failure, prediction, reading.customers(prediction))
+    refused = _joined(map(prediction.refused, reading.parts(prediction)))
     if prediction.customers is None and meter is not None and not archived:
         # A customer is judged before a value: who names none that exists is counted under that code.
         prediction = knowing(context, failure, prediction, prediction.customers_of(refused))
@@ -69,12 +69,43 @@ class _Reading:
     names: Sequence[str] | None
     unusable: list[str]
 
-    def parts(self) -> Iterator[pl.DataFrame]:
+    def parts(self, prediction: Prediction) -> Iterator[pl.DataFrame]:
+        """Yield rows to be judged, many at a time."""
+        gathered: list[pl.DataFrame] = []
+        for rows in self._rows(prediction):
+            gathered.append(rows)
+            if sum(one.height for one in gathered) >= PART_RECORDS:
+                yield pl.concat(gathered, how="diagonal")
+                gathered.clear()
+        if gathered:
+            yield pl.concat(gathered, how="diagonal")
+
+    def _rows(self, prediction: Prediction) -> Iterator[pl.DataFrame]:
+        """Yield the rows to be judged: all, where it does not hang on the row whether Stripe refuses it."""
+        meter, standard = prediction.meter, prediction.standard
         for file in self.files:
-            try:
-                yield from self.sources.rows_of(file, self.names)
-            except (FileUnusable, Permanent) as error:
-                self.unusable.append(str(error))
+            with self._noted():
+                if meter is None or prediction.archived:
+                    yield from self.sources.rows_of(file, self.names)
+                else:
+                    yield from self.sources.doubtful(file, meter.event_name, standard)
+
+    def customers(self, prediction: Prediction) -> pl.Series:
+        """Return the customers that the rows name, each once; none where no meter tells where they stand."""
+        found = [pl.Series(dtype=pl.String)]
+        if prediction.meter is None:
+            return found[0]
+        for file in self.files:
+            with self._noted():
+                found.append(self.sources.customers(file, prediction.meter.event_name, prediction.catalog))
+        return pl.concat(found).unique()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileUnusable, Permanent) as error:
+            self.unusable.append(str(error))
 
 
 def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
