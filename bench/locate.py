@@ -43,6 +43,7 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
     scale = 10 if full else 1
     files, windows = FILES * scale, WINDOWS * scale
     found: dict[str, list[Measured]] = {"scan": [], "cold": [], "warm": []}
+    looks: dict[str, list[float]] = {"cold": [], "warm": []}
     for _ in range(1 if full else rounds):
         with TemporaryDirectory(prefix="mm-locate-") as name, company(Path(name), METER) as twin:
             folder = Path(name)
@@ -52,11 +53,13 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
             for state in ("cold", "warm"):
                 os.environ.update(settings_of(folder, twin.url, **_apart(folder, state)))
                 found[state].append(measured("bench.locate", ["locate", name]))
+                looks[state] += _looks(os.environ["DATABASE_URL"])
     figures = {
         "rows": files * ROWS,
         "refused": windows * REFUSED,
         "scan_seconds": median(one.seconds for one in found["scan"]),
         **{f"{state}_seconds": median(one.seconds for one in found[state]) for state in ("cold", "warm")},
+        **{f"{state}_look_seconds": median(seconds) for state, seconds in looks.items()},
         "peak_mib": max(one.peak_mib for state in ("cold", "warm") for one in found[state]),
     }
     if not quiet:
@@ -73,12 +76,23 @@ def _apart(folder: Path, state: str) -> dict[str, str]:
     }
 
 
+def _looks(ledger_url: str) -> list[float]:
+    """Return the seconds that each look of a run took."""
+    from workers.kernel.ledger import connect
+    from workers.pipeline.locate.locate import LOOK
+
+    queries = connect(ledger_url).queries
+    entries = [entry for case_id in queries.case_ids() for entry in queries.entries(case_id)]
+    return [entry.detail[LOOK]["took"] for entry in entries if LOOK in entry.detail]
+
+
 def _print(figures: dict[str, Any]) -> None:
     scan = figures["scan_seconds"]
     print(f"{figures['refused']:,} refused of {figures['rows']:,} rows; polars scans them in {scan:.2f} s")
     for state in ("cold", "warm"):
-        seconds = figures[f"{state}_seconds"]
+        seconds, look = figures[f"{state}_seconds"], figures[f"{state}_look_seconds"]
         print(f"  all planned, {state} index: {seconds:.1f} s, {seconds / scan:.1f} times the scan")
+        print(f"    of that a look: {look:.2f} s")
     print(f"  peak {figures['peak_mib']:.0f} MiB")
 
 

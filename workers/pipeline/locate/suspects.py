@@ -1,5 +1,6 @@
 """The rows of the sender's usage that Stripe must have refused under a case's code, and that no case has yet."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from workers.kernel.clock import CLOCKS_DIFFER, from_text
 from workers.kernel.codes import Code
 from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.pipeline.context import Context
 from workers.pipeline.locate.predict import CERTAIN, KIND, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
@@ -21,6 +23,11 @@ from workers.sources import Candidate, UsageSources
 
 PLACE: Final = (SOURCE, ROW, IDENTIFIER, TIMESTAMP)
 """What tells one row of the sender's from another: it is claimed by one case at most."""
+_MOST_KEPT: Final = 500_000
+"""Places of record sets that are kept: some 50 MB."""
+_known_places: dict[RecordSetRef, pl.DataFrame] = {}
+"""Those that were asked for last, by any job of this process."""
+_turn: Final = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +138,21 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
         return suspects
     earliest = suspects[WRITTEN].min()
     assert isinstance(earliest, datetime)
-    claimed = [suspects.select(PLACE).clear()]
-    since = earliest - CLOCKS_DIFFER
-    for _, journal in context.ledger.queries.journals_since(since, case.failure.account):
-        found = [scan(context, entry.ref) for entry in journal if entry.kind in FINDING and entry.ref]
-        claimed += [rows.select(PLACE).collect() for rows in found]
-    return suspects.join(pl.concat(claimed), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+    sets = context.ledger.queries.sets_since(earliest - CLOCKS_DIFFER, case.failure.account, FINDING)
+    claimed = pl.concat([suspects.select(PLACE).clear(), *(_places(context, ref) for ref in sets)])
+    return suspects.join(claimed, on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def _places(context: Context, ref: RecordSetRef) -> pl.DataFrame:
+    """Return the places of a record set's rows; a set never changes, so its places are kept for the next look."""
+    with _turn:
+        known = _known_places.pop(ref, None)
+    places = scan(context, ref).select(PLACE).collect() if known is None else known
+    with _turn:
+        _known_places[ref] = places
+        while len(_known_places) > 1 and sum(one.height for one in _known_places.values()) > _MOST_KEPT:
+            del _known_places[next(iter(_known_places))]
+    return places
 
 
 def rivals(context: Context, case: Case) -> list[str]:

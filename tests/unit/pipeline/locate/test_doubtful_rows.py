@@ -120,6 +120,33 @@ def test_the_doubtful_rows_are_judged_as_all_rows_are(
             assert_the_same(sources, found.files, prediction)
 
 
+SECONDS = (EPOCH_NOW + 300, EPOCH_NOW + 301, EPOCH_NOW - 35 * DAY, EPOCH_NOW - 35 * DAY - 1)
+EDGES = {
+    "timestamp": [*map(str, SECONDS), "+123456789"],
+    "identifier": ["i" * 100, "i" * 101],
+    "payload_account": ["cus_gone", " cus_1", ""],
+    "payload_amount": ["1" * 15, "1" * 16, " 1", ""],
+    "payload_region": ["", "  "],
+}
+
+
+@pytest.mark.parametrize("meter", [OWN_KEYS, BY_REGION])
+def test_a_file_with_one_edge_in_it_is_looked_into_where_it_must_be(tmp_path: Path, meter: Meter) -> None:
+    """One row beyond an edge is refused although all else in its file is in order."""
+    (tmp_path / "usage").mkdir()
+    sound = {**SOUND, "event_name": meter.event_name}
+    for column, texts in EDGES.items():
+        for number, text in enumerate(texts):
+            write(tmp_path / "usage" / f"{column}-{number}.csv", [sound, {**sound, column: text}])
+        without = {name: text for name, text in sound.items() if name != column}
+        write(tmp_path / "usage" / f"no-{column}.csv", [without])
+    sources = StoredUsageSources([str(tmp_path / "usage")], tmp_path / "cache")
+    found = sources.candidates(None, NOW - timedelta(days=3650), NOW + timedelta(days=3650))
+    assert len(found.files) > len(EDGES) + 12
+    for customers in (None, pl.Series(["cus_1"])):
+        assert_the_same(sources, found.files, Prediction(meter, METERS, NOW, NOW, customers))
+
+
 @pytest.fixture
 def one_bad_row(tmp_path: Path) -> tuple[StoredUsageSources, Candidate]:
     (tmp_path / "usage").mkdir()
@@ -160,7 +187,7 @@ def test_what_was_kept_for_other_keys_of_a_meter_is_not_used(
 ) -> None:
     """Its owner may let a meter read another column at any time."""
     sources, file = one_bad_row
-    for column, bad in (("payload_value", 1), ("payload_amount", 0), ("payload_value", 1)):
+    for column, bad in (("payload_amount", 0), ("payload_value", 1)):
         meter = replace(TOKENS, value_column=column)
         prediction = Prediction(meter, (meter,), NOW, NOW, pl.Series(["cus_1"]))
         [part] = map(prediction.refused, sources.doubtful(file, "tokens", prediction.standard))
