@@ -171,13 +171,15 @@ def _scan(folder: Path) -> None:
 def _locate(folder: Path) -> None:
     """Take in all reports and carry their cases on until every refused record has a plan."""
     from workers.bootstrap import build
+    from workers.kernel import logs
     from workers.kernel.event_envelope import read_envelope
     from workers.kernel.ledger.journal import Found
     from workers.kernel.settings import load
     from workers.pipeline.run import carry_on, process
 
-    ahead = timedelta()
-    context = build(load(), lambda: datetime.now(UTC) + ahead)
+    settings, ahead = load(), timedelta()
+    logs.configure(settings.log_format)
+    context = build(settings, lambda: datetime.now(UTC) + ahead)
     for event in json.loads((folder / "events.json").read_text()):
         context.ledger.events.record(read_envelope(json.dumps(event).encode(), livemode=False))
     for event_id, _ in context.ledger.events.due(10_000):
