@@ -127,7 +127,7 @@ def _moves(context: Context, held: HeldCase, suspects: Suspects | None, started:
     doubtful = perhaps_ours(held.journal) + doubled.height
     trusted = context.ledger.fault_kinds.trusted(failure.account)
     judged = judge(free, counted.total(), counted[NOT_IN_SOURCES], trusted, doubtful)
-    if judged.verdict in {Verdict.UNDER, Verdict.OVER, Verdict.NONE}:
+    if judged.verdict in {Verdict.UNDER, Verdict.OVER, Verdict.NONE} and suspects.has_several_faults:
         judged, suspects = judge_across_codes(context, held) or (judged, suspects)
     first, left = located_rows(context, held.journal).height, counted
     for how, rows in _found(context, failure, suspects, judged, free, counted.total()):

@@ -33,12 +33,16 @@ _turn: Final = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Suspects:
-    """`rows` are predicted, `files` were looked through; `unusable` has a line for each that could not be."""
+    """`rows` are predicted, `files` were looked through; `unusable` has a line for each that could not be.
+
+    `has_several_faults`: some rows break the rules of several codes, this failure's among them.
+    """
 
     rows: pl.DataFrame
     prediction: Prediction
     files: Sequence[Candidate] = ()
     unusable: tuple[str, ...] = ()
+    has_several_faults: bool = False
 
 
 def find_suspects(context: Context, failure: Failure, codes: Collection[str] = ()) -> Suspects | None:
@@ -67,7 +71,9 @@ def find_suspects(context: Context, failure: Failure, codes: Collection[str] = (
         prediction = knowing(context, failure, prediction, prediction.customers_of(refused))
         refused = prediction.refused(refused.drop(TOLD, strict=False))
     rows = refused.filter(pl.col(PREDICTED).is_in(list(codes)))
-    return Suspects(rows, prediction, candidates.files, tuple(dict.fromkeys(reading.unusable)))
+    several = refused.filter((pl.col(CODES).list.len() > 1) & pl.col(CODES).list.contains(failure.code or ""))
+    unusable = tuple(dict.fromkeys(reading.unusable))
+    return Suspects(rows, prediction, candidates.files, unusable, several.height > 0)
 
 
 def _order_seen(context: Context, failure: Failure) -> tuple[tuple[str, str], ...]:
