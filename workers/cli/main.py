@@ -15,10 +15,13 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "acts": "workers.cli.decide:acts",
+    "approve": "workers.cli.decide:approve",
     "audit": "workers.cli.audit:audit",
     "cases": "workers.cli.cases:cases",
     "check": "workers.cli.check:check",
     "clock": "workers.cli.worker:clock",
+    "corrected": "workers.cli.decide:corrected",
     "db": "workers.cli.db:db",
     "demo": "workers.cli.demo.command:demo",
     "doctor": "workers.cli.doctor:doctor",
@@ -33,8 +36,11 @@ COMMANDS: Final[Mapping[str, str]] = {
     "retry": "workers.cli.retry:retry",
     "rules": "workers.cli.rules:rules",
     "serve": "workers.cli.serve:serve",
+    "take-back": "workers.cli.decide:take_back",
     "undo": "workers.cli.undo:undo",
+    "withdraw": "workers.cli.decide:withdraw",
     "worker": "workers.cli.worker:worker",
+    "write-off": "workers.cli.decide:write_off",
 }
 """Command -> where it is. Imported late: a worker must not carry what only `check` needs."""
 

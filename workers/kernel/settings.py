@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds after which Stripe's totals hold what it took in; nothing younger is compared.",
     )
+    approvals: int = Field(
+        1, ge=1, le=2, description="People who must approve what one of them asks for; 2 for four eyes."
+    )
     proof_quantity: Decimal = Field(
         Decimal(1_000_000),
         ge=0,

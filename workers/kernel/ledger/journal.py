@@ -77,7 +77,13 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.CONFIRMED: ((Bucket.SUBMITTED, Bucket.CONFIRMED),),
     EntryKind.REFUSED: ((Bucket.SUBMITTED, Bucket.PENDING), (Bucket.CONFIRMED, Bucket.PENDING)),
     EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
-    EntryKind.REOPENED: ((Bucket.DEFERRED, Bucket.PENDING), (Bucket.QUARANTINED, Bucket.PENDING)),
+    EntryKind.REOPENED: (
+        (Bucket.DEFERRED, Bucket.PENDING),
+        (Bucket.QUARANTINED, Bucket.PENDING),
+        # Somebody has taken back what he had decided.
+        (Bucket.CORRECTED, Bucket.QUARANTINED),
+        (Bucket.WRITTEN_OFF, Bucket.QUARANTINED),
+    ),
     # Rows that were only counted until now, found after all: they take the place of as many counted ones.
     EntryKind.LOCATED: ((Bucket.QUARANTINED, Bucket.PENDING),),
     EntryKind.APPROVED: ((None, None),),

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, insert, select, text, update
 
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
+from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
 from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.cases import Cases
@@ -65,6 +66,7 @@ class Ledger:
         self.fault_kinds = FaultKinds(database, clock)
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
+        self.acts = Acts(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:

@@ -1,0 +1,97 @@
+"""Asking for, showing, approving, carrying out and taking back what people decide."""
+
+The terminal, the console and the tests change cases by hand in this one way.
+With APPROVALS=2 somebody else than the one who asked must approve too. What was approved and broke off goes on by
+itself (`carry_on_open`): every act knows what of it is done already.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from workers.kernel.errors import Conflict, InputUnusable
+from workers.kernel.ledger.acts import Act, ActState
+from workers.pipeline.context import Context
+from workers.pipeline.desk.case_orders import Corrected, WriteOff
+from workers.pipeline.desk.order import Effect, Order
+from workers.pipeline.desk.waiting import Chosen
+
+ORDERS: Final[Mapping[str, Callable[..., Order]]] = {"write_off": WriteOff, "corrected": Corrected}
+"""The kinds of acts. Adding one is a class like these and its line here."""
+_OPEN_AT_ONCE: Final = 50
+
+
+def ask(
+    context: Context, kind: str, subject: str | None, arguments: Mapping[str, Any], *, actor: str, why: str
+) -> tuple[Act, Effect]:
+    """Note what somebody wants done, and return it with its effect. Raises InputUnusable where it has none."""
+    if not why.strip():
+        raise InputUnusable("a reason is missing", where="--reason", mend="say why, for whoever reads this later")
+    effect = order_of(kind, arguments).effect(context)
+    act = context.ledger.acts.ask(kind, subject, arguments, actor, why)
+    return context.ledger.acts.show(act, effect.to_json(), effect.fingerprint), effect
+
+
+def show_anew(context: Context, act: Act) -> Act:
+    """Look at an act's effect as it is now."""
+    effect = order_of(act.kind, act.arguments).effect(context)
+    return context.ledger.acts.show(act, effect.to_json(), effect.fingerprint)
+
+
+def approve(context: Context, act: Act, name: str) -> Act:
+    """Approve what was shown, and carry it out as soon as enough people have.
+
+    Raises InputUnusable where its effect is another one by now, or that person may not approve it.
+    """
+    if order_of(act.kind, act.arguments).effect(context).fingerprint != act.fingerprint:
+        raise InputUnusable(
+            "its effect is not what was shown any more, so nothing was done", where=act.id, mend="ask for it anew"
+        )
+    approved = context.ledger.acts.approve(act, name, context.settings.approvals)
+    return carry_out(context, approved) if approved.state is ActState.APPROVED else approved
+
+
+def carry_out(context: Context, act: Act) -> Act:
+    """Do what was approved. Raises Conflict while a worker holds a case of it: it goes on by itself then."""
+    try:
+        outcome = order_of(act.kind, act.arguments).carry_out(context, act)
+    except InputUnusable as error:
+        context.ledger.acts.end(act, ActState.REFUSED, {"error": str(error)})
+        raise
+    return context.ledger.acts.end(act, ActState.DONE, outcome)
+
+
+def carry_on_open(context: Context) -> int:
+    """Carry out what was approved and broke off; return how many acts have ended."""
+    ended = 0
+    for act in context.ledger.acts.all(states=[ActState.APPROVED], limit=_OPEN_AT_ONCE):
+        try:
+            carry_out(context, act)
+            ended += 1
+        except Conflict:
+            continue
+        except InputUnusable:
+            ended += 1
+    return ended
+
+
+def withdraw(context: Context, act: Act, name: str) -> Act:
+    """Let an act be that is not done."""
+    return context.ledger.acts.end(act, ActState.WITHDRAWN, {"by": name})
+
+
+def take_back(context: Context, act: Act, name: str) -> Act:
+    """Undo an act that is done. Raises InputUnusable where it is too late, or it never was."""
+    if act.state is not ActState.DONE:
+        raise InputUnusable(f"it is {act.state}, so there is nothing to take back", where=act.id)
+    outcome = order_of(act.kind, act.arguments).take_back(context, act, name)
+    return context.ledger.acts.end(
+        act, ActState.TAKEN_BACK, {**(act.outcome or {}), "taken_back": outcome, "by": name}
+    )
+
+
+def order_of(kind: str, arguments: Mapping[str, Any]) -> Order:
+    """Return what an act is to do. Raises InputUnusable where there is no such kind."""
+    if kind not in ORDERS:
+        raise InputUnusable("there is no such kind of act", where=kind, mend=f"known are {', '.join(ORDERS)}")
+    chosen = {"chosen": Chosen(**arguments["chosen"])} if "chosen" in arguments else {}
+    return ORDERS[kind](**{**arguments, **chosen})
