@@ -1,8 +1,8 @@
 """Asking for, showing, approving, carrying out and taking back what people decide.
 
-The terminal, the console and the tests change cases by hand in this one way. With APPROVALS=2 somebody else than the
-one who asked must approve too. What was approved and broke off goes on by itself (`carry_on_open`): every act knows
-what of it is done already.
+The terminal, the console and the tests change cases by hand in this one way. With APPROVALS=2 somebody else than
+the one who asked must approve too. What was approved and broke off goes on by itself (`carry_on_open`): every act
+knows what of it is done already.
 """
 
 from collections.abc import Callable, Mapping
