@@ -14,7 +14,9 @@ import polars as pl
 from workers.alerts import Alert
 from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
+from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
+from workers.records.validation import Standard
 from workers.sources.facts import of_names
 from workers.sources.protocol import (
     ROW_AT,
@@ -193,6 +195,16 @@ class RecordingUsageSources:
             raise gone(candidate)
         yield self.records.filter(of_file & of_names(event_names))
 
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        """Yield all rows: none of the frame is known to be clean."""
+        del standard
+        yield from self.rows_of(candidate, [event_name])
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        """Return the customers of one file of the frame."""
+        [rows] = self.rows_of(candidate, [event_name])
+        return catalog.resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
+
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         """Look the same usage up in the frame; its files have no addresses."""
         del but
@@ -225,6 +237,9 @@ class RecordingTarget:
     name: str = "recording"
     at_once: bool = True
     sent: dict[str, Outgoing] = field(default_factory=dict)
+
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         del progress

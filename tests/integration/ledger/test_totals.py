@@ -151,6 +151,8 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
+        connection.exec_driver_sql("DROP INDEX submission_chunks_file")
+        connection.exec_driver_sql("ALTER TABLE submission_chunks DROP COLUMN file")
         later = ("sessions", "event_counts", "case_totals", "joined_windows", "fault_kinds")
         for table in (*later, "awaited", "incident_cases", "incidents", "troubles", "alert_channels"):
             connection.exec_driver_sql(f"DROP TABLE {table}")

@@ -18,6 +18,7 @@ from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.sessions import Sessions
+from workers.kernel.ledger.shared_files import SharedFiles
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
@@ -58,6 +59,7 @@ class Ledger:
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)
+        self.shared_files = SharedFiles(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
         self.totals = CaseTotals(database)

@@ -1,7 +1,7 @@
 """What the console, the command line and the metrics read: typed rows, nothing that can be written back."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -146,6 +146,23 @@ class Queries:
             journal = self.entries(case.id)
             if not any(entry.kind == EntryKind.REMOVED for entry in journal):
                 yield case, journal
+
+    def sets_since(self, moment: datetime, account: str | None, kinds: Collection[str]) -> Sequence[RecordSetRef]:
+        """Return the record sets of entries of these kinds in the journals of `journals_since`, each once."""
+        removed = select(entries.c.case_id).where(entries.c.kind == EntryKind.REMOVED)
+        query = (
+            select(entries.c.record_set, entries.c.record_set_sha256)
+            .distinct()
+            .join(cases, cases.c.id == entries.c.case_id)
+            .where(
+                cases.c.changed_at >= moment,
+                cases.c.account.is_not_distinct_from(account),
+                cases.c.id.not_in(removed),
+                entries.c.kind.in_(list(kinds)),
+                entries.c.record_set.is_not(None),
+            )
+        )
+        return [RecordSetRef(*row.values()) for row in self._database.rows(query)]
 
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""

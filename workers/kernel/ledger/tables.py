@@ -220,6 +220,8 @@ chunks = Table(
     Column("records", BigInteger),
     Column("withheld", JSON),
     Column("verdict", JSON),
+    Column("file", Text),
+    Index("submission_chunks_file", "file"),
 )
 
 checkpoints = Table(
