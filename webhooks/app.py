@@ -30,7 +30,7 @@ def create_app(
     app.extensions["health"] = health.Health(settings, ledger, queue)
     app.register_blueprint(receiver.blueprint)
     app.register_blueprint(health.blueprint)
-    console.init_app(app, settings, ledger)
+    console.init_app(app, settings, ledger, queue)
     errors.init_app(app)
     app.after_request(_harden)
     return app

@@ -75,6 +75,8 @@ def case_page(case_id: str) -> str:
         reasons=reasons_of(entries) if case.balance[Bucket.QUARANTINED].records else {},
         entries=entries,
         submissions=ledger.submissions.of_case(case_id),
+        acts=ledger.acts.all(subject=case_id),
+        missing=request.args.get("missing"),
     )
 
 

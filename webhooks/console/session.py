@@ -150,7 +150,7 @@ def _inside(address: str) -> str:
         endpoint, arguments = current_app.url_map.bind("").match(parts.path, method="GET")
     except (HTTPException, ValueError):
         return url_for("pages.overview")
-    if parts.netloc or not endpoint.startswith("pages."):
+    if parts.netloc or not endpoint.startswith(("pages.", "acts.")):
         return url_for("pages.overview")
     query = urlencode(parse_qsl(parts.query))
     return url_for(endpoint, **arguments) + (f"?{query}" if query else "")

@@ -18,6 +18,7 @@ from workers.pipeline.desk.waiting import Chosen
 ORDERS: Final[Mapping[str, Callable[..., Order]]] = {"write_off": WriteOff, "corrected": Corrected}
 """The kinds of acts. Adding one is a class like these and its line here."""
 _OPEN_AT_ONCE: Final = 50
+_AGAIN_SECONDS: Final = 2.0
 
 
 def ask(
@@ -60,18 +61,29 @@ def carry_out(context: Context, act: Act) -> Act:
     return context.ledger.acts.end(act, ActState.DONE, outcome)
 
 
-def carry_on_open(context: Context) -> int:
-    """Carry out what was approved and broke off; return how many acts have ended."""
-    ended = 0
-    for act in context.ledger.acts.all(states=[ActState.APPROVED], limit=_OPEN_AT_ONCE):
-        try:
+def settle(context: Context, act_id: str) -> float | None:
+    """Do what an act waits for: show what was asked for on a page, carry out what is approved.
+
+    Return the seconds after which to try again, None where nothing is left to do.
+    """
+    act = context.ledger.acts.get(act_id)
+    try:
+        if act.state is ActState.ASKED:
+            show_anew(context, act)
+        elif act.state is ActState.APPROVED:
             carry_out(context, act)
-            ended += 1
-        except Conflict:
-            continue
-        except InputUnusable:
-            ended += 1
-    return ended
+    except Conflict:
+        return _AGAIN_SECONDS
+    except InputUnusable as error:
+        if act.state is ActState.ASKED:
+            context.ledger.acts.end(act, ActState.REFUSED, {"error": str(error)})
+    return None
+
+
+def carry_on_open(context: Context) -> int:
+    """Do what acts wait for that broke off, or that no worker was told of; return how many are left."""
+    waiting = context.ledger.acts.all(states=[ActState.ASKED, ActState.APPROVED], limit=_OPEN_AT_ONCE)
+    return sum(settle(context, act.id) is not None for act in waiting)
 
 
 def withdraw(context: Context, act: Act, name: str) -> Act:

@@ -1,0 +1,122 @@
+"""What the operator decides on a page: he asks, a worker shows what it would change, he approves, a worker does it.
+
+The web knows neither Stripe nor the records: it writes down what is asked and approved, and shows what the workers
+have answered. Pages that wait for them look again by themselves, without a script.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webhooks.console.session import require_login
+from workers.kernel.errors import Conflict, InputUnusable, Transient
+from workers.kernel.jobqueue import JobQueue
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.acts import Act, ActState
+
+blueprint = Blueprint("acts", __name__, url_prefix="/console/acts", template_folder="templates")
+blueprint.before_request(require_login)
+
+ON_CASES: Final[Mapping[str, tuple[str, ...]]] = {"write_off": (), "corrected": ("reference",)}
+"""The acts on a case that a page offers, and what each asks for beside a reason."""
+ACTOR: Final = "console"
+"""Who acts, where all share one password."""
+_LENGTH: Final = 100
+_LONGEST: Final = 2000
+"""Characters of what somebody writes into a field."""
+
+
+@blueprint.get("/")
+def act_list() -> str:
+    """List what people have decided, what waits for somebody first."""
+    acts, waiting = _ledger().acts, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED)
+    return render_template(
+        "console/acts.html", open_acts=acts.all(states=waiting, limit=_LENGTH), acts=acts.all(limit=_LENGTH)
+    )
+
+
+@blueprint.get("/<act_id>")
+def act_page(act_id: str) -> str:
+    """Show one act: what it would change, who has approved it, and what became of it."""
+    act = _act(act_id)
+    needed = current_app.config["APPROVALS"]
+    return render_template("console/act.html", act=act, needed=needed, waits=_waits(act), fault=None)
+
+
+@blueprint.post("/case/<path:case_id>")
+def ask(case_id: str) -> ResponseReturnValue:
+    """Ask for an act on a case."""
+    kind = request.form.get("kind", "")
+    case = _ledger().cases.get(case_id)
+    if case is None or kind not in ON_CASES:
+        abort(404)
+    why = _field("why")
+    fields = {name: _field(name) for name in ON_CASES[kind]}
+    missing = [name for name, value in {"why": why, **fields}.items() if not value]
+    if missing:
+        return redirect(url_for("pages.case_page", case_id=case_id, missing=missing[0], _anchor="decide"))
+    chosen = {"reason": _field("waiting_for") or None}
+    arguments: dict[str, Any] = {"case_id": case_id, **fields, **({"chosen": chosen} if chosen["reason"] else {})}
+    act = _ledger().acts.ask(kind, case_id, arguments, ACTOR, why)
+    _hint(act)
+    return redirect(url_for("acts.act_page", act_id=act.id))
+
+
+@blueprint.post("/<act_id>/approve")
+def approve(act_id: str) -> ResponseReturnValue:
+    """Approve what was shown; a worker carries it out."""
+    act = _act(act_id)
+    if request.form.get("fingerprint") != act.fingerprint:
+        return _refused(act, "It has been looked at anew since you saw it: this is what it would change now.")
+    try:
+        _hint(_ledger().acts.approve(act, ACTOR, current_app.config["APPROVALS"]))
+    except (InputUnusable, Conflict) as error:
+        return _refused(_act(act_id), str(error))
+    return redirect(url_for("acts.act_page", act_id=act_id))
+
+
+@blueprint.post("/<act_id>/withdraw")
+def withdraw(act_id: str) -> ResponseReturnValue:
+    """Let an act be that is not done."""
+    act = _act(act_id)
+    with suppress(Conflict):
+        _ledger().acts.end(act, ActState.WITHDRAWN, {"by": ACTOR})
+    return redirect(url_for("acts.act_page", act_id=act_id))
+
+
+def _refused(act: Act, fault: str) -> ResponseReturnValue:
+    page = render_template(
+        "console/act.html", act=act, needed=current_app.config["APPROVALS"], waits=_waits(act), fault=fault
+    )
+    return page, 409
+
+
+def _waits(act: Act) -> bool:
+    """Whether a worker has to answer next."""
+    return act.state in {ActState.ASKED, ActState.APPROVED}
+
+
+def _act(act_id: str) -> Act:
+    try:
+        return _ledger().acts.get(act_id)
+    except InputUnusable:
+        abort(404)
+
+
+def _field(name: str) -> str:
+    return request.form.get(name, "").strip()[:_LONGEST]
+
+
+def _hint(act: Act) -> None:
+    """Tell a worker; where Redis is away, the clock finds the act."""
+    queue: JobQueue = current_app.extensions["job_queue"]
+    with suppress(Transient):
+        queue.enqueue_act(act.id, len(act.approvals))
+
+
+def _ledger() -> Ledger:
+    ledger: Ledger = current_app.extensions["console"]
+    return ledger
