@@ -10,20 +10,20 @@ from typing import Any, Final
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user  # type: ignore[import-untyped]
 
-from webhooks.console.session import require_login
+from webhooks.console.session import require_login, require_role
 from workers.kernel.errors import Conflict, InputUnusable, Transient
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger.users import Role
 
 blueprint = Blueprint("acts", __name__, url_prefix="/console/acts", template_folder="templates")
 blueprint.before_request(require_login)
 
 ON_CASES: Final[Mapping[str, tuple[str, ...]]] = {"write_off": (), "corrected": ("reference",)}
 """The acts on a case that a page offers, and what each asks for beside a reason."""
-ACTOR: Final = "console"
-"""Who acts, where all share one password."""
 _LENGTH: Final = 100
 _LONGEST: Final = 2000
 """Characters of what somebody writes into a field."""
@@ -42,13 +42,13 @@ def act_list() -> str:
 def act_page(act_id: str) -> str:
     """Show one act: what it would change, who has approved it, and what became of it."""
     act = _act(act_id)
-    needed = current_app.config["APPROVALS"]
-    return render_template("console/act.html", act=act, needed=needed, waits=_waits(act), fault=None)
+    return _shown(act)
 
 
 @blueprint.post("/case/<path:case_id>")
 def ask(case_id: str) -> ResponseReturnValue:
     """Ask for an act on a case."""
+    require_role(Role.OPERATOR)
     kind = request.form.get("kind", "")
     case = _ledger().cases.get(case_id)
     if case is None or kind not in ON_CASES:
@@ -60,7 +60,7 @@ def ask(case_id: str) -> ResponseReturnValue:
         return redirect(url_for("pages.case_page", case_id=case_id, missing=missing[0], _anchor="decide"))
     chosen = {"reason": _field("waiting_for") or None}
     arguments: dict[str, Any] = {"case_id": case_id, **fields, **({"chosen": chosen} if chosen["reason"] else {})}
-    act = _ledger().acts.ask(kind, case_id, arguments, ACTOR, why)
+    act = _ledger().acts.ask(kind, case_id, arguments, current_user.name, why)
     _hint(act)
     return redirect(url_for("acts.act_page", act_id=act.id))
 
@@ -68,11 +68,12 @@ def ask(case_id: str) -> ResponseReturnValue:
 @blueprint.post("/<act_id>/approve")
 def approve(act_id: str) -> ResponseReturnValue:
     """Approve what was shown; a worker carries it out."""
+    require_role(Role.APPROVER)
     act = _act(act_id)
     if request.form.get("fingerprint") != act.fingerprint:
         return _refused(act, "It has been looked at anew since you saw it: this is what it would change now.")
     try:
-        _hint(_ledger().acts.approve(act, ACTOR, current_app.config["APPROVALS"]))
+        _hint(_ledger().acts.approve(act, current_user.name, current_app.config["APPROVALS"]))
     except (InputUnusable, Conflict) as error:
         return _refused(_act(act_id), str(error))
     return redirect(url_for("acts.act_page", act_id=act_id))
@@ -81,17 +82,26 @@ def approve(act_id: str) -> ResponseReturnValue:
 @blueprint.post("/<act_id>/withdraw")
 def withdraw(act_id: str) -> ResponseReturnValue:
     """Let an act be that is not done."""
+    require_role(Role.OPERATOR)
     act = _act(act_id)
     with suppress(Conflict):
-        _ledger().acts.end(act, ActState.WITHDRAWN, {"by": ACTOR})
+        _ledger().acts.end(act, ActState.WITHDRAWN, {"by": current_user.name})
     return redirect(url_for("acts.act_page", act_id=act_id))
 
 
 def _refused(act: Act, fault: str) -> ResponseReturnValue:
-    page = render_template(
-        "console/act.html", act=act, needed=current_app.config["APPROVALS"], waits=_waits(act), fault=fault
+    return _shown(act, fault), 409
+
+
+def _shown(act: Act, fault: str | None = None) -> str:
+    return render_template(
+        "console/act.html",
+        act=act,
+        needed=current_app.config["APPROVALS"],
+        waits=_waits(act),
+        fault=fault,
+        may_approve=current_user.role.may(Role.APPROVER) and current_user.name not in act.approved_by,
     )
-    return page, 409
 
 
 def _waits(act: Act) -> bool:

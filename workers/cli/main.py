@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "rules": "workers.cli.rules:rules",
     "serve": "workers.cli.serve:serve",
     "take-back": "workers.cli.decide:take_back",
+    "user": "workers.cli.user:user",
     "undo": "workers.cli.undo:undo",
     "withdraw": "workers.cli.decide:withdraw",
     "worker": "workers.cli.worker:worker",

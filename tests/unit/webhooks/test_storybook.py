@@ -123,6 +123,7 @@ ABOUT: dict[str, Any] = {
     "submissions": [SUBMISSION],
     "acts": [],
     "missing": None,
+    "may_ask": True,
 }
 EFFECT: dict[str, Any] = {
     "summary": "3 records of case_0123456789abcdef are written off: nobody will be billed for them",
@@ -156,7 +157,7 @@ ACT = Act(
     ended_at=None,
     outcome=None,
 )
-SHOWN: dict[str, Any] = {"act": ACT, "needed": 1, "waits": False, "fault": None}
+SHOWN: dict[str, Any] = {"act": ACT, "needed": 1, "waits": False, "fault": None, "may_approve": True}
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {

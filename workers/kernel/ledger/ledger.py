@@ -23,6 +23,7 @@ from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
 from workers.kernel.ledger.troubles import Troubles
+from workers.kernel.ledger.users import Users
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
@@ -69,6 +70,7 @@ class Ledger:
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
+        self.users = Users(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:

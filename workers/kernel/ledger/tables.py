@@ -338,3 +338,13 @@ rules = Table(
     Column("reverted_by", Text),
     Index("rules_key", "kind", "key"),
 )
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
