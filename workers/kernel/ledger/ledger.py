@@ -17,6 +17,7 @@ from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
@@ -67,6 +68,7 @@ class Ledger:
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
+        self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:
