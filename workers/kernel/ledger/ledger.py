@@ -17,6 +17,7 @@ from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
 from workers.kernel.ledger.submissions import Submissions
@@ -71,6 +72,7 @@ class Ledger:
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
+        self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:
