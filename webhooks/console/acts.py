@@ -4,8 +4,9 @@ The web knows neither Stripe nor the records: it writes down what is asked and a
 have answered. Pages that wait for them look again by themselves, without a script.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
@@ -22,8 +23,40 @@ from workers.kernel.ledger.users import Role
 blueprint = Blueprint("acts", __name__, url_prefix="/console/acts", template_folder="templates")
 blueprint.before_request(require_login)
 
-ON_CASES: Final[Mapping[str, tuple[str, ...]]] = {"write_off": (), "corrected": ("reference",)}
-"""The acts on a case that a page offers, and what each asks for beside a reason."""
+
+@dataclass(frozen=True)
+class Offer:
+    """An act that the page of a case offers: its kind, and what it asks for beside a reason.
+
+    `arguments` makes the act's own of the case, the fields and which records are meant.
+    """
+
+    kind: str
+    fields: tuple[str, ...]
+    arguments: Callable[[str, dict[str, str], dict[str, Any]], dict[str, Any]]
+
+
+def _of_case(case_id: str, fields: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
+    return {"case_id": case_id, **fields, **chosen}
+
+
+def _of_cases(case_id: str, fields: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
+    return {"cases": [case_id], **fields, **chosen}
+
+
+def _rule(kind: str) -> Callable[[str, dict[str, str], dict[str, Any]], dict[str, Any]]:
+    return lambda _case_id, fields, _chosen: {"rule": kind, "key": fields["old"], "value": fields["new"]}
+
+
+OFFERS: Final[Mapping[str, Offer]] = {
+    "map_customer": Offer("make_rule", ("old", "new"), _rule("customer")),
+    "map_meter": Offer("make_rule", ("old", "new"), _rule("meter")),
+    "retry": Offer("retry", (), _of_cases),
+    "release": Offer("release", (), _of_cases),
+    "corrected": Offer("corrected", ("reference",), _of_case),
+    "write_off": Offer("write_off", (), _of_case),
+}
+"""What a page offers, by the name of its form."""
 _LENGTH: Final = 100
 _LONGEST: Final = 2000
 """Characters of what somebody writes into a field."""
@@ -49,18 +82,17 @@ def act_page(act_id: str) -> str:
 def ask(case_id: str) -> ResponseReturnValue:
     """Ask for an act on a case."""
     require_role(Role.OPERATOR)
-    kind = request.form.get("kind", "")
-    case = _ledger().cases.get(case_id)
-    if case is None or kind not in ON_CASES:
+    offer = OFFERS.get(request.form.get("kind", ""))
+    if offer is None or _ledger().cases.get(case_id) is None:
         abort(404)
     why = _field("why")
-    fields = {name: _field(name) for name in ON_CASES[kind]}
+    fields = {name: _field(name) for name in offer.fields}
     missing = [name for name, value in {"why": why, **fields}.items() if not value]
     if missing:
         return redirect(url_for("pages.case_page", case_id=case_id, missing=missing[0], _anchor="decide"))
-    chosen = {"reason": _field("waiting_for") or None}
-    arguments: dict[str, Any] = {"case_id": case_id, **fields, **({"chosen": chosen} if chosen["reason"] else {})}
-    act = _ledger().acts.ask(kind, case_id, arguments, current_user.name, why)
+    reason = _field("waiting_for")
+    arguments = offer.arguments(case_id, fields, {"chosen": {"reason": reason}} if reason else {})
+    act = _ledger().acts.ask(offer.kind, case_id, arguments, current_user.name, why)
     _hint(act)
     return redirect(url_for("acts.act_page", act_id=act.id))
 

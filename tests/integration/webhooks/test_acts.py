@@ -99,8 +99,14 @@ def test_a_stranger_decides_nothing(client: FlaskClient, ledger: Ledger, case_id
 
 
 def test_only_acts_that_a_page_offers_can_be_asked_for(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
-    ask(operator, case_id, kind="map_customer")
+    ask(operator, case_id, kind="revert_rule")
     assert ledger.acts.all() == []
+
+
+def test_a_customer_is_mapped_from_the_page_of_a_case(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
+    ask(operator, case_id, kind="map_customer", old="acme", new="cus_1")
+    [act] = ledger.acts.all()
+    assert (act.kind, act.arguments) == ("make_rule", {"rule": "customer", "key": "acme", "value": "cus_1"})
 
 
 def test_redis_away_loses_no_decision(
