@@ -27,7 +27,7 @@ _SHOWN: Final = 5
 _WIDTH: Final = 60
 
 
-class RecordKey(click.ParamType):
+class RecordKey(click.ParamType[int]):
     """A record as the quarantine names it, `r17`, or by its number alone."""
 
     name = "record"

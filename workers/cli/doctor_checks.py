@@ -20,12 +20,15 @@ from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
 from workers.kernel.jobqueue import RqJobQueue, shown_address
+from workers.kernel.ledger import connect
+from workers.kernel.ledger.rules import MadeRule
 from workers.kernel.places import METER_EVENTS, Places, is_table
 from workers.kernel.settings import DOTENV, Settings
 from workers.kernel.settings_check import dotenv_names, problems
 from workers.kernel.storage import open_store
 from workers.kernel.storage.directory import DirectoryStore
 from workers.remedies import Rules, load_rules
+from workers.remedies.made_rules import contradictions
 from workers.stripe_api import LiveStripeApi
 from workers.stripe_api.errors import permission
 
@@ -106,7 +109,7 @@ def _places(settings: Settings) -> Iterator[Check]:
             yield _asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
     rules = settings.rules_file
     if rules:
-        yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
+        yield _asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")
 
 
 def _alerts(settings: Settings, slack: str = API) -> str:
@@ -200,9 +203,27 @@ def _require_writable(directory: Path, url: str) -> None:
         raise Noted(f"{url} does not exist yet; it is made when first written to")
 
 
-def _readable_rules(path: Path) -> str:
-    load_rules(path)
+def _readable_rules(path: Path, settings: Settings) -> str:
+    """Read the rules, and note where people have said otherwise by `metermend map`."""
+    file = load_rules(path)
+    otherwise = list(contradictions(file, _made_rules(settings)))
+    if otherwise:
+        keys = ", ".join(one.rule.key for one in otherwise)
+        raise Noted(f"{path} says otherwise than people have since: {keys}", "metermend rules list")
     return str(path)
+
+
+def _made_rules(settings: Settings) -> Sequence[MadeRule]:
+    """Return the rules in force; none while there is no ledger, which another question tells."""
+    try:
+        require_ledger(settings)
+        ledger = connect(settings.database_url.get_secret_value())
+    except MetermendError:
+        return ()
+    try:
+        return ledger.rules.in_force()
+    finally:
+        ledger.close()
 
 
 def _own_account(stripe: LiveStripeApi) -> str:

@@ -1,4 +1,4 @@
-"""`metermend fix` and `set`: waiting records as a person has edited them, in a spreadsheet or one cell at a time."""
+"""`metermend fix` and `set`: waiting records as a person has edited them, by spreadsheet or cell by cell."""
 
 from pathlib import Path
 from typing import Any

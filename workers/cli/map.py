@@ -19,7 +19,7 @@ def map_() -> None:
 @click.argument("new")
 @deciding
 def customer(old: str, new: str, **options: Any) -> None:
-    """Where the customer OLD stands, whom Stripe does not know, the customer NEW is meant."""
+    """Take the customer NEW where OLD stands, whom Stripe does not know."""
     _map(RuleKind.CUSTOMER, old, new, options)
 
 
@@ -28,7 +28,7 @@ def customer(old: str, new: str, **options: Any) -> None:
 @click.argument("new")
 @deciding
 def meter(old: str, new: str, **options: Any) -> None:
-    """Where the event name OLD stands, which no meter has, that of the meter NEW is meant."""
+    """Take the event name NEW where OLD stands, which no meter has."""
     _map(RuleKind.METER, old, new, options)
 
 
@@ -37,7 +37,7 @@ def meter(old: str, new: str, **options: Any) -> None:
 @click.argument("key")
 @deciding
 def value_key(meter: str, key: str, **options: Any) -> None:
-    """The quantity of METER stands under KEY of the payload where the meter's own key is empty."""
+    """Take the quantity of METER from the payload's KEY where the meter's own key is empty."""
     _map(RuleKind.VALUE_KEY, meter, key, options)
 
 
@@ -47,7 +47,7 @@ def value_key(meter: str, key: str, **options: Any) -> None:
 @click.option("--thousands", type=click.Choice([".", ",", "'", " "]), help="The mark between groups of digits.")
 @deciding
 def decimal_mark(meter: str, mark: str, thousands: str | None, **options: Any) -> None:
-    """The quantities of METER (`*`: of every one) are written with MARK: `,` makes 12,5 twelve and a half."""
+    """Read the quantities of METER (`*`: of every one) by MARK: `,` makes 12,5 twelve and a half."""
     _map(RuleKind.DECIMAL_MARK, meter, mark + (thousands or ""), options)
 
 

@@ -1,4 +1,4 @@
-"""`metermend retry` and `release`: take up anew what waits, once its cause was mended or somebody answers for it."""
+"""`metermend retry` and `release`: take up what waits, since its cause was mended or somebody answers for it."""
 
 import getpass
 from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
 @choosing
 @deciding
 def release(case: str, **options: Any) -> None:
-    """Let records of CASE go that are held since they may be billed already: you have looked, and answer for them."""
+    """Let records of CASE go that may be billed already: you have looked, and answer for them."""
     made = open_context()
     decide(made, "release", case, {"cases": [case], "chosen": asdict(chosen_of(options))}, options)
 

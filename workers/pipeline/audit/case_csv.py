@@ -47,9 +47,9 @@ def write_csv(stores: Stores, case_id: str, bucket: Bucket, path: Path) -> bool:
 
     The sender's columns as they stand, in Stripe's order, then the key of the `record`, `code`, `reason`,
     `suggestion`, `valid_from`, the file and row that a record was read from, and the text of an unreadable row. A
-    column in which nothing stands may be left out; where the sender has a column of the name, ours starts with `metermend_`. What a spreadsheet
-    would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
-    does.
+    column in which nothing stands may be left out; where the sender has a column of the name, ours starts with
+    `metermend_`. What a spreadsheet would run begins with an apostrophe, a column's name too. Raises Corrupt,
+    Transient and Permanent as the archive does.
     """
     there = sheet(stores, case_id, bucket)
     if there is None:

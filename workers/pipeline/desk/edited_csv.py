@@ -139,14 +139,25 @@ def _rows(path: Path, key: str) -> list[list[str]]:
     except OSError as error:
         raise InputUnusable(why_not(error), where=str(path), mend=_EXPORT) from error
     text = _text(data)
-    for delimiter in _DELIMITERS:
-        try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            raise InputUnusable(f"no CSV: {error}", where=str(path), mend=_EXPORT) from error
-        if rows and key in map(str.strip, rows[0]):
-            return rows
-    raise InputUnusable(f"it has no column {key}, by which a record is known", where=str(path), mend=_EXPORT)
+    delimiter = next((mark for mark in _DELIMITERS if key in _header(text, mark)), None)
+    if delimiter is None:
+        raise InputUnusable(f"it has no column {key}, by which a record is known", where=str(path), mend=_EXPORT)
+    try:
+        return list(_reader(text, delimiter))
+    except csv.Error as error:
+        raise InputUnusable(f"no CSV: {error}", where=str(path), mend=_EXPORT) from error
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    """Return the first row's cells; none where that mark does not stand between them."""
+    try:
+        return [cell.strip() for cell in next(_reader(text, delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
 def _text(data: bytes) -> str:
