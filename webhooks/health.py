@@ -29,7 +29,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.database import sqlite_file
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
-from workers.kernel.service_health import Fault, faults
+from workers.kernel.service_health import LEAST_FREE, Fault, faults
 from workers.kernel.settings import MIB, Settings
 from workers.kernel.settings_check import problems
 
@@ -39,8 +39,6 @@ blueprint = Blueprint("health", __name__)
 BACKLOG_LIMIT = timedelta(minutes=15)
 """An event that nobody has finished for longer means that no worker runs, or that one keeps failing."""
 
-LEAST_FREE: Final = 256 * MIB
-"""Bytes that must be free where the ledger and the archive lie; below, events will soon be refused."""
 NO_TIME: Final = timedelta(0)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from workers.kernel.clock import is_within
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.heartbeats import Sign
-from workers.kernel.settings import Settings
+from workers.kernel.settings import MIB, Settings
 
 BEAT: Final = timedelta(seconds=15)
 """Between two signs of life of a process, at most."""
@@ -20,6 +20,8 @@ LOOK: Final = timedelta(seconds=30)
 MISSED_BEATS: Final = 3
 """Signs in a row that must fail to come before a part counts as dead."""
 LEAST_SILENCE: Final = timedelta(seconds=10)
+LEAST_FREE: Final = 256 * MIB
+"""Bytes that must be free where we write; below, events will soon be refused."""
 QUEUE_LIMIT: Final = timedelta(minutes=5)
 """How long an event may wait before people are told."""
 REFUSALS: Final = 5
