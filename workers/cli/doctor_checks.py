@@ -47,7 +47,8 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
             yield Check(problem.setting, problem.what, problem.mend, "mend" if problem.fatal else "note")
     yield from _machine(settings)
     yield from _places(settings)
-    yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN", away=_SLACK_AWAY)
+    if "SLACK_WEBHOOK_URL" not in told:
+        yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN", away=_SLACK_AWAY)
     if settings.stripe_api_key and "STRIPE_API_KEY" not in told:
         yield from stripe_checks(settings)
 

@@ -3,13 +3,13 @@
 import json
 import shutil
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 from werkzeug.security import generate_password_hash
@@ -23,6 +23,9 @@ from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.settings import Settings
 
 Answer = tuple[int, Any]
+T = TypeVar("T")
+Case = tuple[dict[str, T], str]
+"""What differs from what is sound, and how doctor's line begins."""
 HASH: Final = generate_password_hash("correct horse", method="pbkdf2:sha256:1")
 NO_PERMISSION: Final = (403, {"error": {"message": "The key does not have the required permissions."}})
 ROLLED: Final = (401, {"error": {"message": "Invalid API Key provided."}})
@@ -189,13 +192,41 @@ WRONG: Final[list[tuple[dict[str, str], str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "line"), WRONG, ids=[line for _, line in WRONG])
+def at_once(cases: Iterable[Case[T]], topic: Callable[[str], str]) -> list[list[Case[T]]]:
+    """Put cases together that doctor can find in one run, since they are about different topics: a run takes time."""
+    runs: list[tuple[set[str], list[Case[T]]]] = []
+    for case in cases:
+        topics = set(map(topic, case[0]))
+        fits = next((run for run in runs if not run[0] & topics), None)
+        if fits is None:
+            runs.append(fits := (set(), []))
+        fits[0].update(topics)
+        fits[1].append(case)
+    return [found for _, found in runs]
+
+
+def topic_of(setting: str) -> str:
+    """Return what a setting is about: those of one topic hide each other."""
+    by_name = {"SESION_SECRET": "SESSION_SECRET", "STRIPE_ENDPOINT_SECRET": "STRIPE_WEBHOOK_SECRETS"}
+    return next(
+        (start for start in ("SLACK", "STRIPE_API") if setting.startswith(start)), by_name.get(setting, setting)
+    )
+
+
+def require_mend(said: list[str], line: str) -> None:
+    """Find the line, with a line below it that says what to do."""
+    found = [number for number, one in enumerate(said) if one.startswith(line)]
+    assert found, "\n".join([line, *said])
+    assert said[found[0] + 1].startswith("     -> ")
+
+
+@pytest.mark.parametrize("together", at_once(WRONG, topic_of))
 def test_a_wrong_setting_is_named_with_its_mend(
-    company: Callable[..., list[str]], changes: dict[str, str], line: str
+    company: Callable[..., list[str]], together: list[Case[str]]
 ) -> None:
-    said = company(**changes)
-    [at] = [number for number, one in enumerate(said) if one.startswith(line)][:1] or pytest.fail("\n".join(said))
-    assert said[at + 1].startswith("     -> ")
+    said = company(**{name: value for changes, _ in together for name, value in changes.items()})
+    for _, line in together:
+        require_mend(said, line)
     for secret in ("xoxb-1", "xoxp-1", "hunter2", "whsec_a", "/services/T/B"):
         assert secret not in "\n".join(said)
 
@@ -203,51 +234,44 @@ def test_a_wrong_setting_is_named_with_its_mend(
 ALLOWED: Final = "permissions: read on Meters, read on Events, read on Customers, read on Files"
 
 
-@pytest.mark.parametrize(
-    ("path", "answer", "line"),
-    [
-        ("/v1/billing/meters", NO_PERMISSION, "MEND permission: read on Meters: "),
-        ("/v1/events", NO_PERMISSION, "MEND permission: read on Events: "),
-        ("/v1/customers", NO_PERMISSION, "MEND permission: read on Customers: "),
-        ("/v1/files", NO_PERMISSION, "MEND permission: read on Files: "),
-        ("/v2/core/events", NO_PERMISSION, "MEND permission: read on Events and on Meters: "),
-        ("/v1/billing/meter_events", NO_PERMISSION, "MEND permission: write on Meter events: "),
-        (
-            "/v1/billing/meter_event_adjustments",
-            NO_PERMISSION,
-            "MEND permission: write on Meter event adj",
-        ),
-        ("/v1/account", NO_PERMISSION, "note Stripe account: the key may not read its own account"),
-        ("/v1/billing/meters", ROLLED, "MEND Stripe: /v1/billing/meters: Stripe answered 401"),
-        ("/v2/core/event_destinations", NO_PERMISSION, "note event destinations: cannot be listed: "),
-        (
-            "/v2/core/event_destinations",
-            listed(SNAPSHOT),
-            "MEND event destinations: no thin destination is enabled",
-        ),
-        (
-            "/v2/core/event_destinations",
-            listed(THIN),
-            "MEND event destinations: no snapshot destination is enabled",
-        ),
-        (
-            "/v2/core/event_destinations",
-            listed(SNAPSHOT, THIN | {"status": "disabled"}),
-            "MEND event destinations: no thin destination is enabled",
-        ),
-        (
-            "/v2/core/event_destinations",
-            listed(THIN, SNAPSHOT | {"enabled_events": ["data_management.import_set.failed"]}),
-            "MEND event destinations: no snapshot destination sends data_management.import_set.succeeded",
-        ),
-    ],
+ROLLED_KEY: Final[Case[Answer]] = (
+    {"/v1/billing/meters": ROLLED},
+    "MEND Stripe: /v1/billing/meters: Stripe answered 401",
 )
+FORBIDDEN: Final[list[tuple[dict[str, Answer], str]]] = [
+    ({"/v1/billing/meters": NO_PERMISSION}, "MEND permission: read on Meters: "),
+    ({"/v1/events": NO_PERMISSION}, "MEND permission: read on Events: "),
+    ({"/v1/customers": NO_PERMISSION}, "MEND permission: read on Customers: "),
+    ({"/v1/files": NO_PERMISSION}, "MEND permission: read on Files: "),
+    ({"/v2/core/events": NO_PERMISSION}, "MEND permission: read on Events and on Meters: "),
+    ({"/v1/billing/meter_events": NO_PERMISSION}, "MEND permission: write on Meter events: "),
+    ({"/v1/billing/meter_event_adjustments": NO_PERMISSION}, "MEND permission: write on Meter event adj"),
+    ({"/v1/account": NO_PERMISSION}, "note Stripe account: the key may not read its own account"),
+    ({"/v2/core/event_destinations": NO_PERMISSION}, "note event destinations: cannot be listed: "),
+    ({"/v2/core/event_destinations": listed(SNAPSHOT)}, "MEND event destinations: no thin destination is enabled"),
+    ({"/v2/core/event_destinations": listed(THIN)}, "MEND event destinations: no snapshot destination is enabled"),
+    (
+        {"/v2/core/event_destinations": listed(SNAPSHOT, THIN | {"status": "disabled"})},
+        "MEND event destinations: no thin destination is enabled",
+    ),
+    (
+        {
+            "/v2/core/event_destinations": listed(
+                THIN, SNAPSHOT | {"enabled_events": ["data_management.import_set.failed"]}
+            )
+        },
+        "MEND event destinations: no snapshot destination sends data_management.import_set.succeeded",
+    ),
+]
+
+
+@pytest.mark.parametrize("together", [[ROLLED_KEY], *at_once(FORBIDDEN, str)])
 def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
-    company: Callable[..., list[str]], path: str, answer: Answer, line: str
+    company: Callable[..., list[str]], together: list[Case[Answer]]
 ) -> None:
-    said = company({path: answer})
-    [at] = [number for number, one in enumerate(said) if one.startswith(line)][:1] or pytest.fail("\n".join(said))
-    assert said[at + 1].startswith("     -> ")
+    said = company({path: answer for answers, _ in together for path, answer in answers.items()})
+    for _, line in together:
+        require_mend(said, line)
     assert said[-1] == "exit 2"
 
 
