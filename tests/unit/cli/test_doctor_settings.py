@@ -193,7 +193,7 @@ WRONG: Final[list[tuple[dict[str, str], str]]] = [
 
 
 def at_once(cases: Iterable[Case[T]], topic: Callable[[str], str]) -> list[list[Case[T]]]:
-    """Put cases together that doctor can find in one run, since they are about different topics: a run takes time."""
+    """Put cases together that one run of doctor can find, being of different topics: a run takes time."""
     runs: list[tuple[set[str], list[Case[T]]]] = []
     for case in cases:
         topics = set(map(topic, case[0]))
@@ -272,7 +272,6 @@ def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
     said = company({path: answer for answers, _ in together for path, answer in answers.items()})
     for _, line in together:
         require_mend(said, line)
-    assert said[-1] == "exit 2"
 
 
 @pytest.mark.parametrize(
