@@ -16,6 +16,7 @@ from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
     "acts": "workers.cli.decide:acts",
+    "alert": "workers.cli.alert:alert",
     "approve": "workers.cli.decide:approve",
     "audit": "workers.cli.audit:audit",
     "cases": "workers.cli.cases:cases",

@@ -14,6 +14,7 @@ from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.fault_kinds import FaultKinds
+from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
@@ -68,6 +69,7 @@ class Ledger:
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
         self.fault_kinds = FaultKinds(database, clock)
+        self.heartbeats = Heartbeats(database, clock)
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)

@@ -183,6 +183,11 @@ class Queries:
         earliest: Sequence[datetime | None] = self._database.values(query)
         return earliest[0]
 
+    def newest_livemode(self) -> bool | None:
+        """Return the mode of the event that arrived last; None where none has."""
+        newest = select(events.c.livemode).order_by(events.c.received_at.desc()).limit(1)
+        return next(iter(self._database.values(newest)), None)
+
     def newest_moment(self) -> datetime | None:
         """Return when anything was last written down; None in a ledger that is empty."""
         written = (events.c.received_at, cases.c.changed_at, submissions.c.intended_at, checkpoints.c.changed_at)

@@ -239,6 +239,13 @@ sessions = Table(
     Column("ends_at", UtcTime, nullable=False),
 )
 
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)
+
 fault_kinds = Table(
     "fault_kinds",
     metadata,
