@@ -41,7 +41,7 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
         raise InputUnusable("name a case, an event or an incident, or which records of all cases are meant")
     cases, events = _subjects(made, subject, chosen)
     if not cases and not events:
-        click.echo(f"{subject or 'all cases'}: no such record is quarantined, so none is planned anew")
+        click.echo(f"{subject or 'all cases'}: no record is quarantined, so none is planned anew")
         return
     arguments = {"cases": cases, "events": events, "chosen": asdict(chosen), "uncertain": include_uncertain}
     actor = options["approve"] or options["actor"] or getpass.getuser()
