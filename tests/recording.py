@@ -268,6 +268,7 @@ class RecordingJobQueue:
         self.events: list[tuple[str, int]] = []
         self.large_events: list[tuple[str, int]] = []
         self.cases: list[tuple[str, int, bool]] = []
+        self.acts: list[tuple[str, int]] = []
 
     def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
         self.ping()
@@ -284,6 +285,10 @@ class RecordingJobQueue:
         self.ping()
         if (case_id, version, large) not in self.cases:
             self.cases.append((case_id, version, large))
+
+    def enqueue_act(self, act_id: str, approvals: int) -> None:
+        self.ping()
+        self.acts.append((act_id, approvals))
 
     def ping(self) -> None:
         if self.away:

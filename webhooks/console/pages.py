@@ -4,6 +4,7 @@ from datetime import datetime
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user  # type: ignore[import-untyped]
 
 from webhooks.console.advice import next_step, reasons_of
 from webhooks.console.session import require_login
@@ -12,6 +13,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.ledger.users import Role
 
 PAGE_LENGTH = 50
 
@@ -75,6 +77,9 @@ def case_page(case_id: str) -> str:
         reasons=reasons_of(entries) if case.balance[Bucket.QUARANTINED].records else {},
         entries=entries,
         submissions=ledger.submissions.of_case(case_id),
+        acts=ledger.acts.all(subject=case_id),
+        missing=request.args.get("missing"),
+        may_ask=current_user.role.may(Role.OPERATOR),
     )
 
 

@@ -15,26 +15,38 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.terminal import shown, visible
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "acts": "workers.cli.decide:acts",
+    "alert": "workers.cli.alert:alert",
+    "approve": "workers.cli.decide:approve",
     "audit": "workers.cli.audit:audit",
     "cases": "workers.cli.cases:cases",
     "check": "workers.cli.check:check",
     "clock": "workers.cli.worker:clock",
+    "corrected": "workers.cli.decide:corrected",
     "db": "workers.cli.db:db",
     "demo": "workers.cli.demo.command:demo",
     "doctor": "workers.cli.doctor:doctor",
     "export": "workers.cli.cases:export",
+    "fix": "workers.cli.fix:fix",
     "incidents": "workers.cli.incidents:incidents",
+    "map": "workers.cli.map:map_",
     "prove": "workers.cli.prove:prove",
     "quarantine": "workers.cli.quarantine:quarantine",
     "reconcile": "workers.cli.reconcile:reconcile",
+    "release": "workers.cli.retry:release",
     "repair": "workers.cli.repair:repair",
     "replay": "workers.cli.replay:replay",
     "restored": "workers.cli.reconcile:restored",
     "retry": "workers.cli.retry:retry",
     "rules": "workers.cli.rules:rules",
     "serve": "workers.cli.serve:serve",
+    "set": "workers.cli.fix:set_cell",
+    "take-back": "workers.cli.decide:take_back",
+    "user": "workers.cli.user:user",
     "undo": "workers.cli.undo:undo",
+    "withdraw": "workers.cli.decide:withdraw",
     "worker": "workers.cli.worker:worker",
+    "write-off": "workers.cli.decide:write_off",
 }
 """Command -> where it is. Imported late: a worker must not carry what only `check` needs."""
 

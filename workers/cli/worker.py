@@ -8,6 +8,7 @@ not be written there the sweeper finds in the ledger.
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,9 +28,11 @@ from rq.worker import SimpleWorker
 
 from workers.cli.open_ledger import require_ledger
 from workers.kernel import logs
-from workers.kernel.errors import SettingsUnusable
+from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
 from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
+from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.service_health import BEAT
 from workers.kernel.settings import Settings, load
 from workers.known_job import KnownJob
 
@@ -42,7 +45,9 @@ from workers.known_job import KnownJob
 def worker(queues: tuple[str, ...], *, burst: bool) -> None:
     """Work on events and cases until stopped. Start as many as you like, on any machine."""
     settings = load()
-    work(_ready(settings), queues or (EVENTS, FILES), job_timeout=settings.job_timeout, burst=burst)
+    redis = _ready(settings)
+    threading.Thread(target=_beat, daemon=True).start()
+    work(redis, queues or (EVENTS, FILES), job_timeout=settings.job_timeout, burst=burst)
 
 
 @click.command()
@@ -53,6 +58,17 @@ def clock() -> None:
 
     _ready(load())
     run_until_signalled(context())
+
+
+def _beat() -> None:
+    """Give signs of life, also while a long job runs or Redis is away."""
+    from workers.bootstrap import context
+
+    ledger = context().ledger
+    while True:
+        with suppress(LedgerUnavailable):
+            ledger.heartbeats.beat(Sign.WORKER)
+        time.sleep(BEAT.total_seconds())
 
 
 def _ready(settings: Settings) -> Redis:

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds after which Stripe's totals hold what it took in; nothing younger is compared.",
     )
+    approvals: int = Field(
+        1, ge=1, le=2, description="People who must approve what one of them asks for; 2 for four eyes."
+    )
     proof_quantity: Decimal = Field(
         Decimal(1_000_000),
         ge=0,
@@ -171,6 +174,9 @@ class Settings(BaseSettings):
     job_timeout: int = Field(3600, ge=10, description="Seconds that one job may run, large work six times as long.")
     event_attempts: int = Field(
         100, ge=1, description="Tries of an event or a case while something is away, about a day, before it ends."
+    )
+    silence_hours: int = Field(
+        24, ge=0, description="Hours without any webhook after which people are told; 0 for never."
     )
     sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
     reconcile_interval: float = Field(

@@ -77,7 +77,13 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.CONFIRMED: ((Bucket.SUBMITTED, Bucket.CONFIRMED),),
     EntryKind.REFUSED: ((Bucket.SUBMITTED, Bucket.PENDING), (Bucket.CONFIRMED, Bucket.PENDING)),
     EntryKind.HELD: ((Bucket.SUBMITTED, Bucket.QUARANTINED), (Bucket.CONFIRMED, Bucket.QUARANTINED)),
-    EntryKind.REOPENED: ((Bucket.DEFERRED, Bucket.PENDING), (Bucket.QUARANTINED, Bucket.PENDING)),
+    EntryKind.REOPENED: (
+        (Bucket.DEFERRED, Bucket.PENDING),
+        (Bucket.QUARANTINED, Bucket.PENDING),
+        # Somebody has taken back what he had decided.
+        (Bucket.CORRECTED, Bucket.QUARANTINED),
+        (Bucket.WRITTEN_OFF, Bucket.QUARANTINED),
+    ),
     # Rows that were only counted until now, found after all: they take the place of as many counted ones.
     EntryKind.LOCATED: ((Bucket.QUARANTINED, Bucket.PENDING),),
     EntryKind.APPROVED: ((None, None),),
@@ -90,6 +96,10 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.NOTED: ((None, None),),
 }
 """The ways that records may move. A movement outside this table is refused."""
+
+
+OURSELVES: Final = "metermend"
+"""Who has moved records where nobody has asked for it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class Movement:
     record_set: RecordSetRef | None = None
     submission_id: str | None = None
     event_id: str | None = None
-    actor: str = "metermend"
+    actor: str = OURSELVES
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

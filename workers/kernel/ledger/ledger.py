@@ -6,6 +6,7 @@ from sqlalchemy import Connection, insert, select, text, update
 
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
+from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
 from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.cases import Cases
@@ -13,15 +14,18 @@ from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.fault_kinds import FaultKinds
+from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
 from workers.kernel.ledger.troubles import Troubles
+from workers.kernel.ledger.users import Users
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
@@ -65,8 +69,12 @@ class Ledger:
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
         self.fault_kinds = FaultKinds(database, clock)
+        self.heartbeats = Heartbeats(database, clock)
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
+        self.acts = Acts(database, clock)
+        self.users = Users(database, clock)
+        self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:

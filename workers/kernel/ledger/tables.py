@@ -239,6 +239,13 @@ sessions = Table(
     Column("ends_at", UtcTime, nullable=False),
 )
 
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)
+
 fault_kinds = Table(
     "fault_kinds",
     metadata,
@@ -301,4 +308,50 @@ alert_channels = Table(
     Column("deaths", Integer, nullable=False, default=0),
     Column("lease_owner", Text),
     Column("held_until", UtcTime),
+)
+
+acts = Table(
+    "acts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text),
+    Column("arguments", JSON, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("effect", JSON),
+    Column("fingerprint", String(64)),
+    Column("approvals", JSON, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", JSON),
+    Index("acts_subject", "subject", "asked_at"),
+    Index("acts_state", "state", "asked_at"),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("act_id", Text, ForeignKey("acts.id"), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("reverted_at", UtcTime),
+    Column("reverted_by", Text),
+    Index("rules_key", "kind", "key"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
 )

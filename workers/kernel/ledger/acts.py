@@ -1,0 +1,149 @@
+r"""What people do to cases and rules: each act with who, why, what it would change, and who has approved it.
+
+An act is asked for, shown with its effect, approved by as many people as APPROVALS says, and carried out once. Its
+fingerprint is that of what was shown: where that has changed meanwhile, nothing is done.
+
+    asked -> shown -> approved -> done -> taken back
+                  \-> refused (with the reason) or withdrawn
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+from uuid import uuid4
+
+from sqlalchemy import insert, select, update
+
+from workers.kernel.clock import Clock, to_text
+from workers.kernel.errors import Conflict, InputUnusable
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.tables import acts
+
+
+class ActState(StrEnum):
+    """Where an act stands."""
+
+    ASKED = "asked"
+    SHOWN = "shown"
+    APPROVED = "approved"
+    DONE = "done"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    TAKEN_BACK = "taken_back"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act. `effect` and `outcome` are plain JSON; `approvals` has a name and a time (RFC 3339) for each."""
+
+    id: str
+    kind: str
+    subject: str | None
+    arguments: Mapping[str, Any]
+    actor: str
+    why: str
+    state: ActState
+    asked_at: datetime
+    effect: Mapping[str, Any] | None
+    fingerprint: str | None
+    approvals: Sequence[Mapping[str, str]]
+    ended_at: datetime | None
+    outcome: Mapping[str, Any] | None
+
+    @property
+    def approved_by(self) -> list[str]:
+        """Who has approved it, the first one first."""
+        return [approval["name"] for approval in self.approvals]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        return cls(**{**row, "state": ActState(row["state"]), "approvals": tuple(row["approvals"])})
+
+
+class Acts:
+    """The acts table."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def ask(self, kind: str, subject: str | None, arguments: Mapping[str, Any], actor: str, why: str) -> Act:
+        """Note what somebody wants done; `subject` is the case or the rule that it is about, None for several."""
+        row: dict[str, Any] = {
+            "id": f"act_{uuid4().hex[:16]}",
+            "kind": kind,
+            "subject": subject,
+            "arguments": dict(arguments),
+            "actor": actor,
+            "why": why,
+            "state": ActState.ASKED,
+            "asked_at": self._clock(),
+            "approvals": [],
+        }
+        with self._database.write() as connection:
+            connection.execute(insert(acts).values(row))
+        return self.get(row["id"])
+
+    def get(self, act_id: str) -> Act:
+        """Return an act. Raises InputUnusable where there is none of that id."""
+        found = next(iter(self._database.rows(select(acts).where(acts.c.id == act_id))), None)
+        if found is None:
+            raise InputUnusable("there is no such act", where=act_id, mend="`metermend acts` lists them")
+        return Act.from_row(dict(found))
+
+    def all(
+        self, *, subject: str | None = None, states: Sequence[ActState] = (), limit: int = 100
+    ) -> Sequence[Act]:
+        """Return acts, the latest first."""
+        query = select(acts).order_by(acts.c.asked_at.desc(), acts.c.id).limit(limit)
+        if subject is not None:
+            query = query.where(acts.c.subject == subject)
+        if states:
+            query = query.where(acts.c.state.in_(states))
+        return [Act.from_row(dict(row)) for row in self._database.rows(query)]
+
+    def show(self, act: Act, effect: Mapping[str, Any], fingerprint: str) -> Act:
+        """Keep what an act would do."""
+        return self._change(
+            act, (ActState.ASKED, ActState.SHOWN), ActState.SHOWN, effect=effect, fingerprint=fingerprint
+        )
+
+    def approve(self, act: Act, name: str, needed: int) -> Act:
+        """Let somebody approve what was shown; as soon as as many have as are `needed`, it may be done.
+
+        Raises InputUnusable where that person has approved it already, or it is not to be approved.
+        """
+        if act.state is not ActState.SHOWN:
+            raise InputUnusable(f"it is {act.state}", where=act.id, mend="ask for it anew")
+        if name in act.approved_by:
+            raise InputUnusable(
+                f"{name} has approved it already",
+                where=act.id,
+                mend=f"{needed} people must, each by a name of his own",
+            )
+        approvals = [*act.approvals, {"name": name, "at": to_text(self._clock())}]
+        state = ActState.APPROVED if len(approvals) >= needed else ActState.SHOWN
+        return self._change(act, (ActState.SHOWN,), state, approvals=approvals)
+
+    def end(self, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
+        """Note how an act ended."""
+        before = {
+            ActState.DONE: (ActState.APPROVED,),
+            ActState.TAKEN_BACK: (ActState.DONE,),
+        }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
+        return self._change(act, before, state, outcome=outcome, ended_at=self._clock())
+
+    def _change(self, act: Act, before: Sequence[ActState], after: ActState, **values: Any) -> Act:
+        """Write to an act that nobody has changed since it was read. Raises Conflict.
+
+        It is compared whole: of two people who approve at once, the later one's word must not take the place of
+        the other's.
+        """
+        with self._database.write() as connection:
+            there = connection.execute(select(acts).where(acts.c.id == act.id).with_for_update()).mappings().one()
+            if act.state not in before or Act.from_row(dict(there)) != act:
+                raise Conflict(f"{act.id} was changed by somebody else meanwhile")
+            connection.execute(update(acts).where(acts.c.id == act.id).values(state=after, **values))
+        return self.get(act.id)
