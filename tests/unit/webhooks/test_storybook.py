@@ -15,8 +15,10 @@ import webhooks.console
 from tests.builders import a_failure
 from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
-from webhooks.console.advice import next_step, reasons_of
+from workers.kernel.advice import next_step, reasons_of
 from workers.kernel.ledger.case import Case, CaseState
+from workers.kernel.ledger.case_facts import CaseFacts
+from workers.kernel.ledger.event_list import LedTo
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
@@ -121,6 +123,13 @@ ABOUT: dict[str, Any] = {
     "entries": [ENTRY],
     "submissions": [SUBMISSION],
 }
+OF_TWO_METERS = replace(
+    CASE,
+    deadline=AT,
+    meters=CaseFacts(
+        {"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, AT, {}, 1
+    ).columns()["meters"],
+)
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -137,13 +146,24 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "a case": ("case.html", ABOUT),
     "a new case": ("case.html", ABOUT | {"entries": [], "submissions": []}),
     "a case in trouble": ("case.html", ABOUT | {"case": UNLUCKY, "entries": [ENTRY, BARE_ENTRY]}),
+    "a case of several meters": ("case.html", ABOUT | {"case": OF_TWO_METERS}),
     "a submission with its verdict": (
         "case.html",
         ABOUT | {"submissions": [replace(SUBMISSION, verdict="succeeded_with_errors", location=None)]},
     ),
-    "an event": ("event.html", {"event": EVENT}),
-    "an event past its retention": ("event.html", {"event": replace(EVENT, raw=None, account="acct_1")}),
-    "an event that is no json": ("event.html", {"event": replace(EVENT, raw=b"\xff{", created_at=AT)}),
+    "an event": ("event.html", {"event": EVENT, "fetched": None, "led_to": []}),
+    "an event past its retention": (
+        "event.html",
+        {"event": replace(EVENT, raw=None, account="acct_1"), "fetched": None, "led_to": []},
+    ),
+    "an event that is no json": (
+        "event.html",
+        {
+            "event": replace(EVENT, raw=b"\xff{", created_at=AT),
+            "fetched": b"{}",
+            "led_to": [LedTo(CASE.id, 2, 1200)],
+        },
+    ),
     "the login": ("login.html", {"wrong": False, "secure": False}),
     "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
