@@ -115,6 +115,22 @@ class Book:
 
     def send(self, records: Sequence[int], *, ordinal: int = 1, totals: Mapping[str, Any] | None = None) -> str:
         """Plan, intend and send records as one submission; return its id. The intent says `totals`."""
+        submission_id = self.intend(records, ordinal=ordinal, totals=totals)
+        with self.held() as held, held.transaction() as transaction:
+            sent = movement(self.context, EntryKind.SENT, (None, None), self.keep(records))
+            transaction.move(replace(sent, submission_id=submission_id))
+            transaction.submissions.sent(submission_id, "recording", self.context.clock() + timedelta(minutes=30))
+        return submission_id
+
+    def intend(
+        self,
+        records: Sequence[int],
+        *,
+        ordinal: int = 1,
+        target: str = "recording",
+        totals: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Plan records and intend them as one submission; return its id."""
         submission_id = f"{self.case_id}-{ordinal}"
         self.frame = self.frame.with_columns(
             pl.when(pl.col(RECORD).is_in(list(records)))
@@ -128,18 +144,12 @@ class Book:
             movement(self.context, EntryKind.INTENDED, (Bucket.PLANNED, Bucket.SUBMITTED), ref, detail=totals),
             submission_id=submission_id,
         )
-        intent = Intent(
-            submission_id, ordinal, "recording", intended.records, intended.quantity, ("api_calls",), ref
-        )
+        intent = Intent(submission_id, ordinal, target, intended.records, intended.quantity, ("api_calls",), ref)
         with self.held() as held:
             last_turn = self.context.ledger.submissions.last_turn(held.case.failure.account)
             with held.transaction() as transaction:
                 transaction.submissions.intend(intent, last_turn)
                 transaction.move(intended)
-        with self.held() as held, held.transaction() as transaction:
-            sent = movement(self.context, EntryKind.SENT, (None, None), ref)
-            transaction.move(replace(sent, submission_id=submission_id))
-            transaction.submissions.sent(submission_id, "recording", self.context.clock() + timedelta(minutes=30))
         return submission_id
 
     def confirm(self, records: Sequence[int], submission_id: str) -> None:

@@ -14,7 +14,9 @@ import polars as pl
 from workers.alerts import Alert
 from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
+from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
+from workers.records.validation import Standard
 from workers.sources.facts import of_names
 from workers.sources.protocol import (
     ROW_AT,
@@ -193,6 +195,16 @@ class RecordingUsageSources:
             raise gone(candidate)
         yield self.records.filter(of_file & of_names(event_names))
 
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        """Yield all rows: none of the frame is known to be clean."""
+        del standard
+        yield from self.rows_of(candidate, [event_name])
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        """Return the customers of one file of the frame."""
+        [rows] = self.rows_of(candidate, [event_name])
+        return catalog.resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
+
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         """Look the same usage up in the frame; its files have no addresses."""
         del but
@@ -226,6 +238,9 @@ class RecordingTarget:
     at_once: bool = True
     sent: dict[str, Outgoing] = field(default_factory=dict)
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         del progress
         self.sent.setdefault(outgoing.submission_id, outgoing)
@@ -253,6 +268,7 @@ class RecordingJobQueue:
         self.events: list[tuple[str, int]] = []
         self.large_events: list[tuple[str, int]] = []
         self.cases: list[tuple[str, int, bool]] = []
+        self.acts: list[tuple[str, int]] = []
 
     def enqueue_event(self, event_id: str, attempt: int, *, large: bool = False) -> None:
         self.ping()
@@ -269,6 +285,10 @@ class RecordingJobQueue:
         self.ping()
         if (case_id, version, large) not in self.cases:
             self.cases.append((case_id, version, large))
+
+    def enqueue_act(self, act_id: str, approvals: int) -> None:
+        self.ping()
+        self.acts.append((act_id, approvals))
 
     def ping(self) -> None:
         if self.away:

@@ -5,6 +5,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webhooks import console, errors, health, receiver
 from webhooks.startup import startable
+from webhooks.traffic import Traffic
 from webhooks.worker import BoundedRequests
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.jobqueue import JobQueue, RqJobQueue
@@ -26,11 +27,11 @@ def create_app(
     inner = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # whose address a login counts for
     app.wsgi_app = BoundedRequests(inner)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
-    app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock)
-    app.extensions["health"] = health.Health(settings, ledger, queue)
+    app.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock, Traffic(ledger, clock))
+    app.extensions["health"] = health.Health(settings, ledger, queue, clock)
     app.register_blueprint(receiver.blueprint)
     app.register_blueprint(health.blueprint)
-    console.init_app(app, settings, ledger)
+    console.init_app(app, settings, ledger, queue)
     errors.init_app(app)
     app.after_request(_harden)
     return app

@@ -26,6 +26,7 @@ STATUS: Mapping[type[MetermendError], int] = {
 """Error class to HTTP status; what is not listed is our own fault and answers 500."""
 
 PAGES = {
+    403: ("Not yours to do", "Your role does not allow it: whoever runs metermend may change that."),
     404: ("Not found", "There is nothing at this address. It may name a case or an event of another ledger."),
     429: ("Another login is being checked", "One password is checked at a time. Try again in a moment."),
     503: ("The ledger does not answer", "Nothing is lost: Stripe delivers again. See /readyz and the log."),

@@ -22,12 +22,14 @@ from prometheus_client.registry import Collector
 from webhooks.checks import Checks
 from webhooks.metric_files import FOLDER, NO_ROOM
 from workers.kernel import metrics
+from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import LedgerUnavailable, MetermendError
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.database import sqlite_file
 from workers.kernel.ledger.schema import is_current
 from workers.kernel.logs import get_logger
+from workers.kernel.service_health import LEAST_FREE, Fault, faults
 from workers.kernel.settings import MIB, Settings
 from workers.kernel.settings_check import problems
 
@@ -37,8 +39,6 @@ blueprint = Blueprint("health", __name__)
 BACKLOG_LIMIT = timedelta(minutes=15)
 """An event that nobody has finished for longer means that no worker runs, or that one keeps failing."""
 
-LEAST_FREE: Final = 256 * MIB
-"""Bytes that must be free where the ledger and the archive lie; below, events will soon be refused."""
 NO_TIME: Final = timedelta(0)
 
 
@@ -49,7 +49,9 @@ class Health:
     the local folders that must not run full, `token` is what a scraper has to send, if anything.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, queue: JobQueue, clock: Clock = utc_now) -> None:
+        self._settings = settings
+        self._clock = clock
         self.ledger = ledger
         self.degraded = degraded(settings)
         self.places = local_places(settings)
@@ -58,6 +60,8 @@ class Health:
         self.checks = Checks(
             {"ledger": self._ledger, "redis": queue.ping, "backlog": self._backlog, "disk": self._disk}
         )
+        self.parts: Mapping[str, Fault | None] = {}
+        self.watched = Checks({"parts": self._parts})
 
     def _ledger(self) -> None:
         """Raise LedgerUnavailable unless the ledger is migrated, and can be written to as well."""
@@ -69,6 +73,23 @@ class Health:
         waited = self.ledger.queries.oldest_unprocessed()
         if waited > BACKLOG_LIMIT:
             raise MetermendError(f"the oldest event has waited {waited.total_seconds():.0f} s")
+
+    def _parts(self) -> None:
+        self.parts = faults(self.ledger, self._settings, self._clock())
+
+    def components(self) -> Mapping[str, str]:
+        """Return `ok`, `failing` or `degraded` for each part, as far as the ledger can be asked."""
+        found, parts = self.checks.look(), self._known_parts()
+        own = {name: "failing" if name in found.failing else "ok" for name in found.ages}
+        return own | {name: "degraded" if fault else "ok" for name, fault in parts.items()}
+
+    def lacking(self) -> Mapping[str, str]:
+        """Return what is degraded, and what is wrong with it."""
+        broken = {name: fault.headline for name, fault in self._known_parts().items() if fault}
+        return {**self.degraded, **broken}
+
+    def _known_parts(self) -> Mapping[str, Fault | None]:
+        return {} if self.watched.look().failing else self.parts
 
     def _disk(self) -> None:
         """Look in a thread of its own: a disk that hangs would stop every greenlet."""
@@ -116,13 +137,16 @@ class Gauges(Collector):
         self._ledger, self._health = health.ledger, health
 
     def collect(self) -> Iterable[Metric]:
-        self._health.checks.look("disk")
-        disk = _gauge(metrics.DISK_FREE, "place", self._health.free)
+        up = {name: float(word == "ok") for name, word in self._health.components().items()}
+        without_ledger = [
+            _gauge(metrics.COMPONENT_UP, "component", up),
+            _gauge(metrics.DISK_FREE, "place", self._health.free),
+        ]
         try:
-            return [disk, *self._gauges()]
+            return [*without_ledger, *self._gauges()]
         except LedgerUnavailable as error:
             log.warning("gauges_missing", error=str(error))
-            return [disk]
+            return without_ledger
 
     def _gauges(self) -> Iterator[Metric]:
         queries = self._ledger.queries
@@ -165,12 +189,17 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer 200 when all works, else 503 with the names of what does not, and how old each finding is, in seconds.
 
-    `degraded` says what is missing.
+    `degraded` says what is missing or dead that the web does without; `components` has a word for each part.
     """
     health: Health = current_app.extensions["health"]
-    found = health.checks.look()
-    lacking = {"degraded": dict(health.degraded)} if health.degraded else {}
-    answer = jsonify(ready=not found.failing, failing=found.failing, age_seconds=dict(found.ages), **lacking)
+    found, lacking = health.checks.look(), health.lacking()
+    answer = jsonify(
+        ready=not found.failing,
+        failing=found.failing,
+        age_seconds=dict(found.ages),
+        components=dict(health.components()),
+        **({"degraded": dict(lacking)} if lacking else {}),
+    )
     return make_response(answer, 503 if found.failing else 200)
 
 

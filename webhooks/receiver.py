@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webhooks.signature import verify
+from webhooks.signature import BAD_SIGNATURE, verify
+from webhooks.traffic import Traffic
 from workers.kernel import metrics
 from workers.kernel.clock import Clock
 from workers.kernel.codes import EventType
@@ -37,6 +38,7 @@ class Receiver:
     ledger: Ledger
     queue: JobQueue
     clock: Clock
+    traffic: Traffic
 
     def take(self, body: bytes, signature: str | None) -> tuple[str, NewEvent]:
         """Store a signed event and return how it was answered: received, duplicate or ignored.
@@ -80,8 +82,11 @@ def receive() -> Response:
         body = _body(receiver.settings.webhook_max_body)
         answer, receipt = receiver.take(body, request.headers.get("Stripe-Signature"))
     except MetermendError as error:
+        if isinstance(error, Refused) and error.slug == BAD_SIGNATURE:
+            receiver.traffic.note_bad_signature()
         _count(error.slug if isinstance(error, Refused) else "unavailable", started)
         raise
+    receiver.traffic.note_taken()
     _count(answer, started, event_id=receipt.id, type=receipt.type, reason=receipt.ignored)
     return jsonify(received=True)
 

@@ -7,11 +7,13 @@ SDK's own; the SDK takes one secret and lets a time ahead pass, so secrets and t
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from stripe import SignatureVerificationError, WebhookSignature
 
 from workers.kernel.errors import SignatureRefused
 
+BAD_SIGNATURE: Final = "bad_signature"
 _TIME = re.compile(r"[0-9]{1,12}")
 
 
@@ -25,7 +27,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], *, now: date
         raise SignatureRefused("missing_signature")
     signed_at = _signed_at(header)
     if not any(_vouches(secret, body, header) for secret in secrets):
-        raise SignatureRefused("bad_signature")
+        raise SignatureRefused(BAD_SIGNATURE)
     if abs(now.timestamp() - signed_at) > tolerance:
         raise SignatureRefused("too_old")
 

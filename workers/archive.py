@@ -75,6 +75,10 @@ class Archive:
         """
         return self.fetch(RecordSetRef(name, name.rpartition("-")[2].partition(".")[0]))
 
+    def ping(self) -> None:
+        """Raise Transient or Permanent unless the store answers."""
+        next(iter(self._store.list()), None)
+
     def location(self, ref: RecordSetRef) -> str:
         """Return the full address of a kept file, for a person to look."""
         return self._store.location(ref.name)

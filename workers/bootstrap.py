@@ -68,7 +68,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
         api_target=MeterEventsTarget(stripe, clock) if by_api else None,
-        alerts=_alerts(settings),
+        alerts=alerts_of(settings),
         rules=rules,
         clock=clock,
     )
@@ -93,7 +93,7 @@ def _sources(named: tuple[str, ...], cached: Path, rules: Rules, clock: Clock) -
     return JoinedUsageSources(files, tables) if tables else files
 
 
-def _alerts(settings: Settings) -> Alerts:
+def alerts_of(settings: Settings) -> Alerts:
     """Return the way to a person: Slack by a bot, else by a webhook, else the terminal."""
     token, channel, webhook = settings.slack_bot_token, settings.slack_channel, settings.slack_webhook_url
     if token and channel:

@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from workers.bootstrap import context
 from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.logs import get_logger
+from workers.pipeline.desk.desk import settle
 from workers.pipeline.run import carry_on, process
 
 log = get_logger(__name__)
@@ -30,6 +31,11 @@ def process_event(event_id: str) -> Retry | None:
 def advance_case(case_id: str, large: bool = False) -> Retry | None:
     """Carry one case on until it rests or has to wait; a large plan is made only by a job of `large` work."""
     return _run(lambda: carry_on(context(), case_id, large=large), case_id=case_id)
+
+
+def settle_act(act_id: str) -> Retry | None:
+    """Show what an act would change, or carry it out once it is approved."""
+    return _run(lambda: settle(context(), act_id), act_id=act_id)
 
 
 def _run(work: Callable[[], float | None], **about: str) -> Retry | None:

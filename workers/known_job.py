@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
-from workers.kernel.jobqueue import ADVANCE_CASE, PROCESS_EVENT
+from workers.kernel.jobqueue import ADVANCE_CASE, PROCESS_EVENT, SETTLE_ACT
 from workers.kernel.logs import get_logger
 
 log = get_logger(__name__)
@@ -28,6 +28,7 @@ Nor is the time that it may take, which the worker knows."""
 _ARGUMENTS: Final[Mapping[str, tuple[list[type], ...]]] = {
     PROCESS_EVENT: ([str],),
     ADVANCE_CASE: ([str], [str, bool]),
+    SETTLE_ACT: ([str],),
 }
 
 

@@ -6,6 +6,8 @@
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
+- Every few seconds: give a sign of life.
+- Every half minute: look whether the archive answers, and how all parts are.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -29,11 +31,14 @@ from rq.serializers import JSONSerializer
 
 from workers.kernel.errors import MetermendError
 from workers.kernel.jobqueue import EVENTS, FILES
+from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.service_health import LOOK, clock_beat
 from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
+from workers.pipeline.notify.watch import Watch
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -80,7 +85,11 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
     """Return all that the clock does."""
     settings = context.settings
     redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
+    every_look = LOOK.total_seconds()
     return (
+        Duty("beat", clock_beat(settings).total_seconds(), lambda: context.ledger.heartbeats.beat(Sign.CLOCK)),
+        Duty("archive", every_look, lambda: _look_at_archive(context)),
+        Duty("watch", every_look, Watch(context).look),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
@@ -129,6 +138,11 @@ def _reconcile(context: Context) -> None:
     for look in reconcile(context):
         level = log.warning if look.trouble else log.info
         level("reconciled", account=look.account, kind=look.kind, recorded=look.recorded, trouble=look.trouble)
+
+
+def _look_at_archive(context: Context) -> None:
+    context.archive.ping()
+    context.ledger.heartbeats.beat(Sign.ARCHIVE)
 
 
 def _prepare(sources: UsageSources) -> None:

@@ -2,13 +2,15 @@
 
 1. Events that nobody works on though they are due: their job was lost with Redis, or their worker died.
 2. Cases that are due: a confirmation window has passed, a deferred record is valid, a worker died, a wait is over.
-3. Cases with records that wait, once the operator's rules have changed: they may need to wait no longer.
-4. Events of the wrong mode, which the web only stores: a person is told once.
+3. What people have approved, and what broke off.
+4. Cases with records that wait, once the operator's rules have changed: they may need to wait no longer.
+5. Events of the wrong mode, which the web only stores: a person is told once.
 
 Due times lie in the ledger, so a sweep is safe to run anywhere, any number of times; a hint that is given twice
 finds the row taken.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +19,7 @@ from workers.kernel.clock import from_text, to_text
 from workers.kernel.event_envelope import LIVEMODE_MISMATCH
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
+from workers.pipeline.desk.desk import carry_on_open
 from workers.pipeline.notify import trouble
 from workers.pipeline.plan.plan import is_large
 
@@ -34,7 +37,9 @@ def sweep(context: Context, *, quiet: timedelta = QUIET) -> bool:
 
     Raises Transient while Redis is away and LedgerUnavailable while the ledger is; the next sweep does the rest.
     """
+    context = replace(context)  # the rules of now, not those of the last sweep
     more = [_sweep_events(context, quiet, large=large) for large in (False, True)]
+    carry_on_open(context)
     _look_under_new_rules(context)
     cases = context.ledger.cases.due(BATCH, context.lease)
     for case in cases:
@@ -59,9 +64,10 @@ def _sweep_events(context: Context, quiet: timedelta, *, large: bool) -> bool:
 
 def _look_under_new_rules(context: Context) -> None:
     """Make cases due once for each change: machines with rules of their own must not take turns at them."""
-    if context.ledger.checkpoints.get(_RULES) != context.rules.digest:
-        due = context.ledger.awaited.make_due(context.rules.digest)
-        context.ledger.checkpoints.save(_RULES, context.rules.digest)
+    digest = context.rules_in_force.digest
+    if context.ledger.checkpoints.get(_RULES) != digest:
+        due = context.ledger.awaited.make_due(digest)
+        context.ledger.checkpoints.save(_RULES, digest)
         log.info("rules_changed", cases=due)
 
 

@@ -195,9 +195,9 @@ _NOISY: Final = {
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "kill-at-random": Scenario("kill -9 of web, workers and clock, 16 times", kill_at_random),
     "crash-points-files": Scenario(
-        "kill -9 before and after the commit of each transition; files, plans in slices of 2 records",
+        "kill -9 before and after the commit of each transition; files, one a second, plans in slices of 2 records",
         kill_at_every_crash_point,
-        Plan(ledger="postgres", part_records=2),
+        Plan(ledger="postgres", part_records=2, settings={"SUBMIT_PACE_SECONDS": "1"}),
         records=len(CRASH_POINTS) * 2 * 40,
         files=len(CRASH_POINTS) * 2,
         patience=420,

@@ -38,6 +38,12 @@ def test_all_four_kinds_of_event_end_in_billed_usage(house: House) -> None:
     assert house.proof()["equation"]["confirmed"]["records"] == before + 4
 
 
+def test_worker_and_clock_give_signs_of_life_that_the_web_can_see(house: House) -> None:
+    """Who is on call would look at a service that is well, or not at one that is dead."""
+    signs = {f'metermend_component_up{{component="{part}"}} 1.0' for part in ("worker", "clock", "archive")}
+    house.until(lambda: signs <= set(house.metrics().splitlines()), "a sign of each part")
+
+
 def test_usage_survives_a_worker_that_is_killed(house: House) -> None:
     """A worker dies with the job in its hands: nothing may be lost, nothing billed twice."""
     before, received = house.records()["confirmed"], _received(house)

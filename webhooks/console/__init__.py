@@ -1,15 +1,16 @@
 """The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`; `session` decides who may see them, `figures` prepares the equation.
+`pages`; `acts` is what can be decided on them, `session` decides who may see them, `figures` prepares the equation.
 """
 
 from typing import Any
 
 from flask import Flask
 
-from webhooks.console import pages, session
+from webhooks.console import acts, pages, session
 from webhooks.console.figures import FILTERS
+from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.settings import Settings
 from workers.kernel.terminal import visible
@@ -17,13 +18,16 @@ from workers.kernel.terminal import visible
 __all__ = ["init_app"]
 
 
-def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
+def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
     """Put the pages under /console/, behind a login."""
     session.init_app(app, settings, ledger)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.finalize = _shown
     app.extensions["console"] = ledger
+    app.config["APPROVALS"] = settings.approvals
+    app.extensions["job_queue"] = queue
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(acts.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
 

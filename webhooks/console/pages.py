@@ -4,6 +4,7 @@ from datetime import datetime
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user  # type: ignore[import-untyped]
 
 from webhooks.console.session import require_login
 from workers.kernel.advice import is_only_counted, next_step, reasons_of
@@ -11,6 +12,7 @@ from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.ledger.users import Role
 
 PAGE_LENGTH = 50
 
@@ -74,6 +76,9 @@ def case_page(case_id: str) -> str:
         reasons=reasons_of(entries),
         entries=entries,
         submissions=ledger.submissions.of_case(case_id),
+        acts=ledger.acts.all(subject=case_id),
+        missing=request.args.get("missing"),
+        may_ask=current_user.role.may(Role.OPERATOR),
     )
 
 

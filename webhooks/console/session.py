@@ -1,7 +1,8 @@
-"""Who may see the console: one operator's password, a session in the ledger, and a token on every form.
+"""Who may see the console, and do what: users of the ledger, or whoever knows the one password of the settings.
 
-The cookie names a session and the password's hash: logging out ends the session wherever its cookie has got to, and
-a changed password ends all. `logins` decides whose password is looked at while many are tried.
+The cookie names a session, the user and his password's hash: logging out ends the session wherever its cookie has
+got to, and a changed password ends all of the user's. `logins` decides whose password is looked at while many are
+tried.
 """
 
 from datetime import timedelta
@@ -9,7 +10,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_login import (  # type: ignore[import-untyped]
@@ -24,7 +25,9 @@ from werkzeug.exceptions import HTTPException
 
 from webhooks import health, receiver
 from webhooks.console.logins import Logins, name_of
+from workers.kernel.clock import utc_now
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.users import LONGEST_NAME, SHARED, Role, User
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 
@@ -34,12 +37,12 @@ blueprint = Blueprint("session", __name__, url_prefix="/console")
 LASTING = timedelta(hours=12)
 
 
-class Operator(UserMixin):  # type: ignore[misc]
-    """The one who knows the password. `id` is what the cookie holds: of the password's hash, and of the session."""
+class Person(UserMixin):  # type: ignore[misc]
+    """Somebody who is logged in. `id` is what the cookie holds: of the password's hash, the session, the name."""
 
-    def __init__(self, password_hash: str, token: str) -> None:
-        self.token = token
-        self.id = f"{name_of(password_hash)}.{token}"
+    def __init__(self, name: str, role: Role, password_hash: str, token: str) -> None:
+        self.name, self.role, self.token = name, role, token
+        self.id = f"{name_of(password_hash)}.{token}.{name}"
 
 
 class _Cookies(SecureCookieSessionInterface):
@@ -57,7 +60,6 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
     secret, password_hash = settings.session_secret.get_secret_value(), settings.console_password_hash
     app.config.update(
         SECRET_KEY=secret,
-        CONSOLE_PASSWORD_HASH=password_hash.get_secret_value(),
         SESSION_COOKIE_NAME="metermend",
         SESSION_COOKIE_PATH="/console",
         SESSION_COOKIE_SAMESITE="Lax",
@@ -67,16 +69,22 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
         WTF_CSRF_SSL_STRICT=False,  # it compares hosts, which a proxy may have renamed; the token is the proof
     )
     app.session_interface = _Cookies()
-    app.extensions["logins"] = Logins(password_hash.get_secret_value(), secret)
+    app.extensions["logins"] = Logins(secret)
+    shared = User(SHARED, Role.APPROVER, password_hash.get_secret_value(), utc_now())
+    app.extensions["user_of"] = lambda name: ledger.users.get(name) if name != SHARED else shared
     manager = LoginManager(app)
     manager.session_protection = "strong"  # a cookie that another browser or address shows is none
     manager._session_identifier_generator = _browser  # noqa: SLF001 (it offers no other way)
 
     @manager.user_loader  # type: ignore[untyped-decorator]
-    def operator(known_as: str) -> Operator | None:
-        _, _, token = known_as.partition(".")
-        named = Operator(app.config["CONSOLE_PASSWORD_HASH"], token)
-        return named if named.id == known_as and ledger.sessions.is_open(token) else None
+    def person(known_as: str) -> Person | None:
+        _, _, rest = known_as.partition(".")
+        token, _, name = rest.partition(".")
+        user = app.extensions["user_of"](name)
+        if user is None or not ledger.sessions.is_open(token):
+            return None
+        named = Person(user.name, user.role, user.password_hash, token)
+        return named if named.id == known_as else None
 
     protect = CSRFProtect(app)
     protect.exempt(receiver.blueprint)  # Stripe signs its posts instead
@@ -91,6 +99,12 @@ def require_login() -> ResponseReturnValue | None:
     return redirect(url_for("session.login", then=request.full_path.rstrip("?")))
 
 
+def require_role(role: Role) -> None:
+    """Answer 403 to whoever is logged in and may not do it."""
+    if not current_user.role.may(role):
+        abort(403)
+
+
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
     """Ask for the password; on the right one go where the operator wanted to go.
@@ -100,11 +114,16 @@ def login() -> ResponseReturnValue:
     logins: Logins = current_app.extensions["logins"]
     if request.method != "POST":
         return render_template("console/login.html", wrong=False, secure=_secure())
-    if logins.is_password(request.form.get("password", ""), request):
+    name = request.form.get("name", "").strip()[:LONGEST_NAME] or SHARED
+    user: User | None = current_app.extensions["user_of"](name)
+    password_hash = user.password_hash if user else None
+    right = logins.is_password(request.form.get("password", ""), password_hash, name, request)
+    if user is not None and right:
         _close_session()
         token = current_app.extensions["console"].sessions.open(LASTING)
-        login_user(Operator(current_app.config["CONSOLE_PASSWORD_HASH"], token))
-        return logins.remember(redirect(_inside(request.args.get("then", ""))), secure=_secure())
+        login_user(Person(user.name, user.role, user.password_hash, token))
+        answer = redirect(_inside(request.args.get("then", "")))
+        return logins.remember(answer, user.password_hash, secure=_secure())
     log.warning("login_refused", address=request.remote_addr)
     return render_template("console/login.html", wrong=True, secure=_secure()), 401
 
@@ -150,7 +169,7 @@ def _inside(address: str) -> str:
         endpoint, arguments = current_app.url_map.bind("").match(parts.path, method="GET")
     except (HTTPException, ValueError):
         return url_for("pages.overview")
-    if parts.netloc or not endpoint.startswith("pages."):
+    if parts.netloc or not endpoint.startswith(("pages.", "acts.")):
         return url_for("pages.overview")
     query = urlencode(parse_qsl(parts.query))
     return url_for(endpoint, **arguments) + (f"?{query}" if query else "")

@@ -136,6 +136,10 @@ RETRIES: Final = 1
 """Tries after the first one. The SDK's handler for 429 is left out, for it sleeps as long as Slack says."""
 
 
+_EMPTY: Final = frozenset({"no_text", "invalid_payload", "missing_text_or_fallback_or_attachments"})
+"""What Slack says of a message without anything in it; of an address that is none it says so first."""
+
+
 class SlackAlerts:
     """Posts to the channel that the webhook's address stands for; the address is a secret and never shown."""
 
@@ -146,14 +150,26 @@ class SlackAlerts:
     def post(self, alert: Alert, earlier: str | None = None) -> None:
         del earlier  # an incoming webhook cannot change what it has posted
         made = message(alert)
+        response = self._send({"text": made.text, "blocks": made.blocks})
+        if response.status_code != 200:
+            raise _refusal(response)
+
+    def ask(self) -> None:
+        """Post nothing, which Slack refuses as empty where it would take a message.
+
+        Raises Transient and Permanent, as `post` does.
+        """
+        response = self._send({"text": ""})
+        if response.body.strip() not in _EMPTY:
+            raise _refusal(response)
+
+    def _send(self, body: dict[str, Any]) -> WebhookResponse:
         try:
-            response = self._client.send(text=made.text, blocks=made.blocks)
+            return self._client.send_dict(body)
         except (OSError, HTTPException) as error:
             raise Transient(f"Slack could not be reached: {type(error).__name__}") from error
         except ValueError as error:
             raise Permanent("SLACK_WEBHOOK_URL is no web address - copy it from the Slack app's page") from error
-        if response.status_code != 200:
-            raise _refusal(response)
 
 
 def channel_name(*secrets: str) -> str:

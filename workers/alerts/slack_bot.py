@@ -3,6 +3,7 @@
 Sources: Slack docs, "chat.postMessage method", "chat.update method", "auth.test method" and "Rate limits".
 """
 
+import re
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, Final
@@ -29,6 +30,8 @@ from workers.kernel.logs import get_logger
 log = get_logger(__name__)
 
 API: Final = "https://slack.com/api/"
+_SCOPE: Final = "chat:write"
+_CHANNEL_ID: Final = re.compile("[CGD][A-Z0-9]{2,}")
 _LATER: Final = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
@@ -55,7 +58,24 @@ class SlackBot:
     def whoami(self) -> str:
         """Return whose token it is, as Slack tells. Raises Transient and Permanent."""
         who = _answered(self._client.auth_test)
+        scopes = {name.lower(): value for name, value in who.headers.items()}.get("x-oauth-scopes")
+        if scopes is not None and _SCOPE not in re.split(r"[,\s]+", scopes):
+            raise Permanent(f"the bot may not post - {_MENDS['missing_scope']}")
         return f"{who.get('user')} of {who.get('team')}"
+
+    def is_member(self) -> bool | None:
+        """Whether the bot is in its channel; None where it may not ask, or the channel is given by its name.
+
+        Raises Transient, and Permanent where there is no such channel.
+        """
+        if not _CHANNEL_ID.fullmatch(self._posts_to):
+            return None
+        try:
+            found = _answered(self._client.conversations_info, channel=self._posts_to)
+        except _NotAllowed:
+            return None
+        member: bool | None = (found.get("channel") or {}).get("is_member")
+        return member
 
     def _send(self, made: Message, **thread: str) -> str:
         sent = _answered(
@@ -84,6 +104,10 @@ class _Unchangeable(Permanent):
     """The message is there no more, or must not be changed any longer."""
 
 
+class _NotAllowed(Permanent):
+    """The bot lacks the scope for what it asked."""
+
+
 def _answered(call: Callable[..., SlackResponse], **said: Any) -> SlackResponse:
     """Ask Slack; raises Transient where it may answer later, Permanent where it will not."""
     try:
@@ -101,7 +125,8 @@ def _refusal(response: SlackResponse) -> MetermendError:
         return Transient(f"Slack answered {status} {said}", retry_after=retry_after(response.headers))
     if said in _CANNOT_CHANGE:
         return _Unchangeable(f"Slack answered {said}")
-    return Permanent(f"Slack answered {said or status} - {_MENDS.get(said, _MEND)}")
+    kind = _NotAllowed if said == "missing_scope" else Permanent
+    return kind(f"Slack answered {said or status} - {_MENDS.get(said, _MEND)}")
 
 
 _MEND: Final = "check SLACK_BOT_TOKEN and SLACK_CHANNEL"

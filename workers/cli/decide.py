@@ -16,6 +16,7 @@ from workers.cli.open_ledger import open_context, open_stores
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act, ActState
+from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
 from workers.pipeline.desk.waiting import Chosen
@@ -24,6 +25,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN: Final = 5
 """Examples on the screen."""
 _WIDTH: Final = 60
+
+
+class RecordKey(click.ParamType[int]):
+    """A record as the quarantine names it, `r17`, or by its number alone."""
+
+    name = "record"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = str(value).removeprefix(KEY_PREFIX)
+        return int(number) if number.isdecimal() else self.fail(f"{value!r} names no record", param, ctx)
 
 
 def deciding(command: Command) -> Command:
@@ -41,7 +52,7 @@ def choosing(command: Command) -> Command:
     """Give a command the options that say which of a case's waiting records are meant."""
     for option in (
         click.option(
-            "--record", "records", type=int, multiple=True, help="One record by its number; may be repeated."
+            "--record", "records", type=RecordKey(), multiple=True, help="One record, as `r17`; may be repeated."
         ),
         click.option("--meter", help="Only records of this event name."),
         click.option("--code", help="Only records that Stripe counts under this code."),
@@ -57,7 +68,7 @@ def choosing(command: Command) -> Command:
 @deciding
 def write_off(case: str, **options: Any) -> None:
     """Let the waiting records of CASE go unbilled, knowingly. `metermend take-back ACT` undoes it."""
-    decide("write_off", case, {"case_id": case, "chosen": _chosen(options)}, options)
+    decide(open_context(), "write_off", case, {"case_id": case, "chosen": asdict(chosen_of(options))}, options)
 
 
 @click.command()
@@ -67,8 +78,8 @@ def write_off(case: str, **options: Any) -> None:
 @deciding
 def corrected(case: str, reference: str, **options: Any) -> None:
     """Say that the waiting records of CASE were billed otherwise: metermend will not send them."""
-    arguments = {"case_id": case, "chosen": _chosen(options), "reference": reference}
-    decide("corrected", case, arguments, options)
+    arguments = {"case_id": case, "chosen": asdict(chosen_of(options)), "reference": reference}
+    decide(open_context(), "corrected", case, arguments, options)
 
 
 @click.command()
@@ -126,9 +137,11 @@ def acts(case: str | None, limit: int, *, only_open: bool, as_json: bool) -> Non
         click.echo("nobody has decided anything yet")
 
 
-def decide(kind: str, subject: str | None, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def decide(
+    made: Context, kind: str, subject: str | None, arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
     """Ask for an act, show its effect, let it be approved, and say what became of it."""
-    made, actor = open_context(), options["actor"] or getpass.getuser()
+    actor = options["actor"] or getpass.getuser()
     act, _ = desk.ask(made, kind, subject, arguments, actor=actor, why=options["why"])
     _approve(made, act, actor, yes=options["yes"])
 
@@ -191,6 +204,6 @@ def _as_json(act: Act) -> dict[str, Any]:
     return {**asdict(act), "asked_at": to_text(act.asked_at), "ended_at": ended}
 
 
-def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = Chosen(options["waiting_for"], options["code"], options["meter"], tuple(options["records"]))
-    return {**asdict(chosen), "records": list(chosen.records)}
+def chosen_of(options: Mapping[str, Any]) -> Chosen:
+    """Return which records the options of `choosing` mean."""
+    return Chosen(options["waiting_for"], options["code"], options["meter"], tuple(options["records"]))

@@ -10,7 +10,8 @@ import structlog
 from rich.console import Console
 from rich.text import Text
 
-from workers.cli.doctor_checks import Check, checks
+from workers.cli.doctor_check import Check
+from workers.cli.doctor_checks import checks
 from workers.kernel import terminal
 from workers.kernel.settings import read
 

@@ -2,89 +2,57 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from tempfile import TemporaryFile
+from typing import Final
 
-from workers.alerts import SlackBot
-from workers.alerts.slack_bot import API
 from workers.bootstrap import table_source
+from workers.cli.doctor_check import Check, Noted, asked
+from workers.cli.doctor_slack import alerts_way
+from workers.cli.doctor_slips import misspelt
+from workers.cli.doctor_stripe import stripe_checks
 from workers.cli.open_ledger import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel.clock import to_text, utc_now
-from workers.kernel.errors import InputUnusable, MetermendError, SettingsUnusable, Transient
+from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnusable
 from workers.kernel.jobqueue import RqJobQueue, shown_address
+from workers.kernel.ledger import connect
+from workers.kernel.ledger.rules import MadeRule
 from workers.kernel.places import METER_EVENTS, Places, is_table
-from workers.kernel.settings import DOTENV, Settings
+from workers.kernel.service_health import LEAST_FREE, faults
+from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems
 from workers.kernel.storage import open_store
 from workers.kernel.storage.directory import DirectoryStore
 from workers.remedies import Rules, load_rules
-from workers.stripe_api import LiveStripeApi
-from workers.stripe_api.errors import permission
+from workers.remedies.made_rules import contradictions
 
-Grade = Literal["ok", "note", "mend"]
-
-MEANT: Final = {"STRIPE_SECRET_KEY": "STRIPE_API_KEY", "STRIPE_KEY": "STRIPE_API_KEY"}
-"""Names that other tools use for what is a setting here."""
-ALIKE: Final = 0.85
-"""How much a name resembles a setting's, of 1, for it to be a slip."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer to one question. `mend` says what to do when it is not well."""
-
-    name: str
-    found: str
-    mend: str = ""
-    grade: Grade = "ok"
-
-
-class Noted(Exception):
-    """What is asked for is not there, and need not be."""
-
-    def __init__(self, what: str, mend: str = "") -> None:
-        self.mend = mend
-        super().__init__(what)
+_SLACK_AWAY: Final = "see the network, and SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN"
 
 
 def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
     """Ask everything; `faults` are the settings that could not be read and stand at their defaults."""
     yield Check("Python", ".".join(map(str, sys.version_info[:3])))
     yield from (Check(fault.where, fault.what, fault.mend, "mend") for fault in faults)
-    yield from misspelt({*os.environ, *dotenv_names(DOTENV)})
+    yield from misspelt({*(name for name, value in os.environ.items() if value), *dotenv_names(DOTENV)})
     wrong = {fault.where.removesuffix("_FILE") for fault in faults}
+    told = set()
     for problem in problems(settings):
         if problem.setting not in wrong:
+            told.add(problem.setting)
             yield Check(problem.setting, problem.what, problem.mend, "mend" if problem.fatal else "note")
     yield from _machine(settings)
     yield from _places(settings)
-    yield _asked("alerts", lambda: _alerts(settings), "see SLACK_BOT_TOKEN", away="see the network")
-    if settings.stripe_api_key:
-        away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
-        stripe = LiveStripeApi(settings)
-        yield _asked("Stripe", lambda: _meters(settings, stripe), "see STRIPE_API_KEY", away=away)
-        yield _asked("Stripe account", lambda: _own_account(stripe), "see STRIPE_API_KEY", away=away)
-
-
-def misspelt(names: Iterable[str]) -> Iterator[Check]:
-    """Yield a note for each name that nothing reads and that resembles a setting which is not set."""
-    settings = {field.upper() for field in Settings.model_fields}
-    readable = settings | {f"{name}_FILE" for name in settings}
-    given = {name.upper() for name in names}
-    unset = [name for name in readable if not {name, name.removesuffix("_FILE")} & given]
-    for name in sorted(given - readable):
-        close = get_close_matches(name, unset, n=1, cutoff=ALIKE)
-        meant = MEANT.get(name) if MEANT.get(name) in unset else next(iter(close), None)
-        if meant:
-            yield Check(name, "is set, but nothing reads it", f"did you mean {meant}?", "note")
+    if "SLACK_WEBHOOK_URL" not in told:
+        yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN", away=_SLACK_AWAY)
+    if settings.stripe_api_key and "STRIPE_API_KEY" not in told:
+        yield from stripe_checks(settings)
 
 
 def _machine(settings: Settings) -> Iterator[Check]:
@@ -92,53 +60,50 @@ def _machine(settings: Settings) -> Iterator[Check]:
     install = "" if program else f"{INSTALL_REDIS}, or set REDIS_URL"
     yield Check("Redis server here", _version(program) if program else "none", install, "ok" if program else "note")
     start = "start Redis, see REDIS_URL, or let `metermend serve` start one"
-    yield _asked("Redis", lambda: _pinged(settings), start)
-    yield _asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
+    yield asked("Redis", lambda: _pinged(settings), start)
+    ledger = asked("ledger", lambda: require_ledger(settings), "start it, or see DATABASE_URL")
+    yield ledger
+    if ledger.grade == "ok":
+        yield from _lived(settings)
+
+
+def _lived(settings: Settings) -> Iterator[Check]:
+    """Tell what the ledger shows of the service as it runs: of another mode, or with parts that are dead."""
+    ledger = connect(settings.database_url.get_secret_value())
+    try:
+        live = ledger.queries.newest_livemode()
+        if settings.livemode is not None and live is not None and live != settings.livemode:
+            theirs, ours = ("live", "test") if live else ("test", "live")
+            what = f"is a {ours} key, and the last event that arrived is of {theirs} mode"
+            yield Check("STRIPE_API_KEY", what, f"give the {theirs} key, or add the {ours} destinations", "mend")
+        for part, fault in faults(ledger, settings, utc_now()).items():
+            if fault:
+                mend = f"{fault.mend} ({fault.command})"
+                yield Check(part, f"{fault.headline}. {fault.detail}", mend, "note")
+    except LedgerUnavailable as error:
+        yield Check("ledger", str(error), "start it, or see DATABASE_URL", "mend")
+    finally:
+        ledger.close()
 
 
 def _places(settings: Settings) -> Iterator[Check]:
-    yield _asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
+    yield asked("SCRATCH_DIR", lambda: _written(str(settings.scratch_dir)), "see SCRATCH_DIR")
+    yield asked("ARCHIVE_URL", lambda: _written(settings.archive_url), "see ARCHIVE_URL")
     for name, source in _named("USAGE_SOURCES", settings.source_places):
         question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
-        yield _asked(name, question, "see USAGE_SOURCES")
+        yield asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
         if folder != METER_EVENTS:
-            yield _asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
+            yield asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
     rules = settings.rules_file
     if rules:
-        yield _asked("RULES_FILE", lambda: _readable_rules(rules), "see RULES_FILE")
-
-
-def _alerts(settings: Settings, slack: str = API) -> str:
-    """Tell which way alerts go. A webhook cannot be asked without posting."""
-    token, channel = settings.slack_bot_token, settings.slack_channel
-    if token and channel:
-        who = SlackBot(token.get_secret_value(), channel, api=slack).whoami()
-        return f"Slack, as {who}, into {channel}; messages are changed in place"
-    if settings.slack_webhook_url:
-        return "Slack, by the incoming webhook"
-    return "printed by the clock process; SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN brings them to Slack"
+        yield asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")
 
 
 def _named(setting: str, places: Places) -> Iterator[tuple[str, str]]:
     """Yield each place with the setting's name, and the account's where it is one's."""
     for account, named in places.items():
         yield from ((f"{setting} of {account}" if account else setting, place) for place in named)
-
-
-def _asked(name: str, question: Callable[[], str], mend: str, *, away: str = "") -> Check:
-    """Ask; an error's own advice comes first, then `away` for a far side that does not answer, then `mend`."""
-    try:
-        return Check(name, question())
-    except Noted as note:
-        mend = note.mend or f"nothing to do if that is the place you mean; else see {name}"
-        return Check(name, str(note), mend, "note")
-    except InputUnusable as error:
-        what = f"{error.where}: {error.what}" if error.where else error.what
-        return Check(name, what, error.mend or mend, "mend")
-    except MetermendError as error:
-        what, _, advice = str(error).partition(" - ")
-        return Check(name, what, advice or (away if isinstance(error, Transient) else "") or mend, "mend")
 
 
 def _version(program: str) -> str:
@@ -191,31 +156,40 @@ def _written(url: str) -> str:
 
 
 def _require_writable(directory: Path, url: str) -> None:
+    """Write a file and remove it: what the permissions say is not all, as on a disk that is mounted read-only."""
     there = next(place for place in (directory, *directory.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise SettingsUnusable(
-            f"{url}: {there} is no directory that we may write to", mend="let us, or name another"
-        )
+    try:
+        with TemporaryFile(dir=there):
+            pass
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        what = f"{url}: {there} is no directory that we may write to ({error.strerror})"
+        raise SettingsUnusable(what, mend="let us, or name another") from None
+    if free < LEAST_FREE:
+        what = f"{url}: only {free // MIB} MiB are free, and {LEAST_FREE // MIB} are needed"
+        raise SettingsUnusable(what, mend="free space there, or name a place on another disk")
     if there != directory:
         raise Noted(f"{url} does not exist yet; it is made when first written to")
 
 
-def _readable_rules(path: Path) -> str:
-    load_rules(path)
+def _readable_rules(path: Path, settings: Settings) -> str:
+    """Read the rules, and note where people have said otherwise by `metermend map`."""
+    file = load_rules(path)
+    otherwise = list(contradictions(file, _made_rules(settings)))
+    if otherwise:
+        keys = ", ".join(one.rule.key for one in otherwise)
+        raise Noted(f"{path} says otherwise than people have since: {keys}", "metermend rules list")
     return str(path)
 
 
-def _own_account(stripe: LiveStripeApi) -> str:
-    own = stripe.own_account()
-    if own is None:
-        raise Noted(
-            "the key may not read its own account, so an event that names it is taken for a connected account's",
-            f"allow it: {permission('/v1/account')}",
-        )
-    return own
-
-
-def _meters(settings: Settings, stripe: LiveStripeApi) -> str:
-    meters = stripe.list_meters(None)
-    active = sum(meter.get("status") == "active" for meter in meters)
-    return f"{'live' if settings.livemode else 'test'} mode, {active} active meters of {len(meters)}"
+def _made_rules(settings: Settings) -> Sequence[MadeRule]:
+    """Return the rules in force; none while there is no ledger, which another question tells."""
+    try:
+        require_ledger(settings)
+        ledger = connect(settings.database_url.get_secret_value())
+    except MetermendError:
+        return ()
+    try:
+        return ledger.rules.in_force()
+    finally:
+        ledger.close()

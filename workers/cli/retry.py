@@ -1,71 +1,108 @@
-"""`metermend retry`: take an event or a case up again after its cause was mended."""
+"""`metermend retry` and `release`: take up what waits, since its cause was mended or somebody answers for it."""
 
-from collections.abc import Iterator
+import getpass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import click
 
+from workers.cli.decide import choosing, chosen_of, decide, deciding
 from workers.cli.open_ledger import open_context
 from workers.kernel.errors import Conflict, InputUnusable
+from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
-from workers.pipeline.upkeep.retry import Retried, retry_case, retry_event
+from workers.pipeline.desk import desk
+from workers.pipeline.desk.waiting import Chosen
 
 
 @click.command()
-@click.argument("subject", metavar="CASE|EVENT|INCIDENT")
+@click.argument("subject", metavar="[CASE|EVENT|INCIDENT]", required=False)
+@click.option("--all", "every", is_flag=True, help="All cases of which records are quarantined.")
+@choosing
 @click.option("--include-uncertain", is_flag=True, help="Also records that may be billed already; needs --approve.")
 @click.option("--approve", metavar="NAME", help="Who answers for it; stands in the journal.")
-def retry(subject: str, *, include_uncertain: bool, approve: str | None) -> None:
+@click.option("--as", "actor", metavar="NAME", help="Who asks; the login by default.")
+@click.option("--reason", "why", metavar="TEXT", default="the cause was mended", show_default=True)
+def retry(subject: str | None, *, every: bool, include_uncertain: bool, **options: Any) -> None:
     """Take an event up again, or plan the quarantined records of a case, or of an incident's cases, anew.
 
-    Records that may be billed already stay where they are, unless --include-uncertain and --approve say otherwise.
+    Without one, --code, --meter, --waiting-for or --all say of all cases which records are meant. Records that may
+    be billed already stay where they are: `metermend release` lets them go.
     """
-    if include_uncertain != (approve is not None):
+    if include_uncertain != (options["approve"] is not None):
         raise InputUnusable("needs --approve NAME, and --approve needs it", where="--include-uncertain")
-    made = open_context()
-    if subject.startswith("inc_"):
-        if approve is not None:
-            raise InputUnusable("answers for one case at a time", where="--approve", mend="name a case")
-        done = list(_incident(made, subject))
-        hinted, lines = all(told for told, _ in done), [line for _, told in done for line in told]
-    elif subject.startswith("case_"):
-        retried = retry_case(made, subject, approved_by=approve)
-        hinted, lines = retried.hinted, _lines(retried, made.ledger.cases.get(subject))
-    else:
-        hinted, lines = retry_event(made, subject), [f"{subject}: taken up again"]
-    for line in lines:
+    if include_uncertain and not (subject or "").startswith("case_"):
+        raise InputUnusable("answers for one case at a time", where="--approve", mend="name a case")
+    chosen, made = chosen_of(options), open_context()
+    if (subject is None) == (chosen.is_all and not every):
+        raise InputUnusable("name a case, an event or an incident, or which records of all cases are meant")
+    cases, events = _subjects(made, subject, chosen)
+    if not cases and not events:
+        click.echo(f"{subject or 'all cases'}: no record is quarantined, so none is planned anew")
+        return
+    arguments = {"cases": cases, "events": events, "chosen": asdict(chosen), "uncertain": include_uncertain}
+    actor = options["approve"] or options["actor"] or getpass.getuser()
+    act, _ = desk.ask(made, "retry", subject, arguments, actor=actor, why=options["why"])
+    for line in _carried_out(made, act, actor):
         click.echo(line)
-    if not hinted:
-        click.echo("  Redis does not answer, so no worker was told: the clock takes it up at its next round")
 
 
-def _incident(made: Context, incident_id: str) -> Iterator[tuple[bool, list[str]]]:
-    """Retry the cases of an incident that wait for a person; yield whether a worker was told, and what to print."""
-    case_ids = made.ledger.incidents.case_ids(incident_id)
-    if not case_ids:
-        raise InputUnusable("no such incident", where=incident_id, mend="`metermend incidents` lists them")
-    waiting = 0
-    for case in filter(None, map(made.ledger.cases.get, case_ids)):
-        if not case.balance[Bucket.QUARANTINED].records:
-            continue
-        waiting += 1
-        try:
-            retried = retry_case(made, case.id)
-            yield retried.hinted, _lines(retried, made.ledger.cases.get(case.id))
-        except Conflict:
-            yield True, [f"{case.id}: a worker holds it; retry it later"]
-    if not waiting:
-        yield True, [f"{incident_id}: no record is quarantined, so none is planned anew"]
+@click.command()
+@click.argument("case")
+@choosing
+@deciding
+def release(case: str, **options: Any) -> None:
+    """Let records of CASE go that may be billed already: you have looked, and answer for them."""
+    made = open_context()
+    decide(made, "release", case, {"cases": [case], "chosen": asdict(chosen_of(options))}, options)
 
 
-def _lines(retried: Retried, case: Case | None) -> list[str]:
-    if case and not (retried.reopened or retried.resent or retried.kept_back or retried.events):
-        return [f"{case.id}: {_why_nothing(case)}"]
-    kept = [f"  left alone: {count:,} {reason}" for reason, count in sorted(retried.kept_back.items())]
-    looked = [f"  looking again for the rows behind {event_id}" for event_id in retried.events]
-    sent = [f"  to be sent again as they are: {retried.resent:,}"] if retried.resent else []
-    return [f"{retried.case_id}: {retried.reopened:,} records are planned anew", *sent, *looked, *kept]
+def _subjects(made: Context, subject: str | None, chosen: Chosen) -> tuple[list[str], list[str]]:
+    """Return the cases and the events that are meant."""
+    if subject is None:
+        waiting = made.ledger.queries.waiting_cases()
+        own = made.settings.livemode
+        mine = [case for case in waiting if own is None or case.failure.livemode is own]
+        return [case.id for case in mine if desk.concerns(made, case.id, chosen)], []
+    if subject.startswith("inc_"):
+        case_ids = made.ledger.incidents.case_ids(subject)
+        if not case_ids:
+            raise InputUnusable("no such incident", where=subject, mend="`metermend incidents` lists them")
+        found = filter(None, map(made.ledger.cases.get, case_ids))
+        return [case.id for case in found if case.balance[Bucket.QUARANTINED].records], []
+    return ([subject], []) if subject.startswith("case_") else ([], [subject])
+
+
+def _carried_out(made: Context, act: Act, actor: str) -> Iterator[str]:
+    try:
+        done = desk.approve(made, act, actor)
+    except Conflict:
+        yield f"{act.id}: a worker holds a case of it, so it is carried out in a moment"
+        return
+    if done.state is ActState.SHOWN:
+        yield f"{act.id}: waits for another's word: metermend approve {act.id} --as NAME"
+        return
+    outcome = done.outcome or {}
+    yield from (f"{event_id}: taken up again" for event_id in act.arguments["events"])
+    for case_id, retried in outcome["cases"].items():
+        yield from _lines(case_id, retried, made.ledger.cases.get(case_id))
+    if outcome["records"]:
+        yield f"  metermend take-back {act.id} undoes it, until it is sent"
+    if not outcome["hinted"]:
+        yield "  Redis does not answer, so no worker was told: the clock takes it up at its next round"
+
+
+def _lines(case_id: str, retried: Mapping[str, Any], case: Case | None) -> list[str]:
+    reopened, resent, kept_back, events = (retried[name] for name in ("reopened", "resent", "kept_back", "events"))
+    if case and not (reopened or resent or kept_back or events):
+        return [f"{case_id}: {_why_nothing(case)}"]
+    kept = [f"  left alone: {count:,} {reason}" for reason, count in sorted(kept_back.items())]
+    looked = [f"  looking again for the rows behind {event_id}" for event_id in events]
+    sent = [f"  to be sent again as they are: {resent:,}"] if resent else []
+    return [f"{case_id}: {reopened:,} records are planned anew", *sent, *looked, *kept]
 
 
 def _why_nothing(case: Case) -> str:

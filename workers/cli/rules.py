@@ -1,4 +1,4 @@
-"""`metermend rules`: are the rules sound, and what would they change."""
+"""`metermend rules`: are the rules sound, what would they change, and which have people made."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,21 @@ import click
 from rich.measure import Measurement
 from rich.table import Table
 
-from workers.cli.open_ledger import open_stores
+from workers.cli.decide import decide, deciding
+from workers.cli.open_ledger import open_context, open_stores
 from workers.cli.options import PATH, engine_options, knowledge, plan_options
 from workers.cli.show import amount_text, counted, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger.rules import MadeRule
+from workers.kernel.settings import load
 from workers.offline.explain_rules import Explained, RuleChange, explain
+from workers.pipeline.desk.rule_orders import in_words
 from workers.records import quantities
 from workers.remedies import Rules, load_rules
+from workers.remedies.made_rules import contradictions
 from workers.remedies.rules import DEFAULT_HORIZON_HOURS
 
 _SHOWN: Final = 20
@@ -27,7 +32,7 @@ _SHOWN: Final = 20
 
 @click.group()
 def rules() -> None:
-    """Look at your rules.toml before it decides about money."""
+    """Look at rules before they decide about money, and end those that people have made."""
 
 
 @rules.command()
@@ -75,6 +80,42 @@ def kinds(*, as_json: bool) -> None:
         click.echo(terminal.visible(f"{account}{kind.kind}  ({said})"))
     if not known:
         click.echo("none yet: Stripe has named no refused record whose row was found")
+
+
+@rules.command("list")
+@click.option("--all", "every", is_flag=True, help="Also those that were reverted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def list_rules(*, every: bool, as_json: bool) -> None:
+    """List the rules that people have made (`metermend map`), and say where rules.toml contradicts one."""
+    ledger, _ = open_stores()
+    made = ledger.rules.history() if every else ledger.rules.in_force()
+    file = load().rules_file
+    said = {one.rule.id: one.file_says for one in contradictions(load_rules(file) if file else Rules(), made)}
+    ledger.close()
+    if as_json:
+        click.echo(json.dumps([_as_json(rule, said.get(rule.id)) for rule in made], indent=2))
+        return
+    for rule in made:
+        ended = f", reverted by {rule.reverted_by} {rule.reverted_at:%Y-%m-%d %H:%M}" if rule.reverted_at else ""
+        click.echo(f"{rule.id}  {in_words(rule.kind, rule.key, rule.value)}{ended}")
+        click.echo(f"  {rule.actor}, {rule.made_at:%Y-%m-%d %H:%M} UTC: {rule.why}")
+        if rule.id in said and not rule.reverted_at:
+            click.echo(f"  rules.toml says {said[rule.id]}: the later word holds, until `metermend rules revert`")
+    if not made:
+        click.echo("nobody has made a rule: `metermend map` does; what stands in rules.toml holds")
+
+
+@rules.command()
+@click.argument("rule")
+@deciding
+def revert(rule: str, **options: Any) -> None:
+    """End a RULE that somebody has made. What it has repaired already stays; `metermend take-back` undoes that."""
+    decide(open_context(), "revert_rule", rule, {"rule_id": rule}, options)
+
+
+def _as_json(rule: MadeRule, file_says: str | None) -> dict[str, Any]:
+    ended = to_text(rule.reverted_at) if rule.reverted_at else None
+    return {**asdict(rule), "made_at": to_text(rule.made_at), "reverted_at": ended, "rules_toml": file_says}
 
 
 def _inventory(loaded: Rules) -> str:

@@ -7,10 +7,11 @@ not be written there the sweeper finds in the ledger.
 """
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import FrameType
 from typing import Final
 
 import click
@@ -27,9 +28,11 @@ from rq.worker import SimpleWorker
 
 from workers.cli.open_ledger import require_ledger
 from workers.kernel import logs
-from workers.kernel.errors import SettingsUnusable
+from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
 from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
+from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.service_health import BEAT
 from workers.kernel.settings import Settings, load
 from workers.known_job import KnownJob
 
@@ -42,7 +45,9 @@ from workers.known_job import KnownJob
 def worker(queues: tuple[str, ...], *, burst: bool) -> None:
     """Work on events and cases until stopped. Start as many as you like, on any machine."""
     settings = load()
-    work(_ready(settings), queues or (EVENTS, FILES), job_timeout=settings.job_timeout, burst=burst)
+    redis = _ready(settings)
+    threading.Thread(target=_beat, daemon=True).start()
+    work(redis, queues or (EVENTS, FILES), job_timeout=settings.job_timeout, burst=burst)
 
 
 @click.command()
@@ -53,6 +58,17 @@ def clock() -> None:
 
     _ready(load())
     run_until_signalled(context())
+
+
+def _beat() -> None:
+    """Give signs of life, also while a long job runs or Redis is away."""
+    from workers.bootstrap import context
+
+    ledger = context().ledger
+    while True:
+        with suppress(LedgerUnavailable):
+            ledger.heartbeats.beat(Sign.WORKER)
+        time.sleep(BEAT.total_seconds())
 
 
 def _ready(settings: Settings) -> Redis:
@@ -76,6 +92,10 @@ LONGEST_WAIT: Final = 30.0
 """Seconds between two looks for a Redis that is away; each wait is twice the one before."""
 REFUSED_PAUSE: Final = 0.1
 """Seconds after something in a queue that cannot be read: a queue that is itself of the wrong type stays so."""
+LOOK: Final = 1
+"""Seconds between two looks, of a worker that waits, at whether it is to stop."""
+ONE_WISH: Final = 1.0
+"""Seconds in which two signals are one wish: a terminal tells each process, and `serve` its own again."""
 
 
 def reachable(url: str) -> Redis:
@@ -101,16 +121,19 @@ def work(redis: Redis, names: Sequence[str], *, job_timeout: int, burst: bool) -
     """
     logging.getLogger("rq.worker").addFilter(_tells_no_outage)
     queues = [Queue(name, connection=redis, job_class=KnownJob, serializer=JSONSerializer) for name in names]
-    while True:
+    stop = Stop()
+    stop.install()
+    while not stop.asked:
         try:
             worker = PatientWorker(queues, connection=redis, job_class=KnownJob, serializer=JSONSerializer)
+            worker.stop = stop
             worker.seconds = {EVENTS: job_timeout, FILES: job_timeout * LARGE_TIMES}
             with suppress(RedisError):  # as it takes leave of a Redis that is away
                 worker.work(burst=burst, logging_level="WARNING")
-            if burst:
+            if burst or stop.asked:
                 return
             worker.await_redis()
-            worker.rest()
+            time.sleep(FIRST_WAIT)  # what broke the work off, a key of the wrong type say, may be there still
         except RedisError as error:
             log.warning("redis_away", error=str(error))
             time.sleep(FIRST_WAIT)
@@ -118,12 +141,52 @@ def work(redis: Redis, names: Sequence[str], *, job_timeout: int, burst: bool) -
             return
 
 
+class Stop:
+    """The wish that this process ends, kept from the first signal on.
+
+    RQ raises it out of the signal's handler instead, at whatever line that finds; where a library catches every
+    exception there, redis-py as it counts its calls, the wish was lost and the worker stayed.
+    """
+
+    def __init__(self) -> None:
+        self._asked_at: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self._asked_at is not None
+
+    def install(self) -> None:
+        """Hear SIGTERM and SIGINT, as long as the process lives."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._hear())
+
+    def _hear(self) -> None:
+        """Note the wish. Whoever repeats it does not want to wait for the job in hand: raises SystemExit."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at > ONE_WISH:
+            raise SystemExit(1)
+
+
 class PatientWorker(SimpleWorker):
     """Waits for Redis wherever RQ would give up, and outlasts whatever stands in its queues."""
 
-    _stopped = _waits = False
+    stop: Stop
     seconds: Mapping[str, int]
     """Queue -> how long a job of it may take, whatever stands in Redis."""
+
+    @property
+    def _stop_requested(self) -> bool:
+        """Tell RQ, between two jobs and while it is suspended, whether to stop."""
+        return self.stop.asked
+
+    @_stop_requested.setter
+    def _stop_requested(self, requested: bool) -> None:
+        """Let RQ set it, as it does once: as a worker is made."""
+
+    def _install_signal_handlers(self) -> None:
+        """Leave the signals to `Stop`."""
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
@@ -132,26 +195,26 @@ class PatientWorker(SimpleWorker):
 
     def await_redis(self) -> None:
         """Wait until Redis answers, saying once that it does not. Raises StopRequested when asked to stop."""
-        self._waits, wait = True, FIRST_WAIT
-        while not self._stopped:
+        wait = FIRST_WAIT
+        while True:
             try:
                 self.connection.ping()
                 break
             except RedisError as error:
                 if wait == FIRST_WAIT:
                     log.warning("redis_away", error=str(error))
-            time.sleep(wait)
+            self._sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
-        if self._stopped:
-            raise StopRequested
-        self._waits = False
         if wait > FIRST_WAIT:
             log.info("redis_back")
 
-    def rest(self) -> None:
-        """Rest after work that was broken off: what ended it, a key of the wrong type say, may be there still."""
-        self._waits = True
-        time.sleep(FIRST_WAIT)
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until we are to stop: raises StopRequested."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self.stop.asked:
+                raise StopRequested
+            time.sleep(min(left, LOOK))
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""
@@ -162,13 +225,20 @@ class PatientWorker(SimpleWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Return the next job; pass over what can be no job, at which RQ would end the worker."""
-        while True:
+        """Return the next job, or None when asked to stop, or at once with no `timeout` (a burst).
+
+        Passes over what can be no job, at which RQ would end the worker.
+        """
+        look = None if timeout is None else LOOK
+        while not self.stop.asked:
             try:
-                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                found = super().dequeue_job_and_maintain_ttl(look, look or max_idle_time)
+                if found or look is None:
+                    return found
             except (ValueError, TypeError, ResponseError) as error:
                 log.warning("job_refused", reason=f"{type(error).__name__}: {error}"[:200])
                 time.sleep(REFUSED_PAUSE)
+        return None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Do a job. What came of it is in the ledger: a Redis that is away when it ends is no failure of it."""
@@ -177,14 +247,6 @@ class PatientWorker(SimpleWorker):
             super().execute_job(job, queue)
         except RedisError as error:
             log.info("job_not_marked_done", job=job.id, error=str(error))
-
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop after the job in hand, or at once while we wait for Redis."""
-        self._stopped = True
-        if self._waits:
-            raise StopRequested
-        with suppress(RedisError):
-            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 def _tells_no_outage(record: logging.LogRecord) -> bool:

@@ -44,6 +44,7 @@ LARGE_TIMES: Final = 6
 
 PROCESS_EVENT: Final = "workers.jobs.process_event"
 ADVANCE_CASE: Final = "workers.jobs.advance_case"
+SETTLE_ACT: Final = "workers.jobs.settle_act"
 
 
 class JobQueue(Protocol):
@@ -60,6 +61,9 @@ class JobQueue(Protocol):
 
     def enqueue_case(self, case_id: str, version: int, *, large: bool = False) -> None:
         """Say that a case waits; as a `large` one it is planned there."""
+
+    def enqueue_act(self, act_id: str, approvals: int) -> None:
+        """Say that an act waits to be looked at, or to be carried out."""
 
     def ping(self) -> None:
         """Raise Transient unless the queue answers."""
@@ -92,6 +96,9 @@ class RqJobQueue:
             self._enqueue(self._files, ADVANCE_CASE, job_id(f"{case_id}-large", version), case_id, True)
         else:
             self._enqueue(self._events, ADVANCE_CASE, job_id(case_id, version), case_id)
+
+    def enqueue_act(self, act_id: str, approvals: int) -> None:
+        self._enqueue(self._events, SETTLE_ACT, job_id(act_id, approvals), act_id)
 
     def ping(self) -> None:
         with self._answering():

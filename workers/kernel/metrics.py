@@ -33,6 +33,7 @@ class Gauge:
     help: str
 
 
+COMPONENT_UP = Gauge("metermend_component_up", "Whether a part of the service works, 1 or 0, by component.")
 EVENTS = Gauge("metermend_events", "Events by state.")
 CASES = Gauge("metermend_cases", "Cases by state.")
 RECORDS = Gauge("metermend_records", "Refused records by the bucket of the ledger that they stand in.")

@@ -175,6 +175,9 @@ class Settings(BaseSettings):
     event_attempts: int = Field(
         100, ge=1, description="Tries of an event or a case while something is away, about a day, before it ends."
     )
+    silence_hours: int = Field(
+        24, ge=0, description="Hours without any webhook after which people are told; 0 for never."
+    )
     sweep_interval: float = Field(30.0, gt=0, description="Seconds between two rounds of the clock process.")
     reconcile_interval: float = Field(
         900.0, gt=0, description="Seconds between two comparisons with Stripe's own lists of events."

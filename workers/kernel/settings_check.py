@@ -4,26 +4,16 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotenv.parser import Binding, parse_stream
 
 from workers.kernel.errors import SettingsUnusable
+from workers.kernel.settings_form import Problem, malformed
 
 if TYPE_CHECKING:
     from workers.kernel.settings import Settings
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something about the settings that an operator should mend."""
-
-    setting: str
-    what: str
-    mend: str
-    fatal: bool
 
 
 def problems(settings: "Settings") -> list[Problem]:
@@ -72,7 +62,9 @@ def problems(settings: "Settings") -> list[Problem]:
             False,
         ),
     )
-    return [Problem(name, what, mend, fatal=fatal) for lacks, name, what, mend, fatal in missing if lacks]
+    found = [Problem(name, what, mend, fatal=fatal) for lacks, name, what, mend, fatal in missing if lacks]
+    found += malformed(settings)
+    return sorted(found, key=lambda problem: not problem.fatal)
 
 
 def dotenv_faults(path: Path) -> list[SettingsUnusable]:

@@ -53,7 +53,7 @@ def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: pl.Dat
     `refused_for` null: where Stripe gave a code, it was for the data. What has no identifier stays without one.
     """
     to_be_sent = pl.col(OUTCOME).is_in([Outcome.REPAIRED, Outcome.DEFERRED])
-    changed = treated.select(to_be_sent & ~is_nameless() & _for_data(refused_for)).to_series()
+    changed = treated.select(to_be_sent & ~is_nameless() & _for_data(refused_for, treated)).to_series()
     if not changed.any():
         return treated
     identifier = (
@@ -69,7 +69,7 @@ def revised(treated: pl.DataFrame, refused_for: RefusedFor | None, taken: pl.Dat
     )
 
 
-def _for_data(refused_for: RefusedFor | None) -> pl.Expr:
+def _for_data(refused_for: RefusedFor | None, records: pl.DataFrame) -> pl.Expr:
     if refused_for is not None:
         return pl.lit(refused_for == "data")
-    return pl.col(CODE).is_not_null() & pl.any_horizontal(stated(code) for code in stripes_codes())
+    return pl.col(CODE).is_not_null() & pl.any_horizontal(stated(code, records) for code in stripes_codes())

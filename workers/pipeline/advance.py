@@ -30,7 +30,7 @@ from workers.pipeline.notify import tell
 from workers.pipeline.plan.defer import next_deferred, reopen_due, some_deferred_is_due
 from workers.pipeline.plan.plan import is_large, plan
 from workers.pipeline.submit.confirm import begin_window_anew, confirm, due_for_confirmation
-from workers.pipeline.submit.preflight import LastLook, intend_what_may_go
+from workers.pipeline.submit.preflight import intend_what_may_go
 from workers.pipeline.submit.send import open_submission, submit
 from workers.pipeline.undo.approvals import left_open
 from workers.pipeline.undo.cancel import finish_undo
@@ -119,7 +119,7 @@ def _take_back(context: Context, held: HeldCase) -> None:
 def _submit(context: Context, held: HeldCase) -> None:
     submission = open_submission(held) or intend_what_may_go(context, held)
     if submission is not None:
-        submit(context, held, submission, LastLook(context, held, submission))
+        submit(context, held, submission)
 
 
 def _due_at(context: Context, held: HeldCase) -> datetime | None:

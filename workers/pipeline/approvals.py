@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import is_within
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
@@ -24,7 +24,7 @@ APPROVAL_HOLDS: Final = timedelta(hours=1)
 """How long somebody's word lasts: he has decided on what was there then."""
 
 
-def approved(context: Context, held: HeldCase, *words: str, intended: Submission | None = None) -> pl.DataFrame:
+def approved(context: Context, held: CaseReading, *words: str, intended: Submission | None = None) -> pl.DataFrame:
     """Return the records of which the detail of a recent approval says one of these words.
 
     An approval is used up by the submission that carries the record, unless that is `intended`, which is about to

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -18,7 +19,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.places import METER_EVENTS
 from workers.kernel.settings import Settings
-from workers.remedies import Rules
+from workers.remedies import Rules, with_made
 from workers.sources import NOWHERE, UsageSources
 from workers.stripe_api import StripeApi
 from workers.targets import Target
@@ -47,7 +48,8 @@ class Context(Stores):
 
     `sources` and `target` are of our own account; those of connected accounts are kept by account. `api_target` is
     the meter events API, where SUBMIT_TO names it, alone or beside folders. `owner` names this piece of work in
-    leases: two runs of one job are two owners.
+    leases: two runs of one job are two owners. `rules` are those of `rules.toml`; what repairs asks
+    `rules_in_force`.
     """
 
     settings: Settings
@@ -62,6 +64,11 @@ class Context(Stores):
     account_targets: Mapping[str, Target] = field(default_factory=dict)
     api_target: Target | None = None
     owner: str = field(default_factory=lambda: uuid4().hex)
+
+    @cached_property
+    def rules_in_force(self) -> Rules:
+        """The file's rules, and over them those that people have made: read once in each piece of work."""
+        return with_made(self.rules, self.ledger.rules.in_force())
 
     def sources_of(self, account: str | None) -> UsageSources:
         """Return the usage files of one account: another's may carry the same identifiers for other usage."""

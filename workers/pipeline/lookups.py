@@ -7,7 +7,7 @@ import polars as pl
 
 from workers.pipeline.context import Context
 from workers.records.catalog import Catalog, Meter
-from workers.remedies import customers_to_look_up, metadata_queries
+from workers.remedies import Rules, customers_to_look_up, metadata_queries
 
 
 def meters_of(context: Context, account: str | None) -> tuple[Meter, ...]:
@@ -17,19 +17,20 @@ def meters_of(context: Context, account: str | None) -> tuple[Meter, ...]:
 
 @dataclass
 class Catalogs:
-    """Catalogs for the slices of one plan: each customer is asked for once."""
+    """Catalogs for the slices of one plan by these rules: each customer is asked for once."""
 
     context: Context
     account: str | None
+    rules: Rules
     _known: dict[str, bool] = field(default_factory=dict)
     _hits: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def for_records(self, frame: pl.DataFrame) -> Catalog:
         """Return the account's meters, and those customers and metadata hits that these records make matter."""
         catalog = Catalog(meters=self._meters, live=True)
-        self._search(metadata_queries(frame, catalog, self.context.rules))
+        self._search(metadata_queries(frame, catalog, self.rules))
         catalog = replace(catalog, metadata_hits=dict(self._hits))
-        self._look_up(customers_to_look_up(frame, catalog, self.context.rules))
+        self._look_up(customers_to_look_up(frame, catalog, self.rules))
         existing = pl.Series([customer for customer, exists in self._known.items() if exists], dtype=pl.String)
         return replace(catalog, customers=existing)
 
@@ -43,7 +44,7 @@ class Catalogs:
         self._known |= {name: name in found and not found[name].deleted for name in unknown}
 
     def _search(self, texts: list[str]) -> None:
-        key = self.context.rules.customers.metadata_key
+        key = self.rules.customers.metadata_key
         for text in texts:
             if key is not None and text not in self._hits:
                 self._hits[text] = tuple(self.context.stripe.search_customers(key, text, self.account))

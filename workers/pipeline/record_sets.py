@@ -23,7 +23,7 @@ from workers.kernel.codes import MALFORMED_RECORD, Outcome
 from workers.kernel.ledger import only_counted
 from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
+from workers.kernel.ledger.journal import OURSELVES, Bucket, EntryKind, Movement, RecordSetRef, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context, Stores
@@ -126,6 +126,12 @@ def as_refused(context: Context, journal: Sequence[EntryRow], records: pl.LazyFr
     return _as_in(context, entries, records, (QUANTITY, COUNTED_AS, IDENTIFIER, REVISION, REFUSED_AS))
 
 
+def as_they_waited(context: Context, journal: Sequence[EntryRow], records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return records as they stood when they last waited, by this journal, but for what has been counted since."""
+    entries = [e for e in journal if e.to_bucket in (Bucket.QUARANTINED, Bucket.DEFERRED)]
+    return _as_in(context, entries, records, (QUANTITY, COUNTED_AS))
+
+
 def _as_in(
     context: Context, entries: Sequence[EntryRow], records: pl.LazyFrame, kept: Sequence[str]
 ) -> pl.LazyFrame:
@@ -187,6 +193,7 @@ def movement(
     submission: Submission | None = None,
     event_id: str | None = None,
     detail: Mapping[str, Any] | None = None,
+    actor: str = OURSELVES,
 ) -> Movement:
     """Return the entry that moves the records of a set, counted from the set itself."""
     tallies = tally(scan(context, ref))
@@ -200,6 +207,7 @@ def movement(
         record_set=ref,
         submission_id=submission.id if submission else None,
         event_id=event_id,
+        actor=actor,
         detail={**(detail or {}), BY_CODE: detail_of(tallies)},
     )
 

@@ -36,6 +36,8 @@ _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 900.0
 LONG_WAIT: Final = timedelta(hours=1)
 """After so long in the queue of a target a case says so, and a person is told, at most once in as long."""
+_MOST_TURNS: Final = 30
+"""No case waits for more turns before it looks again: one file takes all the small ones that wait."""
 _TOLD_OF_QUEUE: Final = "queue_told"
 
 
@@ -175,7 +177,7 @@ def _put_off_case(context: Context, case_id: str, error: Exception) -> float | N
 def _queue_up(context: Context, held: HeldCase, error: Paced) -> float:
     """Let a case wait for its turn, spread over the turns of those that wait with it: that is no failure of it."""
     waiting = context.ledger.queries.case_counts().get(CaseState.AWAITING, 0)
-    wait = (error.retry_after or 0.0) * (1 + random.uniform(0, max(1, waiting)))
+    wait = (error.retry_after or 0.0) * (1 + random.uniform(0, min(max(1, waiting), _MOST_TURNS)))
     submission = open_submission(held)
     since = submission.intended_at if submission else context.clock()
     long = context.clock() - since > LONG_WAIT

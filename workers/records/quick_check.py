@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from workers.records import quantities
-from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT
+from workers.records.catalog import CUSTOMER_ID, VALUE_TEXT, Meter
 from workers.records.notation import may_speak_against_points
 from workers.records.quantities import is_blank
 from workers.records.schema import (
@@ -23,7 +23,7 @@ from workers.records.schema import (
     UNREADABLE,
     with_columns_of,
 )
-from workers.records.validation import Standard
+from workers.records.validation import Standard, is_bare
 
 SOUND: Final = "@sound"
 SOUND_VALUE: Final = pl.Decimal(38, 14)
@@ -52,10 +52,30 @@ def mark_sound(records: pl.LazyFrame, standard: Standard) -> pl.LazyFrame:
     return marked.drop(*absent, CUSTOMER_ID)
 
 
+def is_doubtful(meter: Meter) -> pl.Expr:
+    """Tell whether a row of the meter may be wrong whatever the day is and whichever customers exist.
+
+    The row has been read, and has every column that the meter reads. One that is not doubtful has epoch seconds,
+    and is sound where those are in the window and its customer exists: but for a meter that is archived, and for
+    a quantity that its file speaks against, which is no fault of Stripe's.
+    """
+    sound = pl.all_horizontal(
+        _is_short(),
+        _has_ten(pl.col(TIMESTAMP)) & pl.col(TIMESTAMP).cast(pl.Int64, strict=False).is_not_null(),
+        _is_short_and_plain(pl.col(meter.value_column)),
+        is_bare(pl.col(meter.customer_column)),
+        *(~is_blank(pl.col(name)) for name in meter.dimensions or ()),
+    )
+    return ~sound.fill_null(value=False)
+
+
 def _has_sound_form(standard: Standard) -> pl.Expr:
+    return pl.all_horizontal(_is_short(), pl.col(UNREADABLE).is_null(), ~standard.is_repeated())
+
+
+def _is_short() -> pl.Expr:
     lengths = (EVENT_NAME, MAX_EVENT_NAME_LENGTH), (IDENTIFIER, MAX_IDENTIFIER_LENGTH)
-    short = [pl.col(name).fill_null("").str.len_bytes() <= length for name, length in lengths]
-    return pl.all_horizontal(*short, pl.col(UNREADABLE).is_null(), ~standard.is_repeated())
+    return pl.all_horizontal(pl.col(name).fill_null("").str.len_bytes() <= length for name, length in lengths)
 
 
 def _has_sound_meter(standard: Standard) -> pl.Expr:
@@ -68,13 +88,21 @@ def _has_sound_meter(standard: Standard) -> pl.Expr:
 def _has_sound_time(standard: Standard) -> pl.Expr:
     """Ten characters that are a number of ten digits leave no room for a sign or a blank."""
     text, window = pl.col(TIMESTAMP), standard.window
-    ten = (text.str.len_bytes() == _SECONDS_LENGTH) & pl.lit(window.oldest >= _FIRST_OF_TEN)
+    ten = _has_ten(text) & pl.lit(window.oldest >= _FIRST_OF_TEN)
     return ten & window.holds(text.cast(pl.Int64, strict=False))
+
+
+def _has_ten(text: pl.Expr) -> pl.Expr:
+    return text.str.len_bytes() == _SECONDS_LENGTH
 
 
 def _has_sound_value(standard: Standard, *, has_evidence: bool) -> pl.Expr:
     text = pl.col(VALUE_TEXT)
-    sound = quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)
+    sound = _is_short_and_plain(text)
     if "," in standard.decimal_marks.values():
         return sound & ~quantities.has_point(text)
     return sound & ~(quantities.has_point(text) & may_speak_against_points()) if has_evidence else sound
+
+
+def _is_short_and_plain(text: pl.Expr) -> pl.Expr:
+    return quantities.is_plain(text) & (text.str.len_bytes() <= MAX_SIGNIFICANT_DIGITS)

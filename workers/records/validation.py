@@ -129,7 +129,7 @@ class Standard:
         """Tell whether nothing speaks against a customer where none are known."""
         customer = pl.col(CUSTOMER_ID)
         alias = customer.is_in(self.customer_aliases.implode())
-        return ~alias & (customer.str.strip_chars(_PADDING) == customer) & (customer != "")
+        return ~alias & is_bare(customer)
 
     def fault(self, aspect: str) -> pl.Expr:
         """Return the record's fault in the aspect, as the aspect's fault column."""
@@ -214,6 +214,11 @@ class Standard:
     def _dimension(self) -> pl.Expr:
         lacks = pl.any_horizontal(pl.lit(value=False), *map(_lacks_dimension, self.catalog.with_dimensions))
         return _first((lacks, Code.MISSING_DIMENSION_PAYLOAD_KEYS))
+
+
+def is_bare(customer: pl.Expr) -> pl.Expr:
+    """Tell whether a customer's id has nothing around it, and is no blank; null stays null."""
+    return (customer.str.strip_chars(_PADDING) == customer) & (customer != "")
 
 
 def fault_column(aspect: str) -> str:

@@ -8,6 +8,7 @@ a remedy is put before a person.
 from workers.remedies.codes import REMEDIES
 from workers.remedies.engine import repair_frame
 from workers.remedies.lookups import customers_to_look_up, metadata_queries
+from workers.remedies.made_rules import with_made
 from workers.remedies.remedy import Remedy, RepairContext
 from workers.remedies.rules import Rules, RulesFile, load_rules, parse_rules
 
@@ -22,4 +23,5 @@ __all__ = [
     "metadata_queries",
     "parse_rules",
     "repair_frame",
+    "with_made",
 ]

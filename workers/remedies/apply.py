@@ -32,6 +32,8 @@ MAX_ROUNDS: Final = 4
 """Remedies that one aspect of a record may need in a row; aliases that lead in a circle end here."""
 _TREAT: Final = "@treat"
 _PATH: Final = "@path"
+_STATED: Final = "@stated_"
+"""And an aspect: the code of that aspect which Stripe gave the record, if any."""
 _SEVERAL: Final = "several"
 _OF_THE_PAYLOAD: Final = "customer value dimension "
 _TREATABLE: Final = ASPECTS[1:]
@@ -44,16 +46,21 @@ def treat(judged: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
     Most records need treatment in one aspect, and take part in that one only. Those that need more go through all
     aspects; so do those of a wrong meter, since another meter judges everything else anew.
     """
-    work = judged.with_columns(*_done_while_read(), pl.lit(None, pl.String).alias(HOW), _path().alias(_PATH))
+    told_of = [_stated_code(aspect, judged).alias(_STATED + aspect) for aspect in _TREATABLE]
+    untreated = judged.with_columns(*_done_while_read(), pl.lit(None, pl.String).alias(HOW), *told_of)
+    work = untreated.with_columns(_path().alias(_PATH))
     alike = {str(path): rows for (path,), rows in work.partition_by(_PATH, as_dict=True).items()}
     several = alike.get(_SEVERAL, work.clear())
     treated = []
     for aspect in _TREATABLE:
         together = pl.concat([several, alike.get(aspect, work.clear())], how="diagonal")
+        if together.is_empty():
+            continue
         rows = _treat_aspect(together, aspect, context)
         several, done = _split(rows, rows[_PATH] == _SEVERAL)
         treated.append(done)
-    return pl.concat([*treated, several], how="diagonal").sort(PLACE).drop(HOW, _PATH, _TREAT, strict=False)
+    done = pl.concat([*treated, several], how="diagonal").sort(PLACE)
+    return done.drop(HOW, _PATH, _TREAT, *(_STATED + aspect for aspect in _TREATABLE), strict=False)
 
 
 def _done_while_read() -> list[pl.Expr]:
@@ -68,7 +75,10 @@ def _done_while_read() -> list[pl.Expr]:
 
 def _path() -> pl.Expr:
     """Return the aspect in which the record needs treatment, `several`, or the last one where it needs none."""
-    needs = {aspect: pl.coalesce(_fault_code(aspect), _stated_code(aspect)).is_not_null() for aspect in _TREATABLE}
+    needs = {
+        aspect: pl.any_horizontal(pl.col(fault_column(aspect), _STATED + aspect).is_not_null())
+        for aspect in _TREATABLE
+    }
     only = pl.coalesce(
         *(pl.when(need).then(pl.lit(aspect)) for aspect, need in needs.items()), pl.lit(_TREATABLE[-1])
     )
@@ -77,7 +87,7 @@ def _path() -> pl.Expr:
 
 
 def _treat_aspect(work: pl.DataFrame, aspect: str, context: RepairContext) -> pl.DataFrame:
-    pending = work.with_columns(pl.coalesce(_fault_code(aspect), _stated_code(aspect)).alias(_TREAT))
+    pending = work.with_columns(pl.coalesce(_fault_code(aspect), _STATED + aspect).alias(_TREAT))
     settled = []
     for _ in range(MAX_ROUNDS):
         pending, sound = _split(pending, pending[_TREAT].is_not_null())
@@ -134,17 +144,27 @@ def _note_changes(before: pl.DataFrame, after: pl.DataFrame, code: str, aspect: 
     )
 
 
-def stated(code: str) -> pl.Expr:
-    """Tell whether Stripe gave the record this code, alone or among several."""
+def stated(code: str, records: pl.DataFrame) -> pl.Expr:
+    """Tell whether Stripe gave one of the records this code, alone or among several."""
+    alone = (pl.col(CODE) == code).fill_null(value=False)
+    if not _has_several(records):
+        return alone
     several = pl.concat_str(pl.lit(","), CODES, pl.lit(",")).str.contains(f",{code},", literal=True)
-    return ((pl.col(CODE) == code) | several.fill_null(value=False)).fill_null(value=False)
+    return alone | several.fill_null(value=False)
 
 
-def _stated_code(aspect: str) -> pl.Expr:
+def _stated_code(aspect: str, records: pl.DataFrame) -> pl.Expr:
     """Return Stripe's code where it is one of the aspect's; one of them where it gave several."""
     codes = [code for code, remedy in REMEDIES.items() if remedy.aspect == aspect]
     alone = pl.when(pl.col(CODE).is_in(codes)).then(CODE)
-    return pl.coalesce(alone, *(pl.when(stated(code)).then(pl.lit(code)) for code in codes))
+    if not _has_several(records):
+        return alone
+    return pl.coalesce(alone, *(pl.when(stated(code, records)).then(pl.lit(code)) for code in codes))
+
+
+def _has_several(records: pl.DataFrame) -> bool:
+    """Tell whether Stripe gave any of the records several codes; it seldom does."""
+    return records[CODES].null_count() < records.height
 
 
 def _fault_code(aspect: str) -> pl.Expr:

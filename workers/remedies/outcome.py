@@ -57,7 +57,7 @@ def decide(treated: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
         pl.coalesce(*(pl.when(waits).then(name) for name, waits in may_wait.items())).alias(_WAITING),
         pl.coalesce(*(pl.when(~waits).then(name) for name, waits in may_wait.items())).alias(_STUCK),
     )
-    answered = waiting.with_columns(_is_answered(context).alias(_ANSWERED))
+    answered = waiting.with_columns(_is_answered(context, waiting).alias(_ANSWERED))
     decided = answered.with_columns(
         *_outcome_and_reason(context),
         pl.coalesce(CODE, code_of(pl.col(FAULTS).str.split(",").list.first())).alias(FAULT),
@@ -150,7 +150,7 @@ def _is_known() -> pl.Expr:
     )
 
 
-def _is_answered(context: RepairContext) -> pl.Expr:
+def _is_answered(context: RepairContext, records: pl.DataFrame) -> pl.Expr:
     """Tell whether all that Stripe refused, if anything, was changed, waits for its time, or has been cured.
 
     What somebody has mended by hand is answered, whatever he changed: he knows.
@@ -161,7 +161,7 @@ def _is_answered(context: RepairContext) -> pl.Expr:
     if context.catalog.live:
         outside = (code for code, remedy in REMEDIES.items() if remedy.cause_outside)
         answers |= {code: pl.lit(value=True) for code in outside if context.standard.can_check(code)}
-    answered = [~stated(code) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
+    answered = [~stated(code, records) | answer | (pl.col(_WAITING) == code) for code, answer in answers.items()]
     answers_all = pl.all_horizontal(*answered).fill_null(value=False) | pl.col(MENDED_BY_HAND).is_not_null()
     return pl.col(CODE).is_null() | (_is_known() & answers_all)
 

@@ -8,10 +8,10 @@ wrote the same.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -19,10 +19,12 @@ from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.kernel.storage.cache import FileCache
 from workers.kernel.storage.directory import disk_error
+from workers.records.catalog import Meter
 from workers.records.files.open import open_file
 from workers.records.identifiers import content, is_nameless
 from workers.records.notation import Evidence, evidence_in
 from workers.records.schema import EVIDENCE, IDENTIFIER, RAW, UNREADABLE
+from workers.sources.doubts import Doubts, doubts_of, of_meter, word_for
 from workers.sources.facts import PART, all_facts, facts_of
 from workers.sources.files import SourceFile
 
@@ -35,9 +37,10 @@ _ROWS_PER_GROUP: Final = 32_768
 """Rows that a hit makes polars decode at least."""
 _SPARE_SECONDS: Final = 3600.0
 _ATTEMPTS: Final = 3
-_LAYOUT: Final = "5"
+_LAYOUT: Final = "6"
 """Raised whenever what stands in the cache changes its form."""
 
+_Read = TypeVar("_Read")
 _log = get_logger(__name__)
 
 
@@ -87,7 +90,26 @@ class ConvertedFiles:
 
         return self._lasting(file, read, path)
 
-    def _lasting(self, file: SourceFile, read: Callable[[], pl.DataFrame], *stale: Path) -> pl.DataFrame:
+    def doubts(self, file: SourceFile, number: int, meter: Meter) -> Doubts:
+        """Return what is doubtful of a meter's rows in one part, its rows with the file's evidence; it is kept.
+
+        Raises as `index` does.
+        """
+        word = word_for(meter)
+        names = [self._name(file, f"{number}-{word}-{kind}") for kind in ("doubtful", "others")]
+        paths = [self._indexes.directory / name for name in names]
+
+        def read() -> Doubts:
+            if None in [self._indexes.find(name) for name in names]:
+                made = doubts_of(self.rows(file, number, of_meter(meter)), meter)
+                for name, frame in zip(names, (made.rows, made.others), strict=True):
+                    self._indexes.made(name, partial(_write, frame))
+                return made
+            return Doubts(*(pl.read_parquet(path, glob=False) for path in paths))
+
+        return self._lasting(file, read, *paths)
+
+    def _lasting(self, file: SourceFile, read: Callable[[], _Read], *stale: Path) -> _Read:
         """Return what is read of the cache; of a damaged one the index, and what is `stale` then, is made again."""
         for _ in range(_ATTEMPTS):
             try:

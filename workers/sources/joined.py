@@ -7,7 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from workers.records.catalog import Catalog
 from workers.records.schema import WRITTEN
+from workers.records.validation import Standard
 from workers.sources.protocol import Candidate, Candidates, FoundUsage, UsageSources, carriers
 from workers.sources.table_search import TableUsageSource
 
@@ -35,8 +37,16 @@ class JoinedUsageSources:
         return Candidates(files, _lines(one.unusable for one in found))
 
     def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
-        table = next((table for table in self.tables if table.has(candidate)), None)
-        return (table or self.files).rows_of(candidate, event_names)
+        return (self._table_of(candidate) or self.files).rows_of(candidate, event_names)
+
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        table = self._table_of(candidate)
+        if table is None:
+            return self.files.doubtful(candidate, event_name, standard)
+        return table.rows_of(candidate, [event_name])
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        return (self._table_of(candidate) or self.files).customers(candidate, event_name, catalog)
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         of_tables = [table.earlier(records, before) for table in self.tables]
@@ -50,6 +60,9 @@ class JoinedUsageSources:
 
     def file(self, name: str, by: datetime) -> Path | None:
         return self.files.file(name, by)
+
+    def _table_of(self, candidate: Candidate) -> TableUsageSource | None:
+        return next((table for table in self.tables if table.has(candidate)), None)
 
 
 def _oldest_first(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:

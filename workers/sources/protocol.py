@@ -11,7 +11,7 @@ import polars as pl
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import FileUnusable
 from workers.records import timestamps
-from workers.records.catalog import folded, folded_text
+from workers.records.catalog import Catalog, folded, folded_text
 from workers.records.identifiers import content, is_nameless
 from workers.records.schema import (
     EVENT_NAME,
@@ -23,6 +23,7 @@ from workers.records.schema import (
     empty_frame,
     payload_columns,
 )
+from workers.records.validation import Standard
 
 CONTENT: Final = "@content"
 RECORD_AT: Final = "@record_at"
@@ -114,6 +115,16 @@ class UsageSources(Protocol):
         Raises FileUnusable when the file is gone, has another version by now or cannot be read any more, Permanent
         when it has become too large, and Transient and SettingsUnusable as stores do.
         """
+
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        """Yield the candidate's rows of an event name, as `rows_of` does, but for most of those that are clean.
+
+        The catalog of the standard has a meter of this name, and its rules repeat nothing. What is left out has no
+        fault of Stripe's by the standard, save that its meter may be archived. Raises as `rows_of` does.
+        """
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        """Return the customers of the candidate's rows of an event name, each once. Raises as `rows_of` does."""
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         """Return rows that tell the same usage as one of the records (`same_usage`), with `WRITTEN`.

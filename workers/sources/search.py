@@ -13,8 +13,11 @@ from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.files import sha256_of
 from workers.kernel.storage import open_store
 from workers.kernel.storage.cache import FileCache
+from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.identifiers import content
 from workers.records.schema import IDENTIFIER, MAX_AHEAD, READER_COLUMNS, WRITTEN, dtype_of, with_columns_of
+from workers.records.validation import Standard
+from workers.sources.doubts import to_judge
 from workers.sources.facts import PART, RECORDS, may_concern, of_names
 from workers.sources.files import SourceFile
 from workers.sources.index import MAX_SOURCE_BYTES, ConvertedFiles
@@ -95,15 +98,24 @@ class StoredUsageSources:
         )
 
     def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
-        file = self._listing.current().by_location.get(candidate.location)
-        if file is None or file.version != candidate.version:
-            raise gone(candidate)
-        unusable: dict[SourceFile, str] = {}
-        for facts in self._indexes.facts([file], of_names(event_names), unusable).values():
-            for part in self._parts_of(file, facts, of_names(event_names)):
-                yield with_columns_of(part, READER_COLUMNS)
-        if unusable:
-            raise FileUnusable(unusable[file])
+        for file, number in self._parts_with(candidate, event_names):
+            yield with_columns_of(self._part(file, number, of_names(event_names)), READER_COLUMNS)
+
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        meter = standard.catalog.by_event_name[event_name]
+        for file, number in self._parts_with(candidate, [event_name]):
+            doubts = self._converted.doubts(file, number, meter)
+            wanted = to_judge(doubts.others, meter, standard.catalog, standard.window)
+            rows = _written(file, doubts.rows) if wanted is None else self._part(file, number, wanted)
+            yield with_columns_of(rows, READER_COLUMNS)
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        meter = catalog.by_event_name[event_name]
+        found = [pl.Series(CUSTOMER_ID, dtype=pl.String)]
+        for file, number in self._parts_with(candidate, [event_name]):
+            doubts = self._converted.doubts(file, number, meter)
+            found += [doubts.others[CUSTOMER_ID], catalog.resolve(doubts.rows)[CUSTOMER_ID]]
+        return pl.concat(found).drop_nulls().unique()
 
     def file(self, name: str, by: datetime) -> Path | None:
         """Return the sender's file of that base name where it lies on this machine, else a copy."""
@@ -169,9 +181,21 @@ class StoredUsageSources:
         for number in facts[PART].unique().sort():
             yield self._part(file, number, wanted)
 
+    def _parts_with(
+        self, candidate: Candidate, event_names: Collection[str] | None
+    ) -> Iterator[tuple[SourceFile, int]]:
+        """Yield the file and the number of each part of the candidate that has a row of these event names."""
+        file = self._listing.current().by_location.get(candidate.location)
+        if file is None or file.version != candidate.version:
+            raise gone(candidate)
+        unusable: dict[SourceFile, str] = {}
+        for facts in self._indexes.facts([file], of_names(event_names), unusable).values():
+            yield from ((file, number) for number in facts[PART].unique().sort())
+        if unusable:
+            raise FileUnusable(unusable[file])
+
     def _part(self, file: SourceFile, number: int, wanted: pl.Expr) -> pl.DataFrame:
-        written = pl.lit(file.stored.last_modified, dtype_of(WRITTEN))
-        return self._converted.rows(file, number, wanted).with_columns(written.alias(WRITTEN))
+        return _written(file, self._converted.rows(file, number, wanted))
 
     def _original(self, file: SourceFile) -> Path:
         local = file.store.local_path(file.stored.key)
@@ -185,6 +209,10 @@ class StoredUsageSources:
 
 NOWHERE: Final = StoredUsageSources((), Path())
 """The sources of an account for which no place is named: nothing is ever found in them."""
+
+
+def _written(file: SourceFile, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.lit(file.stored.last_modified, dtype_of(WRITTEN)).alias(WRITTEN))
 
 
 def _unread(listed: Listed, unusable: dict[SourceFile, str]) -> tuple[str, ...]:

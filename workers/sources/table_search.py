@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import polars as pl
 
 from workers.kernel.clock import Clock, utc_now
+from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.schema import IDENTIFIER, MAX_AHEAD, TIMESTAMP
 from workers.sources.cells import Condition, may_tell, of_identifiers, of_names, timed
 from workers.sources.files import LOOK_BACK
@@ -74,6 +75,12 @@ class TableUsageSource:
             if [self._version(one) for one in facts] != [candidate.version]:
                 raise gone(candidate)
             yield from self._table.rows(connection, hour, candidate.written, names)
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        """Return the customers of an hour's rows, each once; raises as `rows_of` does."""
+        none = pl.Series(CUSTOMER_ID, dtype=pl.String)
+        found = [catalog.resolve(part)[CUSTOMER_ID] for part in self.rows_of(candidate, [event_name])]
+        return pl.concat([none, *found]).drop_nulls().unique()
 
     def earlier(self, records: pl.DataFrame, before: datetime) -> pl.DataFrame:
         """Return rows that tell the same usage as one of the records and were written before."""

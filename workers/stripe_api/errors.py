@@ -42,6 +42,7 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "/v1/events": "read on Events",
     "/v1/files": "read on Files",
     "/v2/core/accounts": "read on Accounts",
+    "/v2/core/event_destinations": "read on Event Destinations (Webhook Endpoints)",
     "/v2/core/events": "read on Events and on Meters",
 }
 """What a restricted key must be allowed for a path. A longer path stands before the one that it begins with."""

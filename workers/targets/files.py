@@ -27,6 +27,9 @@ PACE_SECONDS: Final = 10.0
 """The connector wants a file per 10 seconds or per 1,000,000 records, whichever comes first."""
 MAX_BYTES: Final = 256_000_000
 """Bound of one file. Stripe takes 1 GB, but a conditional put passes through memory."""
+KEY: Final = "key"
+LOCATION: Final = "location"
+"""In a chunk's result, the name of its file and where it lies."""
 PUT_AGAIN: Final = "put_again"
 """Says, in a chunk's result, that its file was begun before and not there any more: it may have been read twice."""
 
@@ -45,9 +48,9 @@ class _Piece:
 class FileTarget:
     """Writes submissions below `url`: a directory, `file:///folder` or `s3://bucket/folder`.
 
-    The folder's connector bills `account`, or our own where it is None. `pace_seconds` lie between two submissions,
-    judged by the newest file of ours in the folder; two workers that look at the same moment may both write. The
-    files of one submission follow each other at once, as full files may.
+    The folder's connector bills `account`, or our own where it is None. `pace_seconds` lie between two submissions
+    where `keep_pace` is asked first, judged by the newest file of ours in the folder; two workers that look at the
+    same moment may both write. The files of one submission follow each other at once, as full files may.
     """
 
     name = "files"
@@ -71,8 +74,8 @@ class FileTarget:
 
         A file that was begun and is not there may have been written, read by Stripe and removed since. It is
         written again while Stripe still skips its identifiers (`RESEND_WITHIN`) and all of it may go; else its
-        records come back as `unresolved`. Raises Transient when the pace, a full disk or the store says to wait,
-        and Permanent when the submission is of another account, or a key holds something else.
+        records come back as `unresolved`. Raises Transient when a full disk or the store says to wait, and
+        Permanent when the submission is of another account, or a key holds something else.
         """
         if outgoing.account != self._account:
             raise Permanent(
@@ -80,8 +83,6 @@ class FileTarget:
                 f"{outgoing.account or 'our own'}: name a place for that account in SUBMIT_TO"
             )
         begun = progress.chunks()
-        if not begun:
-            self._keep_pace()
         withheld: list[Withheld] = []
         unresolved: list[str] = []
         with TemporaryDirectory(prefix=PREFIX) as folder:
@@ -90,7 +91,7 @@ class FileTarget:
                 chunk = begun.get(number) or self._begin(piece, number, progress)
                 withheld += chunk.withheld
                 rest = _without(outgoing, piece, chunk.withheld)
-                if chunk.result is None and not self._is_written(rest, number, chunk, progress, number in begun):
+                if chunk.result is None and not self._is_written(rest, number, chunk, progress):
                     unresolved += _identifiers(outgoing, piece.rows, chunk.withheld)
         return Sent(
             location=", ".join(self._store.location(piece.key) for piece in pieces),
@@ -99,7 +100,8 @@ class FileTarget:
             withheld=tuple(withheld),
         )
 
-    def _keep_pace(self) -> None:
+    def keep_pace(self) -> None:
+        """Raise Paced where the newest file of ours in the folder is younger than the pace allows."""
         now = self._clock()
         times = (found.last_modified for found in self._store.list(PREFIX))
         # A file that is dated later says nothing about the pace.
@@ -117,22 +119,23 @@ class FileTarget:
         """Ask what of a file must not go any more, and commit the intent to write the rest."""
         withheld = progress.may_not_go(piece.rows)
         progress.intend(number, piece.rows, withheld)
-        return Chunk(self._clock(), None, withheld)
+        return Chunk(self._clock(), None, withheld, fresh=True)
 
-    def _is_written(self, piece: _Piece, number: int, chunk: Chunk, progress: Progress, begun: bool) -> bool:
+    def _is_written(self, piece: _Piece, number: int, chunk: Chunk, progress: Progress) -> bool:
         """Write one file, unless an earlier try has; tell whether it is there, as far as can be told.
 
         Of one that was begun and is not there the result says that it was put again, where that is possible: the
         first may have been read.
         """
-        there = chunk.judged or (begun and self._store.head(piece.key) is not None)
-        again = begun and not there and piece.file is not None
+        there = chunk.judged or (not chunk.fresh and self._store.head(piece.key) is not None)
+        again = not chunk.fresh and not there and piece.file is not None
         if again and not self._may_be_repeated(piece, chunk, progress):
             return False
         if piece.file is not None and not chunk.judged:
             self._put(piece.key, piece.file)
         records, size = (piece.file.records, piece.file.bytes) if piece.file else (0, 0)
-        progress.finish(number, {"key": piece.key, "records": records, "bytes": size, PUT_AGAIN: again})
+        written = {KEY: piece.key, LOCATION: self._store.location(piece.key), "records": records, "bytes": size}
+        progress.finish(number, {**written, PUT_AGAIN: again})
         return True
 
     def _may_be_repeated(self, piece: _Piece, chunk: Chunk, progress: Progress) -> bool:

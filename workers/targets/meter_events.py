@@ -109,6 +109,9 @@ class MeterEventsTarget:
     api: MeterEventsApi
     clock: Clock = utc_now
 
+    def keep_pace(self) -> None:
+        """Let it go: the adapter keeps the pace of the calls."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every chunk that has no result yet; see `Target.send`. Raises Corrupt for an unfit record set."""
         records, known, answers = _read(outgoing), progress.chunks(), _Answers()

@@ -58,13 +58,15 @@ class Chunk:
     """What the ledger knows of one chunk.
 
     `result` is the plain JSON that it was finished with, None while open. `withheld` was left out of it from the
-    start. `judged`: Stripe has told its verdict on the chunk's file, so the file has been there.
+    start. `judged`: Stripe has told its verdict on the chunk's file, so the file has been there. `fresh`: it was
+    intended in this very try, so that nothing of it can be there.
     """
 
     intended_at: datetime
     result: Any | None
     withheld: tuple[Withheld, ...] = ()
     judged: bool = False
+    fresh: bool = False
 
     def is_late(self, now: datetime) -> bool:
         """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""
@@ -143,6 +145,9 @@ class Target(Protocol):
 
     @property
     def at_once(self) -> bool: ...
+
+    def keep_pace(self) -> None:
+        """Raise Paced where a submission that has not begun has to wait; to be asked before it is sent."""
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every record that has not been sent yet and return what became of all of them.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.alerts.test_slack import NOTICE
 from workers.alerts import SlackBot, Trouble
-from workers.cli.doctor_checks import _alerts
+from workers.cli.doctor_slack import alerts_way
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.settings import load
 
@@ -142,10 +142,10 @@ def test_doctor_asks_whose_token_it_is(slack: WebApi) -> None:
     """A token that was revoked would be noticed at the first night when it matters."""
     settings = load({"slack_bot_token": TOKEN, "slack_channel": "#billing"})
     assert (
-        _alerts(settings, slack.url) == "Slack, as metermend of Acme, into #billing; messages are changed in place"
+        alerts_way(settings, slack.url)
+        == "Slack, as metermend of Acme, into #billing; messages are changed in place"
     )
     slack.refusals["auth.test"] = refused("token_revoked")
     with pytest.raises(Permanent, match="copy the bot token"):
-        _alerts(settings, slack.url)
-    assert "webhook" in _alerts(load({"slack_webhook_url": "https://hooks.slack.com/services/T/B/x"}))
-    assert "printed" in _alerts(load())
+        alerts_way(settings, slack.url)
+    assert "printed" in alerts_way(load())

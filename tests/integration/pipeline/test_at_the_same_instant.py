@@ -54,6 +54,9 @@ class Interrupted:
     def at_once(self) -> bool:
         return True
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         sent: Sent = self._target.send(outgoing, progress)
         return sent

@@ -223,6 +223,9 @@ class Unanswered:
     def __init__(self, target: Any) -> None:
         self._target = target
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         self._target.send(outgoing, progress)
         return Sent("unknown", 0, unresolved=("use-1",))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved
-from workers.kernel.errors import InputUnusable
+from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.desk import desk
@@ -76,3 +76,22 @@ def test_what_was_approved_and_broke_off_is_carried_out_once(loop: Loop, waiting
     assert loop.ledger.acts.get(act.id).outcome == {"records": 3}
     assert loop.balance[Bucket.WRITTEN_OFF].records == 3
     assert_proved(loop)
+
+
+def test_of_two_people_who_approve_at_once_neither_takes_the_place_of_the_other(loop: Loop, waiting: str) -> None:
+    """Both have looked, and one word would be lost."""
+    seen = asked(loop, "write_off", waiting)
+    loop.ledger.acts.approve(seen, "Ada", needed=2)
+    with pytest.raises(Conflict):
+        loop.ledger.acts.approve(seen, "Grace", needed=2)
+    assert loop.ledger.acts.get(seen.id).approved_by == ["Ada"]
+
+
+def test_a_person_is_told_when_what_was_approved_cannot_be_done_any_more(loop: Loop, waiting: str) -> None:
+    """Whoever asked for it has gone home, and takes it for done."""
+    act = loop.ledger.acts.approve(asked(loop, "write_off", waiting), "Ada", needed=1)
+    retry, _ = desk.ask(loop.context, "retry", waiting, {"cases": [waiting]}, actor="Grace", why="once more")
+    desk.approve(loop.context, retry, "Grace")
+    assert desk.carry_on_open(loop.context) == 1
+    assert loop.ledger.acts.get(act.id).state is ActState.REFUSED
+    assert "what was approved could not be done" in [one.headline for one in loop.alerts.posted]

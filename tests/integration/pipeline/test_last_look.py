@@ -125,6 +125,9 @@ class Unreachable:
     def __init__(self, target: Any) -> None:
         self.name, self.at_once = target.name, target.at_once
 
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
+
     def send(self, *_: Any) -> Any:
         raise Transient("no route to host")
 

@@ -18,6 +18,8 @@ from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.run import carry_on, process
+from workers.records.catalog import Catalog
+from workers.records.validation import Standard
 from workers.sources import Candidate, Candidates, FoundUsage, UsageSources
 from workers.targets import Outgoing, Progress, Sent
 
@@ -147,6 +149,9 @@ class _CrashAfterSending:
         self.name = target.name
         self.at_once = target.at_once
         self._target = target
+
+    def keep_pace(self) -> None:
+        """Let everything go at once."""
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         self._target.send(outgoing, progress)
@@ -279,6 +284,12 @@ class SlowSources:
 
     def rows_of(self, candidate: Candidate, event_names: Collection[str] | None) -> Iterator[pl.DataFrame]:
         return self._sources.rows_of(candidate, event_names)
+
+    def doubtful(self, candidate: Candidate, event_name: str, standard: Standard) -> Iterator[pl.DataFrame]:
+        return self._sources.doubtful(candidate, event_name, standard)
+
+    def customers(self, candidate: Candidate, event_name: str, catalog: Catalog) -> pl.Series:
+        return self._sources.customers(candidate, event_name, catalog)
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         return self._sources.earlier(records, before, but)

@@ -11,6 +11,7 @@ from tests.recording import RecordingStripeApi
 from workers.kernel.clock import to_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import NewEvent
+from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
 from workers.schedule import duties, run
@@ -53,6 +54,7 @@ def test_the_clock_sweeps_and_reconciles_at_its_intervals(
     done = threading.Event()
     run_until(context, done)
     assert done.is_set(), "the clock neither swept evt_lost nor found evt_missed"
+    assert {Sign.CLOCK, Sign.ARCHIVE} <= sqlite_ledger.heartbeats.last().keys()
 
 
 def test_a_duty_that_fails_holds_up_no_other(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> None:

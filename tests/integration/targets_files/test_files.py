@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import FrozenClock
 from workers.kernel.clock import utc_now
-from workers.kernel.errors import Corrupt, Permanent, Transient
+from workers.kernel.errors import Corrupt, Paced, Permanent
 from workers.kernel.files import file_name, is_ours, submission_of
 from workers.kernel.storage import Store, open_store
 from workers.targets import files
@@ -130,7 +130,13 @@ def test_a_try_after_a_crash_writes_nothing_twice(
     assert target.send(outgoing(tmp_path), again).accepted == 3
     assert store.head(KEY) == before
     size = before.size if before else None
-    assert again.kept[1].result == {"key": KEY, "records": 3, "bytes": size, "put_again": False}
+    assert again.kept[1].result == {
+        "key": KEY,
+        "location": store.location(KEY),
+        "records": 3,
+        "bytes": size,
+        "put_again": False,
+    }
 
 
 def test_what_was_written_is_not_written_again_after_stripe_or_somebody_removed_it(
@@ -208,29 +214,19 @@ def test_the_pace_of_the_connector_is_kept(url: str, clock: FrozenClock, book: B
     clock.now = utc_now()
     target = FileTarget(url, clock=clock)
     target.send(outgoing(tmp_path), book)
-    second = outgoing(tmp_path, submission_id="case_8899aabbccddeeff-1")
-    with pytest.raises(Transient) as caught:
-        target.send(second, Book(clock))
+    with pytest.raises(Paced) as caught:
+        target.keep_pace()
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 10
     clock.turn(seconds=11)
-    assert target.send(second, Book(clock)).accepted == 3
+    target.keep_pace()
 
 
 def test_other_peoples_files_do_not_slow_ours(store: Store, url: str, clock: FrozenClock, tmp_path: Path) -> None:
     clock.now = utc_now()
     (tmp_path / "usage.csv").write_bytes(b"x")
     store.put_file("usage.csv", tmp_path / "usage.csv")
-    assert FileTarget(url, clock=clock).send(outgoing(tmp_path), Book(clock)).accepted == 3
-
-
-def test_the_pace_does_not_hold_up_what_was_begun(url: str, clock: FrozenClock, tmp_path: Path) -> None:
-    clock.now = utc_now()
-    target = FileTarget(url, clock=clock)
-    dying = DiesBeforeWritingTheAnswer(clock)
-    with pytest.raises(KeyboardInterrupt):
-        target.send(outgoing(tmp_path), dying)
-    assert target.send(outgoing(tmp_path), Book(clock, dying.kept)).accepted == 3
+    FileTarget(url, clock=clock).keep_pace()
 
 
 def test_no_empty_file_is_ever_written(target: FileTarget, store: Store, book: Book, tmp_path: Path) -> None:
@@ -355,7 +351,7 @@ def test_only_times_that_can_be_true_keep_the_pace(
     clock.now = written.last_modified - timedelta(seconds=ahead)
     paced = FileTarget(url, pace_seconds=30, clock=clock)
     if waits:
-        with pytest.raises(Transient):
-            paced.send(outgoing(tmp_path), Book(clock))
+        with pytest.raises(Paced):
+            paced.keep_pace()
     else:
-        assert paced.send(outgoing(tmp_path), Book(clock)).accepted == 3
+        paced.keep_pace()

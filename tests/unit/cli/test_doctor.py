@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from tests.unit.cli.usage import run
-from workers.cli.doctor_checks import misspelt
+from workers.cli.doctor_slips import misspelt
 from workers.kernel.settings import Settings
 
 

@@ -9,6 +9,7 @@ from tests.books import Book, a_context
 from tests.conftest import FrozenClock
 from tests.unit.cli.usage import run
 from tests.unit.pipeline.notify.storm import Storm
+from workers.bootstrap import _of_process
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.settings import Settings
@@ -22,6 +23,7 @@ def storm(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
+    _of_process.cache_clear()
     monkeypatch.setenv("DATABASE_URL", str(sqlite_ledger.database.engine.url))
     return Storm(a_context(sqlite_ledger, tmp_path, clock))
 

@@ -19,7 +19,6 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.tables import cases
-from workers.pipeline.upkeep.retry import Retried
 
 READING = (
     ["prove"],
@@ -162,8 +161,9 @@ def test_a_retry_of_a_settled_case_says_why_nothing_is_to_be_done(book: Book) ->
     settled.confirm([0, 1], settled.send([0, 1]))
     case = book.context.ledger.cases.get(settled.case_id)
     assert case
-    assert "nothing to do: it is settled" in _lines(Retried(case.id), case)[0]
-    assert _lines(Retried(case.id, reopened=2), case) == [f"{case.id}: 2 records are planned anew"]
+    nothing = {"reopened": 0, "resent": 0, "kept_back": {}, "events": []}
+    assert "nothing to do: it is settled" in _lines(case.id, nothing, case)[0]
+    assert _lines(case.id, {**nothing, "reopened": 2}, case) == [f"{case.id}: 2 records are planned anew"]
 
 
 def test_an_undo_that_can_ask_nobody_takes_nothing_back() -> None:

@@ -15,7 +15,7 @@ def test_what_is_missing_is_told_with_its_mend_and_the_fatal_first() -> None:
 
 def test_nothing_is_missing_where_all_is_set() -> None:
     complete = Settings.model_construct(
-        stripe_webhook_secrets=(SecretStr("whsec_made_up"),),
+        stripe_webhook_secrets=(SecretStr("whsec_made_up_thin"), SecretStr("whsec_made_up_snapshot")),
         stripe_api_key=SecretStr("sk_test_made_up"),
         submit_to="meter-events",
         usage_sources=(SecretStr("usage"),),

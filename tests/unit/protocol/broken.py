@@ -7,8 +7,11 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.unit.protocol.world import World
+from workers.kernel.ledger.submissions import Submission
 from workers.pipeline import advance
+from workers.pipeline.context import Context
 from workers.pipeline.intake import verdicts
+from workers.pipeline.intake.our_file import OurFile, our_file
 from workers.pipeline.submit import guards
 from workers.pipeline.upkeep.retry import retry_case
 from workers.targets import Chunk, Outgoing, Progress, Rows, Sent, Target, Withheld
@@ -51,6 +54,19 @@ class IgnoresVerdicts(World):
     def _do_all_jobs(self) -> None:
         with patch.object(verdicts, "refuse", lambda *_, **__: iter(())):
             super()._do_all_jobs()
+
+
+class ForgetsMates(World):
+    """Of a file that many share, Stripe's verdict reaches the case that gave it its name, and no other."""
+
+    def _do_all_jobs(self) -> None:
+        with patch.object(verdicts, "our_file", _of_the_first_alone):
+            super()._do_all_jobs()
+
+
+def _of_the_first_alone(context: Context, names: tuple[str, ...], submission: Submission) -> OurFile:
+    file = our_file(context, names, submission)
+    return OurFile([part for part in file.parts if part.submission.id == submission.id])
 
 
 class _LateIntent(MeterEventsTarget):

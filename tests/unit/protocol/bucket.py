@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.protocol.stripe_truth import StripeTruth
+from workers.kernel.errors import Paced
 from workers.targets.files import FileTarget
 
 MALFORMED = "The row could not be read."
 
 
 class MortalFileTarget(FileTarget):
-    """A file target whose process may die around each write, or hear nothing of it."""
+    """A file target whose process may die around each write, or hear nothing of it.
+
+    `turns` is how many submissions may begin before the connector's pace holds up the next; None if it never does.
+    """
+
+    turns: int | None = None
 
     def __init__(self, url: str, stripe: StripeTruth) -> None:
         super().__init__(url, pace_seconds=0, clock=stripe.clock)
         self._stripe = stripe
+
+    def keep_pace(self) -> None:
+        """Let as many begin as have their turn."""
+        if self.turns == 0:
+            raise Paced("it is another's turn", retry_after=10)
+        if self.turns is not None:
+            self.turns -= 1
 
     def _put(self, key: str, file: Any) -> None:
         self._stripe.fuse.call()

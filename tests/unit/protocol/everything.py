@@ -47,6 +47,17 @@ class Files(Protocol):
         for name in self.world.bucket.waiting():
             self.world.import_file(name, verdict)
 
+    @rule(turns=st.none() | st.integers(0, 2))
+    def the_connectors_pace_holds_some_up(self, turns: int | None) -> None:
+        self.world.folder.turns = turns
+
+    @rule(cases=st.integers(2, 3), steps=STEPS, verdict=VERDICTS)
+    def what_waits_goes_in_one_file(self, cases: int, steps: int | None, verdict: Verdict) -> None:
+        self.world.let_wait(cases)
+        self.world.let_one_begin(steps)
+        for name in self.world.bucket.waiting():
+            self.world.import_file(name, verdict)
+
     @precondition(lambda self: self.world.bucket.imported)
     @rule()
     def somebody_removes_the_imported_files(self) -> None:

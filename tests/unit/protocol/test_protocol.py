@@ -8,6 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.unit.protocol.broken import (
     ForgetsDeferred,
+    ForgetsMates,
     IgnoresVerdicts,
     IntentAfterSend,
     ResubmitsAfterUndo,
@@ -98,3 +99,42 @@ def test_a_crash_at_any_step_of_a_resubmission_is_mended(
             break
     assert steps > 20
     assert survived
+
+
+def test_a_crash_at_any_step_of_a_file_that_many_share_is_mended(sqlite: NewLedger, tmp_path: Path) -> None:
+    """Also between the cases that take in what Stripe says of it. It refuses a row of one, or the whole file."""
+    for steps in range(1, 200, 7):
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        world = World(folder, sqlite(folder), FILES)
+        world.let_wait(3)
+        survived = world.let_one_begin(steps)
+        for name in world.bucket.waiting():
+            world.import_file(name, Verdict(refused={1}, whole=steps % 2 == 1))
+        for event_id in world.company.undelivered:
+            world.deliver(event_id)
+        world.clock.turn(minutes=6)
+        world.sweep()
+        survived = world.work(steps) and survived
+        world.clock.turn(hours=25)
+        world.heal()
+        Invariants(world).check_at_rest()
+        world.ledger.close()
+        if survived:
+            break
+    assert steps > 20
+    assert survived
+
+
+def test_a_verdict_that_reaches_one_case_of_a_shared_file_alone_is_caught(
+    sqlite: NewLedger, tmp_path: Path
+) -> None:
+    world = ForgetsMates(tmp_path, sqlite(tmp_path), FILES)
+    world.let_wait(3)
+    world.let_one_begin()
+    [name] = world.bucket.waiting()
+    world.import_file(name, Verdict(refused={0, 1, 2}))
+    world.heal()
+    with pytest.raises(AssertionError, match="confirmed, but not billed"):
+        Invariants(world).check_at_rest()
+    world.ledger.close()

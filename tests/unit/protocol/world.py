@@ -14,14 +14,14 @@ from tests.books import a_context, counted_by_window
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
 from tests.unit.protocol.bucket import CLEAN, Bucket, MortalFileTarget, Verdict
-from tests.unit.protocol.company import Company
+from tests.unit.protocol.company import Company, Refusable
 from tests.unit.protocol.mortality import Fuse, Killed, MortalDatabase
 from tests.unit.protocol.published import as_delivered
 from tests.unit.protocol.stripe_truth import API_CALLS, OLD_CALLS, StripeTruth, a_meter
 from workers.kernel.errors import Conflict, InputUnusable, Transient
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.ledger import Ledger
+from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import scan
 from workers.pipeline.run import carry_on, process
@@ -61,7 +61,8 @@ class World:
         self.company = Company(folder / "uploads", self.stripe)
         self.queue = RecordingJobQueue()
         self.ledger = Ledger(MortalDatabase(database_url, self.fuse), self.clock)
-        self.targets = {API: self.api_target(), FILES: MortalFileTarget(str(self.bucket.folder), self.stripe)}
+        self.folder = MortalFileTarget(str(self.bucket.folder), self.stripe)
+        self.targets = {API: self.api_target(), FILES: self.folder}
         self._context = a_context(
             self.ledger,
             folder,
@@ -94,14 +95,18 @@ class World:
         self.company.undelivered += self.bucket.import_file(name, verdict)
 
     def sent_with(self, identifier: str) -> set[str]:
-        """Return the identifiers of the latest submission that holds this one."""
+        """Return the identifiers of the latest submission that holds this one, and of what went in its file."""
         found: set[str] = set()
         for case_id in self.ledger.queries.case_ids():
             for submission in self.ledger.submissions.of_case(case_id):
-                ref = RecordSetRef(submission.record_set, submission.record_set_sha256)
-                names = set(scan(self.context, ref).select(IDENTIFIER).collect()[IDENTIFIER])
-                found = names if identifier in names else found
+                names = self._names_in(submission)
+                if identifier in names:
+                    mates = self.ledger.shared_files.mates([submission.id])
+                    found = names.union(*map(self._names_in, mates))
         return found
+
+    def _names_in(self, submission: Submission) -> set[str]:
+        return set(scan(self.context, submission.ref).select(IDENTIFIER).collect()[IDENTIFIER])
 
     # What the service does.
 
@@ -141,6 +146,22 @@ class World:
             else:
                 return False
         return True
+
+    def let_wait(self, cases: int) -> None:
+        """Let so many cases have a record refused while the pace lets nothing begin."""
+        self.folder.turns = 0
+        for _ in range(cases):
+            self.company.refuse_usage([Refusable.LED], 0)
+            self.deliver(list(self.company.expected)[-1])
+            self.work()
+            self.clock.turn(minutes=20)  # a refusal that follows sooner is of the same case
+
+    def let_one_begin(self, steps: int | None = None) -> bool:
+        """Let one submission have its turn, and do what follows; return whether the process lived to the end."""
+        self.folder.turns = 1
+        self.clock.turn(minutes=6)
+        self.sweep()
+        return self.work(steps)
 
     # What the operator does.
 
@@ -182,6 +203,7 @@ class World:
         A submission goes on with the target that has begun it, so both have their turn.
         """
         self.stripe.unanswered = 0
+        self.folder.turns = None
         self.company.reveal()
         for event_id in self.company.expected:
             self.retry_event(event_id)

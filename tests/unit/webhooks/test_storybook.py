@@ -16,6 +16,7 @@ from tests.builders import a_failure
 from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
 from workers.kernel.advice import next_step, reasons_of
+from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.case_facts import CaseFacts
 from workers.kernel.ledger.event_list import LedTo
@@ -122,6 +123,9 @@ ABOUT: dict[str, Any] = {
     "reasons": reasons_of([ENTRY]),
     "entries": [ENTRY],
     "submissions": [SUBMISSION],
+    "acts": [],
+    "missing": None,
+    "may_ask": True,
 }
 OF_TWO_METERS = replace(
     CASE,
@@ -130,6 +134,39 @@ OF_TWO_METERS = replace(
         {"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, AT, {}, 1
     ).columns()["meters"],
 )
+EFFECT: dict[str, Any] = {
+    "summary": "3 records of case_0123456789abcdef are written off: nobody will be billed for them",
+    "records": 30,
+    "quantities": {"api_requests": "6"},
+    "cases": {"case_0123456789abcdef": 3},
+    "warnings": ["2 of them are only counted"],
+    "examples": [
+        {
+            "record": 1,
+            "identifier": name,
+            "before": {"timestamp": "1", "payload_value": text},
+            "after": {"": "gone"},
+            "note": note,
+        }
+        for name, text, note in (("use-1", "<b>" + "9" * 300, ""), (None, None, "by hand"))
+    ],
+}
+ACT = Act(
+    id="act_1",
+    kind="write_off",
+    subject="case_0123456789abcdef",
+    arguments={},
+    actor="console",
+    why="<i>agreed</i>",
+    state=ActState.SHOWN,
+    asked_at=AT,
+    effect=EFFECT,
+    fingerprint="0" * 64,
+    approvals=(),
+    ended_at=None,
+    outcome=None,
+)
+SHOWN: dict[str, Any] = {"act": ACT, "needed": 1, "waits": False, "fault": None, "may_approve": True}
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -145,6 +182,30 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "no cases": ("cases.html", LIST | {"cases": [], "counts": {}}),
     "a case": ("case.html", ABOUT),
     "a new case": ("case.html", ABOUT | {"entries": [], "submissions": []}),
+    "a case that was decided about": ("case.html", ABOUT | {"acts": [ACT], "missing": "why"}),
+    "an act that is asked for": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, state=ActState.ASKED, effect=None), "waits": True},
+    ),
+    "an act to approve": ("act.html", SHOWN | {"fault": "It has been looked at anew."}),
+    "an act that waits for another": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, approvals=({"name": "Ada", "at": "2026-11-21T09:30:00Z"},)), "needed": 2},
+    ),
+    "an act that is done": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, state=ActState.DONE, ended_at=AT, outcome={"records": 30})},
+    ),
+    "an act that was refused": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, state=ActState.REFUSED, subject=None, outcome={"error": "it has changed"})},
+    ),
+    "an act that is carried out": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, state=ActState.APPROVED), "waits": True},
+    ),
+    "acts": ("acts.html", {"acts": [ACT], "open_acts": [ACT]}),
+    "no acts": ("acts.html", {"acts": [], "open_acts": []}),
     "a case in trouble": ("case.html", ABOUT | {"case": UNLUCKY, "entries": [ENTRY, BARE_ENTRY]}),
     "a case of several meters": ("case.html", ABOUT | {"case": OF_TWO_METERS}),
     "a submission with its verdict": (
@@ -168,7 +229,7 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
 }
-PARTS = {"base.html", "parts.html"}
+PARTS = {"base.html", "parts.html", "decide.html"}
 VOID = {"meta", "link", "input", "rect", "br", "img"}
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import uuid4
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import insert, select, update
 
 from workers.kernel.clock import Clock, to_text
 from workers.kernel.errors import Conflict, InputUnusable
@@ -136,11 +136,14 @@ class Acts:
         return self._change(act, before, state, outcome=outcome, ended_at=self._clock())
 
     def _change(self, act: Act, before: Sequence[ActState], after: ActState, **values: Any) -> Act:
-        """Write to an act that nobody has changed since it was read. Raises Conflict."""
-        unchanged = acts.c.id == act.id, acts.c.state.in_(before), acts.c.state == act.state
-        same = or_(acts.c.fingerprint.is_(None), acts.c.fingerprint == act.fingerprint)
+        """Write to an act that nobody has changed since it was read. Raises Conflict.
+
+        It is compared whole: of two people who approve at once, the later one's word must not take the place of
+        the other's.
+        """
         with self._database.write() as connection:
-            changed = connection.execute(update(acts).where(*unchanged, same).values(state=after, **values))
-            if changed.rowcount != 1:
+            there = connection.execute(select(acts).where(acts.c.id == act.id).with_for_update()).mappings().one()
+            if act.state not in before or Act.from_row(dict(there)) != act:
                 raise Conflict(f"{act.id} was changed by somebody else meanwhile")
+            connection.execute(update(acts).where(acts.c.id == act.id).values(state=after, **values))
         return self.get(act.id)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BigInteger, Connection, cast, insert, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -38,6 +38,28 @@ class DueCase(NamedTuple):
     pending: int
 
 
+class CaseReading(Protocol):
+    """What is known of a case at one moment, for whoever only looks at it."""
+
+    @property
+    def case(self) -> Case: ...
+
+    @property
+    def journal(self) -> Sequence[EntryRow]: ...
+
+    @property
+    def submissions(self) -> Sequence[Submission]: ...
+
+
+@dataclass(frozen=True)
+class ReadCase:
+    """A case as it was read, without a lease: who writes by it asks whether its version is still the same."""
+
+    case: Case
+    journal: Sequence[EntryRow]
+    submissions: Sequence[Submission]
+
+
 class Cases:
     """The cases table and the entries below it."""
 
@@ -48,6 +70,15 @@ class Cases:
 
     def get(self, case_id: str) -> Case | None:
         return next(map(case_of, self._database.rows(select(cases).where(cases.c.id == case_id))), None)
+
+    def read(self, case_id: str) -> ReadCase:
+        """Return a case that is there, with what belongs to it, without holding it.
+
+        What is read after the case itself may be newer; its version has changed then.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
+            return ReadCase(case_of(row), journal_of(connection, case_id), submissions_of_case(connection, case_id))
 
     def due(self, limit: int, lease: timedelta = LONGEST_WAIT) -> Sequence[DueCase]:
         """Return cases that are due and that nobody holds, for `lease` at most, the longest waiting first."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
+from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import chunks
 
@@ -27,7 +29,8 @@ class StoredChunk:
     """What is asked for at a time: `records` rows of the record set, from row `first` on.
 
     `result` is the plain JSON that was answered, None while open. `withheld` tells of each record that was left out
-    from the start, by identifier. `verdict` is what Stripe's import set said of the chunk's file.
+    from the start, by identifier. `verdict` is what Stripe's import set said of the chunk's file. `file` names the
+    file that it shares with other submissions; None where it has its own.
     """
 
     intended_at: datetime
@@ -36,9 +39,10 @@ class StoredChunk:
     records: int | None
     withheld: Mapping[str, Sequence[Any]] | None
     verdict: Mapping[str, Any] | None
+    file: str | None = None
 
 
-_COLUMNS: Final = [chunks.c[name] for name in StoredChunk.__dataclass_fields__]
+CHUNK_COLUMNS: Final = [chunks.c[name] for name in StoredChunk.__dataclass_fields__]
 
 
 class Chunks:
@@ -51,9 +55,8 @@ class Chunks:
     def of(self, submission_id: str, undo_id: str = SENDING) -> dict[int, StoredChunk]:
         """Return each chunk of a sending or of an undo that was ever intended, by number."""
         theirs = chunks.c.submission_id == submission_id, chunks.c.undo_id == undo_id
-        query = select(chunks.c.number, *_COLUMNS).where(*theirs).order_by(chunks.c.number)
-        rows = self._database.rows(query)
-        return {row["number"]: StoredChunk(**{c.name: row[c.name] for c in _COLUMNS}) for row in rows}
+        query = select(chunks.c.number, *CHUNK_COLUMNS).where(*theirs).order_by(chunks.c.number)
+        return {row["number"]: chunk_of(row) for row in self._database.rows(query)}
 
     def verdicts(self, submission_id: str) -> dict[str, Any]:
         """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""
@@ -73,7 +76,8 @@ class Chunks:
     ) -> None:
         """Write down that Stripe or the target is about to be asked for these rows, without what is withheld.
 
-        It is the transaction that renews the case's lease: who has lost that must not ask. Raises Conflict then.
+        It is the transaction that renews the case's lease: who has lost that must not ask. Raises Conflict then,
+        and where the chunk was intended meanwhile.
         """
         row = {
             "submission_id": submission_id,
@@ -85,13 +89,28 @@ class Chunks:
             "withheld": dict(withheld),
         }
         with renewed() as connection:
-            connection.execute(insert(chunks).values(row))
+            insert_chunks(connection, [row])
 
     def finish(self, submission_id: str, number: int, result: Any, *, undo_id: str = SENDING) -> None:
         """Write down what was answered to a chunk; `result` is plain JSON."""
         mine = update(chunks).where(chunk_row(submission_id, number, undo_id))
         with self._database.write() as connection:
             connection.execute(mine.values(result=result, finished_at=self._clock()))
+
+
+def insert_chunks(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write down new chunks. Raises Conflict where one is there already: no record goes in two."""
+    try:
+        connection.execute(insert(chunks), rows)
+    except IntegrityError as error:
+        raise Conflict(
+            f"a chunk of {rows[0]['submission_id']} or of what goes with it was intended before"
+        ) from error
+
+
+def chunk_of(row: RowMapping) -> StoredChunk:
+    """Build a StoredChunk from a row of the submission_chunks table."""
+    return StoredChunk(**{column.name: row[column.name] for column in CHUNK_COLUMNS})
 
 
 def chunk_row(submission_id: str, number: int, undo_id: str = SENDING) -> ColumnElement[bool]:

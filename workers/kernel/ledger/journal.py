@@ -98,6 +98,10 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
 """The ways that records may move. A movement outside this table is refused."""
 
 
+OURSELVES: Final = "metermend"
+"""Who has moved records where nobody has asked for it."""
+
+
 @dataclass(frozen=True)
 class RecordSetRef:
     """A record set in the archive: its name and the sha256 of its bytes."""
@@ -119,7 +123,7 @@ class Movement:
     record_set: RecordSetRef | None = None
     submission_id: str | None = None
     event_id: str | None = None
-    actor: str = "metermend"
+    actor: str = OURSELVES
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -16,14 +16,18 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.fault_kinds import FaultKinds
+from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
+from workers.kernel.ledger.shared_files import SharedFiles
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
 from workers.kernel.ledger.troubles import Troubles
+from workers.kernel.ledger.users import Users
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
@@ -62,15 +66,19 @@ class Ledger:
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)
+        self.shared_files = SharedFiles(database, clock)
         self.checkpoints = Checkpoints(database, clock)
         self.links = Links(database)
         self.totals = CaseTotals(database)
         self.queries = Queries(database, clock)
         self.sessions = Sessions(database, clock)
         self.fault_kinds = FaultKinds(database, clock)
+        self.heartbeats = Heartbeats(database, clock)
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
+        self.users = Users(database, clock)
+        self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:

@@ -1,18 +1,18 @@
 """What the console, the command line and the metrics read: typed rows, nothing that can be written back."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, true
+from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import ENDED, OPEN, EventState
-from workers.kernel.ledger.journal import Balance, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import Balance, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import (
     cases,
     checkpoints,
@@ -23,6 +23,8 @@ from workers.kernel.ledger.tables import (
     submissions,
 )
 from workers.kernel.ledger.totals import CaseTotals
+
+_WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ class Queries:
         theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
         return self._newest(limit, of_states, earlier, cases.c.id.in_(theirs) if incident else true())
 
+    def waiting_cases(self) -> Sequence[Case]:
+        """Return cases of which records wait, quarantined or deferred, the oldest first."""
+        waits = (cases.c.balance[(bucket.value, "records")].as_string() != "0" for bucket in _WAITING)
+        query = select(cases).where(or_(*waits)).order_by(cases.c.opened_at, cases.c.id)
+        return list(map(case_of, self._database.rows(query)))
+
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""
         return self._newest(limit, cases.c.trouble.is_not(None), cases.c.due_at.is_(None))
@@ -147,6 +155,23 @@ class Queries:
             if not any(entry.kind == EntryKind.REMOVED for entry in journal):
                 yield case, journal
 
+    def sets_since(self, moment: datetime, account: str | None, kinds: Collection[str]) -> Sequence[RecordSetRef]:
+        """Return the record sets of entries of these kinds in the journals of `journals_since`, each once."""
+        removed = select(entries.c.case_id).where(entries.c.kind == EntryKind.REMOVED)
+        query = (
+            select(entries.c.record_set, entries.c.record_set_sha256)
+            .distinct()
+            .join(cases, cases.c.id == entries.c.case_id)
+            .where(
+                cases.c.changed_at >= moment,
+                cases.c.account.is_not_distinct_from(account),
+                cases.c.id.not_in(removed),
+                entries.c.kind.in_(list(kinds)),
+                entries.c.record_set.is_not(None),
+            )
+        )
+        return [RecordSetRef(*row.values()) for row in self._database.rows(query)]
+
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""
         query = select(events.c.account).where(events.c.account.is_not(None)).distinct()
@@ -157,6 +182,11 @@ class Queries:
         query = select(func.min(events.c.received_at)).where(events.c.account.is_not_distinct_from(account))
         earliest: Sequence[datetime | None] = self._database.values(query)
         return earliest[0]
+
+    def newest_livemode(self) -> bool | None:
+        """Return the mode of the event that arrived last; None where none has."""
+        newest = select(events.c.livemode).order_by(events.c.received_at.desc()).limit(1)
+        return next(iter(self._database.values(newest)), None)
 
     def newest_moment(self) -> datetime | None:
         """Return when anything was last written down; None in a ledger that is empty."""

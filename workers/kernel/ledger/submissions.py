@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -31,6 +31,10 @@ class SubmissionState(StrEnum):
     INTENDED = "intended"
     SENT = "sent"
     SETTLED = "settled"
+
+
+REFUSED_WHOLE: Final = "failed"
+"""Stripe's verdict on a file that it refused as a whole."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Submission:
     def ref(self) -> RecordSetRef:
         return RecordSetRef(self.record_set, self.record_set_sha256)
 
+    @property
+    def was_refused_whole(self) -> bool:
+        """Whether Stripe has refused a file of it as a whole."""
+        return self.verdict == REFUSED_WHOLE
+
 
 @dataclass(frozen=True)
 class Intent:
@@ -72,7 +81,7 @@ class Intent:
     record_set: RecordSetRef
 
 
-_COLUMNS = [submissions.c[name] for name in Submission.__dataclass_fields__]
+SUBMISSION_COLUMNS: Final = [submissions.c[name] for name in Submission.__dataclass_fields__]
 
 
 class CaseSubmissions:
@@ -165,7 +174,7 @@ class Submissions:
         self._database = database
 
     def get(self, submission_id: str) -> Submission | None:
-        query = select(*_COLUMNS).where(submissions.c.id == submission_id)
+        query = select(*SUBMISSION_COLUMNS).where(submissions.c.id == submission_id)
         return next(map(submission_of, self._database.rows(query)), None)
 
     def of_case(self, case_id: str) -> Sequence[Submission]:
@@ -176,7 +185,7 @@ class Submissions:
     def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
         """Return every submission for an account, or those intended since `moment`, oldest first."""
         theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
-        query = select(*_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
+        query = select(*SUBMISSION_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
         if moment is not None:
             query = query.where(submissions.c.intended_at >= moment)
         return list(map(submission_of, self._database.rows(query.order_by(submissions.c.intended_at))))
@@ -190,7 +199,7 @@ class Submissions:
     def after_turn(self, account: str | None, turn: int) -> list[Submission]:
         """Return the account's submissions that were intended after `turn`, oldest first."""
         query = (
-            select(*_COLUMNS)
+            select(*SUBMISSION_COLUMNS)
             .join(submission_turns, submission_turns.c.submission_id == submissions.c.id)
             .where(submission_turns.c.account == _account_key(account), submission_turns.c.number > turn)
             .order_by(submission_turns.c.number)
@@ -200,7 +209,7 @@ class Submissions:
 
 def submissions_of_case(connection: Connection, case_id: str) -> list[Submission]:
     """Return a case's submissions, oldest first."""
-    query = select(*_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
+    query = select(*SUBMISSION_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
     return [submission_of(row) for row in connection.execute(query).mappings()]
 
 

@@ -241,6 +241,8 @@ chunks = Table(
     Column("records", BigInteger),
     Column("withheld", JSON),
     Column("verdict", JSON),
+    Column("file", Text),
+    Index("submission_chunks_file", "file"),
 )
 
 checkpoints = Table(
@@ -256,6 +258,13 @@ sessions = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("ends_at", UtcTime, nullable=False),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", UtcTime, nullable=False),
 )
 
 fault_kinds = Table(
@@ -356,4 +365,14 @@ rules = Table(
     Column("reverted_at", UtcTime),
     Column("reverted_by", Text),
     Index("rules_key", "kind", "key"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
 )

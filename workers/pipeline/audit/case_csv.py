@@ -1,6 +1,7 @@
 """The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,7 @@ import polars as pl
 
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Stores
-from workers.pipeline.record_sets import COUNTED_AS, records_in
+from workers.pipeline.record_sets import COUNTED_AS, RECORD, records_in
 from workers.records.files.write import for_spreadsheet
 from workers.records.schema import (
     RAW,
@@ -26,7 +27,10 @@ from workers.remedies.codes import reasons
 
 WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 """The buckets that a person reads."""
+KEY_PREFIX: Final = "r"
+"""Begins the key of a record, whose number follows: a spreadsheet would make another number of a bare one."""
 _OURS: Final = {
+    RECORD: "record",
     COUNTED_AS: "code",
     REASON: "reason",
     SUGGESTION: "suggestion",
@@ -35,30 +39,49 @@ _OURS: Final = {
     ROW: "row",
     RAW: "raw",
 }
-_ALWAYS: Final = (*TEMPLATE_COLUMNS, COUNTED_AS, REASON, SUGGESTION)
+_ALWAYS: Final = (*TEMPLATE_COLUMNS, RECORD, COUNTED_AS, REASON, SUGGESTION)
 
 
 def write_csv(stores: Stores, case_id: str, bucket: Bucket, path: Path) -> bool:
     """Write the located records that stand in `bucket`; return False, and write nothing, when there are none.
 
-    The sender's columns as they stand, in Stripe's order, then `code`, `reason`, `suggestion`, `valid_from`, the
-    file and row that a record was read from, and the text of an unreadable row. A column in which nothing stands
-    may be left out; where the sender has a column of the name, ours starts with `metermend_`. What a spreadsheet
-    would run begins with an apostrophe, a column's name too. Raises Corrupt, Transient and Permanent as the archive
-    does.
+    The sender's columns as they stand, in Stripe's order, then the key of the `record`, `code`, `reason`,
+    `suggestion`, `valid_from`, the file and row that a record was read from, and the text of an unreadable row. A
+    column in which nothing stands may be left out; where the sender has a column of the name, ours starts with
+    `metermend_`. What a spreadsheet would run begins with an apostrophe, a column's name too. Raises Corrupt,
+    Transient and Permanent as the archive does.
     """
-    records = records_in(stores, stores.ledger.queries.entries(case_id), bucket)
-    if records is None:
+    there = sheet(stores, case_id, bucket)
+    if there is None:
         return False
-    headers = _headers(_filled(records))
-    records.select(_shown(name).alias(header) for name, header in headers.items()).sink_csv(path)
+    there.cells().sink_csv(path)
     return True
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The records of a bucket as a person reads them; `headers` says what each of their columns is called there."""
+
+    records: pl.LazyFrame
+    headers: Mapping[str, str]
+
+    def cells(self) -> pl.LazyFrame:
+        """Return what stands in the sheet, by header."""
+        return self.records.select(_shown(name).alias(header) for name, header in self.headers.items())
+
+
+def sheet(stores: Stores, case_id: str, bucket: Bucket) -> Sheet | None:
+    """Return the located records that stand in a bucket; None when there are none."""
+    records = records_in(stores, stores.ledger.queries.entries(case_id), bucket)
+    return None if records is None else Sheet(records, _headers(_filled(records)))
 
 
 def _shown(name: str) -> pl.Expr:
     """Return what stands in a column; where a record carries no advice of its own, its reason's next step."""
     if name == ROW:
         return pl.col(name)
+    if name == RECORD:
+        return pl.format(KEY_PREFIX + "{}", name)
     if name == SUGGESTION:
         steps = {reason: known.step for reason, known in reasons().items()}
         always = pl.col(REASON).replace_strict(steps, default=None, return_dtype=pl.String)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -16,14 +16,10 @@ from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import Effect
-from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
+from workers.pipeline.desk.traces import TOOK_BACK, entries_of, taken_back, told
+from workers.pipeline.desk.waiting import WAITING, Chosen, examples_of, quantities_of, require_case, waiting
 from workers.pipeline.record_sets import keep, movement, reasons_of, unlocated
 from workers.records.schema import REASON
-
-ACT: Final = "act"
-WHY: Final = "why"
-"""In the detail of an entry that a person made: the act, and his reason."""
-_WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Settle:
     def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
         """Move the records in one commit."""
         with context.ledger.cases.hold(self.case_id, context.owner, context.lease) as held:
-            done = [entry for entry in held.journal if entry.detail.get(ACT) == act.id]
+            done = entries_of(held.journal, act)
             if done:
                 return {"records": sum(entry.records for entry in done)}
             require_unchanged(held, act)
@@ -76,8 +72,10 @@ class Settle:
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Let the records wait again, as they did."""
         with context.ledger.cases.hold(self.case_id, context.owner, context.lease) as held:
-            done = [entry for entry in held.journal if entry.detail.get(ACT) == act.id]
-            moves = [_put_back(entry, by) for entry in done]
+            before = taken_back(held.journal, act)
+            if before:
+                return {"records": sum(entry.records for entry in before)}
+            moves = [_put_back(entry, act, by) for entry in entries_of(held.journal, act)]
             with held.transaction(last=True) as transaction:
                 transaction.move(*moves)
                 transaction.reschedule(context.clock())
@@ -85,7 +83,7 @@ class Settle:
 
     def _rows(self, context: Context, journal: Sequence[EntryRow]) -> pl.DataFrame:
         return pl.concat(
-            [self.chosen.of(waiting(context, journal, bucket)).collect() for bucket in _WAITING], how="diagonal"
+            [self.chosen.of(waiting(context, journal, bucket)).collect() for bucket in WAITING], how="diagonal"
         )
 
     def _only_counted(self, journal: Sequence[EntryRow]) -> Counter[str]:
@@ -96,17 +94,17 @@ class Settle:
         return Counter()
 
     def _moves(self, context: Context, held: HeldCase, act: Act) -> Iterator[Movement]:
-        told = {ACT: act.id, WHY: act.why, **({"reference": self.reference} if self.reference else {})}
-        for bucket in _WAITING:
+        said = {**told(act), **({"reference": self.reference} if self.reference else {})}
+        for bucket in WAITING:
             rows = self.chosen.of(waiting(context, held.journal, bucket))
             reasons = reasons_of(rows.with_columns(pl.col(REASON).fill_null("")))
             if reasons:
                 ref = keep(context, held.case.id, self.bucket, rows)
                 route = (bucket, self.bucket)
-                yield movement(context, self.kind, route, ref, detail={**told, "reasons": reasons})
+                yield movement(context, self.kind, route, ref, detail={**said, "reasons": reasons})
         counted = +self._only_counted(held.journal)
         if counted:
-            detail = {**told, "reasons": dict(counted)}
+            detail = {**said, "reasons": dict(counted)}
             route = (Bucket.QUARANTINED, self.bucket)
             yield Movement(self.kind, *route, counted.total(), Decimal(0), detail=detail)
 
@@ -138,11 +136,11 @@ def require_unchanged(held: HeldCase, act: Act) -> None:
         )
 
 
-def _put_back(entry: EntryRow, by: str) -> Movement:
+def _put_back(entry: EntryRow, act: Act, by: str) -> Movement:
     """Return the entry that moves the records of another one back to where a person finds them."""
     detail = {name: value for name, value in entry.detail.items() if name in ("reasons", BY_CODE)}
     route = Bucket(entry.to_bucket or ""), Bucket.QUARANTINED
     return Movement(
         EntryKind.REOPENED, *route, entry.records, Decimal(entry.quantity),
-        record_set=entry.ref, actor=by, detail={**detail, "took_back": entry.detail[ACT]},
+        record_set=entry.ref, actor=by, detail={**detail, TOOK_BACK: act.id},
     )  # fmt: skip

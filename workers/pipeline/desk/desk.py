@@ -8,16 +8,33 @@ knows what of it is done already.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from workers.kernel.errors import Conflict, InputUnusable
+import polars as pl
+
+from workers.alerts import NextStep
+from workers.kernel.errors import Conflict, InputUnusable, MetermendError, Permanent, Transient
 from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import Corrected, WriteOff
 from workers.pipeline.desk.order import Effect, Order
-from workers.pipeline.desk.waiting import Chosen
+from workers.pipeline.desk.record_orders import Fix
+from workers.pipeline.desk.retry_orders import Release, Retry
+from workers.pipeline.desk.rule_orders import MakeRule, RevertRule
+from workers.pipeline.desk.waiting import Chosen, waiting
+from workers.pipeline.notify import trouble
 
-ORDERS: Final[Mapping[str, Callable[..., Order]]] = {"write_off": WriteOff, "corrected": Corrected}
+ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
+    "write_off": WriteOff,
+    "corrected": Corrected,
+    "retry": Retry,
+    "release": Release,
+    "fix": Fix,
+    "make_rule": MakeRule,
+    "revert_rule": RevertRule,
+}
 """The kinds of acts. Adding one is a class like these and its line here."""
 _OPEN_AT_ONCE: Final = 50
+_AGAIN_SECONDS: Final = 2.0
 
 
 def ask(
@@ -46,7 +63,12 @@ def approve(context: Context, act: Act, name: str) -> Act:
         raise InputUnusable(
             "its effect is not what was shown any more, so nothing was done", where=act.id, mend="ask for it anew"
         )
-    approved = context.ledger.acts.approve(act, name, context.settings.approvals)
+    try:
+        approved = context.ledger.acts.approve(act, name, context.settings.approvals)
+    except Conflict:
+        raise InputUnusable(
+            "somebody else has decided about it just now", where=act.id, mend="`metermend acts` shows how it stands"
+        ) from None
     return carry_out(context, approved) if approved.state is ActState.APPROVED else approved
 
 
@@ -55,23 +77,53 @@ def carry_out(context: Context, act: Act) -> Act:
     try:
         outcome = order_of(act.kind, act.arguments).carry_out(context, act)
     except InputUnusable as error:
-        context.ledger.acts.end(act, ActState.REFUSED, {"error": str(error)})
+        _end(context, act, ActState.REFUSED, {"error": str(error)})
         raise
-    return context.ledger.acts.end(act, ActState.DONE, outcome)
+    return _end(context, act, ActState.DONE, outcome)
+
+
+def _end(context: Context, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
+    """Note how an act ended; where another process was quicker to note it, that is how."""
+    try:
+        return context.ledger.acts.end(act, state, outcome)
+    except Conflict:
+        ended = context.ledger.acts.get(act.id)
+        if ended.state in {ActState.ASKED, ActState.APPROVED}:
+            raise
+        return ended
+
+
+def settle(context: Context, act_id: str) -> float | None:
+    """Do what an act waits for: show what was asked for on a page, carry out what is approved.
+
+    Return the seconds after which to try again, None where nothing is left to do. Whoever approved one that is
+    refused is not there any more, so a person is told.
+    """
+    act = context.ledger.acts.get(act_id)
+    try:
+        if act.state is ActState.ASKED:
+            show_anew(context, act)
+        elif act.state is ActState.APPROVED:
+            carry_out(context, act)
+    except (Conflict, Transient):
+        return _AGAIN_SECONDS
+    except (InputUnusable, Permanent) as error:
+        _end(context, act, ActState.REFUSED, {"error": str(error)})
+        if act.state is ActState.APPROVED:
+            _tell_refused(context, act, error)
+    return None
 
 
 def carry_on_open(context: Context) -> int:
-    """Carry out what was approved and broke off; return how many acts have ended."""
-    ended = 0
-    for act in context.ledger.acts.all(states=[ActState.APPROVED], limit=_OPEN_AT_ONCE):
-        try:
-            carry_out(context, act)
-            ended += 1
-        except Conflict:
-            continue
-        except InputUnusable:
-            ended += 1
-    return ended
+    """Do what acts wait for that broke off, or that no worker was told of; return for how many it is done."""
+    waiting_ones = context.ledger.acts.all(states=[ActState.ASKED, ActState.APPROVED], limit=_OPEN_AT_ONCE)
+    return sum(settle(context, act.id) is None for act in waiting_ones)
+
+
+def _tell_refused(context: Context, act: Act, error: MetermendError) -> None:
+    asked = f"{act.actor} has asked for it: {act.why}. {error}"
+    step = NextStep("Look at what has changed, and ask for it anew.", "metermend acts")
+    trouble(context, act.id, "what was approved could not be done", asked, step)
 
 
 def withdraw(context: Context, act: Act, name: str) -> Act:
@@ -89,9 +141,15 @@ def take_back(context: Context, act: Act, name: str) -> Act:
     )
 
 
+def concerns(context: Context, case_id: str, chosen: Chosen) -> bool:
+    """Whether a case has quarantined records that are meant."""
+    there = waiting(context, context.ledger.queries.entries(case_id), Bucket.QUARANTINED)
+    return bool(chosen.of(there).select(pl.len()).collect().item())
+
+
 def order_of(kind: str, arguments: Mapping[str, Any]) -> Order:
     """Return what an act is to do. Raises InputUnusable where there is no such kind."""
     if kind not in ORDERS:
         raise InputUnusable("there is no such kind of act", where=kind, mend=f"known are {', '.join(ORDERS)}")
-    chosen = {"chosen": Chosen(**arguments["chosen"])} if "chosen" in arguments else {}
+    chosen = {"chosen": Chosen.from_json(arguments["chosen"])} if "chosen" in arguments else {}
     return ORDERS[kind](**{**arguments, **chosen})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import polars as pl
 
@@ -16,7 +17,9 @@ from workers.pipeline.record_sets import COUNTED_AS, ORIGIN, RECORD, records_in
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, QUANTITY, REASON, TIMESTAMP, VALUE, with_columns_of
 
-SHOWN = (ORIGIN, TIMESTAMP, EVENT_NAME, CUSTOMER, VALUE)
+WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
+"""Where records wait."""
+SHOWN: Final = (ORIGIN, TIMESTAMP, EVENT_NAME, CUSTOMER, VALUE)
 """What a person sees of a record."""
 
 
@@ -28,6 +31,11 @@ class Chosen:
     code: str | None = None
     meter: str | None = None
     records: Sequence[int] = ()
+
+    @classmethod
+    def from_json(cls, named: Mapping[str, Any]) -> Self:
+        """Return what an act's arguments name."""
+        return cls(**{**named, "records": tuple(named.get("records", ()))})
 
     def of(self, waiting: pl.LazyFrame) -> pl.LazyFrame:
         """Return the chosen ones of a case's waiting records."""

@@ -33,7 +33,7 @@ from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.submit.outcomes import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.submit.submitted_index import SUBMISSION, carried, recent_submissions
+from workers.pipeline.submit.submitted_index import SUBMISSION, carried, recent_submissions, sent_with
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
@@ -119,10 +119,12 @@ _Ours = list[tuple[Submission, pl.DataFrame]]
 def _take_in_rest(told: _Told, ours: _Ours) -> list[str]:
     """Take in what is not ours by name: the sender's own records, and those that nobody named.
 
-    An unnamed record may be of any submission that a sample is of, so what stands of those is set aside. It may as
-    well be the sender's own, so it is counted there in any case: what Stripe refused stands in some journal.
+    An unnamed record may be of any submission that a sample is of, or that shares its file, so what stands of those
+    is set aside. It may as well be the sender's own, so it is counted there in any case: what Stripe refused stands
+    in some journal.
     """
-    aside = sum(_set_aside(told, submission) for submission, _ in ours) if told.unnamed else 0
+    sent = sent_with(told.context, [submission for submission, _ in ours], told.report.event_name)
+    aside = sum(_set_aside(told, submission) for submission in sent) if told.unnamed else 0
     named = [identifier for _, refused in ours for identifier in refused[IDENTIFIER]]
     others = told.samples.filter(~pl.col(IDENTIFIER).is_in(named))
     if ours and others.is_empty() and not told.unnamed:

@@ -64,6 +64,8 @@ class OlderFiles:
 
 def with_held(records: pl.DataFrame, older: pl.DataFrame) -> pl.DataFrame:
     """Give the records whose usage older rows tell a `REASON` and a `SUGGESTION`, if they have none."""
+    if older.is_empty():
+        return with_columns_of(records, (REASON, SUGGESTION))
     written = rfc3339(pl.col(WRITTEN).dt.epoch("s"))
     told = older.select(pl.format(_ADVICE, SOURCE, ROW, written)).to_series()
     firsts = same_usage(records, older).unique(RECORD_AT, keep="first", maintain_order=True)

@@ -2,26 +2,25 @@
 
 A submission of several files has as many import sets, and each speaks of its own file only. A verdict proves that
 the file's records are well-formed where its counters account for all of them; what they do not account for is held.
+Where submissions share a file, its counters speak of all of them or of none, and each case takes in its own part.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD
-from workers.kernel.errors import FileUnusable
-from workers.kernel.files import part_of
-from workers.kernel.ledger.chunks import StoredChunk
+from workers.kernel.errors import Conflict, FileUnusable
 from workers.kernel.ledger.journal import Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import ALREADY_EXISTS, ARRIVAL_UNKNOWN
-from workers.pipeline.context import Context
 from workers.pipeline.intake.import_files import Import, failed_rows
 from workers.pipeline.intake.open_case import Taken
-from workers.pipeline.record_sets import FORMAT, scan
+from workers.pipeline.intake.our_file import ACCOUNTED, IMPORT_SET, Counters, OurFile, Part, our_file
+from workers.pipeline.record_sets import FORMAT
 from workers.pipeline.submit.outcomes import (
     REASON_SCHEMA,
     REFUSAL_SCHEMA,
@@ -31,112 +30,49 @@ from workers.pipeline.submit.outcomes import (
     set_aside_rest,
 )
 from workers.records.schema import CODE, IDENTIFIER, MESSAGE, REASON, SUGGESTION, with_columns_of
-from workers.reports.import_set import ImportSetReport, ImportStatus
-from workers.targets.files import PUT_AGAIN
+from workers.reports.import_set import ImportStatus
 
 log = get_logger(__name__)
 
-IMPORT_SET: Final = "import_set"
-"""In a verdict, the import set that it is of."""
-ACCOUNTED: Final = "accounted_for"
-"""In a verdict, whether its counters are those of the file's records."""
 _LOOK: Final = "see in its summaries which of them arrived"
-
-
-@dataclass(frozen=True)
-class OurFile:
-    """One file of a submission: its number, the identifiers in it, and what the ledger knows of it."""
-
-    number: int
-    identifiers: pl.DataFrame
-    chunk: StoredChunk | None
-
-    @property
-    def tried_again(self) -> bool:
-        """Whether an earlier file of that name may have been read as well."""
-        result = self.chunk.result if self.chunk else None
-        return not isinstance(result, Mapping) or bool(result.get(PUT_AGAIN))
-
-    def imported_before(self, import_set: str) -> bool:
-        """Whether another import set has taken it in."""
-        verdict = self.chunk.verdict if self.chunk else None
-        return verdict is not None and verdict[IMPORT_SET] != import_set and bool(verdict[ACCOUNTED])
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What an import set counts of a file of `records`, `refused` of them; None where it gives no counter."""
-
-    records: int
-    refused: int
-    processed: int | None
-    successes: int | None
-    duplicates: int | None
-    filtered: int | None
-
-    @classmethod
-    def of(cls, report: ImportSetReport, records: int, listed: int) -> "Counters":
-        skipped = report.duplicate_count, report.filtered_count
-        if report.status is ImportStatus.FAILED:
-            return cls(records, records, None, report.success_count or report.created_count, *skipped)
-        refused = max(report.error_count or 0, listed)
-        return cls(records, refused, report.rows_processed, report.success_count, *skipped)
-
-    @property
-    def all_skipped(self) -> bool:
-        """Whether every record that was not refused was skipped as a duplicate."""
-        return bool(self.duplicates) and self.duplicates == self.records - self.refused and not self.successes
-
-    @property
-    def account_for_all(self) -> bool:
-        """Whether nothing that Stripe counts speaks against: it refused what it lists and took in all the rest."""
-        rest = self.records - self.refused
-        taken = rest if self.successes is None else self.successes
-        processed = self.records if self.processed is None else self.processed
-        return not self.duplicates and not self.filtered and taken == rest and processed == self.records
-
-    def __str__(self) -> str:
-        counted = {
-            "taken in": self.successes,
-            "refused": self.refused,
-            "skipped as duplicates": self.duplicates,
-            "skipped by a filter": self.filtered,
-            "processed": self.processed,
-        }
-        return ", ".join(f"{count} {what}" for what, count in counted.items() if count is not None)
 
 
 def take_in_verdict(imported: Import, submission: Submission) -> Taken:
     """Take in what Stripe says of a file that we submitted: what it refused belongs to the case it came from.
 
     Where it cannot be seen which records of the file were refused, or which were taken in, none of it can count as
-    arrived.
+    arrived. Raises Conflict where another worker holds one of the cases that share the file, once the others have
+    their part; a case that has it is left alone when the event is taken in again.
     """
-    context, report = imported.context, imported.report
-    if report.status is ImportStatus.OTHER:
+    if imported.report.status is ImportStatus.OTHER:
         return Taken((submission.case_id,))
-    file = _our_file(context, imported.names, submission)
+    file = our_file(imported.context, imported.names, submission)
     refused, unnamed = _refused_of(imported, submission, file)
-    counters = Counters.of(report, file.identifiers.height, refused.height)
-    verdict = _Verdict(imported, submission, file, counters)
-    with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
-        moves = list(verdict.refused(refused, unnamed))
+    counters = Counters.of(imported.report, file.identifiers.height, refused.height)
+    conflicts = []
+    for part in file.parts:
+        verdict = _Verdict(imported, part, counters)
+        try:
+            if len(file.parts) == 1 or not verdict.is_taken_in:
+                _take_in_part(verdict, refused, unnamed)
+        except Conflict as conflict:
+            conflicts.append(conflict)
+    if conflicts:
+        raise conflicts[0]
+    return Taken(tuple(dict.fromkeys(part.submission.case_id for part in file.parts)))
+
+
+def _take_in_part(verdict: "_Verdict", refused: pl.DataFrame, unnamed: int) -> None:
+    """Write what a verdict says of one submission into its case."""
+    part, imported = verdict.part, verdict.imported
+    context, own = imported.context, refused.join(part.identifiers, on=IDENTIFIER, how="semi")
+    with context.ledger.cases.hold(part.submission.case_id, context.owner, context.lease) as held:
+        moves = list(verdict.refused(own, unnamed))
+        judged = part.submission.id, part.number, imported.id, imported.report.status, verdict.said
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
-            transaction.submissions.judged(submission.id, file.number, imported.id, report.status, verdict.said)
+            transaction.submissions.judged(*judged)
             transaction.reschedule(context.clock())
-    return Taken((submission.case_id,))
-
-
-def _our_file(context: Context, names: tuple[str, ...], submission: Submission) -> OurFile:
-    """Return the file that is named, with what it holds; where the ledger does not know, all of the submission."""
-    number = next(part for part in map(part_of, names) if part is not None)
-    chunk = context.ledger.chunks.of(submission.id).get(number)
-    sent = scan(context, submission.ref).select(IDENTIFIER)
-    if chunk is None or chunk.first is None:
-        return OurFile(number, sent.collect(), None)
-    rows = sent.slice(chunk.first, chunk.records).collect()
-    return OurFile(number, rows.filter(~pl.col(IDENTIFIER).is_in(list(chunk.withheld or {}))), chunk)
 
 
 def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tuple[pl.DataFrame, int]:
@@ -145,7 +81,7 @@ def _refused_of(imported: Import, submission: Submission, file: OurFile) -> tupl
     if report.status is ImportStatus.SUCCEEDED:
         return pl.DataFrame(schema=REFUSAL_SCHEMA), 0
     if report.status is ImportStatus.FAILED:
-        known = file.identifiers if file.chunk else file.identifiers.clear()  # else nobody knows what it holds
+        known = file.identifiers if file.is_known else file.identifiers.clear()  # else nobody knows what it holds
         reason = pl.lit(report.failed_reason, pl.String).alias(MESSAGE)
         whole = known.select(IDENTIFIER, pl.lit(MALFORMED_RECORD, pl.String).alias(CODE), reason)
         return whole, file.identifiers.height - whole.height
@@ -167,16 +103,20 @@ def _listed_rows(imported: Import) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What one import set says of one file of a submission, and what follows for its records."""
+    """What one import set says of a file of ours, and what follows for the records of one submission in it."""
 
     imported: Import
-    submission: Submission
-    file: OurFile
+    part: Part
     counters: Counters
 
     @property
+    def is_taken_in(self) -> bool:
+        """Whether the case knows all of it: what is said and what follows from it are written in one commit."""
+        return self.part.chunk is not None and self.part.chunk.verdict == self.said
+
+    @property
     def _again(self) -> bool:
-        return self.file.imported_before(self.imported.id)
+        return self.part.imported_before(self.imported.id)
 
     @property
     def accounted_for(self) -> bool:
@@ -192,8 +132,11 @@ class _Verdict:
         return {**told, **asdict(self.counters), ACCOUNTED: self.accounted_for}
 
     def refused(self, refused: pl.DataFrame, unnamed: int) -> Iterator[Movement]:
-        """Yield the entries for what was refused, and for what may have been or may not have been taken in."""
-        case, key = (self.imported.context, self.submission), f"import_set:{self.imported.id}"
+        """Yield the entries for what was refused, and for what may have been or may not have been taken in.
+
+        `refused` are those of the submission's own, `unnamed` is how many more of the whole file were refused.
+        """
+        case, key = (self.imported.context, self.part.submission), f"import_set:{self.imported.id}"
         event_id = self.imported.event.id
         whole_in_doubt = self.imported.report.status is ImportStatus.FAILED and not self.accounted_for
         exists = refused.filter(pl.col(CODE).eq_missing(ALREADY_EXISTS))[IDENTIFIER]
@@ -202,10 +145,10 @@ class _Verdict:
         truly = named.filter(~pl.col(IDENTIFIER).is_in(exists.implode()))
         yield from refuse(*case, truly, refused_as=FORMAT, failure_key=key, event_id=event_id)
         if unnamed:
-            among = self.file.identifiers
+            among = self.part.identifiers
             yield from set_aside_rest(*case, named, unnamed, failure_key=key, among=among)
         elif not self.accounted_for:
-            rest = self.file.identifiers.join(named, on=IDENTIFIER, how="anti")[IDENTIFIER]
+            rest = self.part.identifiers.join(named, on=IDENTIFIER, how="anti")[IDENTIFIER]
             yield from set_aside(*case, self._unaccounted(rest), failure_key=key)
 
     def _unaccounted(self, rest: pl.Series) -> pl.DataFrame:
@@ -218,6 +161,6 @@ class _Verdict:
 
     def _reasons(self, exists: pl.Series) -> pl.DataFrame:
         """Return why records are held that Stripe skipped, or refused as there already."""
-        tried = exists.to_list() if self._again or self.file.tried_again else []
+        tried = exists.to_list() if self._again or self.part.tried_again else []
         account = self.imported.event.account
-        return held_reasons(self.imported.context, account, self.submission, exists, tried=tried)
+        return held_reasons(self.imported.context, account, self.part.submission, exists, tried=tried)

@@ -53,7 +53,9 @@ def twins(suspects: pl.DataFrame) -> pl.DataFrame:
 
 def _mended(context: Context, failure: Failure, records: pl.DataFrame) -> pl.DataFrame:
     """Return the records as they would be sent, under the identifiers that their sender gave."""
-    catalog = Catalogs(context, failure.account).for_records(records)
+    catalog = Catalogs(context, failure.account, context.rules_in_force).for_records(records)
     bare = records.drop(PLAN_COLUMNS, strict=False)
-    repaired = repair_frame(bare, catalog=catalog, rules=context.rules, now=context.clock(), resubmit_valid=False)
+    repaired = repair_frame(
+        bare, catalog=catalog, rules=context.rules_in_force, now=context.clock(), resubmit_valid=False
+    )
     return with_columns_of(repaired.with_columns(records[IDENTIFIER]).drop(PLAN_COLUMNS), (REASON, SUGGESTION))

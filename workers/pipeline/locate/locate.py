@@ -38,6 +38,7 @@ from workers.pipeline.locate.proof import agreed, ask, proved, strike_off
 from workers.pipeline.locate.suspects import PLACE, Suspects, find_suspects, rivals, unclaimed
 from workers.pipeline.locate.words import advice
 from workers.pipeline.record_sets import DATA
+from workers.pipeline.totals.sender_totals import settled_by
 from workers.pipeline.totals.witness import WORDS
 from workers.pipeline.upkeep.retry import LOOK_AGAIN
 from workers.records.schema import CODE, MESSAGE, WRITTEN, with_columns_of
@@ -150,7 +151,9 @@ def _found(
     meter = suspects.prediction.meter
     how = Found.EXACT if judged.verdict in _AGREED else Found.CERTAIN
     yield how, agreed(context, failure, meter, judged.found)
-    if judged.verdict in {Verdict.UNDER, Verdict.OVER}:
+    if judged.verdict in {Verdict.UNDER, Verdict.OVER} and from_text(failure.window_end or "") <= settled_by(
+        context
+    ):
         rest = free.join(judged.found.select(PLACE), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
         told = ask(context, failure, meter, rest)
         strike_off(context, failure, told)

@@ -63,10 +63,16 @@ class Prediction:
 
     def customers_of(self, rows: pl.DataFrame) -> pl.Series:
         """Return the customers that the rows name, each once."""
-        return self._catalog().resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
+        return self.catalog.resolve(rows)[CUSTOMER_ID].drop_nulls().unique()
 
-    def _catalog(self) -> Catalog:
-        """Return what is known, with the meter as it was then: no row is refused for it unless Stripe says so."""
+    @property
+    def standard(self) -> Standard:
+        """What a meter's rows are judged by, as of the windows."""
+        return Standard(self.catalog, Window(self.start))
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known, with the meter as it was then: no row is refused for it unless Stripe says so."""
         return Catalog(meters=self.meters, customers=self.customers)
 
     def _without_meter(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -78,7 +84,7 @@ class Prediction:
         own = rows.filter(pl.col(EVENT_NAME) == meter.event_name)
         if self.archived:
             return self._told(rows, own.with_columns(_only(Code.ARCHIVED_METER)), pl.lit(value=False))
-        standard = Standard(self._catalog(), Window(self.start))
+        standard = self.standard
         doubtful = mark_sound(own.lazy(), standard).filter(~pl.col(SOUND)).select(rows.columns).collect()
         judged = standard.judge(doubtful)
         codes = pl.concat_list(_counted(fault_column(aspect)) for aspect in ORDER).list.drop_nulls()
@@ -87,7 +93,7 @@ class Prediction:
 
     def _told(self, rows: pl.DataFrame, refused: pl.DataFrame, certain: pl.Expr) -> pl.DataFrame:
         """Return refused ones of the rows, which have `CODES`, in their columns, with `TOLD`."""
-        catalog = self._catalog()
+        catalog = self.catalog
         told = catalog.resolve(refused).with_columns(self._first().alias(PREDICTED))
         told = told.with_columns(kind(pl.col(PREDICTED), catalog), certain.alias(CERTAIN))
         return told.select(*rows.columns, *TOLD)

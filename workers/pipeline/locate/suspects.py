@@ -1,6 +1,8 @@
 """The rows of the sender's usage that Stripe must have refused under a case's code, and that no case has yet."""
 
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -11,16 +13,22 @@ from workers.kernel.clock import CLOCKS_DIFFER, from_text
 from workers.kernel.codes import Code
 from workers.kernel.errors import FileUnusable, Permanent
 from workers.kernel.ledger.case import Case, Failure
+from workers.kernel.ledger.journal import RecordSetRef
 from workers.pipeline.context import Context
 from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.locate.predict import BEFORE, CERTAIN, CODES, PREDICTED, TOLD, Prediction
 from workers.pipeline.lookups import meters_of
-from workers.pipeline.record_sets import FINDING, scan
+from workers.pipeline.record_sets import FINDING, PART_RECORDS, scan
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame
 from workers.sources import Candidate, UsageSources
 
 PLACE: Final = (SOURCE, ROW, IDENTIFIER, TIMESTAMP)
 """What tells one row of the sender's from another: it is claimed by one case at most."""
+_MOST_KEPT: Final = 500_000
+"""Places of record sets that are kept: some 50 MB."""
+_known_places: dict[RecordSetRef, pl.DataFrame] = {}
+"""Those that were asked for last, by any job of this process."""
+_turn: Final = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +60,8 @@ def find_suspects(context: Context, failure: Failure, codes: Collection[str] = (
     candidates = sources.candidates(names, start - context.validation_delay, end)
     reading = _Reading(sources, candidates.files, names, list(candidates.unusable))
     if Code.CUSTOMER_NOT_FOUND in codes:
-        named = pl.concat([pl.Series(dtype=pl.String), *map(prediction.customers_of, reading.parts())])
-        prediction = knowing(context, failure, prediction, named)
-    refused = _joined(map(prediction.refused, reading.parts()))
+        prediction = knowing(context, failure, prediction, reading.customers(prediction))
+    refused = _joined(map(prediction.refused, reading.parts(prediction)))
     if prediction.customers is None and meter is not None and not archived:
         # A customer is judged before a value: who names none that exists is counted under that code.
         prediction = knowing(context, failure, prediction, prediction.customers_of(refused))
@@ -78,12 +85,43 @@ class _Reading:
     names: Sequence[str] | None
     unusable: list[str]
 
-    def parts(self) -> Iterator[pl.DataFrame]:
+    def parts(self, prediction: Prediction) -> Iterator[pl.DataFrame]:
+        """Yield rows to be judged, many at a time."""
+        gathered: list[pl.DataFrame] = []
+        for rows in self._rows(prediction):
+            gathered.append(rows)
+            if sum(one.height for one in gathered) >= PART_RECORDS:
+                yield pl.concat(gathered, how="diagonal")
+                gathered.clear()
+        if gathered:
+            yield pl.concat(gathered, how="diagonal")
+
+    def _rows(self, prediction: Prediction) -> Iterator[pl.DataFrame]:
+        """Yield the rows to be judged: all, where it does not hang on the row whether Stripe refuses it."""
+        meter, standard = prediction.meter, prediction.standard
         for file in self.files:
-            try:
-                yield from self.sources.rows_of(file, self.names)
-            except (FileUnusable, Permanent) as error:
-                self.unusable.append(str(error))
+            with self._noted():
+                if meter is None or prediction.archived:
+                    yield from self.sources.rows_of(file, self.names)
+                else:
+                    yield from self.sources.doubtful(file, meter.event_name, standard)
+
+    def customers(self, prediction: Prediction) -> pl.Series:
+        """Return the customers that the rows name, each once; none where no meter tells where they stand."""
+        found = [pl.Series(dtype=pl.String)]
+        if prediction.meter is None:
+            return found[0]
+        for file in self.files:
+            with self._noted():
+                found.append(self.sources.customers(file, prediction.meter.event_name, prediction.catalog))
+        return pl.concat(found).unique()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileUnusable, Permanent) as error:
+            self.unusable.append(str(error))
 
 
 def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -114,12 +152,21 @@ def unclaimed(context: Context, case: Case, suspects: pl.DataFrame) -> pl.DataFr
         return suspects
     earliest = suspects[WRITTEN].min()
     assert isinstance(earliest, datetime)
-    claimed = [suspects.select(PLACE).clear()]
-    since = earliest - CLOCKS_DIFFER
-    for _, journal in context.ledger.queries.journals_since(since, case.failure.account):
-        found = [scan(context, entry.ref) for entry in journal if entry.kind in FINDING and entry.ref]
-        claimed += [rows.select(PLACE).collect() for rows in found]
-    return suspects.join(pl.concat(claimed), on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+    sets = context.ledger.queries.sets_since(earliest - CLOCKS_DIFFER, case.failure.account, FINDING)
+    claimed = pl.concat([suspects.select(PLACE).clear(), *(_places(context, ref) for ref in sets)])
+    return suspects.join(claimed, on=PLACE, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def _places(context: Context, ref: RecordSetRef) -> pl.DataFrame:
+    """Return the places of a record set's rows; a set never changes, so its places are kept for the next look."""
+    with _turn:
+        known = _known_places.pop(ref, None)
+    places = scan(context, ref).select(PLACE).collect() if known is None else known
+    with _turn:
+        _known_places[ref] = places
+        while len(_known_places) > 1 and sum(one.height for one in _known_places.values()) > _MOST_KEPT:
+            del _known_places[next(iter(_known_places))]
+    return places
 
 
 def rivals(context: Context, case: Case) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from workers.alerts import Alert, Digest, NextStep, Notice
 from workers.kernel.errors import Conflict, Permanent, Transient
+from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.troubles import StoredTrouble
 from workers.kernel.logs import get_logger
@@ -114,13 +115,18 @@ def _records(alert: Alert) -> int:
 
 def _post(context: Context, pace: Pace, word: Word) -> None:
     """Say one word and write that down. Raises Transient where the channel is away, and all else must wait, too."""
-    message = None
+    message, sign = None, Sign.ALERT_TAKEN
     with pace.speaking(update=word.earlier is not None):
         try:
             message = context.alerts.post(word.alert, word.earlier)
         except Permanent as error:  # it will never be taken, and must not keep the others from being said
             log.error("alert_refused", headline=word.alert.headline, error=str(error))
+            sign = Sign.ALERT_FAILED
+        except Transient:
+            context.ledger.heartbeats.beat(Sign.ALERT_FAILED)
+            raise
     word.said(message)
+    context.ledger.heartbeats.beat(sign)
 
 
 def _all_were_said(words: Sequence[Word], _message: str | None) -> None:

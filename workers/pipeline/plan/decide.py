@@ -24,15 +24,16 @@ def decide(
 ) -> pl.DataFrame:
     """Return pending records with their outcome, the repaired ones under the identifier of their next revision.
 
-    `repeated` are the numbers of records whose identifier an earlier one of the case has (`repeated_records`);
-    `as_of` decides which times Stripe takes, and is the same for all slices of a plan.
+    They are judged by the rules of the catalogs. `repeated` are the numbers of records whose identifier an earlier
+    one of the case has (`repeated_records`); `as_of` decides which times Stripe takes, and is the same for all
+    slices of a plan.
     """
     closed, open_ = split_closed(context, case, frame)
     repaired = repair_frame(
         # The engine numbers records by row, which is unique in a file but not in a case.
         open_.drop(ROW, *FOLLOWING).with_columns(open_[RECORD].alias(ROW)),
         catalog=catalogs.for_records(open_),
-        rules=context.rules,
+        rules=catalogs.rules,
         now=as_of,
         resubmit_valid=case.failure.kind == WHOLE_FILE,
         repeated_rows=repeated,
@@ -40,7 +41,7 @@ def decide(
     following = open_.select(ROW, *FOLLOWING)
     engine = repaired.rename({ROW: RECORD}).join(following, on=RECORD, maintain_order="left")
     decided = pl.concat([with_next_identifiers(_as_plan(engine)), closed], how="diagonal")
-    return decided.sort(RECORD).with_columns(pl.lit(context.rules.digest).alias(RULES))
+    return decided.sort(RECORD).with_columns(pl.lit(catalogs.rules.digest).alias(RULES))
 
 
 def repeated_records(pending: pl.LazyFrame) -> pl.Series:

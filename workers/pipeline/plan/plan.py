@@ -65,7 +65,7 @@ def is_large(pending: int) -> bool:
 
 def _decided(context: Context, case: Case, pending: pl.LazyFrame, folder: Path, as_of: datetime) -> pl.LazyFrame:
     """Decide all records and return the decisions in their order; those of a large case lie in `folder`."""
-    catalogs = Catalogs(context, case.failure.account)
+    catalogs = Catalogs(context, case.failure.account, context.rules_in_force)
     repeated = repeated_records(pending)
     frames: list[pl.LazyFrame] = []
     count = case.balance[Bucket.PENDING].records

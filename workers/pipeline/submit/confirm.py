@@ -56,7 +56,7 @@ def confirm(context: Context, held: HeldCase) -> None:
         judged = {number: chunk.verdict for number, chunk in files.items() if chunk.verdict is not None}
         if judged and len(judged) < len(files):
             _hold_unjudged(context, held, submission, [c for n, c in files.items() if n not in judged])
-        proof = {file_name(submission.id, number): verdict for number, verdict in judged.items()}
+        proof = {files[number].file or file_name(submission.id, number): said for number, said in judged.items()}
         if proof:
             _settle(context, held, submission, {"by": BY_VERDICT, "proof": proof})
         elif can_show(context, held, submission):

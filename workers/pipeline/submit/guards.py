@@ -15,7 +15,7 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.codes import Code
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import ALREADY_RESUBMITTED, PLANNED_LONG_AGO, REFUSED_AGAIN
@@ -75,7 +75,7 @@ def too_old(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return stop(frame.filter(late), Code.TIMESTAMP_TOO_FAR_IN_PAST, _TOO_LATE)
 
 
-def planned_long_ago(context: Context, held: HeldCase, records: pl.DataFrame) -> pl.DataFrame:
+def planned_long_ago(context: Context, held: CaseReading, records: pl.DataFrame) -> pl.DataFrame:
     """Stop records whose plan is older than `PLANS_HOLD`: somebody may have mended the usage by hand meanwhile.
 
     Of a plan that lies ahead, by a clock that was wrong, nobody knows how old it is: it is stopped as well.

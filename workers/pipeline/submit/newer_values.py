@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import WOULD_OVERWRITE
 from workers.pipeline.context import Context
@@ -38,7 +38,7 @@ _ADVICE: Final = (
 )
 
 
-def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def superseded(context: Context, held: CaseReading, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Stop those of the planned records, one a window, for which there is a newer value, as `guards` does."""
     chosen = planned.collect()
     if chosen.is_empty():
@@ -55,7 +55,7 @@ def superseded(context: Context, held: HeldCase, windows: Windows, planned: pl.L
     return pl.concat(stopped)
 
 
-def _sought(context: Context, held: HeldCase, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
+def _sought(context: Context, held: CaseReading, windows: Windows, planned: pl.DataFrame) -> pl.DataFrame:
     """Return the planned records with their value as the sender wrote it, before any repair."""
     mine = windows.keyed(planned).select(RECORD, *KEYS, SECONDS, strip_idle_zeros(pl.col(QUANTITY)))
     found = [scan(context, entry.ref) for entry in held.journal if entry.kind in FINDING and entry.ref]
@@ -65,7 +65,9 @@ def _sought(context: Context, held: HeldCase, windows: Windows, planned: pl.Data
     return mine.join(values, on=RECORD, how="left", maintain_order="left")
 
 
-def _elsewhere(context: Context, held: HeldCase, windows: Windows, sought: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _elsewhere(
+    context: Context, held: CaseReading, windows: Windows, sought: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
     """Yield the usage among which a newer value may stand."""
     for bucket in _NOT_TO_BE_SENT:
         records = records_in(context, held.journal, bucket)

@@ -6,28 +6,24 @@ record may have become too old. Whether a window of a pre-aggregated meter is fr
 What the guards say holds until the account has another submission. So the intent is written in the turn that was
 the account's next before they were asked; where another worker has taken it, they look at his submissions, and the
 intent is tried again. Between the intent and the sending there may be an outage or a crash: what time can have
-changed is asked once more directly before each chunk (`LastLook`).
+changed is asked once more directly before each chunk (`last_look`).
 
 Usage of pre-aggregated meters goes in submissions of its own, and to a target that has it at once, if there is one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import polars as pl
 
-from workers.kernel.clock import is_within
 from workers.kernel.codes import Outcome
 from workers.kernel.errors import Overtaken, Transient
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.kernel.reasons import SENT_BEFORE, WINDOW_OPEN
-from workers.pipeline.approvals import APPROVAL_HOLDS
+from workers.kernel.reasons import WINDOW_OPEN
 from workers.pipeline.context import Context
-from workers.pipeline.hold import STOPPED_SCHEMA, first_stopped, quarantined
+from workers.pipeline.hold import first_stopped, quarantined
 from workers.pipeline.record_sets import (
     ORIGIN,
     PART_RECORDS,
@@ -41,6 +37,7 @@ from workers.pipeline.record_sets import (
 )
 from workers.pipeline.submit.arrival import totals_before
 from workers.pipeline.submit.guards import planned_long_ago, resubmitted, too_old
+from workers.pipeline.submit.last_look import was_sent_before
 from workers.pipeline.submit.lost_ledger import perhaps_sent
 from workers.pipeline.submit.meter_windows import WINDOW_END, Windows, windows_of
 from workers.pipeline.submit.send import intend
@@ -50,16 +47,13 @@ from workers.pipeline.submit.window_guards import (
     waiting_for_window,
     would_overwrite,
 )
-from workers.records.schema import IDENTIFIER, OUTCOME, REASON, SUGGESTION, TIMESTAMP, VALID_FROM
+from workers.records.schema import OUTCOME, REASON, TIMESTAMP, VALID_FROM
 from workers.records.timestamps import rfc3339
-from workers.targets import Rows, Target, Withheld
+from workers.targets import Target
 
 MOST_OVERTAKEN: Final = 20
 """How often an intent may lose its turn at a stretch; then the case waits for a quieter moment."""
 _QUIETER_SECONDS: Final = 5.0
-_WHY: Final = "@why"
-_ADVICE: Final = "@advice"
-_BEFORE: Final = "@before"
 
 
 def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
@@ -111,11 +105,7 @@ def _all_planned(context: Context, held: HeldCase) -> RecordSetRef:
 
 def _planned(context: Context, held: HeldCase) -> pl.LazyFrame:
     """Return the planned records without those that somebody has approved by name, knowing why they waited."""
-    return scan(context, _all_planned(context, held)).filter(~_was_sent_before())
-
-
-def _was_sent_before() -> pl.Expr:
-    return pl.col(REASON).fill_null("").is_in(SENT_BEFORE)
+    return scan(context, _all_planned(context, held)).filter(~was_sent_before())
 
 
 def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Target, RecordSetRef]:
@@ -136,7 +126,7 @@ def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Targ
 
 def _put_back_resent(context: Context, held: HeldCase) -> None:
     """Put approved records back as they are where nobody could send them for a day: the word is as old as that."""
-    planned = scan(context, _all_planned(context, held)).filter(_was_sent_before())
+    planned = scan(context, _all_planned(context, held)).filter(was_sent_before())
     old = planned_long_ago(context, held, planned.select(RECORD).collect())
     if not old.is_empty():
         back = planned.join(old.lazy(), on=RECORD, how="semi")
@@ -196,43 +186,3 @@ def _stopped_by(
 
 def _parts(planned: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     return planned.select(RECORD, ORIGIN, TIMESTAMP).collect_batches(chunk_size=PART_RECORDS)
-
-
-@dataclass(frozen=True)
-class LastLook:
-    """What of a submission must not go any more, asked directly before each of its chunks.
-
-    Its plan may be a day old, and a window may hold another value by now. The other guards' word does not change:
-    whoever came later has seen this submission.
-    """
-
-    context: Context
-    held: HeldCase
-    submission: Submission
-
-    def __call__(self, rows: Rows) -> tuple[Withheld, ...]:
-        """Return what must not go of these rows of the submission's record set."""
-        chosen = scan(self.context, self.submission.ref).slice(rows.first, rows.records)
-        old = planned_long_ago(self.context, self.held, chosen.select(RECORD).collect())
-        stopped = first_stopped(old, self._overwriting(chosen))
-        if stopped.is_empty():
-            return ()
-        words = stopped.lazy().rename({REASON: _WHY, SUGGESTION: _ADVICE})
-        told = chosen.select(RECORD, IDENTIFIER, _was_sent_before().alias(_BEFORE)).join(words, on=RECORD)
-        return tuple(
-            Withheld(row[IDENTIFIER], row[_WHY], row[_ADVICE], tried_before=row[_BEFORE])
-            for row in told.collect().iter_rows(named=True)
-        )
-
-    def _overwriting(self, chosen: pl.LazyFrame) -> pl.DataFrame:
-        """Ask whether windows are free, but for what somebody has lately approved knowing why it waited."""
-        if self._windows.meters.keys().isdisjoint(self.submission.event_names):
-            return pl.DataFrame(schema=STOPPED_SCHEMA)
-        fresh = is_within(self.submission.intended_at, APPROVAL_HOLDS, self.context.clock())
-        asked = chosen.filter(~_was_sent_before()) if fresh else chosen
-        sent = recent_submissions(self.context, self.held.case.failure.account)
-        return would_overwrite(self.context, self.held, self._windows, asked, sent, self.submission)
-
-    @cached_property
-    def _windows(self) -> Windows:
-        return windows_of(self.context, self.held.case.failure.account)

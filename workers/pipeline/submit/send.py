@@ -6,6 +6,7 @@ same id, and the target resumes instead of repeating.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -13,7 +14,7 @@ import polars as pl
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.chunks import Renewed, StoredChunk
+from workers.kernel.ledger.chunks import Renewed
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
@@ -30,23 +31,38 @@ from workers.pipeline.record_sets import (
     records_in,
     scan,
 )
+from workers.pipeline.submit.last_look import LastLook
 from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, held_reasons, refuse, set_aside
+from workers.pipeline.submit.together import as_stored, begin_together, chunk_of, send_together
 from workers.records.schema import EVENT_NAME, IDENTIFIER
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 
 MayNotGo = Callable[[Rows], tuple[Withheld, ...]]
 
 
-def submit(context: Context, held: HeldCase, submission: Submission, may_not_go: MayNotGo) -> None:
-    """Send what was intended, or go on with what a crash left open; `may_not_go` is asked before each chunk.
+def submit(context: Context, held: HeldCase, submission: Submission) -> None:
+    """Send what was intended, alone or in a file with others that wait, or go on with what a crash left open.
 
     Raises Transient when the target takes no more for now, Permanent when a person has to look.
     """
-    progress = LedgerProgress(context.ledger, submission.id, held.renewed, may_not_go)
     account = held.case.failure.account
-    outgoing = Outgoing(submission.id, account, path_of(context, submission.ref), submission.records)
-    sent = _target_of(context, account, submission).send(outgoing, progress)
+    target = partial(_target_of, context, account, submission)
+    begun = context.ledger.chunks.of(submission.id)
+    file = begun[min(begun)].file if begun else _begin(context, held, submission, target())
+    if file is None:
+        look = LastLook(context, held, submission)
+        progress = LedgerProgress(context.ledger, submission.id, held.renewed, look)
+        outgoing = Outgoing(submission.id, account, path_of(context, submission.ref), submission.records)
+        sent = target().send(outgoing, progress)
+    else:
+        sent = send_together(context, account, submission, file, target, fresh=not begun)
     _note_answer(context, held, submission, sent)
+
+
+def _begin(context: Context, held: HeldCase, submission: Submission, target: Target) -> str | None:
+    """Wait for the submission's turn, and return the file that it shares, if it shares one."""
+    target.keep_pace()
+    return None if target.at_once else begin_together(context, held, submission)
 
 
 def _target_of(context: Context, account: str | None, submission: Submission) -> Target:
@@ -76,20 +92,15 @@ class LedgerProgress:
 
     def chunks(self) -> Mapping[int, Chunk]:
         known = self._ledger.chunks.of(self._submission_id)
-        return {number: _chunk(stored) for number, stored in known.items()}
+        return {number: chunk_of(stored) for number, stored in known.items()}
 
     def intend(self, number: int, rows: Rows, withheld: tuple[Withheld, ...]) -> None:
         """Commit that a chunk is about to be sent. Raises Conflict when the lease was lost."""
-        words = {one.identifier: (one.reason, one.advice, one.tried_before) for one in withheld}
+        words = as_stored(withheld)
         self._ledger.chunks.intend(self._renewed, self._submission_id, number, rows.first, rows.records, words)
 
     def finish(self, number: int, result: Any) -> None:
         self._ledger.chunks.finish(self._submission_id, number, result)
-
-
-def _chunk(stored: StoredChunk) -> Chunk:
-    withheld = tuple(Withheld(identifier, *words) for identifier, words in (stored.withheld or {}).items())
-    return Chunk(stored.intended_at, stored.result, withheld, stored.verdict is not None)
 
 
 def open_submission(held: HeldCase) -> Submission | None:

@@ -5,7 +5,7 @@ the archive only where a hash agrees: tens of thousands of submissions are asked
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -39,6 +39,12 @@ def recent_submissions(context: Context, account: str | None) -> list[Submission
     """Return the account's submissions whose usage Stripe could still refuse."""
     since = context.clock() - MAX_AGE - timedelta(days=1)
     return list(context.ledger.submissions.since(since, account))
+
+
+def sent_with(context: Context, submissions: Sequence[Submission], event_name: str | None) -> list[Submission]:
+    """Return these submissions and those that share a file with one of them, where they carry the event name."""
+    found = {one.id: one for one in (*submissions, *context.ledger.shared_files.mates([s.id for s in submissions]))}
+    return [one for one in found.values() if event_name is None or event_name in one.event_names]
 
 
 def carried(context: Context, submissions: list[Submission], column: str, wanted: pl.Series) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import polars as pl
 
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import WINDOW_BY_FILE, WINDOW_NOT_ASKED, WOULD_OVERWRITE
 from workers.pipeline.approvals import BY_FILE, OVERWRITE, approved
@@ -43,7 +43,7 @@ _NOT_ASKED: Final = (
 
 def would_overwrite(
     context: Context,
-    held: HeldCase,
+    held: CaseReading,
     windows: Windows,
     planned: pl.LazyFrame,
     sent: Sequence[Submission],
@@ -75,7 +75,7 @@ def would_overwrite(
 
 
 def waiting_for_window(
-    context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame
+    context: Context, held: CaseReading, windows: Windows, planned: pl.LazyFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what must not go by file: what waits, with its WINDOW_END, and what is stopped, as `guards` does."""
     keyed = _keyed(windows, planned)

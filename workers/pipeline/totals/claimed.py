@@ -48,9 +48,11 @@ def read_claimed(
     Stripe had validated them by `validated_by`; where that is null, as their file was written.
     """
     known = with_columns_of(claimed, [SOURCE, ROW, WRITTEN])
-    catalog = Catalogs(context, account).for_records(known)
+    catalog = Catalogs(context, account, context.rules_in_force).for_records(known)
     bare = known.drop(PLAN_COLUMNS, strict=False)
-    repaired = repair_frame(bare, catalog=catalog, rules=context.rules, now=context.clock(), resubmit_valid=False)
+    repaired = repair_frame(
+        bare, catalog=catalog, rules=context.rules_in_force, now=context.clock(), resubmit_valid=False
+    )
     amount = pl.lit("1") if meter.formula == "count" else pl.col(QUANTITY)
     read = catalog.resolve(repaired).select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(AT),

@@ -64,7 +64,9 @@ class Reader:
         self.meter = meter
         self._now = context.clock()
         self.settled = settled_by(context)
-        self._standard: Standard = circumstances(Catalog(meters=(meter,)), context.rules, self._now).standard
+        self._standard: Standard = circumstances(
+            Catalog(meters=(meter,)), context.rules_in_force, self._now
+        ).standard
 
     def read(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return those records of a canonical frame that Stripe may have accepted.

@@ -6,7 +6,7 @@ sent before are sent again as they are, under the same identifier, where Stripe 
 and those that would overwrite another value or that a lost ledger may have sent are planned anew and may go, once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
@@ -18,7 +18,7 @@ from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import OPEN, StoredEvent
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import OURSELVES, Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import (
@@ -106,7 +106,25 @@ def _hinted(context: Context, events: Sequence[StoredEvent], case: Case | None =
     return True
 
 
-def retry_case(context: Context, case_id: str, *, approved_by: str | None = None) -> Retried:
+@dataclass(frozen=True)
+class Asked:
+    """Who asked for a retry, what its entries are to say of that, and which quarantined records are meant."""
+
+    actor: str = OURSELVES
+    said: Mapping[str, str] = field(default_factory=dict)
+    chosen: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None
+
+    def is_done(self, journal: Sequence[EntryRow]) -> bool:
+        """Whether an entry says so already: what broke off after its commit is not done twice."""
+        return bool(self.said) and any(self.said.items() <= entry.detail.items() for entry in journal)
+
+
+_BY_ITSELF: Final = Asked()
+
+
+def retry_case(
+    context: Context, case_id: str, *, approved_by: str | None = None, asked: Asked = _BY_ITSELF
+) -> Retried:
     """Reopen a case's quarantined records, look again for those that were only counted, and make the case due.
 
     With `approved_by`, records that may be billed already are taken up too, and the journal says on whose word.
@@ -118,9 +136,13 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
         raise InputUnusable(_UNKNOWN, where=case_id, mend=_IDS)
     require_own_mode(context, case_id, livemode=case.failure.livemode)
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
-        retried, moves = _plan(context, held, approved_by)
-        if case.failure.kind == VALIDATION_REPORT and record_sets.unlocated(held.journal):
+        if asked.is_done(held.journal):
+            return Retried(case_id)
+        retried, moves = _plan(context, held, approved_by, asked)
+        is_counted = case.failure.kind == VALIDATION_REPORT and record_sets.unlocated(held.journal)
+        if is_counted and asked.chosen is None:
             moves.append(Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True}))
+        moves = [replace(m, actor=approved_by or asked.actor, detail={**m.detail, **asked.said}) for m in moves]
         with held.transaction(last=True) as transaction:
             transaction.move(*moves)
             transaction.reschedule(context.clock())
@@ -130,17 +152,21 @@ def retry_case(context: Context, case_id: str, *, approved_by: str | None = None
     return replace(retried, events=tuple(event.id for event in events), hinted=hinted)
 
 
-def _plan(context: Context, held: HeldCase, approved_by: str | None) -> tuple[Retried, list[Movement]]:
+def _plan(
+    context: Context, held: HeldCase, approved_by: str | None, asked: Asked
+) -> tuple[Retried, list[Movement]]:
     case_id = held.case.id
-    events = tuple(dict.fromkeys(_events_to_look_at(context, held.journal)))
+    looked_at = _events_to_look_at(context, held.journal) if asked.chosen is None else ()
+    events = tuple(dict.fromkeys(looked_at))
     quarantined = records_in(context, held.journal, Bucket.QUARANTINED)
     if quarantined is None:
         return Retried(case_id, events=events), []
+    quarantined = asked.chosen(quarantined) if asked.chosen else quarantined
     reason = pl.col(REASON).fill_null("")
     resent = quarantined.filter(reason.is_in(SENT_BEFORE)) if approved_by else quarantined.clear()
     closed = SENT_BEFORE if approved_by else UNCERTAIN
     taken_up = quarantined.filter(~reason.is_in(closed))
-    again = _as_judged(context, held, taken_up)
+    again = as_judged(context, held.journal, taken_up)
     kept = quarantined.filter(reason.is_in([] if approved_by else UNCERTAIN)).group_by(REASON).len().collect()
     moves = [
         *_let_go(context, case_id, again, approved_by),
@@ -173,13 +199,13 @@ def _reopen(
     yield movement(context, EntryKind.REOPENED, route, ref, detail={"reasons": reasons})
 
 
-def _as_judged(context: Context, held: HeldCase, records: pl.LazyFrame) -> pl.LazyFrame:
+def as_judged(context: Context, journal: Sequence[EntryRow], records: pl.LazyFrame) -> pl.LazyFrame:
     """Return records as they are to be planned: what was sent and taken back, as Stripe refused it."""
     undone = records.filter(pl.col(REASON) == UNDONE)
     if undone.select(pl.len()).collect().item() == 0:
         return records
     others = records.filter(pl.col(REASON).ne_missing(UNDONE))
-    return pl.concat([others, as_refused(context, held.journal, undone)], how="diagonal")
+    return pl.concat([others, as_refused(context, journal, undone)], how="diagonal")
 
 
 def _let_go(context: Context, case_id: str, records: pl.LazyFrame, approved_by: str | None) -> Iterator[Movement]:

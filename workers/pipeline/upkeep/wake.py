@@ -36,7 +36,7 @@ def awaited(context: Context, decided: pl.LazyFrame, as_of: datetime) -> list[Aw
     waiting = decided.filter(pl.col(AWAITS).is_not_null(), newest > now - age)
     until = waiting.group_by(AWAITS).agg((newest + age).min().alias(_UNTIL)).sort(AWAITS).collect()
     return [
-        Awaited(name, context.rules.digest, as_of + FIRST_LOOK, from_epoch(seconds))
+        Awaited(name, context.rules_in_force.digest, as_of + FIRST_LOOK, from_epoch(seconds))
         for name, seconds in until.iter_rows()
     ]
 
@@ -45,13 +45,13 @@ def next_wake(context: Context, held: HeldCase) -> datetime | None:
     """Return when to look for what the case waits for; None when it waits for nothing."""
     if not any(held.case.balance[bucket].records for bucket in _WAITING):
         return None
-    now, rules = context.clock(), context.rules.digest
+    now, rules = context.clock(), context.rules_in_force.digest
     return min((one.look_at if one.rules == rules else now for one in held.awaited), default=None)
 
 
 def look(context: Context, held: HeldCase) -> None:
     """Ask Stripe for the names that are due, and reopen what need not wait, or not as it did, any longer."""
-    now, rules = context.clock(), context.rules.digest
+    now, rules = context.clock(), context.rules_in_force.digest
     due = [one for one in held.awaited if one.look_at <= now or one.rules != rules]
     changed = {one.name for one in due if one.rules != rules or one.until <= now}
     asked = [one for one in due if one.name not in changed]

@@ -25,7 +25,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
 from workers.pipeline.record_sets import DATA, RECORD, movement, numbered
 from workers.pipeline.run import _tell_of_queue
-from workers.pipeline.submit.preflight import LastLook
+from workers.pipeline.submit.last_look import LastLook
 from workers.records.schema import REASON, WRITTEN, dtype_of
 from workers.stripe_api.protocol import Summary
 from workers.targets import Rows

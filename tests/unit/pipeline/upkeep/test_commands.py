@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from workers.bootstrap import _of_process
 from workers.cli import main
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind
@@ -20,6 +21,7 @@ from workers.kernel.ledger.journal import EntryKind
 @pytest.fixture
 def book(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Book:
     monkeypatch.chdir(tmp_path)
+    _of_process.cache_clear()
     for name, value in {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.db'}",
         "ARCHIVE_URL": str(tmp_path / "archive"),

@@ -1,0 +1,129 @@
+"""What `metermend doctor` asks of Stripe: each permission by a cheap call, and the event destinations.
+
+No call changes anything: what writes is asked with nothing in it, which Stripe refuses, if not the key.
+Sources: Stripe docs, "Restricted API keys", "Errors" and "List Event Destinations" (v2).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from workers.cli.doctor_check import Check, Noted, asked
+from workers.kernel.codes import EventType
+from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable
+from workers.kernel.places import METER_EVENTS
+from workers.kernel.settings import Settings
+from workers.stripe_api import LiveStripeApi
+from workers.stripe_api.call import PAGE, Calls, v2_pages
+from workers.stripe_api.errors import BadRequest, permission
+from workers.stripe_api.pace import Limits
+from workers.stripe_api.protocol import Json
+
+DESTINATIONS: Final = "/v2/core/event_destinations"
+METERS: Final = "/v1/billing/meters"
+READS: Final[Mapping[str, Json]] = {
+    METERS: {"limit": 1},
+    "/v1/events": {"limit": 1},
+    "/v1/customers": {"limit": 1},
+    "/v1/files": {"limit": 1},
+    "/v2/core/events": {"limit": 1, "types": [EventType.ERROR_REPORT_TRIGGERED.value]},
+}
+WRITES: Final = ("/v1/billing/meter_events", "/v1/billing/meter_event_adjustments")
+WANTED: Final[Mapping[str, Sequence[str]]] = {
+    "snapshot": (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
+    "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
+}
+"""Payload -> the types that one destination of it, at least, must send."""
+_BY_HAND: Final = "look in Stripe's Dashboard whether one snapshot and one thin destination lead here"
+
+
+def stripe_checks(settings: Settings) -> Iterator[Check]:
+    """Ask Stripe; where the key is none at all, or nobody answers, one line says so."""
+    away = f"see the network, and STRIPE_API_BASE ({settings.stripe_api_base})"
+    stripe = LiveStripeApi(settings)
+    calls = Calls(settings, Limits())
+    try:
+        first = asked("Stripe", lambda: _meters(settings, stripe), "see STRIPE_API_KEY", away=away)
+        yield first
+        if first.grade == "mend" and permission(METERS) not in first.mend:
+            return
+        yield asked("Stripe account", lambda: _own_account(stripe), "see STRIPE_API_KEY", away=away)
+        yield from _permissions(settings, calls)
+        yield asked("event destinations", lambda: _destinations(settings, calls), _BY_HAND, away=away)
+    finally:
+        calls.close()
+        stripe.close()
+
+
+def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
+    """Yield each permission that lacks, and those that are there in one line."""
+    by_api = any(METER_EVENTS in named for named in settings.target_places.values())
+    asks: list[tuple[Literal["get", "post"], str, Json]] = [("get", path, ask) for path, ask in READS.items()]
+    asks += [("post", path, {}) for path in WRITES if by_api]
+    held = []
+    for method, path, params in asks:
+        try:
+            calls.once(method, path, params, None)
+        except BadRequest:
+            pass  # it was read, so the key may ask
+        except MetermendError as error:
+            what, _, mend = str(error).partition(" - ")
+            yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
+            continue
+        held.append(permission(path))
+    if held:
+        yield Check("permissions", ", ".join(dict.fromkeys(held)))
+
+
+def _destinations(settings: Settings, calls: Calls) -> str:
+    """Return what the destinations send. Raises SettingsUnusable where a payload or a type lacks."""
+    ask = {"limit": min(PAGE, 20), "include": ["webhook_endpoint.url"]}
+    try:
+        listed = list(v2_pages(calls, DESTINATIONS, ask, None))
+    except Permanent as error:
+        said = str(error).partition(" - ")[0]
+        raise Noted(f"cannot be listed: {said}", f"allow {permission(DESTINATIONS)}, or {_BY_HAND}") from error
+    ours = _ours([one for one in listed if one.get("status") == "enabled"], settings.console_url)
+    lacks = [lack for payload, types in WANTED.items() for lack in _lacks(ours, payload, types)]
+    if lacks:
+        raise SettingsUnusable(
+            "; ".join(lacks), mend='add it in Stripe (README, "Deploy it as a webhook destination")'
+        )
+    return f"{len(ours)} are enabled; every refusal comes in as snapshot or thin"
+
+
+def _ours(enabled: Sequence[Json], console_url: str | None) -> Sequence[Json]:
+    """Return the destinations that lead to the console's host; all of them where none does, or it has none."""
+    host = urlsplit(console_url or "").hostname
+    here = [one for one in enabled if host and urlsplit(_url(one)).hostname == host]
+    return here or enabled
+
+
+def _url(destination: Json) -> str:
+    return (destination.get("webhook_endpoint") or {}).get("url") or ""
+
+
+def _lacks(destinations: Sequence[Json], payload: str, types: Sequence[str]) -> Iterator[str]:
+    of_payload = [one for one in destinations if one.get("event_payload") == payload]
+    sent = {name for one in of_payload for name in one.get("enabled_events") or ()}
+    missing = [] if "*" in sent else [str(name) for name in types if name not in sent]
+    if not of_payload:
+        yield f"no {payload} destination is enabled"
+    elif missing:
+        yield f"no {payload} destination sends {', '.join(missing)}"
+
+
+def _own_account(stripe: LiveStripeApi) -> str:
+    own = stripe.own_account()
+    if own is None:
+        raise Noted(
+            "the key may not read its own account, so an event that names it is taken for a connected account's",
+            f"allow it: {permission('/v1/account')}",
+        )
+    return own
+
+
+def _meters(settings: Settings, stripe: LiveStripeApi) -> str:
+    meters = stripe.list_meters(None)
+    active = sum(meter.get("status") == "active" for meter in meters)
+    return f"{'live' if settings.livemode else 'test'} mode, {active} active meters of {len(meters)}"

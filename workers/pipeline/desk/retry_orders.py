@@ -1,0 +1,151 @@
+"""What a person has tried again: quarantined records planned anew, held ones let go, events read anew."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+
+from workers.kernel.errors import Conflict, InputUnusable
+from workers.kernel.ledger.acts import Act
+from workers.kernel.ledger.journal import Bucket, EntryKind
+from workers.kernel.reasons import UNCERTAIN
+from workers.pipeline.context import Context
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
+from workers.pipeline.desk.traces import entries_of, put_back, require_unsent, told
+from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
+from workers.pipeline.record_sets import reasons_of
+from workers.pipeline.upkeep.retry import Asked, Retried, retry_case, retry_event
+from workers.records.schema import EVENT_NAME, QUANTITY, REASON
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Plan quarantined records of cases anew, with all guards, and work on events again.
+
+    Records that may be billed already stay where they are, unless `uncertain` says that somebody answers for them.
+    """
+
+    cases: Sequence[str] = ()
+    events: Sequence[str] = ()
+    chosen: Chosen = field(default_factory=Chosen)
+    uncertain: bool = False
+
+    words: ClassVar[str] = "planned anew"
+
+    def effect(self, context: Context) -> Effect:
+        """Return what would be taken up; a case without such records is only looked at again."""
+        versions, examples, kept = dict[str, int](), list[Example](), Counter[str]()
+        amounts = [pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})]
+        for case_id in self.cases:
+            case = require_case(context, case_id)
+            there = waiting(context, context.ledger.queries.entries(case_id), Bucket.QUARANTINED)
+            chosen = self.chosen.of(there)
+            rows = self._meant(chosen).collect()
+            kept.update(self._left_alone(chosen))
+            versions[case_id] = case.version
+            amounts.append(rows.select(EVENT_NAME, QUANTITY))
+            examples += examples_of(case_id, rows.head(MOST_EXAMPLES - len(examples)), self.words)
+        for event_id in self.events:
+            if context.ledger.events.get(event_id) is None:
+                raise InputUnusable(
+                    "there is no such event or case", where=event_id, mend="`metermend cases` lists them"
+                )
+        all_rows = pl.concat(amounts)
+        left = [f"{count:,} more stay: {reason}" for reason, count in sorted(kept.items())]
+        what = f"{all_rows.height:,} records of {_named(self.cases, 'case')} are {self.words}"
+        read = f"{_named(self.events, 'event')} is worked on again"
+        summary = read if self.events and not self.cases else what
+        return Effect(summary, all_rows.height, quantities_of(all_rows), versions, examples, left)
+
+    def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
+        """Take up one case after the other; one that a worker holds keeps no other from being taken up."""
+        busy: list[str] = []
+        done: dict[str, Any] = {}
+        hinted = [retry_event(context, event_id) for event_id in self.events]
+        for case_id in self.cases:
+            try:
+                retried = self._retry(context, case_id, act)
+            except Conflict:
+                busy.append(case_id)
+                continue
+            hinted.append(retried.hinted)
+            done[case_id] = {
+                "kept_back": dict(retried.kept_back),
+                "events": list(retried.events),
+                **_counts(context, case_id, act),
+            }
+        if busy:
+            raise Conflict(f"a worker holds {', '.join(busy)}")
+        records = sum(one["reopened"] + one["resent"] for one in done.values())
+        return {"records": records, "cases": done, "hinted": all(hinted)}
+
+    def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
+        """Let what was not sent wait as it did. Raises InputUnusable for events, and where a record was sent."""
+        if self.events:
+            raise InputUnusable("what an event tells cannot be taken back", where=", ".join(self.events))
+        return take_back_of(context, self.cases, act, by)
+
+    def _meant(self, chosen: pl.LazyFrame) -> pl.LazyFrame:
+        return chosen if self.uncertain else chosen.filter(~_is_uncertain())
+
+    def _left_alone(self, chosen: pl.LazyFrame) -> Mapping[str, int]:
+        return {} if self.uncertain else reasons_of(chosen.filter(_is_uncertain()))
+
+    def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
+        chosen = None if self.chosen.is_all else self.chosen.of
+        asked = Asked(act.actor, told(act), chosen)
+        return retry_case(context, case_id, approved_by=act.actor if self.uncertain else None, asked=asked)
+
+
+@dataclass(frozen=True)
+class Release(Retry):
+    """Let records go that wait because they may be billed already: somebody has looked, and answers for them."""
+
+    uncertain: bool = True
+    words = "let go, though they may be billed already"
+
+    def effect(self, context: Context) -> Effect:
+        """Return which records it is about. Raises InputUnusable where none is held back."""
+        effect = super().effect(context)
+        if not effect.records:
+            raise InputUnusable(
+                "no such record is held back", where=self.cases[0], mend="`metermend quarantine` shows why"
+            )
+        return effect
+
+    def _meant(self, chosen: pl.LazyFrame) -> pl.LazyFrame:
+        return chosen.filter(_is_uncertain())
+
+    def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
+        asked = Asked(act.actor, told(act), lambda records: self._meant(self.chosen.of(records)))
+        return retry_case(context, case_id, approved_by=act.actor, asked=asked)
+
+
+def take_back_of(context: Context, case_ids: Sequence[str], act: Act, by: str) -> Mapping[str, Any]:
+    """Let the records of cases wait as they did before an act, all of them or, where one was sent, none."""
+    for case_id in case_ids:
+        require_unsent(context, context.ledger.queries.entries(case_id), act, case_id)
+    records = 0
+    for case_id in case_ids:
+        with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+            records += put_back(context, held, act, by)
+    return {"records": records}
+
+
+def _is_uncertain() -> pl.Expr:
+    return pl.col(REASON).fill_null("").is_in(UNCERTAIN)
+
+
+def _counts(context: Context, case_id: str, act: Act) -> Mapping[str, int]:
+    """Count what an act has moved in a case, by the journal: this try may have come to it as done."""
+    moved = Counter[str]()
+    for entry in entries_of(context.ledger.queries.entries(case_id), act):
+        moved[entry.kind] += entry.records
+    resent = moved[EntryKind.PLANNED]
+    return {"reopened": moved[EntryKind.REOPENED] - resent, "resent": resent}
+
+
+def _named(ids: Sequence[str], noun: str) -> str:
+    return ids[0] if len(ids) == 1 else f"{len(ids):,} {noun}s"
