@@ -161,6 +161,7 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         later = ("sessions", "event_counts", "case_totals", "joined_windows", "fault_kinds", "heartbeats", "users")
         for table in (
             *later,
+            "case_names",
             "rules",
             "acts",
             "awaited",
