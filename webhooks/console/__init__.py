@@ -1,8 +1,7 @@
 """The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`; `acts` is what can be decided on them, `session` decides who may see them, `advice` says what to do next,
-`figures` prepares the equation.
+`pages`; `acts` is what can be decided on them, `session` decides who may see them, `figures` prepares the equation.
 """
 
 from typing import Any

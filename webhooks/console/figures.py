@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from workers.kernel.case_title import title_of
+from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
-from workers.kernel.ledger.journal import Balance
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
+from workers.kernel.ledger.journal import Balance, Tally
+from workers.kernel.rounding import rounded_tally
+from workers.kernel.timeline import sentence_of
 
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the equation. `start` and `width` place it on a bar of 100; `quantity` is decimal text."""
+    """One term of the equation. `start` and `width` place it on a bar of 100."""
 
     name: str
     records: int
-    quantity: str
+    quantity: Tally
     start: float
     width: float
 
@@ -28,10 +34,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Equation:
-    """`failed = sum of terms`, in records and in quantity."""
+    """`failed = sum of terms`, in records and in quantity, which means something where all are of one meter."""
 
     records: int
-    quantity: str
+    quantity: Tally
     terms: tuple[Term, ...]
     holds: bool
 
@@ -41,9 +47,35 @@ def equation(balance: Balance) -> Equation:
     laid_out, start = [], 0.0
     for name, tally in terms(balance):
         width = 100 * tally.records / balance.failed.records if balance.failed.records else 0.0
-        laid_out.append(Term(name, tally.records, tally.shown, round(start, 3), round(width, 3)))
+        laid_out.append(Term(name, tally.records, tally, round(start, 3), round(width, 3)))
         start += width
-    return Equation(balance.failed.records, balance.failed.shown, tuple(laid_out), holds=balance.holds())
+    return Equation(balance.failed.records, balance.failed, tuple(laid_out), holds=balance.holds())
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What a case has of one meter: all of it, and what is open. `name` is empty where none is known."""
+
+    name: str
+    all: Tally
+    open: Tally
+
+
+def meters(case: Case) -> list[Meter]:
+    """Return a case's quantities, each in the unit of its meter: over meters only records are ever added."""
+    of = meters_of(case)
+    still = dict(open_quantities(of))
+    return [Meter(name, total_of(buckets), still.get(name, Tally())) for name, buckets in of.items()]
+
+
+def title(case: Case) -> str:
+    """Write what happened to whom."""
+    return title_of(case, utc_now())
+
+
+def eye(tally: Tally) -> str:
+    """Write a quantity rounded, with narrow spaces between thousands; `tally.shown` has all of it."""
+    return rounded_tally(tally).replace(",", "\u202f").replace("-", "\u2212", 1)
 
 
 def grouped(number: int | str) -> str:
@@ -84,5 +116,16 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-_SHOWN: tuple[Callable[..., Any], ...] = (grouped, moment, duration, pretty_json, words, equation)
+_SHOWN: tuple[Callable[..., Any], ...] = (
+    grouped,
+    moment,
+    duration,
+    pretty_json,
+    words,
+    equation,
+    meters,
+    title,
+    eye,
+    sentence_of,
+)
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

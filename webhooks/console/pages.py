@@ -6,12 +6,11 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 
-from webhooks.console.advice import next_step, reasons_of
 from webhooks.console.session import require_login
+from workers.kernel.advice import is_only_counted, next_step, reasons_of
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.kernel.ledger.users import Role
 
@@ -72,9 +71,9 @@ def case_page(case_id: str) -> str:
     return render_template(
         "console/case.html",
         case=case,
-        advice=next_step(case, overdue),
+        advice=next_step(case, overdue, only_counted=is_only_counted(case, entries)),
         unconfirmed=overdue,
-        reasons=reasons_of(entries) if case.balance[Bucket.QUARANTINED].records else {},
+        reasons=reasons_of(entries),
         entries=entries,
         submissions=ledger.submissions.of_case(case_id),
         acts=ledger.acts.all(subject=case_id),
@@ -85,9 +84,14 @@ def case_page(case_id: str) -> str:
 
 @blueprint.get("/events/<path:event_id>")
 def event_page(event_id: str) -> str:
-    """Show one event as Stripe delivered it."""
+    """Show one event as Stripe delivered it, as it was fetched, and the cases that it led to."""
     event = _ledger().events.get(event_id) or abort(404)
-    return render_template("console/event.html", event=event)
+    return render_template(
+        "console/event.html",
+        event=event,
+        fetched=_ledger().events.fetched(event_id),
+        led_to=_ledger().event_list.led_to(event_id),
+    )
 
 
 def _ledger() -> Ledger:

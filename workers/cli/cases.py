@@ -1,93 +1,132 @@
 """`metermend cases` lists the cases, for a terminal or a script; `metermend export` packs one for an auditor."""
 
 import json
-import shutil
-import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from workers.cli.case import by_meter_json
+from workers.cli.moments import moment
 from workers.cli.open_ledger import open_stores
-from workers.kernel.clock import to_text
+from workers.cli.paragraphs import rows, terminal_width
+from workers.kernel.case_title import title_of
+from workers.kernel.clock import to_text, utc_now
 from workers.kernel.ledger.case import Case, CaseState
+from workers.kernel.ledger.case_facts import MOST_NAMES, SETTLED, meters_of, open_quantities
+from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.rounding import rounded
 from workers.pipeline.audit.export import export as export_case
 
-COLUMNS = ("case", "state", "failed", "in flight", "quarantined", "summary")
+COLUMNS = ("case", "state", "failed", "open", "waiting", "lost by", "what")
+_METERS_SHOWN = 3
 
 
 @click.command()
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([str(s) for s in CaseState]), help="May be repeated."
 )
+@click.option("--code", help="Of one of Stripe's codes.")
+@click.option("--meter", metavar="NAME", help="With records of one event name, or of a meter's id.")
+@click.option("--customer", metavar="ID", help="With records of one customer, as sent or as mended.")
+@click.option("--file", "file", metavar="NAME", help="With rows of one usage file.")
+@click.option("--older-than", metavar="SPAN", help="Opened before: 30min, 36h, 3d, or a time.")
+@click.option("--text", metavar="TEXT", help="Part of the id, the code, the meter, the trouble or what failed.")
 @click.option("--incident", metavar="INCIDENT", help="Of one incident only: `metermend incidents` lists them.")
+@click.option(
+    "--sort",
+    type=click.Choice([str(order) for order in CaseOrder]),
+    default=str(CaseOrder.CHANGED),
+    show_default=True,
+    help="quantity: the largest open one of any meter; age, deadline: the nearest to its end first.",
+)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cases at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def cases(states: tuple[str, ...], incident: str | None, limit: int, *, as_json: bool) -> None:
-    """List cases, the most recently changed first."""
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list; quantities are exact there.")
+def cases(limit: int, sort: str, *, as_json: bool, **asked: Any) -> None:
+    """List cases, the most recently changed first; `metermend case show CASE` shows one."""
     ledger, _ = open_stores()
-    found = ledger.queries.cases(states=[CaseState(state) for state in states], limit=limit, incident=incident)
-    counts = ledger.queries.case_counts()
-    of_incident = len(ledger.incidents.case_ids(incident)) if incident else None
+    now = utc_now()
+    wanted = _filter(asked, now)
+    found = ledger.case_list.find(wanted, CaseOrder(sort), limit)
+    there = ledger.case_list.count(wanted) if len(found) == limit else len(found)
+    not_all_named = ledger.case_list.not_all_named(wanted)
     sent = (case.id for case in found if case.balance[Bucket.SUBMITTED].records)
     overdue = {case_id: unconfirmed(ledger.queries.entries(case_id)) for case_id in sent}
     ledger.close()
-    told = [_as_json(case, overdue.get(case.id, 0)) for case in found]
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(found, _width(), overdue)))
-    there = of_incident if of_incident is not None else sum(counts.get(state, 0) for state in states or counts)
-    if len(found) == limit and there > len(found):
+    if as_json:
+        click.echo(json.dumps([_as_json(case, now, overdue.get(case.id, 0)) for case in found], indent=2))
+    else:
+        click.echo("\n".join(_lines(found, terminal_width(), now, overdue)))
+    if there > len(found):
         click.echo(f"{there - len(found):,} more: --limit {there}", err=True)
+    if not_all_named:
+        said = f"{not_all_named:,} cases have more names than are searched ({MOST_NAMES:,} of a kind)"
+        click.echo(f"{said}: a name that is missing here may be in one of them", err=True)
 
 
-def _as_json(case: Case, overdue: int = 0) -> dict[str, Any]:
+def _filter(asked: Mapping[str, Any], now: datetime) -> CaseFilter:
+    older = asked["older_than"]
+    return CaseFilter(
+        states=[CaseState(state) for state in asked["states"]],
+        opened_before=moment(older, now, where="--older-than") if older else None,
+        **{name: asked[name] for name in ("code", "meter", "customer", "file", "text", "incident")},
+    )
+
+
+def _as_json(case: Case, now: datetime, overdue: int = 0) -> dict[str, Any]:
     return {
         "case": case.id,
+        "title": title_of(case, now),
         "state": case.state,
         "failed": case.balance.failed.records,
         "in_flight": case.balance.in_flight.records,
         "unconfirmed": overdue,
         "quarantined": case.balance[Bucket.QUARANTINED].records,
+        "quantities": by_meter_json(meters_of(case)),
         "summary": case.failure.summary,
+        "code": case.failure.code,
         "trouble": case.trouble,
+        "deadline": to_text(case.deadline) if case.deadline else None,
         "opened_at": to_text(case.opened_at),
         "changed_at": to_text(case.changed_at),
     }
 
 
-def _width() -> int | None:
-    """Return the columns of the terminal; null where a program reads, which wants one line for each case."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _lines(found: Sequence[Case], width: int | None, overdue: Mapping[str, int]) -> Iterator[str]:
-    """Yield a line for each case; where they are wider than `width`, each summary stands below its case."""
+def _lines(found: Sequence[Case], width: int | None, now: datetime, overdue: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each case; where they are wider than `width`, what happened stands below its case."""
     if not found:
         yield "no cases"
         return
-    rows = [COLUMNS, *(_row(case, overdue.get(case.id, 0)) for case in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
-    longest = sum(widths) + 2 * len(widths) + max(len(row[-1]) for row in rows)
-    for row in rows:
-        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        counts = [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:], strict=True)]
-        if width is None or longest <= width:
-            yield "  ".join([*names, *counts, row[-1]])
-            continue
-        yield "  ".join([*names, *counts]).rstrip()
-        yield from textwrap.wrap(row[-1], width, initial_indent="  ", subsequent_indent="  ")
+    table = [COLUMNS, *(_row(case, now, overdue.get(case.id, 0)) for case in found)]
+    yield from rows(table, width, right=(2, 3, 4))
 
 
-def _row(case: Case, overdue: int) -> tuple[str, ...]:
-    told = _as_json(case)
-    counts = (f"{told[name]:,}" for name in ("failed", "in_flight", "quarantined"))
-    stuck = case.trouble is not None and case.due_at is None
-    summary = f"{case.failure.summary} (STOPPED: {case.trouble})" if stuck else case.failure.summary
-    unshown = f" ({overdue:,} unconfirmed)" if overdue else ""
-    return (case.id, case.state, *counts, f"{summary}{unshown}")
+def _row(case: Case, now: datetime, overdue: int) -> tuple[str, ...]:
+    settled = sum(case.balance[bucket].records for bucket in SETTLED)
+    counts = (case.balance.failed.records, case.balance.failed.records - settled)
+    waiting = case.balance[Bucket.QUARANTINED].records
+    lost = f"{case.deadline:%Y-%m-%d}" if case.deadline else "-"
+    stuck = f" (STOPPED: {case.trouble})" if case.trouble is not None and case.due_at is None else ""
+    late = f" ({overdue:,} unconfirmed)" if overdue else ""
+    return (
+        case.id,
+        case.state.replace("_", " "),
+        *(f"{count:,}" for count in (*counts, waiting)),
+        lost,
+        f"{title_of(case, now)}{stuck}{late}{_quantities(case)}",
+    )
+
+
+def _quantities(case: Case) -> str:
+    """Return what is open of each meter, in its unit; over meters nothing is added."""
+    known = [(name, tally) for name, tally in open_quantities(meters_of(case)) if name and tally.quantity]
+    told = [f"{rounded(tally.quantity)} {name[:40]}" for name, tally in known[:_METERS_SHOWN]]
+    more = [f"{len(known) - _METERS_SHOWN} more meters"] if len(known) > _METERS_SHOWN else []
+    return f"; open: {', '.join([*told, *more])}" if told else ""
 
 
 @click.command()

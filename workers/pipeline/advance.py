@@ -22,6 +22,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
+from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.locate.locate import locate, next_look
@@ -68,10 +69,13 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
                 break
             step(context, held)
         told, at = tell(context, held), _due_at(context, held)
+        facts = facts_of(context, held) if told is not None else None
         with held.transaction(last=True) as transaction:
             transaction.reschedule(at)
             if told is not None:
                 transaction.alerted(told)
+            if facts is not None:
+                transaction.know(facts)
         return held.case
 
 

@@ -9,7 +9,6 @@ A record set of a case carries, beside the canonical columns, what follows a rec
 - `@refused_as`: `format` (Stripe never took it in, so its identifier is unused) or `data` (Stripe may remember it).
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
+from workers.kernel.ledger import only_counted
 from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import OURSELVES, Bucket, EntryKind, Movement, RecordSetRef, Tally
@@ -43,6 +43,7 @@ FOLLOWING: Final = (RECORD, REVISION, ORIGIN, REFUSED_AS, COUNTED_AS)
 """What follows a record through its revisions, beside what the engine knows of it."""
 FINDING: Final = (EntryKind.SEEN, EntryKind.LOCATED)
 """The entries that bring rows into the journal which were not in it before."""
+unlocated: Final = only_counted.unlocated
 FORMAT: Final = "format"
 DATA: Final = "data"
 
@@ -73,19 +74,6 @@ def standing(entries: Sequence[EntryRow], bucket: Bucket) -> Sequence[Standing]:
             located -= entry.records
             sets = sets if located else []
     return sets
-
-
-def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
-    """Return how many quarantined records the journal only counts, by reason: their rows have not been found."""
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        if entry.kind == EntryKind.LOCATED:
-            counts.subtract(entry.detail["reasons"])
-        elif entry.to_bucket == Bucket.QUARANTINED and entry.record_set is None:
-            counts.update(entry.detail.get("reasons", {}))
-        elif entry.from_bucket == Bucket.QUARANTINED and entry.record_set is None:
-            counts.subtract(entry.detail.get("reasons", {}))
-    return +counts
 
 
 def records_in(

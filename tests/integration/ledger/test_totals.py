@@ -151,11 +151,17 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
-        connection.exec_driver_sql("DROP INDEX submission_chunks_file")
-        connection.exec_driver_sql("ALTER TABLE submission_chunks DROP COLUMN file")
+        found_by = "cases_changed", "cases_opened", "cases_deadline", "cases_size"
+        for index in (*found_by, "events_state", "events_type", "entries_event", "submission_chunks_file"):
+            connection.exec_driver_sql(f"DROP INDEX {index}")
+        columns = {"cases": ("deadline", "size", "meters", "named"), "events": ("fetched",)}
+        for table, names in {**columns, "submission_chunks": ("file",)}.items():
+            for name in names:
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
         later = ("sessions", "event_counts", "case_totals", "joined_windows", "fault_kinds", "heartbeats", "users")
         for table in (
             *later,
+            "case_names",
             "rules",
             "acts",
             "awaited",

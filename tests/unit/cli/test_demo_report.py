@@ -1,18 +1,27 @@
-"""If this fails, a long quantity in the demo's outcome is read under the wrong heading."""
+"""If these fail, the demo's outcome does not fit a screen, or one demo empties the folder of another that runs."""
 
-from workers.cli.demo.report import HEADINGS, WIDTHS, columns
+from pathlib import Path
+
+from workers.cli.demo.report import code_lines
+from workers.cli.demo.stage import folder_of_its_own
+from workers.kernel.codes import Code
+from workers.kernel.ledger.journal import Bucket, Tally
+from workers.pipeline.view.examples import Change
+
+CODES = {str(code): {Bucket.CONFIRMED: Tally(1_234), Bucket.QUARANTINED: Tally(2)} for code in Code}
+MENDED = {code: Change(code, "use-1", "payload_value", "1\x1b,5" * 30, "15", "thousands") for code in CODES}
 
 
-def test_a_number_that_fits_stands_under_its_heading() -> None:
-    (heading,), (row,) = columns(HEADINGS), columns(["12", "5", "-", "7"])
-    for name, cell in zip(HEADINGS, ["12", "5", "-", "7"], strict=True):
-        end = heading.index(name) + len(name)
-        assert row[:end].endswith(cell)
+def test_the_outcome_fits_a_screen_of_a_hundred_columns() -> None:
+    lines = list(code_lines(CODES, MENDED, 100))
+    assert max(map(len, lines)) <= 100
+    assert len(lines) <= 2 * len(Code) + 3
+    assert "\x1b" not in "".join(lines)
+    assert "1,236" in lines[1]
 
 
-def test_a_number_that_does_not_fit_gets_its_own_line_and_ends_under_its_column() -> None:
-    long = "3.14159265358979323846"
-    rest, spilt = columns(["1503", "1500", long, "7"])
-    assert rest.split() == ["1503", "1500", "7"]
-    assert spilt == f"{long:>{sum(WIDTHS[:3])}}"
-    assert max(len(rest), len(spilt)) <= 80
+def test_a_second_demo_takes_a_folder_of_its_own(tmp_path: Path) -> None:
+    with folder_of_its_own(tmp_path / "demo") as first, folder_of_its_own(tmp_path / "demo") as second:
+        assert (first.name, second.name) == ("demo", "demo-2")
+    with folder_of_its_own(tmp_path / "demo") as again:
+        assert again == first

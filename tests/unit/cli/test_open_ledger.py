@@ -88,7 +88,7 @@ def test_nothing_of_a_case_is_lost_at_the_edge_of_a_terminal(
     Book(book.context, key="another", summary=summary)
     piped = run("cases").stdout
     assert len(piped.splitlines()) == 3
-    monkeypatch.setattr("workers.cli.cases._width", lambda: width)
+    monkeypatch.setattr("workers.cli.cases.terminal_width", lambda: width)
     shown = run("cases").stdout
     assert summary.replace(" ", "") in "".join(shown.split())
     if summary != "short":

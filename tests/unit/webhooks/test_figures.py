@@ -7,8 +7,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from webhooks.console import advice
 from webhooks.console.figures import duration, equation, grouped, moment, pretty_json
+from workers.kernel import advice
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
@@ -72,7 +72,7 @@ def test_the_terms_make_up_the_failed_records(counts: dict[Bucket, int]) -> None
     shown = equation(Balance(failed, buckets))
     assert shown.holds
     assert sum(term.records for term in shown.terms) == shown.records == failed.records
-    assert sum(Decimal(term.quantity) for term in shown.terms) == Decimal(shown.quantity)
+    assert sum(term.quantity.quantity for term in shown.terms) == shown.quantity.quantity
     if failed.records:
         assert sum(term.width for term in shown.terms) == pytest.approx(100, abs=0.01)
 
@@ -92,6 +92,6 @@ def test_a_case_says_of_each_reason_in_it_what_it_means_and_what_to_do() -> None
     waits, leaves = (Bucket.PENDING, Bucket.QUARANTINED), (Bucket.QUARANTINED, Bucket.PENDING)
     journal = [entry(waits, no_meter=2, no_fault_found=3, window_open=1), entry(leaves, window_open=1)]
     assert advice.reasons_of(journal) == {
-        "no_fault_found": REASONS[NO_FAULT_FOUND],
-        "no_meter": advice.OF_THE_RECORD,
+        "no_fault_found": (3, REASONS[NO_FAULT_FOUND]),
+        "no_meter": (2, advice.OF_THE_RECORD),
     }

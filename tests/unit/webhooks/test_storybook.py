@@ -15,9 +15,11 @@ import webhooks.console
 from tests.builders import a_failure
 from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
-from webhooks.console.advice import next_step, reasons_of
+from workers.kernel.advice import next_step, reasons_of
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.case import Case, CaseState
+from workers.kernel.ledger.case_facts import CaseFacts
+from workers.kernel.ledger.event_list import LedTo
 from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
@@ -125,6 +127,13 @@ ABOUT: dict[str, Any] = {
     "missing": None,
     "may_ask": True,
 }
+OF_TWO_METERS = replace(
+    CASE,
+    deadline=AT,
+    meters=CaseFacts(
+        {"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, AT, {}, 1
+    ).columns()["meters"],
+)
 EFFECT: dict[str, Any] = {
     "summary": "3 records of case_0123456789abcdef are written off: nobody will be billed for them",
     "records": 30,
@@ -198,13 +207,24 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "acts": ("acts.html", {"acts": [ACT], "open_acts": [ACT]}),
     "no acts": ("acts.html", {"acts": [], "open_acts": []}),
     "a case in trouble": ("case.html", ABOUT | {"case": UNLUCKY, "entries": [ENTRY, BARE_ENTRY]}),
+    "a case of several meters": ("case.html", ABOUT | {"case": OF_TWO_METERS}),
     "a submission with its verdict": (
         "case.html",
         ABOUT | {"submissions": [replace(SUBMISSION, verdict="succeeded_with_errors", location=None)]},
     ),
-    "an event": ("event.html", {"event": EVENT}),
-    "an event past its retention": ("event.html", {"event": replace(EVENT, raw=None, account="acct_1")}),
-    "an event that is no json": ("event.html", {"event": replace(EVENT, raw=b"\xff{", created_at=AT)}),
+    "an event": ("event.html", {"event": EVENT, "fetched": None, "led_to": []}),
+    "an event past its retention": (
+        "event.html",
+        {"event": replace(EVENT, raw=None, account="acct_1"), "fetched": None, "led_to": []},
+    ),
+    "an event that is no json": (
+        "event.html",
+        {
+            "event": replace(EVENT, raw=b"\xff{", created_at=AT),
+            "fetched": b"{}",
+            "led_to": [LedTo(CASE.id, 2, 1200)],
+        },
+    ),
     "the login": ("login.html", {"wrong": False, "secure": False}),
     "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),

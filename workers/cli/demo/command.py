@@ -15,13 +15,13 @@ from rich.live import Live
 from rich.table import Table
 
 from workers.cli.demo.report import report, sourcing
-from workers.cli.demo.stage import SlackSink, Stage, set_stage
+from workers.cli.demo.stage import SlackSink, Stage, folder_of_its_own, set_stage
 from workers.cli.main import exit_code
 from workers.cli.processes import Processes
 from workers.kernel import terminal
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.events import ENDED, EventState
 from workers.kernel.ledger.journal import Balance, Bucket
 
 DRAIN_SECONDS = 90.0
@@ -45,11 +45,12 @@ def demo(folder: Path, *, keep: bool) -> None:
     if not Path("fixtures/bad_day.py").is_file():
         raise InputUnusable("fixtures/ is not here", mend="run it from a checkout of metermend: make demo")
     console = terminal.console(highlight=False)
-    logs = folder.resolve().parent / "demo-logs"
-    shutil.rmtree(logs, ignore_errors=True)
     try:
-        with SlackSink() as slack, Processes(logs) as processes:
-            well = _play(console, folder.resolve(), processes, slack, keep=keep)
+        with folder_of_its_own(folder.resolve()) as place:
+            logs = place.parent / f"{place.name}-logs"
+            shutil.rmtree(logs, ignore_errors=True)
+            with SlackSink() as slack, Processes(logs) as processes:
+                well = _play(console, place, processes, slack, keep=keep)
     except KeyboardInterrupt as interrupt:
         with suppress(OSError):  # after a hang-up there is no terminal to write to
             console.print("stopped; every process is down")
@@ -81,8 +82,15 @@ def _hold(console: Console, stage: Stage, processes: Processes) -> None:
     console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}", soft_wrap=True)
     console.print(f"commands  {sourcing(stage)}   in another terminal", soft_wrap=True, markup=False)
     console.print("[dim]Ctrl-C stops everything.[/]")
-    while processes.first_ended() is None:
+    while (ended := processes.first_ended()) is None:
         time.sleep(0.5)
+    raise _dead(ended, processes)
+
+
+def _dead(ended: tuple[str, int], processes: Processes) -> InputUnusable:
+    """Return what is said when a process of the demo dies: it stops then, and so do the others."""
+    name, code = ended
+    return InputUnusable(f"{name} ended with exit code {code}", mend=f"see {processes.log_dir}/{name}.log")
 
 
 STILL_SECONDS: Final = 2.0
@@ -122,7 +130,7 @@ def watch(console: Console, stage: Stage, ledger: Ledger, processes: Processes, 
             elif time.monotonic() - since > STILL_SECONDS:
                 return True
             if ended := processes.first_ended():
-                raise InputUnusable(f"{ended[0]} ended with exit code {ended[1]}", mend=f"see {processes.log_dir}")
+                raise _dead(ended, processes)
             time.sleep(_LOOK_SECONDS)
     return False
 
@@ -134,10 +142,15 @@ def _look(stage: Stage, ledger: Ledger) -> DemoState:
     return DemoState(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
 
 
+def _worked_on(counts: Mapping[str, int]) -> int:
+    """Return how many events are through: an ignored one stays behind no other."""
+    return sum(counts.get(state, 0) for state in ENDED)
+
+
 def _shown(look: DemoState) -> Table:
     table = Table.grid(padding=(0, 2))
     counts = look.events
-    table.add_row("events", f"{sum(counts.values())} received, {counts.get(EventState.DONE, 0)} worked on")
+    table.add_row("events", f"{sum(counts.values())} received, {_worked_on(counts)} worked on")
     table.add_row("cases", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(look.cases.items())))
     table.add_row("records", f"{look.balance.failed.records} refused, {look.balance.in_flight.records} in flight")
     table.add_row("", f"[green]{look.balance[Bucket.CONFIRMED].records} recovered[/]")

@@ -2,28 +2,30 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from workers.archive import Archive
+from workers.cli.case import change_text
 from workers.cli.demo.stage import Stage
-from workers.kernel.equation import lines
+from workers.kernel.equation import terms
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.journal import Balance, Bucket, Found, Tally
 from workers.kernel.storage import open_store
+from workers.kernel.terminal import visible
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
+from workers.pipeline.view.examples import Change, changes
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
 INCIDENTS: Final = 1_000
 """More than a bad day has."""
-WIDTHS: Final = (26, 18, 18, 18)
-"""Four columns in 80 characters; a quantity of 15 digits fits, and a longer one gets a line of its own."""
+WIDTH: Final = 13
+"""Of a column of counts."""
 
 
 def report(
@@ -32,25 +34,41 @@ def report(
     """Print the day's outcome; return whether every refused record is accounted for and nothing is in flight."""
     queries = ledger.queries
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
-    _print_codes(console, codes)
+    places = Stores(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
+    _print_codes(console, codes, _mended(places))
     _print_found(console, queries.balance())
     _print_messages(console, messages, sum(not one.said for one in ledger.incidents.recent(INCIDENTS)))
-    _print_places(console, stage, ledger)
+    _print_places(console, stage, places)
     balance = queries.balance()
-    for line in lines(balance):
-        console.print(line)
+    console.print(equation_in_a_line(balance), soft_wrap=True)
     return _verdict(console, balance, sent)
 
 
-def _print_codes(console: Console, codes: ByCode) -> None:
-    """Print a block for each code: its records, and below them their quantity."""
-    console.print("[bold]What became of the refused records, and of their readable quantity[/]\n")
-    _print_columns(console, HEADINGS, style="dim")
+def _print_codes(console: Console, codes: ByCode, mended: Mapping[str, Change]) -> None:
+    """Print what became of each code's records, and one repair of it."""
+    console.print("[bold]What became of the refused records[/]")
+    for line in code_lines(codes, mended, console.width):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def code_lines(codes: ByCode, mended: Mapping[str, Change], width: int) -> Iterator[str]:
+    """Yield a line for each code; the repair stands in it where there is room, else it is left out."""
+    names = max([len("code"), *map(len, codes)])
+    yield f"{'code':<{names}}" + "".join(f"{heading:>{WIDTH}}" for heading in HEADINGS)
     for code, buckets in sorted(codes.items()):
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
-        console.print(code, style="bold")
-        _print_columns(console, [f"{tally.records:,}" if tally.records else "-" for tally in tallies])
-        _print_columns(console, [tally.shown if tally.records else "" for tally in tallies], style="dim")
+        counts = "".join(f"{f'{tally.records:,}' if tally.records else '-':>{WIDTH}}" for tally in tallies)
+        yield f"{code:<{names}}{counts}"
+    yield from ("", "Mended, one of each code") if mended else ()
+    for code, change in sorted(mended.items()):
+        line = visible(f"{code:<{names}}  {change_text(change)}")
+        yield line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _mended(stores: Stores) -> dict[str, Change]:
+    """Return one repair of each code."""
+    journals = map(stores.ledger.queries.entries, stores.ledger.queries.case_ids())
+    return {change.code: change for journal in journals for change in changes(stores, journal)}
 
 
 def _print_found(console: Console, balance: Balance) -> None:
@@ -67,30 +85,20 @@ def _print_found(console: Console, balance: Balance) -> None:
         console.print(f"{balance.found.get(how, 0):>8,}  {words}")
 
 
-def _print_columns(console: Console, cells: Sequence[str], style: str = "") -> None:
-    for line in columns(cells):
-        console.print(line, style=style, soft_wrap=True)
-
-
-def columns(cells: Sequence[str]) -> Iterator[str]:
-    """Yield the cells as a line; one that is too long gets a line of its own, which ends where its column does."""
-    fits = [len(cell) < width for cell, width in zip(cells, WIDTHS, strict=True)]
-    if any(cell for cell, fit in zip(cells, fits, strict=True) if fit):
-        yield "".join(
-            f"{cell if fit else '':>{width}}" for cell, fit, width in zip(cells, fits, WIDTHS, strict=True)
-        )
-    ends = accumulate(WIDTHS)
-    yield from (f"{cell:>{end}}" for cell, fit, end in zip(cells, fits, ends, strict=True) if not fit)
-
-
 def sourcing(stage: Stage) -> str:
     """Return the line that lets a shell work on the demo's ledger."""
     return f"set -a; . {shlex.quote(_near(stage.environment))}; set +a"
 
 
-def _print_places(console: Console, stage: Stage, ledger: Ledger) -> None:
+def equation_in_a_line(balance: Balance) -> str:
+    """Return the equation in records: over several meters nothing else can be added."""
+    right = " + ".join(f"{tally.records:,} {name}" for name, tally in terms(balance))
+    return f"{balance.failed.records:,} failed = {right}"
+
+
+def _print_places(console: Console, stage: Stage, places: Stores) -> None:
     """Say where the files lie, and make those of the quarantined records."""
-    places = Stores(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
+    ledger = places.ledger
     folder = stage.folder / "quarantined"
     folder.mkdir(exist_ok=True)
     for case_id in ledger.queries.case_ids():
@@ -99,7 +107,7 @@ def _print_places(console: Console, stage: Stage, ledger: Ledger) -> None:
         f"\n[bold]corrected[/]    {_near(stage.bucket)}/metermend-*.csv",
         f"[bold]quarantined[/]  {_near(folder)}/case_*.csv",
         f"[bold]commands[/]     {sourcing(stage)}",
-        "             metermend incidents, metermend quarantine CASE, metermend prove\n",
+        "             metermend cases, metermend case show CASE, metermend events, metermend prove\n",
     ):
         console.print(line, soft_wrap=True)
 

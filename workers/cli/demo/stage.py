@@ -1,5 +1,6 @@
 """The demo's stage: Redis, the twin, web, workers, clock and a stand-in for Slack, on a folder of their own."""
 
+import fcntl
 import json
 import secrets
 import shlex
@@ -7,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +39,8 @@ SETTINGS: Final = {
     "LOG_FORMAT": "json",
 }
 SCRATCH_TIMEOUT: Final = 30.0
+MOST_DEMOS: Final = 9
+"""At a time in one place."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,21 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     for name, port in (("twin", twin), ("web", web)):
         processes.wait_until_listening(name, port, 20)
     return stage
+
+
+@contextmanager
+def folder_of_its_own(folder: Path) -> Iterator[Path]:
+    """Hold the folder, or `folder-2`, `folder-3` … where demos run in those before it: none empties another's."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for place in (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, MOST_DEMOS + 1))):
+        with place.with_name(f"{place.name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield place
+            return
+    raise InputUnusable(f"{MOST_DEMOS} demos are running", where=str(folder), mend="end one, or name another --dir")
 
 
 def _empty(folder: Path) -> None:

@@ -1,13 +1,17 @@
 """What a case is: the failure it stands for, its state, and what the ledger holds of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import Balance, Bucket
+
+VALIDATION_REPORT: Final = "validation_report"
+"""The kind of failure of well-formed records that were refused for their data; Stripe tells a count and samples."""
 
 
 class CaseState(StrEnum):
@@ -57,7 +61,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as the ledger holds it."""
+    """A case as the ledger holds it. From `deadline` on it is as `CaseFacts.columns` makes it."""
 
     id: str
     failure: Failure
@@ -72,6 +76,10 @@ class Case:
     alerted: str | None
     opened_at: datetime
     changed_at: datetime
+    deadline: datetime | None = None
+    size: str = ""
+    meters: Mapping[str, Any] | None = None
+    named: int = 0
 
 
 def case_of(row: Any) -> Case:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
+from workers.kernel.ledger.case_facts import CaseFacts, keep_names
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.hash_chain import entry_hash
 from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
@@ -63,6 +64,11 @@ class CaseTransaction:
     def alerted(self, meaning: str) -> None:
         """Remember what was last said of the case, so that it is not said twice."""
         self._changes["alerted"] = meaning
+
+    def know(self, facts: CaseFacts) -> None:
+        """Keep what lists of cases show, and are searched by."""
+        self._changes |= facts.columns()
+        keep_names(self._connection, self._case.id, facts.names)
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""

@@ -144,6 +144,15 @@ class Events:
     def get(self, event_id: str) -> StoredEvent | None:
         return self.of([event_id]).get(event_id)
 
+    def keep_fetched(self, event_id: str, body: bytes) -> None:
+        """Keep a thin event as Stripe's API gave it, for whoever looks into what became of it."""
+        with self._database.write() as connection:
+            connection.execute(update(events).where(events.c.id == event_id).values(fetched=body))
+
+    def fetched(self, event_id: str) -> bytes | None:
+        """Return a thin event as Stripe's API gave it last; None where none is kept."""
+        return next(iter(self._database.values(select(events.c.fetched).where(events.c.id == event_id))), None)
+
     def of(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Return those of `event_ids` that the ledger holds."""
         query = select(*_COLUMNS).where(events.c.id.in_(event_ids))
@@ -228,7 +237,9 @@ class Events:
             .limit(limit)
         )
         with self._database.write() as connection:
-            forgotten = connection.execute(update(events).where(events.c.id.in_(old)).values(raw=None))
+            forgotten = connection.execute(
+                update(events).where(events.c.id.in_(old)).values(raw=None, fetched=None)
+            )
         return forgotten.rowcount
 
     def due(

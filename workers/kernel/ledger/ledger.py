@@ -9,9 +9,11 @@ from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
 from workers.kernel.ledger.awaited import AwaitedNames
+from workers.kernel.ledger.case_list import CaseList
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
@@ -58,7 +60,9 @@ class Ledger:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self.database = database
         self.events = Events(database, clock)
+        self.event_list = EventList(database)
         self.cases = Cases(database, clock)
+        self.case_list = CaseList(database)
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)

@@ -74,8 +74,11 @@ events = Table(
     Column("deaths", Integer, nullable=False, default=0),
     Column("lease_owner", Text),
     Column("due_at", UtcTime),
+    Column("fetched", LargeBinary),
     Index("events_due", "state", "due_at"),
     Index("events_received", "received_at"),
+    Index("events_state", "state", "received_at"),
+    Index("events_type", "type", "received_at"),
 )
 
 cases = Table(
@@ -106,9 +109,26 @@ cases = Table(
     Column("alerted", Text),
     Column("opened_at", UtcTime, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
+    Column("deadline", UtcTime),
+    Column("size", Text, nullable=False, server_default=""),
+    Column("meters", JSON),
+    Column("named", Integer, nullable=False, server_default="0"),
     Index("cases_due", "due_at"),
+    Index("cases_changed", "changed_at"),
+    Index("cases_opened", "opened_at"),
+    Index("cases_deadline", "deadline"),
+    Index("cases_size", "size"),
     Index("cases_state", "state", "changed_at"),
     Index("cases_windows", "code", "meter_id", "window_end"),
+)
+
+case_names = Table(
+    "case_names",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Index("case_names_case", "case_id", "kind"),
 )
 
 joined_windows = Table(
@@ -138,6 +158,7 @@ entries = Table(
     Column("at", UtcTime, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Index("entries_event", "event_id"),
 )
 
 links = Table(

@@ -5,6 +5,7 @@ belong to the case that they came from, then in the sender's usage files. What S
 never guessed at: it is counted, and put before a person.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ _NOT_FOUND: Final = "Name every place that your usage files lie in under USAGE_S
 def take_in(context: Context, event: StoredEvent) -> Taken:
     """Fetch an event and its meter, and take in each code's records. Raises Permanent when it names no error."""
     full = context.stripe.fetch_event(event.id, event.account)
+    context.ledger.events.keep_fetched(event.id, json.dumps(full).encode())
     meter_id = read(full).meter_id
     meter = context.stripe.fetch_meter(meter_id, event.account) if meter_id else None
     report = read(full, meter)

@@ -9,17 +9,19 @@ from typing import Any, Final, Self
 import polars as pl
 
 from workers.alerts import ReasonCount
-from workers.kernel.clock import from_epoch, from_text, to_text
+from workers.kernel.case_title import title_of
+from workers.kernel.clock import from_text, to_text
 from workers.kernel.ledger.by_code import ByCode, by_code, detail_of
 from workers.kernel.ledger.case import Case, CaseState, state_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import UNCONFIRMED, unconfirmed
+from workers.pipeline.case_facts import oldest_unsettled
 from workers.pipeline.context import Context
 from workers.pipeline.notify.cause import cause_of
 from workers.pipeline.record_sets import COUNTED_AS, records_in, standing, unlocated
-from workers.records.schema import REASON, SUGGESTION, TIMESTAMP
+from workers.records.schema import REASON, SUGGESTION
 
 SUBMIT_TO: Final = "SUBMIT_TO"
 """What a person is asked for where repaired records cannot be sent; else he is asked by reasons."""
@@ -31,7 +33,8 @@ class CaseStatus:
     """How a case stands. `oldest` is the time of its oldest usage that is not settled, as in a Notice.
 
     `unsent`: it has repaired records, and there is no place to send them to. `files` is label -> place.
-    `unconfirmed` counts records whose arrival has not shown by its deadline.
+    `unconfirmed` counts records whose arrival has not shown by its deadline. `title` is empty where it was written
+    down by an earlier release.
     """
 
     case_id: str
@@ -43,6 +46,7 @@ class CaseStatus:
     unsent: bool
     files: Mapping[str, str]
     unconfirmed: int = 0
+    title: str = ""
 
     @property
     def settled(self) -> bool:
@@ -71,6 +75,7 @@ class CaseStatus:
             "unsent": self.unsent,
             "files": dict(self.files),
             "unconfirmed": self.unconfirmed,
+            "title": self.title,
         }
 
     @classmethod
@@ -125,10 +130,11 @@ def status_of(context: Context, held: HeldCase) -> CaseStatus:
         balance=held.case.balance,
         by_code=by_code(held.journal),
         reasons=_reasons(context, held),
-        oldest=_oldest_unsettled(context, held.journal),
+        oldest=oldest_unsettled(context, held.journal, context.clock()),
         unsent=_is_unsent(context, held.case),
         files=_files(context, held),
         unconfirmed=unconfirmed(held.journal),
+        title=title_of(held.case, context.clock()),
     )
 
 
@@ -162,16 +168,6 @@ def _unlocated(case: Case, entries: Sequence[EntryRow]) -> list[ReasonCount]:
         ReasonCount(case.failure.code or "", reason, count, advice[reason])
         for reason, count in unlocated(entries).items()
     ]
-
-
-def _oldest_unsettled(context: Context, journal: Sequence[EntryRow]) -> datetime | None:
-    times = []
-    for bucket in (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED):
-        records = records_in(context, journal, bucket)
-        if records is not None:
-            times.append(records.select(pl.col(TIMESTAMP).cast(pl.Int64, strict=False).min()).collect().item())
-    plausible = [time for time in times if time is not None and 0 < time <= context.clock().timestamp()]
-    return from_epoch(min(plausible)) if plausible else None
 
 
 def _files(context: Context, held: HeldCase) -> dict[str, str]:

@@ -56,7 +56,10 @@ def headline_of(statuses: Sequence[CaseStatus]) -> str:
     counts = {word: balance[bucket].records for bucket, word in _WORDS}
     counts = {**counts, "resubmitted": counts["resubmitted"] - overdue, "unconfirmed": overdue}
     parts = [f"{records:,} {word}" for word, records in counts.items() if records]
-    stands = f"{balance.failed.records:,} refused, {', '.join(parts) or 'nothing decided yet'}"
+    decided_so_far = ", ".join(parts) or "nothing decided yet"
+    if len(statuses) == 1 and statuses[0].title:
+        return f"{statuses[0].title}: {decided_so_far}"
+    stands = f"{balance.failed.records:,} refused, {decided_so_far}"
     if len(statuses) == 1:
         return f"{statuses[0].summary}: {stands}"
     summaries = {status.summary for status in statuses}

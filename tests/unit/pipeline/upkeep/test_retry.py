@@ -11,7 +11,7 @@ from tests.books import EVENT, Book, a_context, records_of, some_usage
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
-from webhooks.console.advice import reasons_of
+from workers.kernel.advice import reasons_of
 from workers.kernel.errors import Conflict, InputUnusable, Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent

@@ -1,0 +1,102 @@
+"""What a person should do next about a case, with the exact commands; the same in the terminal and the console."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from workers.kernel.codes import Code
+from workers.kernel.ledger.case import Case, CaseState
+from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.only_counted import unlocated
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.reasons import REASONS, Reason
+
+NEXT_STEP: Mapping[CaseState, str] = {
+    CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
+    CaseState.PLANNED: (
+        "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set: run `metermend doctor`."
+    ),
+    CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
+    CaseState.NEEDS_PERSON: (
+        "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
+        "to read them with their reasons, mend the cause or write a rule, then `metermend retry {id}`. What may be "
+        "billed already stays, unless you add `--include-uncertain --approve NAME`."
+    ),
+    CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
+    CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",
+}
+
+ONLY_COUNTED = (
+    "{quarantined} of {failed} records are only counted by Stripe: no row of them is known. Name every place that "
+    "your usage lies in under USAGE_SOURCES, then `metermend retry {id}` looks for them again."
+)
+
+STUCK = "Work on this case has stopped: {trouble}. Mend the cause; `metermend doctor` checks the settings."
+
+UNCONFIRMED = (
+    "{records} records were sent and are unconfirmed: Stripe's totals have not grown by them. Compare with its "
+    "summaries; they are looked for again by themselves, and must not be sent a second time."
+)
+
+OF_THE_RECORD = Reason(
+    "Stripe's code says it, and nothing could be repaired without guessing.",
+    "The suggestion of each record says what would help: read it with the command above.",
+)
+"""What is said of a code of Stripe's: the words for each are the workers', whose modules no web process loads."""
+
+_MAPPED: Mapping[str, str] = {
+    Code.CUSTOMER_NOT_FOUND: "map customer OLD NEW",
+    Code.NO_METER: "map meter OLD NEW",
+    Code.ARCHIVED_METER: "map meter OLD NEW",
+    Code.VALUE_NOT_FOUND: "map value-key METER KEY",
+}
+"""What mends all records of a code at once."""
+
+
+def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = REASONS) -> dict[str, tuple[int, Reason]]:
+    """Return how many records of the case wait for a person and why, by the slug of the reason, the most first."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if entry.to_bucket == Bucket.QUARANTINED:
+            counts.update(entry.detail.get("reasons", {}))
+        if entry.from_bucket == Bucket.QUARANTINED:
+            counts.subtract(entry.detail.get("reasons", {}))
+    waiting = [(slug, records) for slug, records in counts.most_common() if records > 0]
+    return {slug: (records, known.get(slug, OF_THE_RECORD)) for slug, records in waiting}
+
+
+def next_step(case: Case, unconfirmed: int = 0, *, only_counted: bool = False) -> str:
+    """Return the advice for a case, commands between backticks; one that nobody takes up by itself comes first.
+
+    `only_counted` tells that no row is known of any record that waits for a person.
+    """
+    if case.trouble and case.due_at is None:
+        return STUCK.format(trouble=case.trouble)
+    if case.state is CaseState.AWAITING and unconfirmed:
+        return UNCONFIRMED.format(records=unconfirmed)
+    said = ONLY_COUNTED if case.state is CaseState.NEEDS_PERSON and only_counted else NEXT_STEP[case.state]
+    return said.format(
+        id=case.id,
+        quarantined=case.balance[Bucket.QUARANTINED].records,
+        failed=case.balance.failed.records,
+    )
+
+
+def is_only_counted(case: Case, entries: Sequence[EntryRow]) -> bool:
+    """Tell whether records of a case wait for a person, and no row is known of any."""
+    waiting = case.balance[Bucket.QUARANTINED].records
+    return bool(waiting) and unlocated(entries).total() >= waiting
+
+
+def commands(case: Case, entries: Sequence[EntryRow], codes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (command, what it does) for whoever decides about the waiting records; `codes` are those they have."""
+    if not case.balance[Bucket.QUARANTINED].records:
+        return
+    if not is_only_counted(case, entries):
+        for what in dict.fromkeys(_MAPPED[code] for code in codes if code in _MAPPED):
+            yield f"metermend {what}", "one rule for all of them, in every case"
+        yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to be edited"
+        yield f"metermend fix {case.id} --file edit.csv", "takes the edited CSV back"
+        yield f"metermend set {case.id} RECORD FIELD VALUE", "changes a single value"
+    yield f"metermend retry {case.id}", "after the cause was mended"
+    yield f"metermend corrected {case.id} --reference INVOICE --reason WHY", "billed otherwise"
+    yield f"metermend write-off {case.id} --reason WHY", "nobody is billed"

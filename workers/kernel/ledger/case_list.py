@@ -1,0 +1,109 @@
+"""Finding cases by what is known of them, in the order that a person wants; every order has its index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, or_, select
+
+from workers.kernel.ledger.case import Case, CaseState, case_of
+from workers.kernel.ledger.case_facts import NameKind, cases_named, cases_with_more
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.tables import cases, incident_cases
+
+SEARCHED: Final = 50_000
+"""Cases that a search for text looks at, the latest changed first: no index helps it."""
+
+
+class CaseOrder(StrEnum):
+    """What comes first."""
+
+    CHANGED = "changed"
+    QUANTITY = "quantity"
+    AGE = "age"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True)
+class CaseFilter:
+    """Which cases are meant; nothing named means all of them.
+
+    `customer`, `file` and `meter` are whole names; `text` is part of what a case says of itself, in either case.
+    """
+
+    states: Sequence[CaseState] = ()
+    code: str | None = None
+    meter: str | None = None
+    customer: str | None = None
+    file: str | None = None
+    opened_before: datetime | None = None
+    text: str | None = None
+    incident: str | None = None
+
+    @property
+    def names(self) -> dict[NameKind, str]:
+        """The names that it asks for."""
+        asked = {NameKind.CUSTOMER: self.customer, NameKind.FILE: self.file, NameKind.METER: self.meter}
+        return {kind: name for kind, name in asked.items() if name is not None}
+
+
+class CaseList:
+    """Lists of cases."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, wanted: CaseFilter, order: CaseOrder = CaseOrder.CHANGED, limit: int = 100) -> Sequence[Case]:
+        """Return cases in an order; those that have nothing to be ordered by come last."""
+        where = _conditions(wanted)
+        if order is CaseOrder.AGE:
+            return self._rows([*where, cases.c.version > 0], cases.c.opened_at.asc(), limit)
+        if order is CaseOrder.CHANGED:
+            return self._rows(where, cases.c.changed_at.desc(), limit)
+        by_deadline = order is CaseOrder.DEADLINE
+        known = cases.c.deadline.is_not(None) if by_deadline else cases.c.size > ""
+        first = cases.c.deadline.asc() if by_deadline else cases.c.size.desc()
+        found = self._rows([*where, known], first, limit)
+        left = limit - len(found)
+        return [*found, *(self._rows([*where, ~known], cases.c.changed_at.desc(), left) if left else [])]
+
+    def count(self, wanted: CaseFilter) -> int:
+        """Return how many cases are meant."""
+        query = select(func.count()).select_from(cases).where(*_conditions(wanted))
+        return int(self._database.values(query)[0])
+
+    def not_all_named(self, wanted: CaseFilter) -> int:
+        """Return how many cases have more names of the kinds that are asked for than are kept."""
+        if not wanted.names:
+            return 0
+        cut = cases_with_more(list(wanted.names)).subquery()
+        return int(self._database.values(select(func.count(func.distinct(cut.c.case_id))))[0])
+
+    def _rows(self, where: Sequence[ColumnElement[bool]], order: Any, limit: int) -> Sequence[Case]:
+        query = select(cases).where(*where).order_by(order, cases.c.id).limit(limit)
+        return list(map(case_of, self._database.rows(query)))
+
+
+def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(cases.c.state.in_(list(wanted.states)))
+    if wanted.code is not None:
+        found.append(cases.c.code == wanted.code)
+    if wanted.opened_before is not None:
+        found.append(cases.c.opened_at <= wanted.opened_before)
+    if wanted.incident is not None:
+        theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == wanted.incident)
+        found.append(cases.c.id.in_(theirs))
+    if wanted.text is not None:
+        found.append(_says(wanted.text))
+    return [*found, *(cases.c.id.in_(cases_named(kind, name)) for kind, name in wanted.names.items())]
+
+
+def _says(text: str) -> ColumnElement[bool]:
+    """Tell whether one of the latest cases says this of itself."""
+    latest = select(cases.c.id).order_by(cases.c.changed_at.desc()).limit(SEARCHED).subquery()
+    said = (cases.c.id, cases.c.summary, cases.c.code, cases.c.event_name, cases.c.trouble)
+    return cases.c.id.in_(select(latest.c.id)) & or_(*(column.icontains(text, autoescape=True) for column in said))

@@ -1,0 +1,20 @@
+"""Records that Stripe counts and does not name, whose rows have not been found: they have no row to show."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from workers.kernel.ledger.journal import Bucket, EntryKind
+from workers.kernel.ledger.queries import EntryRow
+
+
+def unlocated(entries: Sequence[EntryRow]) -> Counter[str]:
+    """Return how many quarantined records the journal only counts, by reason: their rows have not been found."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if entry.kind == EntryKind.LOCATED:
+            counts.subtract(entry.detail["reasons"])
+        elif entry.to_bucket == Bucket.QUARANTINED and entry.record_set is None:
+            counts.update(entry.detail.get("reasons", {}))
+        elif entry.from_bucket == Bucket.QUARANTINED and entry.record_set is None:
+            counts.subtract(entry.detail.get("reasons", {}))
+    return +counts

@@ -1,0 +1,126 @@
+"""A case's journal in plain words: each entry is a sentence of what happened, and who did it if a person did."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Found
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.unconfirmed import UNCONFIRMED
+
+OURS: Final = "metermend"
+"""The actor of what no person did."""
+_REASONS_SHOWN: Final = 3
+
+_FOUND: Final[Mapping[str, str]] = {
+    Found.EXACT: "as many as Stripe has counted",
+    Found.CERTAIN: "of a kind that Stripe can never have accepted",
+    Found.PROVED: "and Stripe's totals are without them",
+}
+_CONFIRMED_BY: Final[Mapping[str, str]] = {
+    "verdict": "Stripe says so",
+    "summaries": "Stripe's totals have grown by them",
+    "silence": "Stripe has refused none of them in time",
+}
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of a timeline. `number` is the entry's."""
+
+    number: int
+    at: datetime
+    sentence: str
+
+
+def timeline(entries: Sequence[EntryRow]) -> Iterator[Happening]:
+    """Yield what happened to a case, the oldest first."""
+    for entry in entries:
+        yield Happening(entry.number, entry.at, sentence_of(entry))
+
+
+def sentence_of(entry: EntryRow) -> str:
+    """Return what an entry says, in a sentence without its full stop."""
+    said = _SENTENCES[EntryKind(entry.kind)](entry) if entry.kind in set(EntryKind) else entry.kind
+    by = "" if entry.actor == OURS else f", by {entry.actor}"
+    why = entry.detail.get("why")
+    return f"{said}{by}{f': {why}' if why else ''}"
+
+
+def counted(number: int, noun: str = "record") -> str:
+    """Return `1 record`, `2,000 records`."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _seen(entry: EntryRow) -> str:
+    if entry.record_set is None:
+        return f"Stripe counts {counted(entry.records)} and does not name them"
+    return f"Stripe refused {counted(entry.records)}"
+
+
+def _located(entry: EntryRow) -> str:
+    how = _FOUND.get(str(entry.detail.get(FOUND_BY)))
+    return (
+        f"{counted(entry.records)} that were only counted were found in the usage files{f', {how}' if how else ''}"
+    )
+
+
+def _quarantined(entry: EntryRow) -> str:
+    stopped = "stopped before they were sent, " if entry.from_bucket == Bucket.SUBMITTED else ""
+    reasons = sorted(entry.detail.get("reasons", {}).items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{slug.replace('_', ' ')} ({records:,})" for slug, records in reasons[:_REASONS_SHOWN] if slug]
+    more = [f"{len(reasons) - _REASONS_SHOWN} more reasons"] if len(reasons) > _REASONS_SHOWN else []
+    why = f": {', '.join([*named, *more])}" if named else ""
+    return f"{counted(entry.records)} {stopped}wait for a person{why}"
+
+
+def _confirmed(entry: EntryRow) -> str:
+    how = _CONFIRMED_BY.get(str(entry.detail.get("by")))
+    return f"{counted(entry.records)} are confirmed{f': {how}' if how else ''}"
+
+
+def _reopened(entry: EntryRow) -> str:
+    if entry.to_bucket == Bucket.QUARANTINED:
+        was = (entry.from_bucket or "").replace("_", " ")
+        return f"{counted(entry.records)} that were {was} wait for a person again"
+    return f"{counted(entry.records)} are planned anew"
+
+
+def _noted(entry: EntryRow) -> str:
+    if UNCONFIRMED in entry.detail:
+        return "Stripe's totals have not grown by what was sent: it is unconfirmed"
+    if "look_again" in entry.detail:
+        return "the usage files are looked through once more"
+    return "what is known of the case has changed"
+
+
+def _corrected(entry: EntryRow) -> str:
+    reference = entry.detail.get("reference")
+    return f"{counted(entry.records)} were billed otherwise{f' ({reference})' if reference else ''}"
+
+
+def _of_records(words: str) -> Callable[[EntryRow], str]:
+    return lambda entry: f"{counted(entry.records)} {words}"
+
+
+_SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
+    EntryKind.SEEN: _seen,
+    EntryKind.REVALUED: lambda _: "a rule has made quantities readable",
+    EntryKind.PLANNED: _of_records("were repaired"),
+    EntryKind.DEFERRED: _of_records("become valid later and wait until then"),
+    EntryKind.QUARANTINED: _quarantined,
+    EntryKind.INTENDED: _of_records("are about to be sent"),
+    EntryKind.SENT: _of_records("were sent to Stripe"),
+    EntryKind.CONFIRMED: _confirmed,
+    EntryKind.REFUSED: _of_records("were refused again after they had been sent"),
+    EntryKind.HELD: _of_records("stood at Stripe already and wait for a person"),
+    EntryKind.REOPENED: _reopened,
+    EntryKind.LOCATED: _located,
+    EntryKind.APPROVED: _of_records("were approved for what was asked"),
+    EntryKind.UNDONE: _of_records("were taken back from Stripe"),
+    EntryKind.CORRECTED: _corrected,
+    EntryKind.WRITTEN_OFF: _of_records("were written off: nobody is billed for them"),
+    EntryKind.REMOVED: lambda _: "the files of this case were removed after their time",
+    EntryKind.NOTED: _noted,
+}

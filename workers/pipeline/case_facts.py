@@ -1,0 +1,97 @@
+"""What lists of cases show of one: its quantities by meter, its deadline, and the names in its records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from workers.kernel.clock import from_epoch
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_facts import MOST_NAMES, ByMeter, CaseFacts, NameKind, sole_meter
+from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
+from workers.kernel.ledger.queries import EntryRow
+from workers.pipeline.context import Context, Stores
+from workers.pipeline.record_sets import FINDING, records_in, scan
+from workers.records import quantities
+from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOURCE, TIMESTAMP, with_columns_of
+
+MOST_METERS: Final = 20
+"""Meters of one case that are told apart; of the others the records are counted."""
+_COLUMNS: Final = {NameKind.CUSTOMER: CUSTOMER, NameKind.FILE: SOURCE, NameKind.METER: EVENT_NAME}
+_NAMING: Final = (*FINDING, EntryKind.PLANNED)
+"""Entries whose records bring names: as the sender wrote them, and as they were repaired."""
+_UNSETTLED: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED)
+
+
+def facts_of(context: Context, held: HeldCase) -> CaseFacts:
+    """Return what is to be kept of a held case. Raises as the archive does."""
+    oldest = oldest_unsettled(context, held.journal, context.clock())
+    return CaseFacts(
+        by_meter=by_meter(context, held.case, held.journal),
+        deadline=oldest + MAX_AGE if oldest else None,
+        names=_names(context, held),
+        named=held.case.version,
+    )
+
+
+def by_meter(stores: Stores, case: Case, journal: Sequence[EntryRow]) -> ByMeter:
+    """Return what stands in each bucket of a case, by meter: nothing where retention has removed its records."""
+    sole = sole_meter(case)
+    if sole is not None:
+        return sole
+    if any(entry.kind == EntryKind.REMOVED for entry in journal):
+        return {}
+    meters: dict[str, dict[Bucket, Tally]] = {}
+    for bucket in filter(lambda bucket: case.balance[bucket].records, Bucket):
+        records = records_in(stores, journal, bucket)
+        found = {} if records is None else _tallies(records)
+        located = sum(tally.records for tally in found.values())
+        found[""] = found.get("", Tally()) + Tally(case.balance[bucket].records - located)
+        for name, tally in found.items():
+            if tally.records:
+                meters.setdefault(name, {})[bucket] = tally
+    return meters
+
+
+def _tallies(records: pl.LazyFrame) -> dict[str, Tally]:
+    """Count records and sum their quantities by event name; of the rarer names' records only the count is told."""
+    frame = with_columns_of(records, (EVENT_NAME, QUANTITY)).select(EVENT_NAME, QUANTITY).collect()
+    counts = frame.drop_nulls(EVENT_NAME)[EVENT_NAME].value_counts(sort=True).head(MOST_METERS)
+    common = frame.join(counts.select(EVENT_NAME), on=EVENT_NAME, how="semi")
+    parts = common.partition_by(EVENT_NAME, as_dict=True, maintain_order=True).items()
+    found = {str(key[0]): Tally(part.height, quantities.total(part[QUANTITY])) for key, part in parts}
+    return {**found, "": Tally(frame.height - common.height)}
+
+
+def oldest_unsettled(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> datetime | None:
+    """Return the time of the oldest usage that is not settled; one that cannot be read, or lies ahead, is none."""
+    times = []
+    for bucket in _UNSETTLED:
+        records = records_in(stores, journal, bucket)
+        if records is not None:
+            times.append(records.select(pl.col(TIMESTAMP).cast(pl.Int64, strict=False).min()).collect().item())
+    plausible = [time for time in times if time is not None and 0 < time <= now.timestamp()]
+    return from_epoch(min(plausible)) if plausible else None
+
+
+def _names(context: Context, held: HeldCase) -> Mapping[NameKind, set[str]]:
+    """Return the names that have come into the journal since they were last kept."""
+    names: dict[NameKind, set[str]] = {kind: set() for kind in NameKind}
+    failure = held.case.failure
+    names[NameKind.METER] |= {name for name in (failure.event_name, failure.meter_id) if name}
+    for records in _naming(context, held):
+        for kind, column in _COLUMNS.items():
+            found = records.select(
+                pl.col(column).str.strip_chars().drop_nulls().unique().sort().head(MOST_NAMES + 1)
+            )
+            names[kind] |= set(found.collect().to_series())
+    return names
+
+
+def _naming(context: Context, held: HeldCase) -> Iterator[pl.LazyFrame]:
+    removed = max((entry.number for entry in held.journal if entry.kind == EntryKind.REMOVED), default=0)
+    for entry in held.journal:
+        if entry.kind in _NAMING and entry.ref is not None and entry.number > max(held.case.named, removed):
+            yield with_columns_of(scan(context, entry.ref), tuple(_COLUMNS.values()))

@@ -1,0 +1,88 @@
+"""A case as a person is shown it, in the terminal and by `--json`: gathered once, so that both say the same."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from workers.kernel.advice import commands, is_only_counted, next_step, reasons_of
+from workers.kernel.case_title import since, title_of
+from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger.acts import Act
+from workers.kernel.ledger.by_code import BY_CODE
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_facts import ByMeter
+from workers.kernel.ledger.case_transaction import EVIDENCE
+from workers.kernel.ledger.journal import EntryKind
+from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.reasons import Reason
+from workers.kernel.timeline import Happening, timeline
+from workers.pipeline.case_facts import by_meter, oldest_unsettled
+from workers.pipeline.context import Stores
+from workers.pipeline.view.examples import Change, Sample, changes, samples
+from workers.records.schema import MAX_AGE
+from workers.remedies.codes import reasons
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """All that is shown of a case.
+
+    `deadline` is when its oldest open usage becomes too old to bill (35 days: Stripe docs, "Record usage for
+    billing"). `events` are those that it came from. `files` is label -> place. `note` says what could not be read.
+    """
+
+    case: Case
+    title: str
+    since: datetime
+    deadline: datetime | None
+    by_meter: ByMeter
+    unconfirmed: int
+    reasons: Mapping[str, tuple[int, Reason]]
+    samples: Sequence[Sample]
+    changes: Sequence[Change]
+    timeline: Sequence[Happening]
+    acts: Sequence[Act]
+    events: Sequence[str]
+    files: Mapping[str, str]
+    next_step: str
+    commands: Sequence[tuple[str, str]]
+    note: str | None
+
+
+def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
+    """Return what is shown of a case. Raises InputUnusable where there is none, else as the archive does."""
+    case = stores.ledger.cases.get(case_id)
+    if case is None:
+        raise InputUnusable("there is no such case", where=case_id, mend="`metermend cases` lists them")
+    journal = stores.ledger.queries.entries(case_id)
+    removed = max((entry.number for entry in journal if entry.kind == EntryKind.REMOVED), default=0)
+    there = [entry for entry in journal if entry.number > removed]
+    oldest, overdue = oldest_unsettled(stores, there, now), unconfirmed(journal)
+    codes = [code for entry in journal for code in entry.detail.get(BY_CODE, {})]
+    return CaseView(
+        case=case,
+        title=title_of(case, now),
+        since=since(case),
+        deadline=oldest + MAX_AGE if oldest else None,
+        by_meter=by_meter(stores, case, journal),
+        unconfirmed=overdue,
+        reasons=reasons_of(journal, reasons()),
+        samples=samples(stores, there),
+        changes=changes(stores, there),
+        timeline=list(timeline(journal)),
+        acts=stores.ledger.acts.all(subject=case_id),
+        events=list(dict.fromkeys(entry.event_id for entry in journal if entry.event_id)),
+        files=_files(stores, case_id, there),
+        next_step=next_step(case, overdue, only_counted=is_only_counted(case, journal)),
+        commands=list(commands(case, journal, list(dict.fromkeys(codes)))),
+        note="Its files were removed after their time; the journal stays." if removed else None,
+    )
+
+
+def _files(stores: Stores, case_id: str, journal: Sequence[EntryRow]) -> dict[str, str]:
+    """Return label -> place of what was sent, and of what shows why entries were made."""
+    sent = {f"sent {one.id}": one.location for one in stores.ledger.submissions.of_case(case_id) if one.location}
+    names = (name for entry in journal for name in entry.detail.get(EVIDENCE, {}))
+    evidence = {f"shown by {n}": name for n, name in enumerate(dict.fromkeys(names), 1)}
+    return {**sent, **evidence}
