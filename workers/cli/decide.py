@@ -19,6 +19,7 @@ from workers.kernel.ledger.acts import Act, ActState
 from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
+from workers.pipeline.desk.order import counted
 from workers.pipeline.desk.waiting import Chosen
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -192,7 +193,7 @@ def _cells(row: Mapping[str, str | None]) -> str:
 
 
 def _counted(outcome: Mapping[str, Any], of: str | None = None) -> str:
-    return f"{(outcome[of] if of else outcome).get('records', 0):,} records"
+    return counted((outcome[of] if of else outcome).get("records", 0), "record")
 
 
 def _what(act: Act) -> str:

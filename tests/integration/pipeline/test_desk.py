@@ -95,3 +95,10 @@ def test_a_person_is_told_when_what_was_approved_cannot_be_done_any_more(loop: L
     assert desk.carry_on_open(loop.context) == 1
     assert loop.ledger.acts.get(act.id).state is ActState.REFUSED
     assert "what was approved could not be done" in [one.headline for one in loop.alerts.posted]
+
+
+def test_a_release_of_nothing_says_so(loop: Loop, waiting: str) -> None:
+    """Nothing of the case is held, and nothing of it waits any more."""
+    desk.approve(loop.context, asked(loop, "write_off", waiting), "Ada")
+    with pytest.raises(InputUnusable, match="no such record is held back"):
+        desk.ask(loop.context, "release", waiting, {"cases": [waiting]}, actor="Ada", why="agreed")

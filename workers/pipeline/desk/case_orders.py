@@ -15,7 +15,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import Effect
+from workers.pipeline.desk.order import Effect, counted
 from workers.pipeline.desk.traces import TOOK_BACK, entries_of, taken_back, told
 from workers.pipeline.desk.waiting import WAITING, Chosen, examples_of, quantities_of, require_case, waiting
 from workers.pipeline.record_sets import keep, movement, reasons_of, unlocated
@@ -43,13 +43,13 @@ class Settle:
         case = require_case(context, self.case_id)
         journal = context.ledger.queries.entries(case.id)
         rows = self._rows(context, journal)
-        counted = self._only_counted(journal).total()
-        if rows.is_empty() and not counted:
+        rowless = self._only_counted(journal).total()
+        if rows.is_empty() and not rowless:
             raise InputUnusable("no such record waits", where=self.case_id, mend=f"metermend case show {case.id}")
-        unread = f"{counted:,} of them are only counted: nobody knows their quantity" if counted else None
+        unread = f"{rowless:,} of them are only counted: nobody knows their quantity" if rowless else None
         return Effect(
-            f"{rows.height + counted:,} records of {case.id} are {self.words}",
-            rows.height + counted,
+            f"{counted(rows.height + rowless, 'record')} of {case.id}: {self.words}",
+            rows.height + rowless,
             quantities_of(rows),
             {case.id: case.version},
             examples_of(case.id, rows, self.words),

@@ -17,7 +17,7 @@ from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
 from workers.pipeline.desk.edited_csv import AFTER, BEFORE, COLUMN, Edits
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.retry_orders import take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import tried
@@ -73,7 +73,7 @@ class Fix:
         waits = after.filter(pl.col(OUTCOME) == Outcome.QUARANTINED)
         still = [f"{n:,} of them go on waiting: {reason}" for reason, n in sorted(reasons_of(waits).items())]
         return Effect(
-            f"{after.height:,} records of {case.id} are changed by hand in {edits.height:,} cells",
+            f"{counted(after.height, 'record')} of {case.id}: {counted(edits.height, 'cell')} changed by hand",
             after.height,
             quantities_of(after),
             {case.id: case.version},

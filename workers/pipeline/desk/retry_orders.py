@@ -12,7 +12,7 @@ from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.traces import entries_of, put_back, require_unsent, told
 from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
 from workers.pipeline.record_sets import reasons_of
@@ -54,7 +54,7 @@ class Retry:
                 )
         all_rows = pl.concat(amounts)
         left = [f"{count:,} more stay: {reason}" for reason, count in sorted(kept.items())]
-        what = f"{all_rows.height:,} records of {_named(self.cases, 'case')} are {self.words}"
+        what = f"{counted(all_rows.height, 'record')} of {_named(self.cases, 'case')}: {self.words}"
         read = f"{_named(self.events, 'event')} is worked on again"
         summary = read if self.events and not self.cases else what
         return Effect(summary, all_rows.height, quantities_of(all_rows), versions, examples, left)

@@ -18,7 +18,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.rules import MadeRule, rule_id_of
 from workers.kernel.reasons import UNCERTAIN, UNDONE
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.retry_orders import take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import helped
@@ -72,7 +72,7 @@ class MakeRule:
         all_rows = pl.concat(amounts)
         summary = (
             f"{in_words(self.rule, self.key, self.value)}: "
-            f"that repairs {all_rows.height:,} waiting records of {len(versions):,} cases"
+            f"that repairs {counted(all_rows.height, 'waiting record')} of {counted(len(versions), 'case')}"
         )
         warnings = [*self._contradicted(context, made), *_not_helped(stay)]
         basis = with_made(context.rules, made).digest

@@ -61,7 +61,8 @@ def require_case(context: Context, case_id: str) -> Case:
 def waiting(context: Context, journal: Sequence[EntryRow], bucket: Bucket) -> pl.LazyFrame:
     """Return the records of a bucket, none where it has none with a row."""
     there = records_in(context, journal, bucket)
-    return with_columns_of(pl.LazyFrame(schema={RECORD: pl.Int64}) if there is None else there, (*SHOWN, REASON))
+    rows = pl.LazyFrame(schema={RECORD: pl.Int64}) if there is None else there
+    return with_columns_of(rows, (*SHOWN, QUANTITY, COUNTED_AS, REASON))
 
 
 def quantities_of(records: pl.DataFrame) -> Mapping[str, str]:
