@@ -7,7 +7,6 @@ not be written there the sweeper finds in the ledger.
 """
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
 from workers.cli.open_ledger import require_ledger
+from workers.cli.stop_request import Stop
 from workers.kernel import logs
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
 from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
@@ -94,8 +94,6 @@ REFUSED_PAUSE: Final = 0.1
 """Seconds after something in a queue that cannot be read: a queue that is itself of the wrong type stays so."""
 LOOK: Final = 1
 """Seconds between two looks, of a worker that waits, at whether it is to stop."""
-ONE_WISH: Final = 1.0
-"""Seconds in which two signals are one wish: a terminal tells each process, and `serve` its own again."""
 
 
 def reachable(url: str) -> Redis:
@@ -139,34 +137,6 @@ def work(redis: Redis, names: Sequence[str], *, job_timeout: int, burst: bool) -
             time.sleep(FIRST_WAIT)
         except StopRequested:
             return
-
-
-class Stop:
-    """The wish that this process ends, kept from the first signal on.
-
-    RQ raises it out of the signal's handler instead, at whatever line that finds; where a library catches every
-    exception there, redis-py as it counts its calls, the wish was lost and the worker stayed.
-    """
-
-    def __init__(self) -> None:
-        self._asked_at: float | None = None
-
-    @property
-    def asked(self) -> bool:
-        return self._asked_at is not None
-
-    def install(self) -> None:
-        """Hear SIGTERM and SIGINT, as long as the process lives."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._hear())
-
-    def _hear(self) -> None:
-        """Note the wish. Whoever repeats it does not want to wait for the job in hand: raises SystemExit."""
-        now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
-        elif now - self._asked_at > ONE_WISH:
-            raise SystemExit(1)
 
 
 class PatientWorker(SimpleWorker):

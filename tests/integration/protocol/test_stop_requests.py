@@ -92,7 +92,7 @@ def test_whoever_asks_again_does_not_wait_for_the_job(
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         DONE.append("not ended by the first two, which are one wish")
-        monkeypatch.setattr("workers.cli.worker.ONE_WISH", -1.0)
+        monkeypatch.setattr("workers.cli.stop_request.ONE_WISH", -1.0)
         os.kill(os.getpid(), signal.SIGTERM)
         DONE.append("not ended at all")
 
