@@ -33,7 +33,7 @@ from workers.pipeline.record_sets import (
 )
 from workers.pipeline.submit.last_look import LastLook
 from workers.pipeline.submit.outcomes import REASON_SCHEMA, REFUSAL_SCHEMA, held_reasons, refuse, set_aside
-from workers.pipeline.submit.together import as_stored, begin_together, chunk_of, send_together
+from workers.pipeline.submit.shared_file import as_stored, begin_together, chunk_of, send_together
 from workers.records.schema import EVENT_NAME, IDENTIFIER
 from workers.targets import Chunk, Outgoing, Rows, Sent, Target, Withheld
 

@@ -16,7 +16,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.shared_files import Share, SharedFiles
 from workers.kernel.ledger.submissions import SubmissionState
-from workers.pipeline.submit import together
+from workers.pipeline.submit import shared_file
 from workers.pipeline.undo.cancel import submissions_of
 
 
@@ -83,7 +83,7 @@ def with_the_same_identifiers(queue: Queue) -> Book:
 
 
 def larger_than_small(queue: Queue) -> Book:
-    return queue.waiting("b", together.SMALL + 1)
+    return queue.waiting("b", shared_file.SMALL + 1)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def larger_than_small(queue: Queue) -> Book:
 def test_what_cannot_share_goes_by_itself(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, another: Callable[[Queue], Book]
 ) -> None:
-    monkeypatch.setattr(together, "SMALL", 4)
+    monkeypatch.setattr(shared_file, "SMALL", 4)
     first, other = queue.waiting("a"), another(queue)
     queue.work(first)
     assert in_folder(queue) == rows("a")
@@ -224,7 +224,7 @@ def test_a_file_that_is_gone_goes_again_whole_or_comes_back_unresolved_for_all(
 
 
 def test_no_more_share_a_file_than_it_takes(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "MOST_RECORDS", 5)
+    monkeypatch.setattr(shared_file, "MOST_RECORDS", 5)
     books = [queue.waiting(name) for name in "abc"]
     queue.work(*books)
     assert [len(found) for found in queue.files().values()] == [4, 2]
