@@ -14,8 +14,9 @@ from workers.bootstrap import build
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import IN_FLIGHT, Bucket
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.settings import load
-from workers.pipeline.record_sets import ORIGIN, records_in, unlocated
+from workers.pipeline.record_sets import ORIGIN, records_in
 
 REVISION: Final = re.compile(r"(~r[0-9]+)+$")
 """What metermend appends to the identifier of a record that it sends again."""

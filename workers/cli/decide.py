@@ -25,7 +25,7 @@ from workers.pipeline.desk.waiting import Chosen
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN: Final = 5
 """Examples on the screen."""
-_WIDTH: Final = 60
+_WAITS: Final = "waits for another's word: metermend approve {} --as NAME"
 
 
 class RecordKey(click.ParamType[int]):
@@ -133,7 +133,7 @@ def acts(case: str | None, limit: int, *, only_open: bool, as_json: bool) -> Non
         click.echo(f"{act.id}  {act.asked_at:%Y-%m-%d %H:%M}  {act.state}  {act.actor}: {_what(act)}")
         click.echo(f"  why: {act.why}")
         if act.state is ActState.SHOWN:
-            click.echo(f"  waits for another's word: metermend approve {act.id} --as NAME")
+            click.echo(f"  {_WAITS.format(act.id)}")
     if not found:
         click.echo("nobody has decided anything yet")
 
@@ -152,15 +152,22 @@ def _approve(made: Context, act: Act, name: str, *, yes: bool) -> None:
         click.echo(line)
     if not yes:
         _confirm(made, act, name)
+    ended = carried_out(made, act, name)
+    if ended is not None:
+        click.echo(f"{act.id}: done, {_counted(ended.outcome or {})}; metermend take-back {act.id} undoes it")
+
+
+def carried_out(made: Context, act: Act, name: str) -> Act | None:
+    """Approve an act and return it as it ended; None, after saying why, where it is not carried out yet."""
     try:
         ended = desk.approve(made, act, name)
     except Conflict:
         click.echo(f"{act.id}: approved; a worker holds a case of it, so it is carried out in a moment")
-        return
+        return None
     if ended.state is ActState.SHOWN:
-        click.echo(f"{act.id}: waits for another's word: metermend approve {act.id} --as NAME")
-        return
-    click.echo(f"{act.id}: done, {_counted(ended.outcome or {})}; metermend take-back {act.id} undoes it")
+        click.echo(f"{act.id}: {_WAITS.format(act.id)}")
+        return None
+    return ended
 
 
 def _confirm(made: Context, act: Act, name: str) -> None:

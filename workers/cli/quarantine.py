@@ -12,9 +12,9 @@ from workers.cli.open_ledger import open_stores
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.only_counted import unlocated
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
-from workers.pipeline.record_sets import unlocated
 from workers.remedies.codes import reasons
 
 

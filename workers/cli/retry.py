@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from workers.cli.decide import choosing, chosen_of, decide, deciding
+from workers.cli.decide import carried_out, choosing, chosen_of, decide, deciding
 from workers.cli.open_ledger import open_context
-from workers.kernel.errors import Conflict, InputUnusable
-from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.errors import InputUnusable
+from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
@@ -46,7 +46,8 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
     arguments = {"cases": cases, "events": events, "chosen": asdict(chosen), "uncertain": include_uncertain}
     actor = options["approve"] or options["actor"] or getpass.getuser()
     act, _ = desk.ask(made, "retry", subject, arguments, actor=actor, why=options["why"])
-    for line in _carried_out(made, act, actor):
+    done = carried_out(made, act, actor)
+    for line in _told(made, done) if done else ():
         click.echo(line)
 
 
@@ -76,16 +77,8 @@ def _subjects(made: Context, subject: str | None, chosen: Chosen) -> tuple[list[
     return ([subject], []) if subject.startswith("case_") else ([], [subject])
 
 
-def _carried_out(made: Context, act: Act, actor: str) -> Iterator[str]:
-    try:
-        done = desk.approve(made, act, actor)
-    except Conflict:
-        yield f"{act.id}: a worker holds a case of it, so it is carried out in a moment"
-        return
-    if done.state is ActState.SHOWN:
-        yield f"{act.id}: waits for another's word: metermend approve {act.id} --as NAME"
-        return
-    outcome = done.outcome or {}
+def _told(made: Context, act: Act) -> Iterator[str]:
+    outcome = act.outcome or {}
     yield from (f"{event_id}: taken up again" for event_id in act.arguments["events"])
     for case_id, retried in outcome["cases"].items():
         yield from _lines(case_id, retried, made.ledger.cases.get(case_id))

@@ -27,10 +27,9 @@ _UNSETTLED: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED)
 
 def facts_of(context: Context, held: HeldCase) -> CaseFacts:
     """Return what is to be kept of a held case. Raises as the archive does."""
-    oldest = oldest_unsettled(context, held.journal, context.clock())
     return CaseFacts(
         by_meter=by_meter(context, held.case, held.journal),
-        deadline=oldest + MAX_AGE if oldest else None,
+        deadline=deadline_of(context, held.journal, context.clock()),
         names=_names(context, held),
         named=held.case.version,
     )
@@ -63,6 +62,12 @@ def _tallies(records: pl.LazyFrame) -> dict[str, Tally]:
     parts = common.partition_by(EVENT_NAME, as_dict=True, maintain_order=True).items()
     found = {str(key[0]): Tally(part.height, quantities.total(part[QUANTITY])) for key, part in parts}
     return {**found, "": Tally(frame.height - common.height)}
+
+
+def deadline_of(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> datetime | None:
+    """Return when the oldest usage that is not settled becomes too old to bill."""
+    oldest = oldest_unsettled(stores, journal, now)
+    return oldest + MAX_AGE if oldest else None
 
 
 def oldest_unsettled(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> datetime | None:

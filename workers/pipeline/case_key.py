@@ -6,8 +6,7 @@ and not the event: the import set, or the meter, validation window and code.
 
 from typing import Final
 
-from workers.kernel.ledger import case
-from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 from workers.kernel.ledger.events import StoredEvent
 
 WHOLE_FILE: Final = "whole_file"
@@ -22,7 +21,6 @@ COUNTER_ENTRY: Final = "counter_entry"
 AUDIT: Final = "audit"
 """No failure that Stripe has told: its total of a customer's day differs. Also the code that this is counted under.
 """
-VALIDATION_REPORT: Final = case.VALIDATION_REPORT
 
 
 def of_import_set(

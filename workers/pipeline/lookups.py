@@ -8,6 +8,7 @@ import polars as pl
 from workers.pipeline.context import Context
 from workers.records.catalog import Catalog, Meter
 from workers.remedies import Rules, customers_to_look_up, metadata_queries
+from workers.stripe_api.protocol import existing
 
 
 def meters_of(context: Context, account: str | None) -> tuple[Meter, ...]:
@@ -40,8 +41,8 @@ class Catalogs:
 
     def _look_up(self, customers: list[str]) -> None:
         unknown = [customer for customer in customers if customer not in self._known]
-        found = self.context.stripe.find_customers(unknown, self.account) if unknown else {}
-        self._known |= {name: name in found and not found[name].deleted for name in unknown}
+        there = existing(self.context.stripe.find_customers(unknown, self.account)) if unknown else {}
+        self._known |= {name: name in there for name in unknown}
 
     def _search(self, texts: list[str]) -> None:
         key = self.rules.customers.metadata_key

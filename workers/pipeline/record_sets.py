@@ -20,7 +20,6 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.codes import MALFORMED_RECORD, Outcome
-from workers.kernel.ledger import only_counted
 from workers.kernel.ledger.by_code import BY_CODE, detail_of
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import OURSELVES, Bucket, EntryKind, Movement, RecordSetRef, Tally
@@ -43,7 +42,6 @@ FOLLOWING: Final = (RECORD, REVISION, ORIGIN, REFUSED_AS, COUNTED_AS)
 """What follows a record through its revisions, beside what the engine knows of it."""
 FINDING: Final = (EntryKind.SEEN, EntryKind.LOCATED)
 """The entries that bring rows into the journal which were not in it before."""
-unlocated: Final = only_counted.unlocated
 FORMAT: Final = "format"
 DATA: Final = "data"
 

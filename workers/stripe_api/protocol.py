@@ -33,6 +33,11 @@ class Customer:
     deleted: bool = False
 
 
+def existing(found: Mapping[str, Customer]) -> dict[str, Customer]:
+    """Return those customers who can be billed."""
+    return {name: customer for name, customer in found.items() if not customer.deleted}
+
+
 @dataclass(frozen=True)
 class MeterEventReceipt:
     """Stripe's answer to one meter event: `error` is Stripe's error object of a 400, None when it was accepted.

@@ -30,6 +30,8 @@ class Bucket(StrEnum):
 
 
 IN_FLIGHT = (Bucket.PENDING, Bucket.PLANNED, Bucket.SUBMITTED)
+WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
+"""Where records wait, for a person or for their time."""
 
 
 class EntryKind(StrEnum):

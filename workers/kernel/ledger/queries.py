@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
 
@@ -12,7 +12,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import ENDED, OPEN, EventState
-from workers.kernel.ledger.journal import Balance, Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import WAITING, Balance, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import (
     cases,
     checkpoints,
@@ -23,8 +23,6 @@ from workers.kernel.ledger.tables import (
     submissions,
 )
 from workers.kernel.ledger.totals import CaseTotals
-
-_WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Queries:
 
     def waiting_cases(self) -> Sequence[Case]:
         """Return cases of which records wait, quarantined or deferred, the oldest first."""
-        waits = (cases.c.balance[(bucket.value, "records")].as_string() != "0" for bucket in _WAITING)
+        waits = (cases.c.balance[(bucket.value, "records")].as_string() != "0" for bucket in WAITING)
         query = select(cases).where(or_(*waits)).order_by(cases.c.opened_at, cases.c.id)
         return list(map(case_of, self._database.rows(query)))
 

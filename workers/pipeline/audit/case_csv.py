@@ -25,8 +25,6 @@ from workers.records.schema import (
 )
 from workers.remedies.codes import reasons
 
-WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
-"""The buckets that a person reads."""
 KEY_PREFIX: Final = "r"
 """Begins the key of a record, whose number follows: a spreadsheet would make another number of a bare one."""
 _OURS: Final = {

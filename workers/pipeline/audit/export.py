@@ -22,8 +22,8 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.events import RECEIPT
 from workers.kernel.ledger.hash_chain import COVERED, plain_value
-from workers.kernel.ledger.journal import EntryKind, RecordSetRef
-from workers.pipeline.audit.case_csv import WAITING, write_csv
+from workers.kernel.ledger.journal import WAITING, EntryKind, RecordSetRef
+from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
 
 README: Final = """\

@@ -35,6 +35,7 @@ from workers.records.catalog import CUSTOMER_ID, Meter
 from workers.records.identifiers import is_nameless
 from workers.records.quantities import add, to_text
 from workers.records.schema import IDENTIFIER, MAX_AGE, ROW, SOURCE
+from workers.stripe_api.protocol import existing
 
 SHOWN: Final = 5
 """Records that are named where several may explain a difference."""
@@ -150,14 +151,9 @@ def compare(
         raise OutOfCalls(NOT_ASKED)
     compared = [_day(records, customer, told, *row) for row in days.iter_rows()]
     differs = any(one.verdict in {Verdict.MISSING, Verdict.SURPLUS} for one in compared)
-    if differs and not _is_there(context, account, customer):
+    if differs and not existing(context.stripe.find_customers([customer], account)):
         compared = [_day(records, customer, Told(untold=_GONE), *row) for row in days.iter_rows()]
     yield from compared
-
-
-def _is_there(context: Context, account: str | None, customer: str) -> bool:
-    found = context.stripe.find_customers([customer], account).get(customer)
-    return found is not None and not found.deleted
 
 
 class OutOfCalls(Transient):

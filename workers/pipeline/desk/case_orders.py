@@ -12,13 +12,14 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import Effect, counted
 from workers.pipeline.desk.traces import TOOK_BACK, entries_of, taken_back, told
-from workers.pipeline.desk.waiting import WAITING, Chosen, examples_of, quantities_of, require_case, waiting
-from workers.pipeline.record_sets import keep, movement, reasons_of, unlocated
+from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
+from workers.pipeline.record_sets import keep, movement, reasons_of
 from workers.records.schema import REASON
 
 

@@ -18,10 +18,9 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.journal import WAITING, Bucket
 from workers.pipeline.audit.case_csv import KEY_PREFIX, Sheet, sheet
 from workers.pipeline.context import Context
-from workers.pipeline.desk.waiting import WAITING
 from workers.pipeline.record_sets import RECORD
 from workers.records.files.decode import why_not
 from workers.records.files.write import has_our_apostrophe

@@ -10,7 +10,7 @@ from workers.kernel.codes import Outcome
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import UNCERTAIN, UNDONE
 from workers.pipeline.audit.case_csv import KEY_PREFIX
@@ -21,7 +21,7 @@ from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.retry_orders import take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import tried
-from workers.pipeline.desk.waiting import WAITING, quantities_of, require_case, waiting
+from workers.pipeline.desk.waiting import quantities_of, require_case, waiting
 from workers.pipeline.record_sets import (
     ORIGIN,
     RECORD,

@@ -13,7 +13,7 @@ from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.rules import MadeRule, rule_id_of
 from workers.kernel.reasons import UNCERTAIN, UNDONE
@@ -22,7 +22,7 @@ from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.retry_orders import take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import helped
-from workers.pipeline.desk.waiting import WAITING, quantities_of, waiting
+from workers.pipeline.desk.waiting import quantities_of, waiting
 from workers.pipeline.livemode import is_foreign
 from workers.pipeline.record_sets import ORIGIN, RECORD, as_before_plan, keep, movement, reasons_of
 from workers.records.catalog import folded

@@ -8,10 +8,9 @@ import polars as pl
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
-from workers.pipeline.desk.waiting import WAITING
 from workers.pipeline.record_sets import RECORD, as_they_waited, keep, movement, reasons_of, records_in, scan
 from workers.records.schema import REASON
 

@@ -17,8 +17,6 @@ from workers.pipeline.record_sets import COUNTED_AS, ORIGIN, RECORD, records_in
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, QUANTITY, REASON, TIMESTAMP, VALUE, with_columns_of
 
-WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
-"""Where records wait."""
 SHOWN: Final = (ORIGIN, TIMESTAMP, EVENT_NAME, CUSTOMER, VALUE)
 """What a person sees of a record."""
 

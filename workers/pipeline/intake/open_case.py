@@ -13,13 +13,14 @@ from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import NOT_SAMPLED
 from workers.pipeline.case_key import IMPORTED
 from workers.pipeline.context import Context
 from workers.pipeline.hold import held_moves
 from workers.pipeline.intake.unlocated import Unlocated, by_code, counted_moves, named_without_rows, shared_out
-from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, unlocated, workspace
+from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
 from workers.records.schema import IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
 _WINDOW: Final = "window"

@@ -19,12 +19,11 @@ import polars as pl
 
 from workers.kernel.clock import from_text, to_text
 from workers.kernel.errors import InputUnusable, Permanent, Transient
-from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, EntryKind, Found, Movement
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import NOT_IN_SOURCES, NOT_SAMPLED
-from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.fault_kinds import KIND
 from workers.pipeline.intake.open_case import found_now, fresh, located_rows

@@ -21,6 +21,7 @@ from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import FINDING, PART_RECORDS, scan
 from workers.records.schema import IDENTIFIER, REQUIRED_COLUMNS, ROW, SOURCE, TIMESTAMP, WRITTEN, empty_frame
 from workers.sources import Candidate, UsageSources
+from workers.stripe_api.protocol import existing
 
 PLACE: Final = (SOURCE, ROW, IDENTIFIER, TIMESTAMP)
 """What tells one row of the sender's from another: it is claimed by one case at most."""
@@ -147,7 +148,7 @@ def knowing(context: Context, failure: Failure, prediction: Prediction, named: p
     """
     found = context.stripe.find_customers(named.unique().to_list(), failure.account) if named.len() else {}
     end = from_text(failure.window_end or "")
-    existed = [name for name, one in found.items() if not one.deleted and (one.made is None or one.made <= end)]
+    existed = [name for name, one in existing(found).items() if one.made is None or one.made <= end]
     strangers = named.filter(~named.is_in(list(found)) & ~named.str.starts_with("acct_"))
     return replace(prediction, customers=pl.Series(existed, dtype=pl.String), strangers=strangers)
 

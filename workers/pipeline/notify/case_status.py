@@ -14,18 +14,18 @@ from workers.kernel.clock import from_text, to_text
 from workers.kernel.ledger.by_code import ByCode, by_code, detail_of
 from workers.kernel.ledger.case import Case, CaseState, state_of
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import WAITING, Balance, Bucket, Tally
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import UNCONFIRMED, unconfirmed
 from workers.pipeline.case_facts import oldest_unsettled
 from workers.pipeline.context import Context
 from workers.pipeline.notify.cause import cause_of
-from workers.pipeline.record_sets import COUNTED_AS, records_in, standing, unlocated
+from workers.pipeline.record_sets import COUNTED_AS, records_in, standing
 from workers.records.schema import REASON, SUGGESTION
 
 SUBMIT_TO: Final = "SUBMIT_TO"
 """What a person is asked for where repaired records cannot be sent; else he is asked by reasons."""
-_WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CaseStatus:
     @property
     def worth_telling(self) -> bool:
         """Whether it has something for a person, or has come to rest."""
-        waiting = any(self.balance[bucket].records for bucket in _WAITING)
+        waiting = any(self.balance[bucket].records for bucket in WAITING)
         return self.unsent or self.unconfirmed > 0 or waiting or self.balance.in_flight.records == 0
 
     @property
@@ -115,7 +115,7 @@ def _meaning(context: Context, held: HeldCase) -> str:
     """Name what would be told differently: the counts, what waits for a person, and whether it can be sent."""
     balance = held.case.balance
     counts = [balance.failed.records, *(balance[bucket].records for bucket in Bucket)]
-    moved = (entry.number for entry in held.journal if {entry.from_bucket, entry.to_bucket} & set(_WAITING))
+    moved = (entry.number for entry in held.journal if {entry.from_bucket, entry.to_bucket} & set(WAITING))
     told: tuple[object, ...] = (counts, max(moved, default=0), _is_unsent(context, held.case))
     overdue = unconfirmed(held.journal)
     told = (*told, overdue) if overdue else told

@@ -3,8 +3,7 @@
 import re
 from typing import Final
 
-from workers.kernel.ledger.case import Failure
-from workers.pipeline.case_key import VALIDATION_REPORT
+from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 
 _NUMBERS: Final = re.compile(r"\d+(?:[-_.:T]?\d+)*")
 """A number, date or time, as it stands in the name of an hour's file or names a row."""

@@ -9,11 +9,12 @@ import polars as pl
 
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Bucket, EntryKind
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import SENT_BEFORE
 from workers.pipeline.case_key import AUDIT, COUNTER_ENTRY
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import FINDING, ORIGIN, records_in, scan, unlocated
+from workers.pipeline.record_sets import FINDING, ORIGIN, records_in, scan
 from workers.pipeline.totals.sender_totals import CONTENT, DOUBT, Reader
 from workers.records.identifiers import content
 from workers.records.schema import EVENT_NAME, IDENTIFIER, REASON, with_columns_of

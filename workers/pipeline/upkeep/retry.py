@@ -15,10 +15,11 @@ import polars as pl
 
 from workers.kernel.codes import EventType, Outcome
 from workers.kernel.errors import InputUnusable, Transient
-from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import OPEN, StoredEvent
 from workers.kernel.ledger.journal import OURSELVES, Bucket, EntryKind, Movement
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.logs import get_logger
 from workers.kernel.reasons import (
@@ -32,9 +33,7 @@ from workers.kernel.reasons import (
     WINDOW_BY_FILE,
     WOULD_OVERWRITE,
 )
-from workers.pipeline import record_sets
 from workers.pipeline.approvals import BY_FILE, OVERWRITE, SEND_AGAIN
-from workers.pipeline.case_key import VALIDATION_REPORT
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import mode_of, require_own_mode
 from workers.pipeline.record_sets import (
@@ -139,7 +138,7 @@ def retry_case(
         if asked.is_done(held.journal):
             return Retried(case_id)
         retried, moves = _plan(context, held, approved_by, asked)
-        is_counted = case.failure.kind == VALIDATION_REPORT and record_sets.unlocated(held.journal)
+        is_counted = case.failure.kind == VALIDATION_REPORT and unlocated(held.journal)
         if is_counted and asked.chosen is None:
             moves.append(Movement(EntryKind.NOTED, None, None, 0, Decimal(0), detail={LOOK_AGAIN: True}))
         moves = [replace(m, actor=approved_by or asked.actor, detail={**m.detail, **asked.said}) for m in moves]
@@ -179,7 +178,7 @@ def _plan(
 
 def _events_to_look_at(context: Context, entries: Sequence[EntryRow]) -> Iterator[str]:
     """Yield the events behind records that were only counted: their rows may be found by now."""
-    if not record_sets.unlocated(entries):
+    if not unlocated(entries):
         return
     for entry in entries:
         event = context.ledger.events.get(entry.event_id) if entry.event_id and entry.record_set is None else None

@@ -17,15 +17,15 @@ import polars as pl
 from workers.kernel.clock import from_epoch
 from workers.kernel.ledger.awaited import CUSTOMER, METER, Awaited
 from workers.kernel.ledger.cases import HeldCase
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import as_before_plan, keep, movement, reasons_of, records_in
 from workers.records import timestamps
 from workers.records.schema import AWAITS, MAX_AGE, TIMESTAMP, with_columns_of
+from workers.stripe_api.protocol import existing
 
 FIRST_LOOK: Final = timedelta(hours=1)
 _EVERY: Final = {CUSTOMER: timedelta(days=1), METER: timedelta(hours=1)}
-_WAITING: Final = (Bucket.QUARANTINED, Bucket.DEFERRED)
 _UNTIL: Final = "until"
 
 
@@ -43,7 +43,7 @@ def awaited(context: Context, decided: pl.LazyFrame, as_of: datetime) -> list[Aw
 
 def next_wake(context: Context, held: HeldCase) -> datetime | None:
     """Return when to look for what the case waits for; None when it waits for nothing."""
-    if not any(held.case.balance[bucket].records for bucket in _WAITING):
+    if not any(held.case.balance[bucket].records for bucket in WAITING):
         return None
     now, rules = context.clock(), context.rules_in_force.digest
     return min((one.look_at if one.rules == rules else now for one in held.awaited), default=None)
@@ -81,7 +81,7 @@ def reopen(
 
 
 def _moves(context: Context, held: HeldCase, names: Iterable[str], event_id: str | None) -> Iterator[Movement]:
-    for bucket in _WAITING:
+    for bucket in WAITING:
         there = records_in(context, held.journal, bucket)
         if there is None:
             continue
@@ -97,10 +97,10 @@ def _come(context: Context, account: str | None, names: Collection[str]) -> set[
     """Return those of the names that are there by now."""
     customers = [name.removeprefix(CUSTOMER) for name in names if name.startswith(CUSTOMER)]
     meters = any(name.startswith(METER) for name in names)
-    found = context.stripe.find_customers(customers, account) if customers else {}
+    there = existing(context.stripe.find_customers(customers, account)) if customers else {}
     listed = context.stripe.list_meters(account) if meters else []
     active = {METER + str(meter.get("event_name")) for meter in listed if meter.get("status") == "active"}
-    return {CUSTOMER + name for name, one in found.items() if not one.deleted} | active.intersection(names)
+    return {CUSTOMER + name for name in there} | active.intersection(names)
 
 
 def _kind(name: str) -> str:

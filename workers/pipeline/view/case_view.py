@@ -17,10 +17,9 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.kernel.reasons import Reason
 from workers.kernel.timeline import Happening, timeline
-from workers.pipeline.case_facts import by_meter, oldest_unsettled
+from workers.pipeline.case_facts import by_meter, deadline_of
 from workers.pipeline.context import Stores
 from workers.pipeline.view.examples import Change, Sample, changes, samples
-from workers.records.schema import MAX_AGE
 from workers.remedies.codes import reasons
 
 
@@ -58,13 +57,13 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
     journal = stores.ledger.queries.entries(case_id)
     removed = max((entry.number for entry in journal if entry.kind == EntryKind.REMOVED), default=0)
     there = [entry for entry in journal if entry.number > removed]
-    oldest, overdue = oldest_unsettled(stores, there, now), unconfirmed(journal)
+    overdue = unconfirmed(journal)
     codes = [code for entry in journal for code in entry.detail.get(BY_CODE, {})]
     return CaseView(
         case=case,
         title=title_of(case, now),
         since=since(case),
-        deadline=oldest + MAX_AGE if oldest else None,
+        deadline=deadline_of(stores, there, now),
         by_meter=by_meter(stores, case, journal),
         unconfirmed=overdue,
         reasons=reasons_of(journal, reasons()),

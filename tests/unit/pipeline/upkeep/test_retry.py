@@ -16,13 +16,14 @@ from workers.kernel.errors import Conflict, InputUnusable, Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import Bucket, EntryKind
+from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.case_key import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE
 from workers.pipeline.context import Context
 from workers.pipeline.intake.open_case import Seen, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
-from workers.pipeline.record_sets import DATA, RECORD, unlocated
+from workers.pipeline.record_sets import DATA, RECORD
 from workers.pipeline.upkeep.retry import retry_case, retry_event
 from workers.records.schema import IDENTIFIER, REASON
 
