@@ -191,7 +191,8 @@ def origin(identifier: str | None) -> str:
 
 
 @given(day=days)
-@settings(suppress_health_check=list(HealthCheck))
+# A day is long: half as many as of other properties.
+@settings(suppress_health_check=list(HealthCheck), max_examples=settings().max_examples // 2)
 def test_nothing_is_billed_twice_and_what_the_count_determines_is_recovered(
     migrated_sqlite: Path, day: Day
 ) -> None:

@@ -77,18 +77,17 @@ def hostile(witness: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", sorted(hostile(Path())))
-def test_nothing_but_jobs_of_ours_is_run(
-    client: "redis.Redis", queue: RqJobQueue, tmp_path: Path, kind: str
-) -> None:
+def test_nothing_but_jobs_of_ours_is_run(client: "redis.Redis", queue: RqJobQueue, tmp_path: Path) -> None:
     witness = tmp_path / "ran"
-    lay(client, hostile(witness)[kind])
+    jobs = hostile(witness)
+    for kind, data in jobs.items():
+        lay(client, data, name=kind.replace(" ", "-").encode())
     queue.enqueue_event("evt_after", 0)
     with capture_logs() as said:
         work(client, ["events"], job_timeout=60, burst=True)
     assert not witness.exists()
     assert DONE == [("evt_after",)]
-    assert [line["event"] for line in said] == ["job_refused"]
+    assert [line["event"] for line in said] == ["job_refused"] * len(jobs)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_a_key_of_the_wrong_type_makes_no_worker_spin(client: "redis.Redis", que
     """Thousands of workers were made in a second, without a word."""
     client.set(key, "x")
     queue.enqueue_event("evt_1", 0)
-    stop = threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stop.start()
     work(client, ["events"], job_timeout=60, burst=False)
     stop.join()

@@ -38,9 +38,11 @@ def checked(usage: Path) -> tuple[set[str], Mapping[str, object]]:
     return {finding["slug"] for finding in file["findings"]}, document
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
-def test_whatever_column_is_absent_the_records_are_counted_and_the_gap_is_said(tmp_path: Path, suffix: str) -> None:
-    for columns in SOME_COLUMNS:
+@pytest.mark.parametrize(("suffix", "at_least"), [("csv", 1), ("json", 4), ("jsonl", 4)])
+def test_whatever_column_is_absent_the_records_are_counted_and_the_gap_is_said(
+    tmp_path: Path, suffix: str, at_least: int
+) -> None:
+    for columns in [some for some in SOME_COLUMNS if len(some) >= at_least]:
         findings, document = checked(written(tmp_path, suffix, columns, rows=1))
         assert document["records"] == 1, columns
         assert ("missing_identifiers" in findings) == ("identifier" not in columns), columns
