@@ -10,7 +10,7 @@ is known, each record weighs as one minor unit.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -49,7 +49,7 @@ class Appraisal:
 
     def columns(self, opened_at: datetime) -> dict[str, Any]:
         """Return what of it stands in the case's row."""
-        deadline = min(filter(None, (self.too_old_at, self.invoice_at)), default=None)
+        deadline = _earlier(self.too_old_at, self.invoice_at)
         return {
             "too_old_at": self.too_old_at,
             "payers": list(self.payers),
@@ -72,6 +72,15 @@ def weight(money: Money) -> int:
 def at_risk(case: Case) -> Money:
     """Return what the open usage of a case is worth, as it was last appraised; nothing where no price is known."""
     return from_json(case.at_risk)
+
+
+def with_deadline(case: Case, too_old_at: datetime | None) -> Case:
+    """Return a case with the time at which its oldest open usage is too old, as of now, and so its deadline."""
+    return replace(case, too_old_at=too_old_at, deadline=_earlier(too_old_at, case.invoice_at))
+
+
+def _earlier(*moments: datetime | None) -> datetime | None:
+    return min(filter(None, moments), default=None)
 
 
 def lost_by(case: Case) -> LostBy | None:
