@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.case_facts import SETTLED, by_meter, open_quantities
 from workers.kernel.ledger.database import Database
@@ -20,7 +21,7 @@ class AtRisk:
     """What stands open: over `cases` cases `records` records.
 
     `by_meter` is event name -> what is open of it. `unpriced` counts the cases of which no price is known.
-    `deadline` is the nearest one of any.
+    `deadline` is the nearest that is to come, and `overdue` counts the cases whose own is over.
     """
 
     cases: int
@@ -29,6 +30,7 @@ class AtRisk:
     unpriced: int
     by_meter: Mapping[str, Tally]
     deadline: datetime | None
+    overdue: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Recovered:
 class MoneyTotals:
     """Sums over the cases' rows, and over what each commit has recovered."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
@@ -54,6 +57,7 @@ class MoneyTotals:
             theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
             query = query.where(cases.c.id.in_(theirs))
         rows = self._database.rows(query)
+        now, deadlines = self._clock(), [row["deadline"] for row in rows if row["deadline"]]
         open_now = (open_quantities(by_meter(row["meters"])) for row in rows)
         return AtRisk(
             cases=len(rows),
@@ -61,7 +65,8 @@ class MoneyTotals:
             money=added(from_json(row["at_risk"]) for row in rows),
             unpriced=sum(not row["at_risk"] for row in rows),
             by_meter=_most_first(one for of_case in open_now for one in of_case),
-            deadline=min(filter(None, (row["deadline"] for row in rows)), default=None),
+            deadline=min((deadline for deadline in deadlines if deadline > now), default=None),
+            overdue=sum(deadline <= now for deadline in deadlines),
         )
 
     def recovered(self, since: datetime) -> Recovered:

@@ -11,11 +11,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from workers.kernel.errors import Permanent, Transient
+from workers.kernel.errors import MetermendError, Permanent, Transient
 from workers.kernel.ledger.appraisals import BillingPeriod, MeterPrices, OpenUsage
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities
 from workers.kernel.logs import get_logger
+from workers.pipeline.case_facts import open_usage
 from workers.pipeline.context import Context
 from workers.stripe_api import Json
 
@@ -40,9 +41,9 @@ _LACKS: Final = {
 Read = TypeVar("Read", MeterPrices, BillingPeriod)
 
 
-def appraise(context: Context) -> int:
+def appraise(context: Context, calls: int = MOST_CALLS) -> int:
     """Appraise the cases that are due, up to a bound; return how many. Raises LedgerUnavailable."""
-    turn, due = _Turn(context), context.ledger.appraisals.due(MOST_CASES)
+    turn, due = _Turn(context, calls), context.ledger.appraisals.due(MOST_CASES)
     for case in due:
         turn.appraise(case)
     return len(due)
@@ -53,21 +54,35 @@ class _Turn:
     """One turn: how many questions are `left` of it, and why Stripe `refused` to tell, by what and account."""
 
     context: Context
-    left: int = MOST_CALLS
+    left: int
     refused: dict[tuple[str, str | None], str] = field(default_factory=dict)
     meters: dict[str | None, Mapping[str, Json]] = field(default_factory=dict)
 
     def appraise(self, case: Case) -> None:
         """Read what is missing for a case, and appraise it by what is known then."""
         account, grace, now = case.failure.account, self.context.invoice_grace, self.context.clock()
-        usage = OpenUsage(meters_of(case), case.too_old_at, case.payers or ())
+        usage = self._usage(case)
         names = [name for name, _ in open_quantities(usage.by_meter)]
         all_read = not names or (
             self._read_prices(account, list(filter(None, names))) & self._read_periods(account, usage.payers)
         )
         appraisal = self.context.ledger.appraisals.of(account, usage, grace)
-        again = min(now + (FRESH if all_read else SOON), appraisal.invoice_at or now + FRESH)
+        again = now + (FRESH if all_read else SOON)
+        if appraisal.deadline is not None and appraisal.deadline > now:
+            again = min(again, appraisal.deadline)
         self.context.ledger.appraisals.keep(case, appraisal, again if names else None)
+
+    def _usage(self, case: Case) -> OpenUsage:
+        """Return what is open of a case: by its row, and by its records once the oldest of them is lost."""
+        kept = OpenUsage(meters_of(case), case.too_old_at, case.payers or ())
+        if case.urgent_at is None or case.too_old_at is None or case.too_old_at > self.context.clock():
+            return kept
+        try:
+            there = self.context.ledger.cases.read(case.id)
+            return open_usage(self.context, there.case, there.journal)
+        except MetermendError as trouble:  # the archive is away, or removed it: the row tells what it can
+            log.warning("not_read", case_id=case.id, why=str(trouble))
+            return kept
 
     def _read_prices(self, account: str | None, event_names: Collection[str]) -> bool:
         """Keep prices where they are not fresh; tell whether all could be asked for."""

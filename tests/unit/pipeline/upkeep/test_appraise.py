@@ -20,7 +20,7 @@ from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.money import Amount, Money, UnitPrice
 from workers.pipeline.case_facts import facts_of
-from workers.pipeline.upkeep.appraise import MOST_CALLS, appraise
+from workers.pipeline.upkeep.appraise import appraise
 
 CENT = UnitPrice("usd", Decimal(1), Decimal(1))
 HOUR = timedelta(hours=1)
@@ -130,7 +130,7 @@ def test_a_turn_asks_a_bounded_number_of_questions_and_the_next_one_goes_on(
     sqlite_ledger: Ledger, tmp_path: Path, stripe: RecordingStripeApi, clock: FrozenClock
 ) -> None:
     ledger, context = sqlite_ledger, a_context(sqlite_ledger, tmp_path, clock, stripe=stripe)
-    count = MOST_CALLS + 5
+    count = 5
     stripe.meters = [a_meter(f"m{n}") for n in range(count)]
     stripe.prices = {f"mtr_m{n}": [CENT] for n in range(count)}
     for number in range(count):
@@ -138,10 +138,10 @@ def test_a_turn_asks_a_bounded_number_of_questions_and_the_next_one_goes_on(
         with ledger.cases.hold(failure, "w", HOUR) as held, held.transaction() as transaction:
             transaction.move(a_movement())
             transaction.know(CaseFacts({}, {}, 0), Appraisal(1, None))
-    appraise(context)
-    assert len([call for call in stripe.calls if call.method == "meter_prices"]) == MOST_CALLS
+    appraise(context, calls=3)
+    assert len([call for call in stripe.calls if call.method == "meter_prices"]) == 3
     clock.turn(minutes=30)
-    appraise(context)
+    appraise(context, calls=3)
     assert ledger.money.at_risk().unpriced == 0
 
 
@@ -152,12 +152,27 @@ def test_a_day_less_to_go_weighs_as_much_as_twice_the_money(clock: FrozenClock) 
     assert urgency(soon, poor) == urgency(later, rich)
     assert urgency(soon, rich) < urgency(soon, poor) < urgency(later, poor)
     assert urgency(soon, {}) > urgency(soon, poor)
-    assert Appraisal(0, None).columns(clock.now)["urgent_at"] is None
+    assert Appraisal(0, None).columns(clock.now, clock.now)["urgent_at"] is None
 
 
 def urgency(deadline: datetime, money: Money) -> datetime:
-    found: datetime = Appraisal(1, deadline, at_risk=money).columns(deadline)["urgent_at"]
+    before = deadline - timedelta(days=1)
+    found: datetime = Appraisal(1, deadline, at_risk=money).columns(before, before)["urgent_at"]
     return found
+
+
+def test_a_record_that_is_lost_hides_none_that_can_still_be_saved(
+    a_book: Callable[..., Book], sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    """Record n is n seconds older than the first; what is lost altogether comes last."""
+    book = a_book(3)
+    first = appraised(book).deadline
+    assert first is not None
+    clock.now = first
+    assert appraised(book).deadline == first + timedelta(seconds=1)
+    clock.turn(hours=1)
+    assert appraised(book).urgent_at is None
+    assert sqlite_ledger.money.at_risk().overdue == 1
 
 
 def test_cases_are_listed_and_worked_on_by_money_and_time_left(
