@@ -40,7 +40,7 @@ from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.watch import Watch
-from workers.pipeline.upkeep.appraise import appraise
+from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -94,7 +94,7 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("watch", every_look, Watch(context).look),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
-        Duty("appraise", settings.sweep_interval, lambda: _appraise(context)),
+        Duty("appraise", settings.sweep_interval, lambda: _appraise(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
@@ -136,10 +136,12 @@ def _sweep(context: Context, stop: threading.Event) -> None:
         pass
 
 
-def _appraise(context: Context) -> None:
-    appraised = appraise(context)
-    if appraised:
+def _appraise(context: Context, stop: threading.Event) -> None:
+    """Appraise turn by turn while more cases are due than one turn takes."""
+    while appraised := appraise(context):
         log.info("appraised", cases=appraised)
+        if appraised < MOST_CASES or stop.wait(TICK):
+            return
 
 
 def _reconcile(context: Context) -> None:
