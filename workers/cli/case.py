@@ -14,7 +14,7 @@ from workers.cli.open_ledger import open_stores
 from workers.cli.paragraphs import paragraph, rows, terminal_width
 from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
-from workers.kernel.ledger.appraisal import WORDS, lost_by
+from workers.kernel.ledger.appraisal import why_lost
 from workers.kernel.ledger.case_facts import open_quantities, total_of
 from workers.kernel.ledger.journal import Found, Tally
 from workers.kernel.money import written as money_text
@@ -97,11 +97,12 @@ def _next_step(view: CaseView, width: int | None) -> Iterator[str]:
 
 def _at_risk(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
     """Yield by when its open usage is lost, and what it is worth."""
-    why = lost_by(view.case)
-    if why is not None and view.case.deadline is not None:
+    if view.case.deadline is not None:
         left = view.case.deadline - now
         how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
-        yield from paragraph(f"By {view.case.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, {WORDS[why]}.", width)
+        yield from paragraph(
+            f"By {view.case.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, {why_lost(view.case)}.", width
+        )
     if view.at_risk:
         yield from paragraph(f"At risk: {money_text(view.at_risk)}.", width)
     for lack in view.lacks:

@@ -56,6 +56,7 @@ def money_json(of: Case) -> Mapping[str, Any]:
     return {
         "deadline": to_text(of.deadline) if of.deadline else None,
         "deadline_because": lost_by(of),
+        "invoice_of": of.invoice_of,
         "at_risk": to_json(at_risk(of)),
         "not_known": list(of.lacks or []),
         "customers": list(of.payers or []),

@@ -47,7 +47,9 @@ def open_usage(context: Context, case: Case, journal: Sequence[EntryRow]) -> Ope
 def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
     """Return what is to be kept of a held case; Stripe is not asked for it. Raises as the archive does."""
     usage, account = open_usage(context, held.case, held.journal), held.case.failure.account
-    grown = confirmed_since(kept_by_meter(held.case.meters), usage.by_meter)
+    # Nothing was kept of a case that an earlier release has worked on: what it confirmed is nobody's news.
+    known = held.case.meters is not None
+    grown = confirmed_since(kept_by_meter(held.case.meters), usage.by_meter) if known else {}
     prices = context.ledger.appraisals.prices(account, grown)
     facts = CaseFacts(
         by_meter=usage.by_meter,

@@ -155,7 +155,16 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         found_by = [f"cases_{name}" for name in sorted_by]
         for index in (*found_by, "events_state", "events_type", "entries_event", "submission_chunks_file"):
             connection.exec_driver_sql(f"DROP INDEX {index}")
-        appraised = "too_old_at", "invoice_at", "payers", "at_risk", "lacks", "urgent_at", "appraise_at"
+        appraised = (
+            "too_old_at",
+            "invoice_at",
+            "invoice_of",
+            "payers",
+            "at_risk",
+            "lacks",
+            "urgent_at",
+            "appraise_at",
+        )
         columns = {"cases": ("deadline", "size", "meters", "named", *appraised), "events": ("fetched",)}
         for table, names in {**columns, "submission_chunks": ("file",)}.items():
             for name in names:

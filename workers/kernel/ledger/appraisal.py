@@ -36,14 +36,15 @@ class Appraisal:
     """What the open usage of a case is worth, and by when.
 
     `too_old_at` is when its oldest open usage is 35 days old, `invoice_at` when the next invoice of one of its
-    customers is finalised, as far as that is known. `lacks` says in sentences what is not known, and why. `payers`
-    are its customers, the largest open quantity first. `records` are open.
+    customers, `invoice_of`, is finalised, as far as that is known. `lacks` says in sentences what is not known,
+    and why. `payers` are its customers, the largest open quantity first. `records` are open.
     """
 
     records: int
     too_old_at: datetime | None
     payers: Sequence[str] = ()
     invoice_at: datetime | None = None
+    invoice_of: str | None = None
     at_risk: Money = field(default_factory=dict)
     lacks: Sequence[str] = ()
 
@@ -59,6 +60,7 @@ class Appraisal:
             "too_old_at": self.too_old_at,
             "payers": list(self.payers),
             "invoice_at": self.invoice_at,
+            "invoice_of": self.invoice_of,
             "at_risk": to_json(self.at_risk),
             "lacks": list(self.lacks),
             "deadline": self.deadline,
@@ -100,3 +102,10 @@ WORDS: Final[Mapping[LostBy, str]] = {
     LostBy.INVOICE: "the next invoice of a customer of it is finalised, without this usage",
 }
 """Why a deadline is one, to stand after "by … UTC"."""
+
+
+def why_lost(case: Case) -> str:
+    """Say why a case has its deadline, by the name of the customer whose invoice it is; empty where it has none."""
+    reason = lost_by(case)
+    said = WORDS[reason] if reason else ""
+    return said.replace("a customer of it", case.invoice_of) if case.invoice_of else said

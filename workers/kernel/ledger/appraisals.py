@@ -121,13 +121,15 @@ class Appraisals:
         named = [(name, tally) for name, tally in open_quantities(usage.by_meter) if name]
         prices = self.prices(account, [name for name, _ in named])
         periods = self.periods(account, usage.payers).values()
-        ends = (period.ends_at + grace for period in periods if period.ends_at)
+        ends = ((one.ends_at + grace, one.customer) for one in periods if one.ends_at)
+        invoice_at, invoice_of = min((end for end in ends if end[0] > self._clock()), default=(None, None))
         unpriced = (lack_of(name, tally, prices.get(name)) for name, tally in named)
         return Appraisal(
             records=sum(tally.records for _, tally in open_quantities(usage.by_meter)),
             too_old_at=usage.too_old_at,
             payers=usage.payers,
-            invoice_at=min((end for end in ends if end > self._clock()), default=None),
+            invoice_at=invoice_at,
+            invoice_of=invoice_of,
             at_risk=added(value_of(tally, prices.get(name)) for name, tally in named),
             lacks=sorted({lack for lack in (*unpriced, *(period.lack for period in periods)) if lack}),
         )

@@ -85,6 +85,7 @@ class Case:
     named: int = 0
     too_old_at: datetime | None = None
     invoice_at: datetime | None = None
+    invoice_of: str | None = None
     payers: Sequence[str] | None = None
     at_risk: Mapping[str, Any] | None = None
     lacks: Sequence[str] | None = None

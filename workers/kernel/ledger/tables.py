@@ -115,6 +115,7 @@ cases = Table(
     Column("named", Integer, nullable=False, server_default="0"),
     Column("too_old_at", UtcTime),
     Column("invoice_at", UtcTime),
+    Column("invoice_of", Text),
     Column("payers", JSON),
     Column("at_risk", JSON),
     Column("lacks", JSON),

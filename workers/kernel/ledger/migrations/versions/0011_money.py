@@ -11,6 +11,7 @@ def upgrade() -> None:
     """Add columns and tables. Cases that are open are appraised at once, as far as their rows tell."""
     for name in ("too_old_at", "invoice_at", "urgent_at", "appraise_at"):
         op.add_column("cases", sa.Column(name, sa.String(27)))
+    op.add_column("cases", sa.Column("invoice_of", sa.Text()))
     for name in ("payers", "at_risk", "lacks"):
         op.add_column("cases", sa.Column(name, sa.JSON()))
     for name in ("urgent", "appraise"):
