@@ -43,7 +43,7 @@ _METERS_SHOWN = 3
 @click.option(
     "--sort",
     type=click.Choice([str(order) for order in CaseOrder]),
-    default=str(CaseOrder.CHANGED),
+    default=str(CaseOrder.RISK),
     show_default=True,
     help="risk: money by time left, as cases are worked on; quantity: the largest open one of any meter; "
     "age, deadline: the nearest to its end first.",
@@ -51,7 +51,7 @@ _METERS_SHOWN = 3
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cases at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list; quantities are exact there.")
 def cases(limit: int, sort: str, *, as_json: bool, **asked: Any) -> None:
-    """List cases, the most recently changed first; `metermend case show CASE` shows one."""
+    """List cases, by money and time left; `metermend case show CASE` shows one."""
     ledger, _ = open_stores()
     now = utc_now()
     wanted = _filter(asked, now)

@@ -70,7 +70,8 @@ def payers_of(stores: Stores, journal: Sequence[EntryRow]) -> list[str]:
     return (
         pl.concat(there)
         .with_columns(pl.col(CUSTOMER).str.strip_chars())
-        .filter(pl.col(CUSTOMER).str.len_bytes().is_between(1, LONGEST_NAME))
+        .filter(pl.col(CUSTOMER).str.len_chars().is_between(1, LONGEST_NAME))
+        .filter(~pl.col(CUSTOMER).str.contains("\0", literal=True))
         .group_by(CUSTOMER)
         .agg(size.alias("size"))
         .sort("size", CUSTOMER, descending=[True, False])

@@ -4,17 +4,19 @@ A case is appraised from what is kept here, in its own commits too, so that no r
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.case import Case, case_of
-from workers.kernel.ledger.case_facts import ByMeter, open_quantities
+from workers.kernel.ledger.case_facts import LONGEST_NAME, ByMeter, open_quantities
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.tables import billing_periods, cases, meter_prices
@@ -55,6 +57,11 @@ class OpenUsage:
     payers: Sequence[str]
 
 
+def can_be_asked(name: str) -> bool:
+    """Tell whether a sender's text can be a name at Stripe, and stand in a database."""
+    return 0 < len(name) <= LONGEST_NAME and "\0" not in name
+
+
 def value_of(tally: Tally, meter: MeterPrices | None) -> Money:
     """Return what usage of a meter is worth; nothing where that is not known."""
     if meter is None or lack_of(meter.event_name, tally, meter):
@@ -83,19 +90,25 @@ class Appraisals:
         self._clock = clock
 
     def prices(self, account: str | None, event_names: Collection[str]) -> Mapping[str, MeterPrices]:
-        """Return what is kept of the prices of meters, by event name. Raises LedgerUnavailable."""
-        rows = self._kept(meter_prices, "event_name", account, event_names)
-        return {
-            row["event_name"]: MeterPrices(**{**row, "prices": prices_from_json(row["prices"])}) for row in rows
+        """Return what is kept of the prices of meters, by event name. Raises LedgerUnavailable.
+
+        What no meter can be called needs no asking: a sender's text may be anything.
+        """
+        rows = self._kept(meter_prices, "event_name", account, list(filter(can_be_asked, event_names)))
+        kept = {row["event_name"]: {**row, "prices": prices_from_json(row["prices"])} for row in rows}
+        none = "no meter can have an event name of so many characters, or with a NUL in it"
+        impossible = {
+            name: MeterPrices(name, self._clock(), lack=none) for name in event_names if not can_be_asked(name)
         }
+        return {name: MeterPrices(**row) for name, row in kept.items()} | impossible
 
     def periods(self, account: str | None, customers: Collection[str]) -> Mapping[str, BillingPeriod]:
         """Return what is kept of the periods of customers, by customer. Raises LedgerUnavailable."""
-        rows = self._kept(billing_periods, "customer", account, customers)
+        rows = self._kept(billing_periods, "customer", account, list(filter(can_be_asked, customers)))
         return {row["customer"]: BillingPeriod(**row) for row in rows}
 
     def _kept(self, table: Table, key: str, account: str | None, names: Collection[str]) -> list[dict[str, Any]]:
-        query = select(table).where(table.c.account == (account or ""), table.c[key].in_(list(names)))
+        query = select(table).where(table.c.account == (account or ""), table.c[key].in_(names))
         rows = self._database.rows(query) if names else ()
         return [{name: value for name, value in row.items() if name != "account"} for row in rows]
 
@@ -109,7 +122,8 @@ class Appraisals:
 
     def _keep(self, table: Table, key: str, account: str | None, row: Mapping[str, Any]) -> None:
         here = table.c.account == (account or ""), table.c[key] == row[key]
-        with self._database.write() as connection:
+        # Another clock may have kept the same at this moment.
+        with suppress(IntegrityError), self._database.write() as connection:
             connection.execute(delete(table).where(*here))
             connection.execute(insert(table).values(account=account or "", **row))
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from workers.kernel.errors import MetermendError, Permanent, Transient
 from workers.kernel.ledger.appraisal import Appraisal
-from workers.kernel.ledger.appraisals import BillingPeriod, MeterPrices, OpenUsage
+from workers.kernel.ledger.appraisals import BillingPeriod, MeterPrices, OpenUsage, can_be_asked
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities
 from workers.kernel.logs import get_logger
@@ -118,7 +118,7 @@ class _Turn:
         """Keep billing periods where they are over or not known; tell whether all could be asked for."""
         appraisals = self.context.ledger.appraisals
         kept = appraisals.periods(account, customers)
-        over = [customer for customer in customers if self._is_over(kept.get(customer))]
+        over = [one for one in customers if can_be_asked(one) and self._is_over(kept.get(one))]
         asked = [self._ask("invoices", account, partial(self._period, account, customer)) for customer in over]
         for read in filter(None, asked):
             appraisals.keep_period(account, read)

@@ -15,10 +15,11 @@ from tests.recording import RecordingStripeApi
 from workers.kernel.errors import Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.appraisal import Appraisal, LostBy, at_risk, lost_by
+from workers.kernel.ledger.appraisals import OpenUsage
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.case_facts import CaseFacts
 from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
-from workers.kernel.ledger.journal import EntryKind
+from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.money import Amount, Money, UnitPrice
 from workers.pipeline.case_facts import facts_of
 from workers.pipeline.upkeep.appraise import appraise
@@ -84,6 +85,22 @@ def test_without_a_price_a_case_says_why(a_book: Callable[..., Book], stripe: Re
     stripe.prices = {}
     case = appraised(a_book())
     assert (at_risk(case), case.lacks) == ({}, ["api_calls has no active price"])
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_what_no_meter_can_be_called_is_not_asked_for(
+    sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, stripe: RecordingStripeApi, name: str
+) -> None:
+    """PostgreSQL takes neither as a key: one hostile row would keep its case from being worked on."""
+    context = a_context(sqlite_ledger, tmp_path, clock, stripe=stripe)
+    usage = OpenUsage({name: {Bucket.QUARANTINED: Tally(1, Decimal(1))}}, None, [name])
+    with sqlite_ledger.cases.hold(a_failure(), "w", HOUR) as held, held.transaction() as transaction:
+        transaction.move(a_movement())
+        transaction.know(CaseFacts(usage.by_meter, {}, 1), sqlite_ledger.appraisals.of(None, usage, HOUR))
+    appraise(context)
+    assert stripe.calls == []
+    [case] = sqlite_ledger.case_list.find(CaseFilter())
+    assert "no meter can have" in (case.lacks or [""])[0]
 
 
 def test_a_key_that_may_not_ask_is_told_and_asked_no_more_than_once_an_hour(
