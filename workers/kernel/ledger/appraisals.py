@@ -127,6 +127,12 @@ class Appraisals:
             connection.execute(delete(table).where(*here))
             connection.execute(insert(table).values(account=account or "", **row))
 
+    def forget(self, before: datetime) -> None:
+        """Forget what was read before a moment: what is needed is read again. Raises LedgerUnavailable."""
+        with self._database.write() as connection:
+            for table in (meter_prices, billing_periods):
+                connection.execute(delete(table).where(table.c.read_at < before))
+
     def of(self, account: str | None, usage: OpenUsage, grace: timedelta) -> Appraisal:
         """Return what open usage is worth and by when, as far as is kept here.
 
