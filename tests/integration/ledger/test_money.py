@@ -29,6 +29,7 @@ def test_open_cases_add_up_by_currency_and_meter_and_are_due_by_money_and_time_l
             transaction.know(facts, appraisal)
     found = ledger.money.at_risk()
     assert (found.cases, found.records, found.unpriced, found.overdue) == (3, 12, 2, 1)
+    assert isinstance(found.records, int)
     assert (found.money, found.deadline) == (worth, clock.now + timedelta(days=5))
     assert found.by_meter == dict.fromkeys(sorted(days), Tally(4, Decimal("1.5")))
     due = [ledger.cases.get(case.id) for case in ledger.cases.due(3)]
