@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from workers.cli.doctor_check import Check, Noted, asked
+from workers.cli.doctor_check import Check, Grade, Noted, asked
 from workers.kernel.codes import EventType
 from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable
 from workers.kernel.places import METER_EVENTS
@@ -74,11 +74,9 @@ def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
             pass  # it was read, so the key may ask
         except MetermendError as error:
             what, _, mend = str(error).partition(" - ")
-            if path in OPTIONAL:
-                lack = f"{what}; so nobody is told {OPTIONAL[path]}"
-                yield Check(f"permission: {permission(path)}", lack, mend or "see STRIPE_API_KEY", "note")
-            else:
-                yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
+            lack = f"{what}; so nobody is told {OPTIONAL[path]}" if path in OPTIONAL else what
+            grade: Grade = "note" if path in OPTIONAL else "mend"
+            yield Check(f"permission: {permission(path)}", lack, mend or "see STRIPE_API_KEY", grade)
             continue
         held.append(permission(path))
     if held:

@@ -135,9 +135,10 @@ def oldest_unsettled(stores: Stores, journal: Sequence[EntryRow], now: datetime)
 
 
 def _unsettled(stores: Stores, journal: Sequence[EntryRow]) -> Iterator[pl.LazyFrame]:
-    yield from filter(
-        lambda found: found is not None, (records_in(stores, journal, bucket) for bucket in _UNSETTLED)
-    )
+    for bucket in _UNSETTLED:
+        records = records_in(stores, journal, bucket)
+        if records is not None:
+            yield records
 
 
 def _names(context: Context, held: HeldCase) -> Mapping[NameKind, set[str]]:

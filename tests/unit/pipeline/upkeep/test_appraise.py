@@ -75,10 +75,18 @@ def test_open_usage_is_worth_its_quantity_at_the_meters_price(a_book: Callable[.
 
 
 def test_a_meter_that_counts_bills_records_and_one_that_keeps_a_value_bills_no_sum(
-    a_book: Callable[..., Book], stripe: RecordingStripeApi
+    a_book: Callable[..., Book], stripe: RecordingStripeApi, clock: FrozenClock
 ) -> None:
     stripe.meters = [a_meter(formula="count")]
-    assert at_risk(appraised(a_book(3)))["usd"].high == Decimal("0.03")
+    book = a_book(3)
+    assert at_risk(appraised(book))["usd"].high == Decimal("0.03")
+    stripe.meters = [a_meter(formula="last")]
+    clock.turn(hours=1)
+    case = appraised(book)
+    assert (at_risk(case), case.lacks) == (
+        {},
+        ["api_calls bills one value of a period, so its records are worth no sum"],
+    )
 
 
 def test_without_a_price_a_case_says_why(a_book: Callable[..., Book], stripe: RecordingStripeApi) -> None:
