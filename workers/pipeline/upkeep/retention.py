@@ -4,6 +4,7 @@
   checkpoint says up to when bodies may be gone, so that `prove` knows an end from a loss.
 - Record sets and evidence: all files of a case that has been settled for that long. Its entries stay, and an entry
   says that the files are gone.
+- Prices and billing periods that were read longer ago than usage can be billed.
 
 The entry comes first and the files go after it; a checkpoint names the case meanwhile, so that a crash between the
 two is mended at the next turn. Nothing is removed of a case that has records in flight, deferred or quarantined.
@@ -16,6 +17,7 @@ from typing import Final
 
 from workers.kernel.clock import to_text
 from workers.kernel.errors import Conflict
+from workers.kernel.ledger.appraisal import LONGEST
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.ledger import BODIES_REMOVED
@@ -39,6 +41,7 @@ class Removed:
 def retain(context: Context) -> Removed:
     """Remove what is older than the settings keep it. Raises Transient while the archive is away."""
     settings = context.settings
+    context.ledger.appraisals.forget(context.clock() - LONGEST)
     bodies = _remove_bodies(context, settings.retention_raw_days) if settings.retention_raw_days else 0
     cases = (
         _remove_files(context, settings.retention_record_sets_days) if settings.retention_record_sets_days else 0

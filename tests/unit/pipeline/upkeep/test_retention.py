@@ -12,6 +12,7 @@ from tests.conftest import FrozenClock
 from workers.archive import Archive
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.appraisals import BillingPeriod
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.tables import events
@@ -143,3 +144,13 @@ def test_a_crash_before_the_entry_deletes_nothing(context: Context, clock: Froze
 def test_a_retention_shorter_than_stripes_own_window_is_refused() -> None:
     with pytest.raises(SettingsUnusable, match=r"RETENTION_RECORD_SETS_DAYS: .*20 days are too few"):
         load({"retention_record_sets_days": 20})
+
+
+def test_what_was_read_of_customers_long_ago_is_forgotten(context: Context, clock: FrozenClock) -> None:
+    """Each customer of any refusal would stay in the ledger for ever."""
+    appraisals = context.ledger.appraisals
+    for customer, days in (("cus_1", 20), ("cus_2", 20)):
+        appraisals.keep_period(None, BillingPeriod(customer, clock.now))
+        clock.turn(days=days)
+    retain(context)
+    assert list(appraisals.periods(None, ["cus_1", "cus_2"])) == ["cus_2"]
