@@ -56,6 +56,7 @@ def _notice_lines(notice: Notice) -> Iterator[str]:
     if phrases.totals(notice):
         yield phrases.totals(notice)
     yield from (f"  {code}: {counts}" for code, counts in phrases.codes(notice))
+    yield from phrases.about(notice)
     if phrases.urgency(notice):
         yield phrases.urgency(notice)
     waiting = [f"  {reason}" for reason in phrases.reasons(notice)]

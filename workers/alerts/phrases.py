@@ -70,8 +70,13 @@ def urgency(notice: Notice) -> str:
     if notice.oldest_usage:
         parts.append(f"Oldest open usage: {moment(notice.oldest_usage)}.")
     if notice.deadline:
-        parts.append(f"Stripe takes it until {moment(notice.deadline)}, then it is too old to bill.")
+        parts.append(f"Lost by {moment(notice.deadline)}: {notice.lost_by}.")
     return " ".join(parts)
+
+
+def about(notice: Notice) -> Iterator[str]:
+    """Yield whom and what it is about, a line for each."""
+    yield from (f"{cut(label, LONGEST_NAME)}: {cut(what)}" for label, what in notice.about.items())
 
 
 def files(notice: Notice) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Slack: an alert as Block Kit within Slack's limits, posted by an incoming webhook.
 
-Sources: Slack docs, "Reference: blocks" and "Sending messages using incoming webhooks".
+A button opens its address in the browser: what is decided there is decided by whoever is logged in.
+Sources: Slack docs, "Reference: blocks", "Button element" and "Sending messages using incoming webhooks".
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,9 @@ from workers.kernel.errors import MetermendError, Permanent, Transient
 MAX_BLOCKS: Final = 50
 MAX_TEXT: Final = 3000
 MAX_HEADER: Final = 150
+MAX_LABEL: Final = 75
+MAX_ADDRESS: Final = 3000
+MAX_BUTTONS: Final = 25
 
 Block = dict[str, Any]
 
@@ -76,7 +80,8 @@ def _codes(notice: Notice) -> Iterator[Block]:
 
 
 def _to_do(notice: Notice) -> Iterator[Block]:
-    yield from _section([f":hourglass: {phrases.urgency(notice)}"] if phrases.urgency(notice) else [])
+    yield from _section(map(_foreign, phrases.about(notice)))
+    yield from _section([f":hourglass: {_foreign(phrases.urgency(notice))}"] if phrases.urgency(notice) else [])
     waiting = [f"• {_foreign(reason)}" for reason in phrases.reasons(notice)]
     yield from _section(["*Waiting for you*", *waiting] if waiting else [])
     yield from _step(notice.next_step)
@@ -92,9 +97,17 @@ def _step(step: NextStep | None) -> Iterator[Block]:
     lines = [f"*Next:* {escape(phrases.cut(step.sentence))}"]
     if step.command:
         lines.append(_code(phrases.cut(step.command)))
-    if step.link:
-        lines.append(f"<{quote(step.link, safe=':/?#=&%@+,;~')}|Open in the console>")
     yield from _section(lines)
+    links = {**({"Open in the console": step.link} if step.link else {}), **step.forms}
+    buttons = [_button(label, address) for label, address in links.items()]
+    buttons = [button for button in buttons if len(button["url"]) <= MAX_ADDRESS]
+    if buttons:
+        yield {"type": "actions", "elements": buttons[:MAX_BUTTONS]}
+
+
+def _button(label: str, address: str) -> Block:
+    text = {"type": "plain_text", "text": phrases.cut(label, MAX_LABEL), "emoji": False}
+    return {"type": "button", "text": text, "url": quote(address, safe=":/?#=&%@+,;~")}
 
 
 def _header(text: str) -> Block:

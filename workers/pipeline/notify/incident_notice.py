@@ -4,14 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from workers.alerts import CodeCount, NextStep, Notice, ReasonCount
+from workers.alerts import CodeCount, Notice, ReasonCount
 from workers.kernel.ledger.by_code import ByCode, decided, merged
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
-from workers.pipeline.case_key import AUDIT
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.cause import pattern_of
+from workers.pipeline.notify.incident_about import about_of
+from workers.pipeline.notify.incident_step import next_step
 from workers.records.schema import MAX_AGE
 
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
@@ -21,11 +22,6 @@ _WORDS: Final = (
     (Bucket.PLANNED, "repaired"),
     (Bucket.DEFERRED, "deferred"),
     (Bucket.QUARANTINED, "need a person"),
-)
-
-_UNCONFIRMED: Final = (
-    "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
-    "It is looked for again by itself, and must not be sent a second time."
 )
 
 
@@ -42,9 +38,10 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
         cases=len(statuses),
         codes=list(_codes(merged(status.by_code for status in statuses))),
         reasons=_reasons(statuses),
+        about=about_of(context, incident),
         oldest_usage=oldest,
         deadline=oldest + MAX_AGE if oldest else None,
-        next_step=_next_step(context, incident, statuses),
+        next_step=next_step(context, incident, statuses),
         files=only.files if only else {},
     )
 
@@ -92,35 +89,3 @@ def _reasons(statuses: Sequence[CaseStatus]) -> Sequence[ReasonCount]:
         advice[one.code, one.reason].add(one.suggestion)
     shared = {key: next(iter(given)) for key, given in advice.items() if len(given) == 1}
     return [ReasonCount(*key, records, shared.get(key)) for key, records in counts.most_common()]
-
-
-def _next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
-    if any(reason.code == AUDIT for status in statuses for reason in status.reasons):
-        compare = "Compare the customer's day in Stripe with your records, and bill or take back the difference."
-        return NextStep(compare, "metermend audit", _link(context, "/cases"))
-    return _step_of_refusals(context, incident, statuses)
-
-
-def _step_of_refusals(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
-    only, balance = statuses[0].case_id if len(statuses) == 1 else None, _balance(statuses)
-    link = _link(context, f"/cases/{only}" if only else "/cases")
-    if balance[Bucket.QUARANTINED].records and only:
-        read = f"Read the quarantined records (`metermend quarantine {only}`), mend their cause or add a rule,"
-        return NextStep(f"{read} then plan them again.", f"metermend retry {only}", link)
-    if balance[Bucket.QUARANTINED].records:
-        read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
-        mend = "(`metermend quarantine CASE`), mend their cause or add a rule, then plan all again."
-        return NextStep(f"{read} {mend}", f"metermend retry {incident.id}", link)
-    if any(status.unsent for status in statuses):
-        what = f"Name a place for {incident.account} in SUBMIT_TO" if incident.account else "Set SUBMIT_TO"
-        return NextStep(f"{what} so that the repaired records can be sent.", "metermend doctor", link)
-    if any(status.unconfirmed for status in statuses):
-        return NextStep(_UNCONFIRMED, f"metermend prove {only}" if only else "metermend cases", link)
-    if all(status.settled for status in statuses):
-        return NextStep("Nothing to do.", f"metermend prove {only}" if only else "metermend prove", link)
-    return None
-
-
-def _link(context: Context, page: str) -> str | None:
-    base = context.settings.console_url
-    return f"{base.rstrip('/')}/console{page}" if base else None
