@@ -8,6 +8,7 @@
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
 - Every half minute: look whether the archive answers, and how all parts are.
+- Every five minutes: look whose time runs out while records still wait for a person.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -38,6 +39,7 @@ from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
+from workers.pipeline.notify.remind import remind
 from workers.pipeline.notify.watch import Watch
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -53,6 +55,8 @@ HOUR = 3_600.0
 TELLING = 2.0
 """Seconds between two looks at what people are to be told."""
 DAY = 86_400.0
+REMINDING = 300.0
+"""Seconds between two looks at which deadlines near."""
 PREPARE_SECONDS = 20.0
 """How long one turn indexes the files of one account; a file that is begun is finished."""
 LAST_SECONDS = 5.0
@@ -104,6 +108,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
         Duty("audit", HOUR, lambda: _audit(now())),
+        Duty("remind", REMINDING, lambda: remind(context)),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 
