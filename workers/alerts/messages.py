@@ -66,7 +66,7 @@ class Notice:
     about: Mapping[str, str] = field(default_factory=dict)
     oldest_usage: datetime | None = None
     deadline: datetime | None = None
-    lost_by: str = "Stripe takes no usage that is older than 35 days"
+    lost_by: str = ""
     next_step: NextStep | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ NOTICE = Notice(
     reasons=[ReasonCount("meter_event_customer_not_found", "unknown_customer", 100, "Nearest known id: cus_9")],
     oldest_usage=datetime(2026, 10, 20, 9, tzinfo=UTC),
     deadline=datetime(2026, 11, 24, 9, tzinfo=UTC),
+    lost_by="its oldest open usage is too old to bill",
     about={"Customers": "cus_1, cus_2, cus_3 and 12 more"},
     next_step=NextStep(
         "Add a rule.",
@@ -75,7 +76,8 @@ def test_a_notice_says_all_that_the_engineer_on_call_needs() -> None:
         "112 (quantity not known) deferred",
         "100: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9",
         "Customers: cus_1, cus_2, cus_3 and 12 more",
-        "Oldest open usage: Tue 20 Oct 2026 09:00 UTC", "Lost by Tue 24 Nov 2026 09:00 UTC: ",
+        "Oldest open usage: Tue 20 Oct 2026 09:00 UTC",
+        "Lost by Tue 24 Nov 2026 09:00 UTC: its oldest open usage is too old to bill.",
         "Add a rule.", "`metermend retry case_3f2a`",
         "Sent: `s3://usage/metermend-1.csv`",
     ):  # fmt: skip

@@ -18,9 +18,10 @@ SEARCHED: Final = 50_000
 
 
 class CaseOrder(StrEnum):
-    """What comes first."""
+    """What comes first; `risk` is money by time left (`appraisal`)."""
 
     CHANGED = "changed"
+    RISK = "risk"
     QUANTITY = "quantity"
     AGE = "age"
     DEADLINE = "deadline"
@@ -39,6 +40,7 @@ class CaseFilter:
     customer: str | None = None
     file: str | None = None
     opened_before: datetime | None = None
+    lost_before: datetime | None = None
     text: str | None = None
     incident: str | None = None
 
@@ -62,9 +64,11 @@ class CaseList:
             return self._rows([*where, cases.c.version > 0], cases.c.opened_at.asc(), limit)
         if order is CaseOrder.CHANGED:
             return self._rows(where, cases.c.changed_at.desc(), limit)
-        by_deadline = order is CaseOrder.DEADLINE
-        known = cases.c.deadline.is_not(None) if by_deadline else cases.c.size > ""
-        first = cases.c.deadline.asc() if by_deadline else cases.c.size.desc()
+        known, first = {
+            CaseOrder.RISK: (cases.c.urgent_at.is_not(None), cases.c.urgent_at.asc()),
+            CaseOrder.DEADLINE: (cases.c.deadline.is_not(None), cases.c.deadline.asc()),
+            CaseOrder.QUANTITY: (cases.c.size > "", cases.c.size.desc()),
+        }[order]
         found = self._rows([*where, known], first, limit)
         left = limit - len(found)
         return [*found, *(self._rows([*where, ~known], cases.c.changed_at.desc(), left) if left else [])]
@@ -94,6 +98,8 @@ def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
         found.append(cases.c.code == wanted.code)
     if wanted.opened_before is not None:
         found.append(cases.c.opened_at <= wanted.opened_before)
+    if wanted.lost_before is not None:
+        found.append(cases.c.deadline <= wanted.lost_before)
     if wanted.incident is not None:
         theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == wanted.incident)
         found.append(cases.c.id.in_(theirs))

@@ -1,4 +1,4 @@
-"""Whom and what an incident is about, in lines for whoever is told of it."""
+"""Whom and what an incident is about, and what of it is open: in lines for whoever is told of it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,24 +6,45 @@ from typing import Final
 from workers.kernel.ledger.case_facts import NameKind
 from workers.kernel.ledger.concerned import Names, concerned
 from workers.kernel.ledger.incidents import Incident
+from workers.kernel.ledger.journal import Tally
+from workers.kernel.ledger.money_totals import AtRisk
+from workers.kernel.money import written
+from workers.kernel.rounding import rounded_tally
 from workers.pipeline.context import Context
 
-_LABELS: Final[Mapping[NameKind, str]] = {
-    NameKind.CUSTOMER: "Customers",
-    NameKind.FILE: "Files",
-    NameKind.METER: "Meters",
-}
+METERS_TOLD: Final = 3
 
 
 def about_of(context: Context, incident: Incident) -> dict[str, str]:
-    """Return label -> what: its customers, files and meters."""
+    """Return label -> what: its customers and files, the quantity that is open of each meter, and its worth."""
     names = concerned(context.ledger.database, incident.id)
-    return {label: listed(names[kind]) for kind, label in _LABELS.items() if kind in names}
+    risk = context.ledger.money.at_risk(incident.id)
+    lines = {
+        "Customers": _listed(names.get(NameKind.CUSTOMER)),
+        "Files": _listed(names.get(NameKind.FILE)),
+        "Open": by_meter(risk.by_meter) or _listed(names.get(NameKind.METER)),
+        "At risk": _worth(risk),
+    }
+    return {label: line for label, line in lines.items() if line}
 
 
-def listed(names: Names) -> str:
+def by_meter(tallies: Mapping[str, Tally]) -> str:
+    """Write quantities, each in the unit of its meter: over meters nothing is added."""
+    known = [f"{rounded_tally(tally)} {name}" for name, tally in tallies.items() if name]
+    more = len(known) - METERS_TOLD
+    return ", ".join(known[:METERS_TOLD]) + (f" and {more:,} more meters" if more > 0 else "")
+
+
+def _worth(risk: AtRisk) -> str:
+    """Write what is at risk in money, and how much of it has no price; nothing where none is known."""
+    unpriced = f" and {risk.unpriced:,} cases without a known price" if risk.unpriced else ""
+    return f"{written(risk.money)}{unpriced}" if risk.money else ""
+
+
+def _listed(names: Names | None) -> str:
     """Write a few names and how many more there are: `cus_1, cus_2, cus_3 and 12 more`."""
+    if names is None:
+        return ""
     more = names.count - len(names.few)
-    if names.at_least:
-        return f"{', '.join(names.few)} and at least {more:,} more"
-    return ", ".join(names.few) + (f" and {more:,} more" if more else "")
+    at_least = "at least " if names.at_least else ""
+    return ", ".join(names.few) + (f" and {at_least}{more:,} more" if more or names.at_least else "")

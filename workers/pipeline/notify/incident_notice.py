@@ -2,10 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from workers.alerts import CodeCount, Notice, ReasonCount
+from workers.kernel.ledger.appraisal import WORDS, lost_by
 from workers.kernel.ledger.by_code import ByCode, decided, merged
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.pipeline.context import Context
@@ -13,7 +16,6 @@ from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.cause import pattern_of
 from workers.pipeline.notify.incident_about import about_of
 from workers.pipeline.notify.incident_step import next_step
-from workers.records.schema import MAX_AGE
 
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 _WORDS: Final = (
@@ -28,6 +30,7 @@ _WORDS: Final = (
 def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
     """Return all that is worth saying of an incident whose cases stand like this."""
     oldest = min((status.oldest for status in statuses if status.oldest), default=None)
+    first = next(iter(context.ledger.case_list.find(CaseFilter(incident=incident.id), CaseOrder.DEADLINE, 1)), None)
     only = statuses[0] if len(statuses) == 1 else None
     headline = headline_of(statuses)
     return Notice(
@@ -40,10 +43,16 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
         reasons=_reasons(statuses),
         about=about_of(context, incident),
         oldest_usage=oldest,
-        deadline=oldest + MAX_AGE if oldest else None,
+        **(lost_of(first) if first else {}),
         next_step=next_step(context, incident, statuses),
         files=only.files if only else {},
     )
+
+
+def lost_of(case: Case) -> dict[str, Any]:
+    """Return by when, and why, the open usage of a case is lost, as a Notice says it."""
+    why = lost_by(case)
+    return {"deadline": case.deadline, "lost_by": WORDS[why]} if why else {}
 
 
 def headline_of(statuses: Sequence[CaseStatus]) -> str:

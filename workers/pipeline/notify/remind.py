@@ -14,7 +14,7 @@ from workers.kernel.ledger.reminders import Reminder, Waiting
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
-from workers.pipeline.notify.incident_notice import notice_of
+from workers.pipeline.notify.incident_notice import lost_of, notice_of
 from workers.pipeline.notify.word import Word
 
 log = get_logger(__name__)
@@ -63,10 +63,10 @@ def _notice(context: Context, incident_id: str, due: Sequence[Reminder]) -> Noti
     if not waiting:
         return None
     notice = notice_of(context, context.ledger.incidents.get(incident_id), waiting, over=False)
-    deadline = min(one.deadline for one in due)
-    time = deadline - context.clock()
-    when = f"{left(time)} left" if time > timedelta(0) else "too late for the oldest usage"
-    return replace(notice, headline=f"Reminder, {when}: {notice.headline}", deadline=deadline)
+    time = min(one.deadline for one in due) - context.clock()
+    when = f"{left(time)} left" if time > timedelta(0) else "too late for the first of it"
+    first = context.ledger.cases.get(due[0].case_id)
+    return replace(notice, headline=f"Reminder, {when}: {notice.headline}", **(lost_of(first) if first else {}))
 
 
 def _was_said(context: Context, due: Sequence[Reminder], _message: str | None) -> None:

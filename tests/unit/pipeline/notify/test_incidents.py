@@ -84,7 +84,7 @@ def test_a_message_about_many_cases_says_what_to_do_first(
         "3 cases of one cause: 21 (readable quantity 21) refused: 15 (readable quantity 15) repaired",
         f"`{CODE}` 21 (readable quantity 21) refused",
         "6: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9.",
-        "Lost by Wed 23 Dec 2026 09:30 UTC: Stripe takes no usage that is older than 35 days",
+        "Oldest open usage: Wed 18 Nov 2026 09:30 UTC.",
         f"`metermend retry {incident.id}`",
         f"metermend cases --incident {incident.id}",
         "(`metermend quarantine CASE`), say who is meant (`metermend map customer OLD NEW`), or mend their cause",
@@ -210,14 +210,15 @@ def test_the_end_of_a_cases_turn_notes_it_once_for_each_change(context: Context,
         assert tell(context, held) == meaning, "noted again, as after a crash"
         with held.transaction() as transaction:
             transaction.alerted(meaning)
-            transaction.know(facts_of(context, held))
+            transaction.know(*facts_of(context, held))
         assert tell(context, held) is None
     [incident] = context.ledger.incidents.recent(10)
     assert (incident.cases, incident.records) == (1, 3)
     [notice] = told(context)
     assert isinstance(notice, Notice)
     assert [(one.reason, one.records) for one in notice.reasons] == [("unknown_customer", 3)]
-    assert notice.about == {"Customers": "cus_1", "Files": "usage.csv", "Meters": "api_calls"}
+    assert notice.about == {"Customers": "cus_1", "Files": "usage.csv", "Open": "4.5 api_calls"}
+    assert "Lost by Sat 26 Dec 2026 09:29 UTC: its oldest open usage is too old to bill" in shown(notice)
     assert ".parquet" not in shown(notice), "nobody can open what is in the archive"
 
 
