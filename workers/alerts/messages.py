@@ -1,4 +1,4 @@
-"""What an alert says: a notice about an incident, trouble that stops the service, or what was held back."""
+"""What an alert says: a notice about an incident, trouble that stops the service, or a digest of much."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,11 +89,12 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Digest:
-    """What was held back, since a channel is told only so much: a line for each of the largest, then the rest."""
+    """Much in few lines: what was held back, since a channel is told only so much, or a week."""
 
     headline: str
     lines: Sequence[str]
     next_step: NextStep
+    about: str = "held back"
 
 
 Alert = Notice | Trouble | Digest

@@ -26,7 +26,7 @@ _TALLIES: Final = ("refused", "repaired", "confirmed", "deferred", "quarantined"
 def origin(alert: Alert) -> str:
     """Return what it is about, whose it is, and whether the money is real."""
     if isinstance(alert, Digest):
-        return "held back"
+        return alert.about
     mode = {True: "LIVE", False: "test mode", None: ""}[alert.livemode]
     return " · ".join(cut(part, LONGEST_NAME) for part in (alert.subject, alert.account or "", mode) if part)
 

@@ -30,6 +30,8 @@ _BLANKS: Final = string.whitespace + "\x85\xa0\u2028\u2029\u202f\u200b\u200c\u20
 _QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
 _SEPARATOR: Final = re.compile(r"[,\r\n]")
 _WORD: Final = re.compile("[!-~]+")
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKLY: Final = re.compile(rf"off|({'|'.join(WEEKDAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 _WEB_ADDRESS: Final = re.compile("https?://[^/]")
 _Secrets = SecretStr | tuple[SecretStr, ...] | None
 
@@ -140,6 +142,9 @@ class Settings(BaseSettings):
         None, description="Token of a Slack bot (chat:write): an incident is then one message, changed in place."
     )
     slack_channel: str | None = Field(None, description="Channel that the bot posts to, as id or name.")
+    digest: str = Field(
+        "mon 09:00", description="When the digest of a week goes out, as weekday and time in UTC; `off` for never."
+    )
     console_url: str | None = Field(None, description="Public address of the console, for links in Slack.")
     console_password_hash: SecretStr | None = Field(
         None,
@@ -262,6 +267,13 @@ class Settings(BaseSettings):
     def _without_password(cls, value: str | None) -> str | None:
         _require_no_password(value or "")
         return value
+
+    @field_validator("digest")
+    @classmethod
+    def _weekday_and_time(cls, text: str) -> str:
+        if not WEEKLY.fullmatch(text.lower()):
+            raise ValueError("no weekday and time: write them as `mon 09:00`, in UTC, or `off`")
+        return text.lower()
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
     @classmethod

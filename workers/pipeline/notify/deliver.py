@@ -4,7 +4,7 @@
    when a person must do something else, and when it is over.
 2. One process at a time speaks on a channel (`kernel/ledger/alert_channels.py`), and no more than `pace` allows.
 3. What was said is written down after it was said: a crash in between says it once more.
-4. Reminders (`remind`) are said likewise, all cases of an incident in one.
+4. Reminders (`remind`), all cases of an incident in one, and the digest of a week (`weekly`) are said likewise.
 5. What may not be said yet stays due, and goes into one digest as soon as there is room.
 """
 
@@ -25,6 +25,7 @@ from workers.pipeline.notify.incident_words import Look
 from workers.pipeline.notify.pace import DIGEST_GAP, HOUR, MESSAGES, Pace
 from workers.pipeline.notify.remind import words_of_reminders
 from workers.pipeline.notify.troubles import trouble_of
+from workers.pipeline.notify.weekly import is_due, words_of_week
 from workers.pipeline.notify.word import Word
 
 log = get_logger(__name__)
@@ -37,7 +38,7 @@ LARGEST: Final = 5
 
 def deliver(context: Context, *, quiet: timedelta = QUIET) -> None:
     """Say what is new, as far as the channel may be told now. Raises LedgerUnavailable."""
-    if not (_due_incidents(context, quiet) or _due_troubles(context) or context.ledger.reminders.due()):
+    if not _something_is_due(context, quiet):
         return
     with context.ledger.alert_channels.turn(context.alerts.channel, context.owner) as turn:
         pace = Pace(turn, context.clock) if turn else None
@@ -48,12 +49,18 @@ def deliver(context: Context, *, quiet: timedelta = QUIET) -> None:
             *_words_of_troubles(context),
             *_words_of_incidents(context, quiet),
             *words_of_reminders(context),
+            *words_of_week(context),
         ]
         try:
             _say(context, pace, words)
         except (Transient, Conflict) as error:
             log.warning("alerts_wait", error=str(error))
         context.ledger.troubles.forget(context.clock() - HOUR)
+
+
+def _something_is_due(context: Context, quiet: timedelta) -> bool:
+    notes = _due_incidents(context, quiet) or _due_troubles(context) or context.ledger.reminders.due()
+    return bool(notes) or is_due(context)
 
 
 def _due_incidents(context: Context, quiet: timedelta) -> Sequence[Incident]:
@@ -92,8 +99,9 @@ def _say(context: Context, pace: Pace, words: Sequence[Word]) -> None:
     new = sorted((word for word in words if not word.earlier), key=_rank)
     while new and (pace.has_room() or (len(new) == 1 and may_digest)):
         _post(context, pace, new.pop(0))
-    if new and may_digest:
-        _post(context, pace, Word(_digest(context, new), partial(_all_were_said, new)))
+    held = [word for word in new if not isinstance(word.alert, Digest)]  # a week's stays due: it says much itself
+    if held and may_digest:
+        _post(context, pace, Word(_digest(context, held), partial(_all_were_said, held)))
     elif new:
         log.info("alerts_held_back", count=len(new))
 
