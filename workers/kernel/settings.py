@@ -154,6 +154,15 @@ class Settings(BaseSettings):
         None, description="Signs console sessions; when unset, sessions end with the process."
     )
 
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of your company's OpenID Connect provider, as it names itself; needs CONSOLE_URL."
+    )
+    oidc_client_id: str | None = Field(None, description="Id of the client that metermend is at the provider.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Secret of that client.")
+    oidc_claim: str = Field(
+        "email", description="Claim of the ID token that is a user's name in the ledger; an email must be verified."
+    )
+
     metrics_token: SecretStr | None = Field(
         None, description="What a scraper of /metrics must send as its bearer token; when unset, it is open."
     )
@@ -242,6 +251,7 @@ class Settings(BaseSettings):
             "slack_bot_token",
             "stripe_webhook_secrets",
             "metrics_token",
+            "oidc_client_secret",
         )
     )
     @classmethod
@@ -250,7 +260,9 @@ class Settings(BaseSettings):
             _require_one_word(secret.get_secret_value())
         return value
 
-    @field_validator("stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url")
+    @field_validator(
+        "stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url", "oidc_issuer"
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -260,7 +272,7 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("archive_url", "submit_to", "console_url"),
+        *("archive_url", "submit_to", "console_url", "oidc_issuer"),
         *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
     )
     @classmethod
@@ -297,6 +309,12 @@ class Settings(BaseSettings):
     def target_places(self) -> Places:
         """Where the corrected usage of each account goes: to a folder, the meter events API, or both."""
         return places.by_account(_parts(self.submit_to or ""))
+
+    @property
+    def logs_in_by_oidc(self) -> bool:
+        """Whether all is there that a login by the company's own provider needs."""
+        needed = self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret, self.console_url
+        return all(needed) and bool(self.oidc_claim)
 
     @property
     def livemode(self) -> bool | None:
