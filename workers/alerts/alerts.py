@@ -47,6 +47,7 @@ def _lines(alert: Alert) -> Iterator[str]:
         yield from map(phrases.cut, alert.lines)
     else:
         yield phrases.detail(alert)
+        yield from phrases.about(alert)
     if alert.next_step:
         step = alert.next_step
         yield f"Next: {' - '.join(phrases.cut(part) for part in (step.sentence, step.command, step.link) if part)}"

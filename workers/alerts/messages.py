@@ -75,7 +75,8 @@ class Notice:
 class Trouble:
     """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode.
 
-    `alike` counts those that said the same of other subjects and are not told by themselves.
+    `about` is as in a Notice, where it is about a case. `alike` counts those that said the same of other subjects
+    and are not told by themselves.
     """
 
     subject: str
@@ -85,6 +86,7 @@ class Trouble:
     account: str | None = None
     next_step: NextStep | None = None
     alike: int = 0
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

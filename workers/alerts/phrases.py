@@ -74,9 +74,9 @@ def urgency(notice: Notice) -> str:
     return " ".join(parts)
 
 
-def about(notice: Notice) -> Iterator[str]:
+def about(alert: Notice | Trouble) -> Iterator[str]:
     """Yield whom and what it is about, a line for each."""
-    yield from (f"{cut(label, LONGEST_NAME)}: {cut(what)}" for label, what in notice.about.items())
+    yield from (f"{cut(label, LONGEST_NAME)}: {cut(what)}" for label, what in alert.about.items())
 
 
 def files(notice: Notice) -> Iterator[tuple[str, str]]:

@@ -41,8 +41,11 @@ def message(alert: Alert) -> Message:
     """Return the message of an alert, whole."""
     if isinstance(alert, Notice):
         return _message(alert, *_totals(alert), *_codes(alert), *_to_do(alert), *_files(alert))
-    lines = alert.lines if isinstance(alert, Digest) else [phrases.detail(alert)]
-    return _message(alert, *_section(map(_foreign, map(phrases.cut, lines))), *_step(alert.next_step))
+    if isinstance(alert, Digest):
+        lines = list(map(phrases.cut, alert.lines))
+    else:
+        lines = [phrases.detail(alert), *phrases.about(alert)]
+    return _message(alert, *_section(map(_foreign, lines)), *_step(alert.next_step))
 
 
 def summary(notice: Notice) -> Message:

@@ -1,14 +1,14 @@
-"""Whom and what the cases of an incident are about, for whoever is told of it."""
+"""Whom and what cases are about, for whoever is told of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from workers.kernel.ledger.case_facts import AND_MORE, NameKind
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.tables import case_names, incident_cases
+from workers.kernel.ledger.tables import case_names, cases, incident_cases
 
 FEW: Final = 3
 """Names of a kind that are told."""
@@ -23,18 +23,30 @@ class Names:
     at_least: bool = False
 
 
-def concerned(database: Database, incident_id: str) -> Mapping[NameKind, Names]:
-    """Return the names of each kind in the records of an incident's cases; a kind without any is left out."""
-    found = {kind: _names(database, incident_id, kind) for kind in NameKind}
+Concerned = Mapping[NameKind, Names]
+"""The names of each kind in the records of cases; a kind without any is left out."""
+
+
+def concerned(database: Database, incident_id: str) -> Concerned:
+    """Return whom and what the cases of an incident are about."""
+    return _concerned(database, select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident_id))
+
+
+def concerned_by(database: Database, case_id: str) -> Concerned:
+    """Return whom and what one case is about."""
+    return _concerned(database, select(cases.c.id).where(cases.c.id == case_id))
+
+
+def _concerned(database: Database, theirs: Select[Any]) -> Concerned:
+    found = {kind: _names(database, theirs, kind) for kind in NameKind}
     return {kind: names for kind, names in found.items() if names.few}
 
 
-def _names(database: Database, incident_id: str, kind: NameKind) -> Names:
+def _names(database: Database, theirs: Select[Any], kind: NameKind) -> Names:
     name = case_names.c.name
     query = (
         select(name, func.count().over().label("names"), func.min(name).over().label("first"))
-        .join(incident_cases, incident_cases.c.case_id == case_names.c.case_id)
-        .where(incident_cases.c.incident_id == incident_id, case_names.c.kind == kind.value)
+        .where(case_names.c.case_id.in_(theirs), case_names.c.kind == kind.value)
         .group_by(name)
         .order_by(name == AND_MORE, func.count().desc(), name)
         .limit(FEW)

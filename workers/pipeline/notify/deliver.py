@@ -20,9 +20,9 @@ from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.troubles import StoredTrouble
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
-from workers.pipeline.notify.incident_step import page
 from workers.pipeline.notify.incident_words import Look
 from workers.pipeline.notify.pace import DIGEST_GAP, HOUR, MESSAGES, Pace
+from workers.pipeline.notify.pages import page
 from workers.pipeline.notify.remind import words_of_reminders
 from workers.pipeline.notify.troubles import trouble_of
 from workers.pipeline.notify.weekly import is_due, words_of_week
@@ -83,7 +83,7 @@ def _words_of_incidents(context: Context, quiet: timedelta) -> Iterator[Word]:
 
 def _words_of_troubles(context: Context) -> Iterator[Word]:
     for stored in _due_troubles(context):
-        yield Word(trouble_of(stored), partial(_trouble_was_said, context, stored))
+        yield Word(trouble_of(context, stored), partial(_trouble_was_said, context, stored))
 
 
 def _trouble_was_said(context: Context, stored: StoredTrouble, _message: str | None) -> None:

@@ -1,10 +1,14 @@
-"""Whom and what an incident is about, and what of it is open: in lines for whoever is told of it."""
+"""Whom and what an incident or a case is about, and what of it is open: in lines for whoever is told of it."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from workers.kernel.ledger.case_facts import NameKind
-from workers.kernel.ledger.concerned import Names, concerned
+from workers.alerts.phrases import moment
+from workers.kernel.case_title import title_of
+from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_facts import NameKind, meters_of, open_quantities
+from workers.kernel.ledger.concerned import Concerned, Names, concerned, concerned_by
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.money_totals import AtRisk
@@ -17,13 +21,24 @@ METERS_TOLD: Final = 3
 
 def about_of(context: Context, incident: Incident) -> dict[str, str]:
     """Return label -> what: its customers and files, the quantity that is open of each meter, and its worth."""
-    names = concerned(context.ledger.database, incident.id)
     risk = context.ledger.money.at_risk(incident.id)
+    return _lines(concerned(context.ledger.database, incident.id), risk.by_meter, _worth(risk))
+
+
+def about_case(context: Context, case: Case) -> dict[str, str]:
+    """Return the same of one case, with its title and by when it is lost."""
+    names, open_now = concerned_by(context.ledger.database, case.id), dict(open_quantities(meters_of(case)))
+    why = lost_by(case)
+    lost = {"Lost by": f"{moment(case.deadline)}: {WORDS[why]}"} if case.deadline and why else {}
+    return {"Case": title_of(case, context.clock()), **_lines(names, open_now, written(at_risk(case))), **lost}
+
+
+def _lines(names: Concerned, open_now: Mapping[str, Tally], worth: str) -> dict[str, str]:
     lines = {
         "Customers": _listed(names.get(NameKind.CUSTOMER)),
         "Files": _listed(names.get(NameKind.FILE)),
-        "Open": by_meter(risk.by_meter) or _listed(names.get(NameKind.METER)),
-        "At risk": _worth(risk),
+        "Open": by_meter(open_now) or _listed(names.get(NameKind.METER)),
+        "At risk": worth,
     }
     return {label: line for label, line in lines.items() if line}
 

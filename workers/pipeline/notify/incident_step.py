@@ -10,6 +10,7 @@ from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.case_key import AUDIT
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
+from workers.pipeline.notify.pages import page
 
 _UNCONFIRMED: Final = (
     "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
@@ -44,12 +45,6 @@ def next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatu
     if all(status.settled for status in statuses):
         return NextStep("Nothing to do.", f"metermend prove {only}" if only else "metermend prove", link)
     return None
-
-
-def page(context: Context, path: str) -> str | None:
-    """Return the address of a page of the console; None where CONSOLE_URL does not say where it is."""
-    base = context.settings.console_url
-    return f"{base.rstrip('/')}/console{path}" if base else None
 
 
 def _page_of(incident: Incident, statuses: Sequence[CaseStatus]) -> str:

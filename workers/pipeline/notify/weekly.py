@@ -18,7 +18,7 @@ from workers.kernel.money import Money, written
 from workers.kernel.settings import WEEKDAYS
 from workers.pipeline.context import Context
 from workers.pipeline.notify.incident_about import by_meter
-from workers.pipeline.notify.incident_step import page
+from workers.pipeline.notify.pages import page
 from workers.pipeline.notify.word import Word
 
 WEEK: Final = timedelta(days=7)
