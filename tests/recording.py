@@ -51,7 +51,7 @@ class RecordingStripeApi:
     `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
     Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead. `own_id` is the
     key's own account, `time` what Stripe's clock shows. `prices` are those of a meter's id, `periods` the ends of
-    customers' periods, `forbidden` the paths among these two that the key may not ask for.
+    customers' periods, `denied` the paths among these two that the key may not ask for.
     """
 
     events: list[Json] = field(default_factory=list)
@@ -63,7 +63,7 @@ class RecordingStripeApi:
     meter_events: dict[str, Json] = field(default_factory=dict)
     prices: dict[str, list[UnitPrice]] = field(default_factory=dict)
     periods: dict[str, datetime] = field(default_factory=dict)
-    forbidden: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
     own_id: str | None = None
     time: datetime | None = None
     calls: list[Call] = field(default_factory=list)
@@ -168,7 +168,7 @@ class RecordingStripeApi:
         self.calls.append(Call(method, subject, account))
 
     def _require(self, path: str) -> None:
-        if path in self.forbidden:
+        if path in self.denied:
             raise Permanent(f"{path}: Stripe answered 403 - allow the key in STRIPE_API_KEY: {permission(path)}")
 
     def _event(self, event_id: str, kind: str) -> Json:

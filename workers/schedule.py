@@ -42,7 +42,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.remind import remind
 from workers.pipeline.notify.watch import Watch
-from workers.pipeline.upkeep.appraise import appraise
+from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -103,7 +103,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
         Duty("watch", every_look, Watch(context).look),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
-        Duty("appraise", settings.sweep_interval, lambda: _appraise(context)),
+        Duty("appraise", settings.sweep_interval, lambda: _appraise(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
@@ -146,10 +146,12 @@ def _sweep(now: Callable[[], Context], stop: threading.Event) -> None:
         pass
 
 
-def _appraise(context: Context) -> None:
-    appraised = appraise(context)
-    if appraised:
+def _appraise(context: Context, stop: threading.Event) -> None:
+    """Appraise turn by turn while more cases are due than one turn takes."""
+    while appraised := appraise(context):
         log.info("appraised", cases=appraised)
+        if appraised < MOST_CASES or stop.wait(TICK):
+            return
 
 
 def _reconcile(context: Context) -> None:

@@ -151,8 +151,8 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
-        found_by = "cases_changed", "cases_opened", "cases_deadline", "cases_size"
-        found_by = *found_by, "cases_urgent", "cases_appraise"
+        sorted_by = "changed", "opened", "deadline", "size", "urgent", "appraise"
+        found_by = [f"cases_{name}" for name in sorted_by]
         for index in (*found_by, "events_state", "events_type", "entries_event", "submission_chunks_file"):
             connection.exec_driver_sql(f"DROP INDEX {index}")
         appraised = "too_old_at", "invoice_at", "payers", "at_risk", "lacks", "urgent_at", "appraise_at"

@@ -1,18 +1,22 @@
 """What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, case, cast, func, literal, select
 
+from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.case_facts import SETTLED, by_meter, open_quantities
+from workers.kernel.ledger.case_facts import SETTLED
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.journal import Balance, Tally
-from workers.kernel.ledger.tables import cases, incident_cases, recoveries
+from workers.kernel.ledger.journal import Bucket, Tally
+from workers.kernel.ledger.tables import UtcTime, cases, incident_cases, recoveries
 from workers.kernel.money import Money, added, from_json
+
+_OPEN: Final = [bucket for bucket in Bucket if bucket not in SETTLED]
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class AtRisk:
     """What stands open: over `cases` cases `records` records.
 
     `by_meter` is event name -> what is open of it. `unpriced` counts the cases of which no price is known.
-    `deadline` is the nearest one of any.
+    `deadline` is the nearest that is to come, and `overdue` counts the cases whose own is over.
     """
 
     cases: int
@@ -29,6 +33,7 @@ class AtRisk:
     unpriced: int
     by_meter: Mapping[str, Tally]
     deadline: datetime | None
+    overdue: int
 
 
 @dataclass(frozen=True)
@@ -43,25 +48,30 @@ class Recovered:
 class MoneyTotals:
     """Sums over the cases' rows, and over what each commit has recovered."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
-        columns = cases.c.balance, cases.c.meters, cases.c.at_risk, cases.c.deadline
-        query = select(*columns).where(cases.c.state != CaseState.SETTLED, cases.c.version > 0)
+        theirs = [cases.c.state != CaseState.SETTLED, cases.c.version > 0]
         if incident is not None:
-            theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
-            query = query.where(cases.c.id.in_(theirs))
-        rows = self._database.rows(query)
-        open_now = (open_quantities(by_meter(row["meters"])) for row in rows)
+            of_it = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
+            theirs.append(cases.c.id.in_(of_it))
+        now = literal(self._clock(), UtcTime)
+        counts: list[Any] = [
+            func.count().label("cases"),
+            func.coalesce(func.sum(_records("failed") - sum(map(_records, SETTLED))), 0).label("records"),
+            func.min(case((cases.c.deadline > now, cases.c.deadline))).label("deadline"),
+            func.count(case((cases.c.deadline <= now, 1))).label("overdue"),
+        ]
+        [counted] = self._database.rows(select(*counts).where(*theirs))
+        rows = self._database.rows(select(cases.c.meters, cases.c.at_risk).where(*theirs))
         return AtRisk(
-            cases=len(rows),
-            records=sum(_open_records(row["balance"]) for row in rows),
+            **counted,
             money=added(from_json(row["at_risk"]) for row in rows),
             unpriced=sum(not row["at_risk"] for row in rows),
-            by_meter=_most_first(one for of_case in open_now for one in of_case),
-            deadline=min(filter(None, (row["deadline"] for row in rows)), default=None),
+            by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
         )
 
     def recovered(self, since: datetime) -> Recovered:
@@ -74,9 +84,16 @@ class MoneyTotals:
         )
 
 
-def _open_records(kept: Mapping[str, Any]) -> int:
-    balance = Balance.from_json(kept)
-    return balance.failed.records - sum(balance[bucket].records for bucket in SETTLED)
+def _records(bucket: str) -> Any:
+    return cast(cases.c.balance[(bucket, "records")].as_string(), BigInteger)
+
+
+def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
+    """Yield what is not settled of each meter, by what `CaseFacts.columns` has made."""
+    for name, balance in (meters or {}).items():
+        for bucket in _OPEN:
+            if balance[bucket]["records"]:
+                yield name, Tally(balance[bucket]["records"], Decimal(balance[bucket]["quantity"]))
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

@@ -30,7 +30,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Waits:
-    """What waits for a person now. `oldest` is when the first of its cases was opened, `deadline` the nearest."""
+    """What waits for a person. `oldest` is when the first of its cases was opened, `deadline` the nearest to come."""
 
     usage: Usage = field(default_factory=Usage)
     money: Money = field(default_factory=dict)
@@ -48,8 +48,8 @@ def written_off_since(database: Database, since: datetime) -> Usage:
     return _moved(database, since, Bucket.WRITTEN_OFF)
 
 
-def waits_now(database: Database) -> Waits:
-    """Return what waits for a person. Raises LedgerUnavailable."""
+def waits_at(database: Database, now: datetime) -> Waits:
+    """Return what waits for a person at present. Raises LedgerUnavailable."""
     waiting = cases.c.balance[(Bucket.QUARANTINED.value, "records")].as_string() != "0"
     query = select(cases).where(cases.c.state != CaseState.SETTLED, waiting)
     found = list(map(case_of, database.rows(query)))
@@ -57,7 +57,7 @@ def waits_now(database: Database) -> Waits:
         usage=_usage(((case, case.balance[Bucket.QUARANTINED]) for case in found), Bucket.QUARANTINED),
         money=added(map(at_risk, found)),
         oldest=min((case.opened_at for case in found), default=None),
-        deadline=min((case.deadline for case in found if case.deadline), default=None),
+        deadline=min((case.deadline for case in found if case.deadline and case.deadline > now), default=None),
     )
 
 

@@ -17,6 +17,8 @@ from workers.pipeline.notify.cause import pattern_of
 from workers.pipeline.notify.incident_about import about_of
 from workers.pipeline.notify.incident_step import next_step
 
+_NEAREST: Final = 100
+"""Cases among which the nearest deadline to come is looked for: beyond them the first of all is told."""
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 _WORDS: Final = (
     (Bucket.CONFIRMED, "recovered"),
@@ -30,7 +32,7 @@ _WORDS: Final = (
 def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
     """Return all that is worth saying of an incident whose cases stand like this."""
     oldest = min((status.oldest for status in statuses if status.oldest), default=None)
-    first = next(iter(context.ledger.case_list.find(CaseFilter(incident=incident.id), CaseOrder.DEADLINE, 1)), None)
+    first = _first_lost(context, incident)
     only = statuses[0] if len(statuses) == 1 else None
     headline = headline_of(statuses)
     return Notice(
@@ -47,6 +49,13 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
         next_step=next_step(context, incident, statuses),
         files=only.files if only else {},
     )
+
+
+def _first_lost(context: Context, incident: Incident) -> Case | None:
+    """Return the case of the nearest deadline: of those that are to come, where any is."""
+    nearest = context.ledger.case_list.find(CaseFilter(incident=incident.id), CaseOrder.DEADLINE, _NEAREST)
+    to_come = (case for case in nearest if case.deadline and case.deadline > context.clock())
+    return next(to_come, nearest[0] if nearest else None)
 
 
 def lost_of(case: Case) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from workers.alerts import Digest, NextStep
 from workers.alerts.phrases import moment
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.journal import Tally
-from workers.kernel.ledger.span import Waits, refused_since, waits_now, written_off_since
+from workers.kernel.ledger.span import Waits, refused_since, waits_at, written_off_since
 from workers.kernel.money import Money, written
 from workers.kernel.settings import WEEKDAYS
 from workers.pipeline.context import Context
@@ -53,7 +53,7 @@ def digest_since(context: Context, since: datetime) -> Digest | None:
     """Return the digest of what has happened from a moment on; None where nothing has, and nothing waits."""
     database = context.ledger.database
     refused, written_off = refused_since(database, since), written_off_since(database, since)
-    recovered, waits = context.ledger.money.recovered(since), waits_now(database)
+    recovered, waits = context.ledger.money.recovered(since), waits_at(database, context.clock())
     if not (refused.records or written_off.records or recovered.records or waits.usage.records):
         return None
     return Digest(
