@@ -30,7 +30,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Waits:
-    """What waits for a person. `oldest` is when the first of its cases was opened, `deadline` the nearest to come."""
+    """What waits for a person. `oldest` is when its first case was opened, `deadline` the nearest one to come."""
 
     usage: Usage = field(default_factory=Usage)
     money: Money = field(default_factory=dict)
