@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from sqlalchemy import Select, func, select
 
+from workers.kernel.ledger.appraisal import MOST_PAYERS
 from workers.kernel.ledger.case_facts import AND_MORE, NameKind
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import case_names, cases, incident_cases
@@ -24,7 +26,7 @@ class Names:
 
 
 Concerned = Mapping[NameKind, Names]
-"""The names of each kind in the records of cases; a kind without any is left out."""
+"""The names of each kind in the records of cases; of customers those with open usage, where somebody has any."""
 
 
 def concerned(database: Database, incident_id: str) -> Concerned:
@@ -39,7 +41,17 @@ def concerned_by(database: Database, case_id: str) -> Concerned:
 
 def _concerned(database: Database, theirs: Select[Any]) -> Concerned:
     found = {kind: _names(database, theirs, kind) for kind in NameKind}
+    found[NameKind.CUSTOMER] = _payers(database, theirs) or found[NameKind.CUSTOMER]
     return {kind: names for kind, names in found.items() if names.few}
+
+
+def _payers(database: Database, theirs: Select[Any]) -> Names | None:
+    """Return the customers with open usage, the largest of each case first; None where nobody has any."""
+    query = select(cases.c.payers).where(cases.c.id.in_(theirs)).order_by(cases.c.id)
+    lists = [payers for payers in database.values(query) if payers]
+    all_of_them = list(dict.fromkeys(name for rank in zip_longest(*lists) for name in rank if name))
+    cut = any(len(payers) >= MOST_PAYERS for payers in lists)
+    return Names(all_of_them[:FEW], len(all_of_them), at_least=cut) if all_of_them else None
 
 
 def _names(database: Database, theirs: Select[Any], kind: NameKind) -> Names:

@@ -1,6 +1,7 @@
 """Whom and what an incident or a case is about, and what of it is open: in lines for whoever is told of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from workers.alerts.phrases import moment
@@ -10,7 +11,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import NameKind, meters_of, open_quantities
 from workers.kernel.ledger.concerned import Concerned, Names, concerned, concerned_by
 from workers.kernel.ledger.incidents import Incident
-from workers.kernel.ledger.journal import Tally
+from workers.kernel.ledger.journal import NOT_KNOWN, Tally
 from workers.kernel.ledger.money_totals import AtRisk
 from workers.kernel.money import written
 from workers.kernel.rounding import rounded_tally
@@ -37,7 +38,8 @@ def _lines(names: Concerned, open_now: Mapping[str, Tally], worth: str) -> dict[
     lines = {
         "Customers": _listed(names.get(NameKind.CUSTOMER)),
         "Files": _listed(names.get(NameKind.FILE)),
-        "Open": by_meter(open_now) or _listed(names.get(NameKind.METER)),
+        "Meters": "" if by_meter(open_now) else _listed(_spoken(names.get(NameKind.METER))),
+        "Open": by_meter(open_now),
         "At risk": worth,
     }
     return {label: line for label, line in lines.items() if line}
@@ -45,9 +47,23 @@ def _lines(names: Concerned, open_now: Mapping[str, Tally], worth: str) -> dict[
 
 def by_meter(tallies: Mapping[str, Tally]) -> str:
     """Write quantities, each in the unit of its meter: over meters nothing is added."""
-    known = [f"{rounded_tally(tally)} {name}" for name, tally in tallies.items() if name]
+    known = [_quantity(name, tally) for name, tally in tallies.items() if name]
     more = len(known) - METERS_TOLD
-    return ", ".join(known[:METERS_TOLD]) + (f" and {more:,} more meters" if more > 0 else "")
+    rest = f" and {more:,} more meter{'' if more == 1 else 's'}" if more > 0 else ""
+    return ", ".join(known[:METERS_TOLD]) + rest
+
+
+def _quantity(name: str, tally: Tally) -> str:
+    said = rounded_tally(tally)
+    return f"an unknown quantity of {name}" if said == NOT_KNOWN else f"{said} {name}"
+
+
+def _spoken(names: Names | None) -> Names | None:
+    """Leave out the ids of meters, which nobody calls them by."""
+    if names is None:
+        return None
+    few = [name for name in names.few if not name.startswith("mtr_")]
+    return replace(names, few=few, count=names.count - len(names.few) + len(few)) if few else None
 
 
 def _worth(risk: AtRisk) -> str:

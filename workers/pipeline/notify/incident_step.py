@@ -16,14 +16,14 @@ _UNCONFIRMED: Final = (
     "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
     "It is looked for again by itself, and must not be sent a second time."
 )
-_MAP_CUSTOMER: Final = ("map_customer", "Map a customer", "metermend map customer OLD NEW")
-_MAP_METER: Final = ("map_meter", "Map an event name", "metermend map meter OLD NEW")
+_MAP_CUSTOMER: Final = ("map_customer", "Map a customer", "say who is meant (`metermend map customer OLD NEW`)")
+_MAP_METER: Final = ("map_meter", "Map an event name", "say which meter is meant (`metermend map meter OLD NEW`)")
 _MAPS: Final[Mapping[str, tuple[str, str, str]]] = {
     Code.CUSTOMER_NOT_FOUND: _MAP_CUSTOMER,
     Code.NO_METER: _MAP_METER,
     Code.ARCHIVED_METER: _MAP_METER,
 }
-"""Code -> the form of the console, its label, and the command that mends all records of it at once."""
+"""Code -> the form of the console, its label, and what mends all records of it at once."""
 _FORMS: Final = {"retry": "Plan anew", "corrected": "Billed otherwise", "write_off": "Write off"}
 """The forms that fit whatever waits: name -> label."""
 
@@ -54,7 +54,7 @@ def _page_of(incident: Incident, statuses: Sequence[CaseStatus]) -> str:
 def _decide(context: Context, incident: Incident, statuses: Sequence[CaseStatus], link: str | None) -> NextStep:
     codes = {reason.code for status in statuses for reason in status.reasons}
     maps = list(dict.fromkeys(_MAPS[code] for code in sorted(codes) if code in _MAPS))
-    say = "".join(f"say who is meant (`{command}`), or " for _, _, command in maps)
+    say = "".join(f"{words}, or " for _, _, words in maps)
     if len(statuses) > 1:
         read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
         mend = f"(`metermend quarantine CASE`), {say}mend their cause, then plan all again."

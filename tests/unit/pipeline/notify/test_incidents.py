@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from tests.books import Book, a_context
 from tests.builders import a_failure
@@ -16,7 +16,7 @@ from workers.alerts import Alert, Notice
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case_facts import NameKind, keep_names
 from workers.kernel.ledger.journal import Bucket, EntryKind
-from workers.kernel.ledger.tables import incident_cases, incidents
+from workers.kernel.ledger.tables import cases, incident_cases, incidents
 from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver, tell
@@ -238,6 +238,20 @@ def test_of_many_names_a_few_are_told_and_the_others_are_counted(context: Contex
     [notice] = told(context)
     assert isinstance(notice, Notice)
     assert notice.about == {"Customers": "cus_7, cus_3, cus_0 and at least 1,004 more"}
+
+
+def test_customers_with_open_usage_are_named_before_all_others(context: Context, storm: Storm) -> None:
+    """Of a thousand customers in a file, the one whose usage waits is the one to look for."""
+    names = {NameKind.CUSTOMER: {f"cus_{n}" for n in range(50)}, NameKind.METER: {"api_calls", "mtr_1"}}
+    for n, payers in enumerate((["cus_7", "cus_8"], ["cus_9", "cus_7"], [])):
+        case_id = storm.case(n, WAITS)
+        with context.ledger.database.write() as connection:
+            keep_names(connection, case_id, names)
+            connection.execute(update(cases).where(cases.c.id == case_id).values(payers=payers))
+    [notice] = told(context)
+    assert isinstance(notice, Notice)
+    assert set(notice.about["Customers"].split(", ")) == {"cus_7", "cus_8", "cus_9"}
+    assert notice.about["Meters"] == "api_calls", "nobody calls a meter by its id"
 
 
 def test_an_incident_that_is_lost_is_opened_anew(context: Context, storm: Storm) -> None:
