@@ -39,7 +39,7 @@ NOTICE = Notice(
         "Add a rule.",
         "metermend retry case_3f2a",
         "https://ops.example.com/cases/case_3f2a",
-        {"Write off": "https://ops.example.com/cases/case_3f2a?act=write_off#decide"},
+        {"Write off": "https://ops.example.com/cases/case_3f2a?act=write_off#act-write_off"},
     ),
     files={"Sent": "s3://usage/metermend-1.csv"},
 )
@@ -83,7 +83,7 @@ def test_a_notice_says_all_that_the_engineer_on_call_needs() -> None:
     ):  # fmt: skip
         assert part in text
     case = "https://ops.example.com/cases/case_3f2a"
-    assert buttons(NOTICE) == {"Open in the console": case, "Write off": f"{case}?act=write_off#decide"}
+    assert buttons(NOTICE) == {"Open in the console": case, "Write off": f"{case}?act=write_off#act-write_off"}
 
 
 def test_without_a_console_there_is_nothing_to_press() -> None:

@@ -7,6 +7,7 @@ from workers.alerts import NextStep
 from workers.kernel.codes import Code
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.case_key import AUDIT
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
@@ -16,16 +17,29 @@ _UNCONFIRMED: Final = (
     "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
     "It is looked for again by itself, and must not be sent a second time."
 )
-_MAP_CUSTOMER: Final = ("map_customer", "Map a customer", "say who is meant (`metermend map customer OLD NEW`)")
 _MAP_METER: Final = ("map_meter", "Map an event name", "say which meter is meant (`metermend map meter OLD NEW`)")
 _MAPS: Final[Mapping[str, tuple[str, str, str]]] = {
-    Code.CUSTOMER_NOT_FOUND: _MAP_CUSTOMER,
+    Code.CUSTOMER_NOT_FOUND: (
+        "map_customer",
+        "Map a customer",
+        "say who is meant (`metermend map customer OLD NEW`)",
+    ),
     Code.NO_METER: _MAP_METER,
     Code.ARCHIVED_METER: _MAP_METER,
+    Code.VALUE_NOT_FOUND: (
+        "map_value_key",
+        "Name the key of the quantity",
+        "name the key of the quantity (`metermend map value-key METER KEY`)",
+    ),
+    Code.INVALID_VALUE: (
+        "map_decimal_mark",
+        "Say how quantities are written",
+        "say how quantities are written (`metermend map decimal-mark METER MARK`)",
+    ),
 }
 """Code -> the form of the console, its label, and what mends all records of it at once."""
-_FORMS: Final = {"retry": "Plan anew", "corrected": "Billed otherwise", "write_off": "Write off"}
-"""The forms that fit whatever waits: name -> label."""
+_SETTLES: Final = {"Billed otherwise": "corrected", "Write off": "write_off"}
+"""Label -> the form that fits whatever waits."""
 
 
 def next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
@@ -52,22 +66,25 @@ def _page_of(incident: Incident, statuses: Sequence[CaseStatus]) -> str:
 
 
 def _decide(context: Context, incident: Incident, statuses: Sequence[CaseStatus], link: str | None) -> NextStep:
-    codes = {reason.code for status in statuses for reason in status.reasons}
-    maps = list(dict.fromkeys(_MAPS[code] for code in sorted(codes) if code in _MAPS))
+    reasons = [reason for status in statuses for reason in status.reasons]
+    codes = sorted({reason.code for reason in reasons if reason.reason not in UNCERTAIN})
+    maps = list(dict.fromkeys(_MAPS[code] for code in codes if code in _MAPS))
     say = "".join(f"{words}, or " for _, _, words in maps)
     if len(statuses) > 1:
         read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
         mend = f"(`metermend quarantine CASE`), {say}mend their cause, then plan all again."
         return NextStep(f"{read} {mend}", f"metermend retry {incident.id}", link)
-    case_id = statuses[0].case_id
-    read = f"Read the quarantined records (`metermend quarantine {case_id}`), {say}mend their cause"
-    forms = {label: name for name, label, _ in maps} | {label: name for name, label in _FORMS.items()}
-    return NextStep(
-        f"{read}, then plan them again.", f"metermend retry {case_id}", link, _forms_of(context, case_id, forms)
-    )
+    case_id, forms = statuses[0].case_id, {label: name for name, label, _ in maps}
+    read = f"Read the quarantined records (`metermend quarantine {case_id}`)"
+    if reasons and all(reason.reason in UNCERTAIN for reason in reasons):
+        look = "look in Stripe whether they are billed already, and let them go if they are not."
+        answer = f"{read}, {look}", f"metermend release {case_id} --reason WHY"
+        return NextStep(*answer, link, _addresses(context, case_id, {"Release": "release", **_SETTLES}))
+    then = f"{read}, {say}mend their cause, then plan them again.", f"metermend retry {case_id}"
+    return NextStep(*then, link, _addresses(context, case_id, {**forms, "Plan anew": "retry", **_SETTLES}))
 
 
-def _forms_of(context: Context, case_id: str, forms: Mapping[str, str]) -> dict[str, str]:
+def _addresses(context: Context, case_id: str, forms: Mapping[str, str]) -> dict[str, str]:
     """Return label -> address of the forms on a case's page."""
-    found = {label: page(context, f"/cases/{case_id}?act={name}#decide") for label, name in forms.items()}
+    found = {label: page(context, f"/cases/{case_id}?act={name}#act-{name}") for label, name in forms.items()}
     return {label: address for label, address in found.items() if address}

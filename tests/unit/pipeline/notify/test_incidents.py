@@ -17,6 +17,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case_facts import NameKind, keep_names
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.tables import cases, incident_cases, incidents
+from workers.kernel.reasons import PERHAPS_SENT_BEFORE
 from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver, tell
@@ -109,11 +110,20 @@ def test_a_single_case_is_told_as_itself(context: Context, storm: Storm, clock: 
     page = f"https://ops.example.com/console/cases/{case_id}"
     assert buttons(notice) == {
         "Open in the console": page,
-        "Map a customer": f"{page}?act=map_customer#decide",
-        "Plan anew": f"{page}?act=retry#decide",
-        "Billed otherwise": f"{page}?act=corrected#decide",
-        "Write off": f"{page}?act=write_off#decide",
+        "Map a customer": f"{page}?act=map_customer#act-map_customer",
+        "Plan anew": f"{page}?act=retry#act-retry",
+        "Billed otherwise": f"{page}?act=corrected#act-corrected",
+        "Write off": f"{page}?act=write_off#act-write_off",
     }
+
+
+def test_what_may_be_billed_already_is_not_to_be_planned_anew(context: Context, storm: Storm) -> None:
+    """`retry` would leave it where it is, and whoever ran it would think that it went."""
+    case_id = storm.case(7, WAITS, reason=PERHAPS_SENT_BEFORE)
+    [notice] = told(context)
+    assert "look in Stripe whether they are billed already" in shown(notice)
+    assert f"`metermend release {case_id} --reason WHY`" in shown(notice)
+    assert list(buttons(notice)) == ["Open in the console", "Release", "Billed otherwise", "Write off"]
 
 
 def test_it_is_told_again_when_it_has_ten_times_the_records_and_not_before(context: Context, storm: Storm) -> None:

@@ -11,12 +11,13 @@ from tests.conftest import FrozenClock
 from tests.recording import RecordingAlerts
 from tests.unit.alerts.test_slack import buttons, shown
 from tests.unit.cli.usage import run
+from tests.unit.pipeline.notify.storm import Storm
 from workers import bootstrap
 from workers.alerts import Alert, Digest
 from workers.kernel.errors import SettingsUnusable, Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.appraisals import MeterPrices
-from workers.kernel.ledger.journal import EntryKind
+from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.money import UnitPrice
 from workers.kernel.settings import load
 from workers.pipeline.case_facts import facts_of
@@ -101,6 +102,18 @@ def test_what_slack_did_not_take_or_no_clock_was_there_to_say_is_said_later(
         assert told(context, days=2) == []
     assert len(told(context, days=3)) == 1
     assert len(told(context, days=25)) == 1, "of four Mondays, the last"
+
+
+def test_in_a_storm_the_digest_waits_for_room_and_is_not_told_in_a_line_of_another(context: Context) -> None:
+    """ "Held back: 1 digest" would say that there was one, and nothing of what stands in it."""
+    happen(context)
+    told(context, days=1, hours=23, minutes=20)
+    for n, letter in enumerate("abcdefghijklm"):
+        Storm(context, f"{letter}.csv was refused whole").case(n, {Bucket.QUARANTINED: 1})
+        if letter == "g":
+            told(context, minutes=8)
+    said = [digest.headline for _ in range(12) for digest in told(context, minutes=6)]
+    assert [headline.split(" ")[0] for headline in said] == ["Held", "The"]
 
 
 def test_a_week_in_which_nothing_happened_is_passed_over(context: Context) -> None:
