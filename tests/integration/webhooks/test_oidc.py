@@ -1,7 +1,7 @@
 """If these fail, somebody enters the console as another, or a company's login keeps people out without a word."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from flask.testing import FlaskClient
@@ -81,38 +81,35 @@ def test_a_session_ends_with_the_role_as_after_a_password(
     assert back(client, provider.log_in(left(client))).status_code == 403
 
 
-@pytest.mark.parametrize("name", ["eve@example.com", "ADA@example.com", SHARED, "x" * 1_000])
-def test_who_is_no_user_of_the_ledger_stays_outside(client: FlaskClient, provider: Provider, name: str) -> None:
+def test_who_is_no_user_of_the_ledger_stays_outside(client: FlaskClient, provider: Provider) -> None:
     """The provider knows the whole company, and the shared login of the settings may do everything."""
-    provider.claims = {"email": name}
-    answer = back(client, provider.log_in(left(client)))
-    assert answer.status_code == 403
-    assert "metermend user add" in answer.text
-    assert not is_in(client)
+    for name in ("eve@example.com", "ADA@example.com", SHARED, "x" * 1_000):
+        provider.claims = {"email": name}
+        answer = back(client, provider.log_in(left(client)))
+        assert (answer.status_code, is_in(client)) == (403, False), name
+        assert "metermend user add" in answer.text
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"nonce": "another"},
-        {"nonce": None},
-        {"iss": "https://evil.example"},
-        {"aud": "another client"},
-        {"exp": 1},
-        {"email": None},
-        {"email": ["ada@example.com"]},
-        {"email_verified": False},
-        {"email_verified": None},
-        {"email_verified": "true"},
-    ],
-)
-def test_an_id_token_that_proves_nothing_lets_nobody_in(
-    client: FlaskClient, provider: Provider, claims: dict[str, Any]
-) -> None:
-    provider.claims = claims
-    answer = back(client, provider.log_in(left(client)))
-    assert (answer.status_code, is_in(client)) == (401, False)
-    assert "was not completed" in answer.text
+PROVING_NOTHING: Final[list[dict[str, Any]]] = [
+    {"nonce": "another"},
+    {"nonce": None},
+    {"iss": "https://evil.example"},
+    {"aud": "another client"},
+    {"exp": 1},
+    {"email": None},
+    {"email": ["ada@example.com"]},
+    {"email_verified": False},
+    {"email_verified": None},
+    {"email_verified": "true"},
+]
+
+
+def test_an_id_token_that_proves_nothing_lets_nobody_in(client: FlaskClient, provider: Provider) -> None:
+    for claims in PROVING_NOTHING:
+        provider.claims = claims
+        answer = back(client, provider.log_in(left(client)))
+        assert (answer.status_code, is_in(client)) == (401, False), claims
+        assert "was not completed" in answer.text
 
 
 @pytest.mark.parametrize(
