@@ -66,6 +66,15 @@ def test_a_user_of_the_ledger_comes_in_and_goes_where_he_wanted_to(client: Flask
     assert is_in(client)
 
 
+@pytest.mark.parametrize("aud", [[CLIENT], [CLIENT, "account"]])
+def test_a_token_for_several_clients_lets_in_whom_it_was_made_for(
+    client: FlaskClient, provider: Provider, aud: list[str]
+) -> None:
+    """Keycloak makes such tokens."""
+    provider.claims = {"aud": aud, "azp": CLIENT}
+    assert back(client, provider.log_in(left(client))).status_code == 302
+
+
 def test_the_login_goes_no_further_than_the_console(client: FlaskClient, provider: Provider) -> None:
     """A link would lead to a page that asks for the password once more, and is another's."""
     answer = back(client, provider.log_in(left(client, "https://evil.example/console/")))
@@ -95,6 +104,8 @@ PROVING_NOTHING: Final[list[dict[str, Any]]] = [
     {"nonce": None},
     {"iss": "https://evil.example"},
     {"aud": "another client"},
+    {"aud": "another client", "azp": CLIENT},
+    {"aud": [CLIENT, "another"], "azp": "another"},
     {"exp": 1},
     {"email": None},
     {"email": ["ada@example.com"]},
