@@ -97,12 +97,15 @@ def test_what_waits_no_longer_is_not_told_of(company: Company, mended: dict[Buck
     assert [one for one in company.told(days=9) if one.startswith("Reminder")] == []
 
 
-def test_what_is_settled_between_the_look_and_the_word_is_not_told_of(company: Company) -> None:
+@pytest.mark.parametrize("mended", [SENT, BACK])
+def test_what_is_mended_between_the_look_and_the_word_is_not_told_of(
+    company: Company, mended: dict[Bucket, int]
+) -> None:
     company.case(0, WAITS)
     company.told(days=1)
     company.clock.turn(days=5)
     remind(company.context)
-    company.case(0, BACK)
+    company.case(0, mended)
     assert [one for one in company.told(days=0.1) if one.startswith("Reminder")] == []
 
 
