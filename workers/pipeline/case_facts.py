@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import from_epoch
-from workers.kernel.ledger.appraisal import Appraisal
+from workers.kernel.ledger.appraisal import MOST_PAYERS, Appraisal
 from workers.kernel.ledger.appraisals import OpenUsage, value_of
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import (
@@ -30,8 +30,6 @@ from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOUR
 
 MOST_METERS: Final = 20
 """Meters of one case that are told apart; of the others the records are counted."""
-MOST_PAYERS: Final = 25
-"""Customers of one case whose invoices are asked for."""
 _COLUMNS: Final = {NameKind.CUSTOMER: CUSTOMER, NameKind.FILE: SOURCE, NameKind.METER: EVENT_NAME}
 _NAMING: Final = (*FINDING, EntryKind.PLANNED)
 """Entries whose records bring names: as the sender wrote them, and as they were repaired."""

@@ -137,7 +137,7 @@ def test_a_scrape_reads_no_case_and_no_more_rows_for_more_of_them(sqlite_ledger:
     shown = generate_latest(registry_of(health)).decode()
     assert f'metermend_cases{{state="open"}} {number}.0' in shown
     assert [one for one in asked if "FROM cases" in one] == []
-    assert len([one for one in asked if one.startswith("SELECT")]) <= 7
+    assert len([one for one in asked if one.startswith("SELECT")]) <= 8
 
 
 def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Path, clock: FrozenClock) -> None:
@@ -173,6 +173,7 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         for table in (
             *later,
             "case_names",
+            "reminders",
             "meter_prices",
             "billing_periods",
             "recoveries",

@@ -32,7 +32,10 @@ ROLLED: Final = (401, {"error": {"message": "Invalid API Key provided."}})
 SNAPSHOT: Final = {
     "event_payload": "snapshot",
     "status": "enabled",
-    "enabled_events": ["data_management.import_set.failed", "data_management.import_set.succeeded"],
+    "enabled_events": [
+        *("data_management.import_set.failed", "data_management.import_set.succeeded"),
+        *("customer.created", "billing.meter.reactivated"),
+    ],
 }
 THIN: Final = {
     "event_payload": "thin",
@@ -184,6 +187,10 @@ WRONG: Final[list[tuple[dict[str, str], str]]] = [
     ({"DATABASE_URL": "mysql://there/x"}, "MEND ledger: DATABASE_URL"),
     ({"PORT": "many"}, "MEND PORT: Input should be a valid integer"),
     ({"SILENCE_HOURS": "-1"}, "MEND SILENCE_HOURS: Input should be greater than or equal to 0"),
+    ({"DIGEST": "monday"}, "MEND DIGEST: no weekday and time"),
+    ({"OIDC_ISSUER": "http://127.0.0.1:1"}, "MEND OIDC_ISSUER: http://127.0.0.1:1 could not be reached"),
+    ({"OIDC_ISSUER": "http://login.invalid"}, "note OIDC_ISSUER: is no https address"),
+    ({"OIDC_ISSUER": "http://127.0.0.1:1", "OIDC_CLIENT_SECRET": "x"}, "note OIDC_CLIENT_ID: unset"),
     ({"METERMEND_PORT": "80"}, "note METERMEND_PORT: is set, but nothing reads it"),
     ({"METERMEND_COLOUR": "red"}, "note METERMEND_COLOUR: is set, but nothing reads it"),
     ({"SESION_SECRET": "x"}, "note SESION_SECRET: is set, but nothing reads it"),
@@ -274,6 +281,16 @@ def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
     said = company({path: answer for answers, _ in together for path, answer in answers.items()})
     for _, line in together:
         require_mend(said, line)
+
+
+def test_types_that_only_save_time_are_a_hint(company: Callable[..., list[str]]) -> None:
+    """Usage that waits for a customer would go out a day later, and nobody would know that it need not."""
+    needed = SNAPSHOT | {"enabled_events": SNAPSHOT["enabled_events"][:2]}
+    said = company({"/v2/core/event_destinations": listed(needed, THIN)})
+    [hint] = [one for one in said if one.startswith("note event destinations: ")]
+    assert "no customer.created (snapshot) and no v1.billing.meter.reactivated (thin or snapshot)" in hint
+    said = company({"/v2/core/event_destinations": listed(SNAPSHOT | {"enabled_events": ["*"]}, THIN)})
+    assert not any(one.startswith("note event destinations: ") for one in said)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from workers.kernel.money import Money, decimals, from_json, to_json
 
 LONGEST: Final = timedelta(days=35)
 """How long usage can be billed (Stripe docs, "Record usage for billing"), and what has no known time, at most."""
+MOST_PAYERS: Final = 25
+"""Customers of one case whose invoices are asked for."""
 DOUBLING: Final = timedelta(days=1)
 """A case with twice the money comes first as if its deadline were so much earlier."""
 

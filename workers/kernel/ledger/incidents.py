@@ -90,6 +90,11 @@ class Incidents:
         """Return incidents, those of the newest cases first."""
         return self._found(incidents.c.cases > 0, incidents.c.last_at.desc(), limit)
 
+    def get(self, incident_id: str) -> Incident:
+        """Return one incident, which is there."""
+        [found] = self._found(incidents.c.id == incident_id, incidents.c.id.asc(), 1)
+        return found
+
     def statuses(self, incident_id: str) -> Iterator[Mapping[str, Any]]:
         """Yield how the cases of an incident stand, in the order of their ids."""
         query = select(incident_cases.c.status).where(incident_cases.c.incident_id == incident_id)
