@@ -22,6 +22,7 @@ from workers.kernel.ledger.users import Role
 
 PASSWORD = "correct horse"
 LONG = "customer_of_a_company_with_an_endless_name_" * 6
+HOSTILE_CASE = a_failure("report:61").case_id
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe " + "x" * 300
 LEASE = timedelta(minutes=5)
 CODES = (

@@ -1,5 +1,5 @@
-"""The pages in a real browser. If these fail, somebody who works by keyboard, by ear, on a phone or at night cannot do
-what must be done about refused usage."""
+"""The pages in a real browser. If these fail, who works by keyboard, by ear, on a phone or at night loses usage that
+others can still mend."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,11 +11,9 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.bad_day import fill
 from tests.browser.chromium import chromium, faults, needs_axe, needs_chromium
-from tests.browser.console import an_app, log_in, pages, served
-from tests.builders import a_failure
+from tests.browser.console import an_app, log_in, served, unlucky_and_usual
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.acts import ActState
 
 pytestmark = [pytest.mark.xdist_group("browser"), needs_chromium]
 
@@ -60,10 +58,7 @@ def page(browser: Browser, address: str) -> Page:
 
 @pytest.fixture(scope="module")
 def places(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:
-    """A page of each kind, and the unlucky ones: by what it is, where."""
-    unlucky = {"a hostile case": f"{address}/console/cases/{a_failure('report:61').case_id}"}
-    acts = {f"an act that is {act.state}": f"{address}/console/acts/{act.id}" for act in ledger.acts.all()}
-    return {**dict(pages(page, app, address)), **unlucky, **acts, "nowhere": f"{address}/console/nowhere"}
+    return unlucky_and_usual(page, app, address, ledger)
 
 
 def test_no_page_is_wider_than_a_phone(page: Page, places: dict[str, str]) -> None:
