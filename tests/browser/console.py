@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -19,13 +20,14 @@ from workers.kernel.settings import Settings
 
 def an_app(ledger: Ledger, clock: Clock) -> Flask:
     """The web on a ledger, with a queue that takes all and does nothing."""
-    settings = Settings(
-        stripe_webhook_secrets="whsec_made_up",
-        console_password_hash="pbkdf2:sha256:1$salt$0f",
-        session_secret="made up",
-        _env_file=None,
-    )
-    return create_app(settings, ledger=ledger, queue=RecordingJobQueue(), clock=clock)
+    made_up: dict[str, Any] = {
+        "stripe_webhook_secrets": "whsec_made_up",
+        "stripe_api_key": "sk_test_made_up",
+        "console_password_hash": "pbkdf2:sha256:1$salt$0f",
+        "session_secret": "made up",
+        "_env_file": None,
+    }
+    return create_app(Settings(**made_up), ledger=ledger, queue=RecordingJobQueue(), clock=clock)
 
 
 class _Quiet(WSGIRequestHandler):

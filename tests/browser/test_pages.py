@@ -1,5 +1,5 @@
-"""The pages in a real browser. If these fail, who works by keyboard, by ear, on a phone or at night loses usage that
-others can still mend."""
+"""The pages in a real browser. If these fail, who works by keyboard, by ear, on a phone or at night loses usage
+that others can still mend."""
 
 import shutil
 from collections.abc import Iterator
