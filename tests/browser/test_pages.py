@@ -4,6 +4,7 @@ that others can still mend."""
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -17,6 +18,7 @@ from workers.kernel.ledger import Ledger, connect
 
 pytestmark = [pytest.mark.xdist_group("browser"), needs_chromium]
 
+NOTHING: dict[str, Any] = {"records": 0, "quantities": {}, "cases": {}, "examples": [], "warnings": []}
 PHONE, TABLET, DESK = (360, 740), (700, 900), (1440, 900)
 
 
@@ -70,6 +72,55 @@ def test_no_page_is_wider_than_a_phone(page: Page, places: dict[str, str]) -> No
             if (over := page.evaluate("document.documentElement.scrollWidth")) > width:
                 wide[f"{what} at {width}"] = over
     assert wide == {}
+
+
+def test_a_case_is_found_and_opened_without_a_mouse(page: Page, address: str) -> None:
+    page.goto(f"{address}/console/")
+    page.keyboard.press("/")
+    page.keyboard.type("jack")
+    assert page.locator("input[name=q]").input_value() == "jack"
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/console/cases?q=jack")
+    page.goto(f"{address}/console/cases")
+    for key in "jjjk":
+        page.keyboard.press(key)
+    second = page.locator(".rows tbody tr").nth(1).locator("a").first
+    assert second.evaluate("link => link === document.activeElement")
+    there = second.evaluate("link => link.href")
+    page.keyboard.press("Enter")
+    page.wait_for_url(there)
+
+
+def test_keys_are_told_and_can_be_switched_off(page: Page, address: str) -> None:
+    """Who speaks to his browser has every word of his taken for a key."""
+    page.goto(f"{address}/console/")
+    page.keyboard.press("?")
+    told = page.get_by_role("dialog", name="Keys")
+    told.get_by_label("Keys are on").uncheck()
+    page.keyboard.press("Escape")
+    assert not told.is_visible()
+    page.keyboard.press("?")
+    assert not told.is_visible()
+    page.get_by_role("button", name="Keys").click()
+    told.get_by_label("Keys are on").check()
+    told.get_by_role("button", name="Close").click()
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    page.wait_for_url(f"{address}/console/acts/")
+
+
+def test_a_page_that_waits_for_a_worker_shows_his_answer_and_keeps_the_focus(
+    page: Page, address: str, ledger: Ledger
+) -> None:
+    act = ledger.acts.ask("write_off", None, {}, "ada", "too old")
+    page.goto(f"{address}/console/acts/{act.id}")
+    page.locator(".crumbs a").first.focus()
+    page.evaluate("window.same = true")
+    ledger.acts.show(act, {**NOTHING, "summary": "3 records are written off"}, "f" * 64)
+    page.get_by_role("heading", name="3 records are written off").wait_for()
+    assert page.evaluate("window.same && document.activeElement.textContent") == "Acts"
+    assert page.get_by_role("status").text_content() == "shown"
+    assert page.get_by_role("button", name="Approve").is_visible()
 
 
 @needs_axe
