@@ -14,6 +14,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import FINDING, records_in, scan
+from workers.pipeline.standings import standings
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOURCE, TIMESTAMP, with_columns_of
 
@@ -32,6 +33,7 @@ def facts_of(context: Context, held: HeldCase) -> CaseFacts:
         deadline=deadline_of(context, held.journal, context.clock()),
         names=_names(context, held),
         named=held.case.version,
+        standings=standings(context, held.case, held.journal),
     )
 
 

@@ -15,6 +15,7 @@ from workers.kernel.ledger.case_facts import CaseFacts, keep_names
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.hash_chain import entry_hash
 from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.standings import keep_standings
 from workers.kernel.ledger.submissions import CaseSubmissions
 
 
@@ -69,6 +70,7 @@ class CaseTransaction:
         """Keep what lists of cases show, and are searched by."""
         self._changes |= facts.columns()
         keep_names(self._connection, self._case.id, facts.names)
+        keep_standings(self._connection, self._case.id, facts.standings)
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""

@@ -131,6 +131,20 @@ case_names = Table(
     Index("case_names_case", "case_id", "kind"),
 )
 
+standings = Table(
+    "standings",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Index("standings_cause", "bucket", "code", "reason", "meter", "customer"),
+)
+
 joined_windows = Table(
     "joined_windows",
     metadata,
@@ -159,6 +173,7 @@ entries = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("entries_event", "event_id"),
+    Index("entries_at", "at", "from_bucket", "to_bucket", "records"),
 )
 
 links = Table(
@@ -294,6 +309,7 @@ incidents = Table(
     Column("due_at", UtcTime),
     Column("over_at", UtcTime),
     Index("incidents_key", "key", "last_at"),
+    Index("incidents_last", "last_at"),
     Index("incidents_due", "due_at"),
 )
 
@@ -349,6 +365,7 @@ acts = Table(
     Column("outcome", JSON),
     Index("acts_subject", "subject", "asked_at"),
     Index("acts_state", "state", "asked_at"),
+    Index("acts_asked", "asked_at"),
 )
 
 rules = Table(
