@@ -68,11 +68,15 @@ class Duty:
     work: Callable[[], object]
 
 
-def run(context: Context, stop: threading.Event) -> None:
-    """Run the clock until `stop` is set; failures are logged and tried again at the next turn."""
+def run(now: Callable[[], Context], stop: threading.Event) -> None:
+    """Run the clock until `stop` is set; failures are logged and tried again at the next turn.
+
+    `now` returns a context with the rules of now: each turn of a duty that repairs, or looks for what rules let
+    go, works with a context of its own.
+    """
     threads = [
         threading.Thread(target=_repeat, args=(duty, stop), name=duty.name, daemon=True)
-        for duty in duties(context, stop)
+        for duty in duties(now, stop)
     ]
     for thread in threads:
         thread.start()
@@ -81,8 +85,9 @@ def run(context: Context, stop: threading.Event) -> None:
         thread.join(LAST_SECONDS)
 
 
-def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
-    """Return all that the clock does."""
+def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...]:
+    """Return all that the clock does; `now` is as in `run`."""
+    context = now()
     settings = context.settings
     redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
     every_look = LOOK.total_seconds()
@@ -91,19 +96,19 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("archive", every_look, lambda: _look_at_archive(context)),
         Duty("watch", every_look, Watch(context).look),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
-        Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
+        Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
             Duty(f"prepare {account or 'sources'}", settings.sweep_interval, partial(_prepare, sources))
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
-        Duty("audit", HOUR, lambda: _audit(context)),
+        Duty("audit", HOUR, lambda: _audit(now())),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 
 
-def run_until_signalled(context: Context) -> None:
+def run_until_signalled(now: Callable[[], Context]) -> None:
     """Run the clock as a process of its own, until SIGTERM or SIGINT."""
     stop = threading.Event()
 
@@ -112,7 +117,7 @@ def run_until_signalled(context: Context) -> None:
 
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    run(context, stop)
+    run(now, stop)
 
 
 def enqueue_retries(redis: "Redis") -> None:
@@ -127,9 +132,9 @@ def enqueue_retries(redis: "Redis") -> None:
                     queue.enqueue_job(KnownJob.fetch(job_id.decode(), connection=redis, serializer=JSONSerializer))
 
 
-def _sweep(context: Context, stop: threading.Event) -> None:
+def _sweep(now: Callable[[], Context], stop: threading.Event) -> None:
     """Sweep again at once while there is more, so that a backlog drains as fast as the workers are."""
-    while sweep(context) and not stop.wait(TICK):
+    while sweep(now()) and not stop.wait(TICK):
         pass
 
 
