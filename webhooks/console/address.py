@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from flask import current_app, request
+from flask import current_app, request, url_for
 
-from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -17,12 +16,12 @@ PAGE_LENGTH: Final = 50
 _LONGEST: Final = 200
 """Characters of what is looked for."""
 SPANS: Final[Mapping[str, timedelta]] = {
-    "1h": timedelta(hours=1),
-    "1d": timedelta(days=1),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
+    "1_hour": timedelta(hours=1),
+    "1_day": timedelta(days=1),
+    "7_days": timedelta(days=7),
+    "30_days": timedelta(days=30),
 }
-"""Spans of time that a filter offers."""
+"""Spans of time that filters offer, by their words in the address."""
 
 
 def the_ledger() -> Ledger:
@@ -49,16 +48,23 @@ def choice(name: str, of: type[Choice]) -> Choice | None:
 
 
 def ago(name: str) -> datetime | None:
-    """Return the time that lies a span of `SPANS` back, or a time by itself."""
+    """Return the time that lies one of `SPANS` back."""
     asked = request.args.get(name, "")
-    if asked in SPANS:
-        return now() - SPANS[asked]
-    try:
-        return from_text(asked) if asked else None
-    except ValueError:
-        return None
+    return now() - SPANS[asked] if asked in SPANS else None
 
 
-def asked() -> dict[str, str]:
-    """Return all that is asked for, but for the place in the list: what a link to the next page says again."""
-    return {name: value for name, value in request.args.items() if name != "after" and value}
+def place() -> str | None:
+    """Return from where on in its list the page is asked for."""
+    return request.args.get("after")
+
+
+def earlier(after: str | None) -> str:
+    """Return the address of the next page, with the same filters; empty where there is none."""
+    asked = {name: value for name, value in request.args.items() if value}
+    here = {**(request.view_args or {}), **asked, "after": after}
+    return url_for(request.endpoint or "", **here) if after else ""
+
+
+def chosen(*names: str) -> int:
+    """Return how many of the filters hold."""
+    return sum(text(name) is not None for name in names)

@@ -6,17 +6,18 @@ few rows however many records it has: of the customers that a cause names only t
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, tuple_
 
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.tables import cases, standings
 
-MOST_CASES: Final = 5
+MOST_CASES: Final = 3
 """Cases of a cause that are named beside it, those with the most records."""
 
 
@@ -43,22 +44,32 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Group:
-    """All records that wait for a person for one cause; `oldest` is when the first of their cases was opened.
+class Share:
+    """What one case has of a cause's records."""
 
-    `largest` has the cases with the most of them, with how many.
+    case_id: str
+    records: int
+    quantity: Decimal
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
+class Group:
+    """All records that wait for a person for one cause; `largest` are the cases with the most of them.
+
+    `oldest` is when the first of the cases was opened.
     """
 
     cause: Cause
     tally: Tally
     cases: int
     oldest: datetime
-    largest: Mapping[str, int] = field(default_factory=dict)
+    largest: Sequence[Share] = ()
 
 
 @dataclass(frozen=True)
 class CauseFilter:
-    """Which causes are meant; nothing named means all of them, an empty text that it is not known."""
+    """Which causes are meant; nothing named means all of them."""
 
     code: str | None = None
     reason: str | None = None
@@ -98,8 +109,8 @@ class Standings:
         grouped = query.where(_WAITS, *_conditions(wanted)).group_by(*_CAUSE)
         rows = self._database.rows(grouped.order_by(_RECORDS.desc(), *_CAUSE).limit(limit).offset(offset))
         found = [Cause(*(row[name] for name in Cause.__dataclass_fields__)) for row in rows]
-        parts = self._parts(found)
-        return [_group(cause, row, parts[cause]) for cause, row in zip(found, rows, strict=True)]
+        shares = self._shares(found)
+        return [_group(cause, row, shares[cause]) for cause, row in zip(found, rows, strict=True)]
 
     def count(self, wanted: CauseFilter) -> tuple[int, int]:
         """Return (causes, records) of what waits."""
@@ -121,24 +132,25 @@ class Standings:
             found[row["code"]][Bucket(row["bucket"])] = int(row["records"])
         return found
 
-    def _parts(self, of: Sequence[Cause]) -> Mapping[Cause, Sequence[Row[Any]]]:
-        """Return (case, records, quantity) of each cause, the most records first: exact sums are ours to make."""
-        parts: dict[Cause, list[Row[Any]]] = {cause: [] for cause in of}
+    def _shares(self, of: Sequence[Cause]) -> Mapping[Cause, Sequence[Share]]:
+        """Return each case's share of each cause, the most records first."""
+        shares: dict[Cause, list[Share]] = {cause: [] for cause in of}
         if not of:
-            return parts
-        columns = standings.c.case_id, standings.c.records, standings.c.quantity
+            return shares
+        columns = standings.c.case_id, standings.c.records, standings.c.quantity, cases.c.opened_at
         asked = [(cause.code, cause.reason, cause.meter, cause.customer) for cause in of]
-        query = select(*columns, *_CAUSE).where(_WAITS, tuple_(*_CAUSE).in_(asked))
+        query = select(*columns, *_CAUSE).join(cases, cases.c.id == standings.c.case_id)
+        mine = query.where(_WAITS, tuple_(*_CAUSE).in_(asked))
         with self._database.read() as connection:
-            for row in connection.execute(query.order_by(standings.c.records.desc(), standings.c.case_id)):
-                parts[Cause(*row[3:])].append(row)
-        return parts
+            for row in connection.execute(mine.order_by(standings.c.records.desc(), standings.c.case_id)):
+                shares[Cause(*row[len(columns) :])].append(Share(*row[: len(columns)]))
+        return shares
 
 
-def _group(cause: Cause, row: RowMapping, parts: Sequence[Row[Any]]) -> Group:
-    quantity = sum((Tally(0, part.quantity) for part in parts), Tally()).quantity
-    largest = {part.case_id: part.records for part in parts[:MOST_CASES]}
-    return Group(cause, Tally(int(row["records"]), quantity), int(row["cases"]), row["oldest"], largest)
+def _group(cause: Cause, row: RowMapping, shares: Sequence[Share]) -> Group:
+    """Sum the quantities here: databases would round them."""
+    total = sum((Tally(share.records, share.quantity) for share in shares), Tally())
+    return Group(cause, total, int(row["cases"]), row["oldest"], shares[:MOST_CASES])
 
 
 def _conditions(wanted: CauseFilter) -> list[ColumnElement[bool]]:
