@@ -1,8 +1,8 @@
 """The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided, `session` says who
-may see them, `figures` and `charts` prepare what is drawn.
+`pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided, `session` says
+who may see them, `figures` and `charts` prepare what is drawn.
 """
 
 from typing import Any

@@ -25,9 +25,13 @@ def case_list() -> ResponseReturnValue:
     state = address.choice("state", CaseState)
     wanted = CaseFilter(
         states=[state] if state else [],
+        code=address.text("code"),
+        meter=address.text("meter"),
+        customer=address.text("customer"),
+        file=address.text("file"),
         opened_before=address.ago("older"),
         text=asked,
-        **{name: address.text(name) for name in ("code", "meter", "customer", "file", "incident")},
+        incident=address.text("incident"),
     )
     order = address.choice("sort", CaseOrder) or CaseOrder.CHANGED
     found = ledger.case_list.page(wanted, order, PAGE_LENGTH, address.place())

@@ -115,11 +115,12 @@ def by_code(codes: Mapping[str, Mapping[Bucket, int]]) -> Chart:
             bars.append(Bar(series, round(x, 2), top + _LABEL, round(width, 2), _BAR, says))
             x += width
     more = f" {len(ranked) - MOST_CODES} more codes are not drawn." if len(ranked) > MOST_CODES else ""
-    told = "; ".join(
-        f"{code or 'not known'}: {', '.join(f'{grouped(n)} {s.replace("-", " ")}' for s, n in parts[code].items())}"
-        for code in ranked[:MOST_CODES]
-    )
+    told = "; ".join(f"{code or 'not known'}: {_told(parts[code])}" for code in ranked[:MOST_CODES])
     return Chart(max(len(ranked[:MOST_CODES]), 1) * _ROW, f"{told}.{more}", bars, words)
+
+
+def _told(part: Mapping[str, int]) -> str:
+    return ", ".join(f"{grouped(records)} {series.replace('-', ' ')}" for series, records in part.items())
 
 
 def _parts(buckets: Mapping[Bucket, int]) -> dict[str, int]:

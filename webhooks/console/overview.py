@@ -1,4 +1,4 @@
-"""The first page: what is at risk and until when, what was recovered, how the service is, and what needs a person."""
+"""The first page: what is at risk and until when, what was recovered, what needs a person, how the service is."""
 
 from datetime import timedelta
 from typing import Final

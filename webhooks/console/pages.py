@@ -1,5 +1,8 @@
 """The console's pages, by address. Each reads the ledger and renders one template; a stranger has to log in."""
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
 
@@ -17,7 +20,7 @@ blueprint = Blueprint("pages", __name__, url_prefix="/console", template_folder=
 assets = Blueprint("assets", __name__, url_prefix="/console", static_folder="static")
 blueprint.before_request(require_login)
 
-for _address, _page in {
+_PAGES: Final[Mapping[str, Callable[..., ResponseReturnValue]]] = {
     "/": overview,
     "/cases": case_list,
     "/cases/<path:case_id>": case_page,
@@ -28,7 +31,8 @@ for _address, _page in {
     "/events/<path:event_id>": event_page,
     "/rules": rule_list,
     "/audit": audit,
-}.items():
+}
+for _address, _page in _PAGES.items():
     blueprint.add_url_rule(_address, view_func=_page)
 blueprint.add_url_rule("/events/<path:event_id>/retry", view_func=retry_event, methods=["POST"])
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from shlex import quote
-from typing import Final
+from typing import Any, Final
 
 from flask import render_template, request, url_for
 
@@ -95,5 +95,5 @@ def _page() -> int:
 
 
 def _at(page: int) -> str:
-    asked = {name: value for name, value in request.args.items() if value}
+    asked: dict[str, Any] = {name: value for name, value in request.args.items() if value}
     return url_for("pages.quarantine", **{**asked, "page": page})

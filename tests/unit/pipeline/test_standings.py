@@ -31,9 +31,9 @@ def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Contex
 def keep_facts(book: Book) -> None:
     """Keep what lists show of a case, as a worker does at the end of its turn."""
     with book.held() as held:
-        facts = facts_of(book.context, held)
+        known = facts_of(book.context, held)
         with held.transaction() as transaction:
-            transaction.know(facts)
+            transaction.know(*known)
 
 
 def waiting(context: Context, name: str, customers: Sequence[str], reason: str = UNKNOWN) -> Book:

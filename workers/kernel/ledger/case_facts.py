@@ -1,11 +1,11 @@
-"""What lists of cases show and are searched by: quantities by meter, the deadline, the names in the records.
+"""What lists of cases show and are searched by: quantities by meter, the names in the records; what was recovered.
 
 Kept with each commit of a worker that has changed what stands where; a view that no step of a case reads. A case
 has up to `MOST_NAMES` names of a kind, so that a million customers are never a million rows.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +17,8 @@ from workers.kernel.codes import Code
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.standings import Standing
-from workers.kernel.ledger.tables import case_names
+from workers.kernel.ledger.tables import case_names, recoveries
+from workers.kernel.money import Money, to_json
 
 MOST_NAMES: Final = 1_000
 """Names of one kind that are kept of a case."""
@@ -41,22 +42,22 @@ class NameKind(StrEnum):
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What is kept of a case. `deadline` is when its oldest open usage becomes too old to bill.
+    """What is kept of a case.
 
-    `names` are those of the records that came into its journal up to entry `named`.
+    `names` are those of the records that came into its journal up to entry `named`. `recovered` is what was proven
+    to count since this was kept last, by meter, and what that is worth; it is negative where more was taken back.
     """
 
     by_meter: ByMeter
-    deadline: datetime | None
     names: Mapping[NameKind, Collection[str]]
     named: int
     standings: Sequence[Standing] = ()
+    recovered: Mapping[str, tuple[Tally, Money]] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
         """Return what of it stands in the case's own row."""
         return {
             "meters": {name: Balance(buckets=buckets).to_json() for name, buckets in self.by_meter.items()},
-            "deadline": self.deadline,
             "size": size_of(self.by_meter),
             "named": self.named,
         }
@@ -102,6 +103,27 @@ def size_of(of: ByMeter) -> str:
     """Return the largest open quantity of any one meter as text that sorts as the number does; empty for none."""
     largest = max((abs(tally.quantity) for name, tally in open_quantities(of) if name), default=Decimal(0))
     return f"{largest:081.15f}" if largest else ""
+
+
+def confirmed_since(before: ByMeter, now: ByMeter) -> dict[str, Tally]:
+    """Return by how much what is confirmed of each meter has grown; nothing where the records are gone."""
+    grown = {
+        name: now.get(name, {}).get(Bucket.CONFIRMED, Tally())
+        + -before.get(name, {}).get(Bucket.CONFIRMED, Tally())
+        for name in {**before, **now}
+    }
+    return {name: tally for name, tally in grown.items() if tally != Tally()} if now else {}
+
+
+def keep_recovered(connection: Connection, case_id: str, version: int, facts: CaseFacts, at: datetime) -> None:
+    """Keep what was recovered of a case up to this version of it."""
+    rows = [
+        {"case_id": case_id, "version": version, "meter": meter, "records": tally.records, "at": at,
+         "quantity": tally.quantity, "money": to_json(money)}
+        for meter, (tally, money) in facts.recovered.items()
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(recoveries), rows)
 
 
 def keep_names(connection: Connection, case_id: str, names: Mapping[NameKind, Collection[str]]) -> None:

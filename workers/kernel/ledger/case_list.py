@@ -19,9 +19,10 @@ SEARCHED: Final = 50_000
 
 
 class CaseOrder(StrEnum):
-    """What comes first."""
+    """What comes first; `risk` is money by time left (`appraisal`)."""
 
     CHANGED = "changed"
+    RISK = "risk"
     QUANTITY = "quantity"
     AGE = "age"
     DEADLINE = "deadline"
@@ -34,6 +35,10 @@ _STRETCHES: Final[Mapping[CaseOrder, Sequence[Stretch]]] = {
     CaseOrder.QUANTITY: (
         Stretch(cases.c.size, rows=cases.c.size > ""),
         replace(_BY_CHANGE, rows=cases.c.size == ""),
+    ),
+    CaseOrder.RISK: (
+        Stretch(cases.c.urgent_at, descending=False, rows=cases.c.urgent_at.is_not(None)),
+        replace(_BY_CHANGE, rows=cases.c.urgent_at.is_(None)),
     ),
     CaseOrder.DEADLINE: (
         Stretch(cases.c.deadline, descending=False, rows=cases.c.deadline.is_not(None)),
@@ -57,6 +62,7 @@ class CaseFilter:
     customer: str | None = None
     file: str | None = None
     opened_before: datetime | None = None
+    lost_before: datetime | None = None
     text: str | None = None
     incident: str | None = None
 
@@ -111,6 +117,8 @@ def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
         found.append(cases.c.code == wanted.code)
     if wanted.opened_before is not None:
         found.append(cases.c.opened_at <= wanted.opened_before)
+    if wanted.lost_before is not None:
+        found.append(cases.c.deadline <= wanted.lost_before)
     if wanted.incident is not None:
         theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == wanted.incident)
         found.append(cases.c.id.in_(theirs))

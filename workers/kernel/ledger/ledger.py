@@ -8,6 +8,7 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
+from workers.kernel.ledger.appraisals import Appraisals
 from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.case_list import CaseList
 from workers.kernel.ledger.cases import Cases
@@ -20,6 +21,7 @@ from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
+from workers.kernel.ledger.money_totals import MoneyTotals
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
@@ -82,6 +84,8 @@ class Ledger:
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
+        self.appraisals = Appraisals(database, clock)
+        self.money = MoneyTotals(database)
         self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
