@@ -97,6 +97,22 @@ def ask(case_id: str) -> ResponseReturnValue:
     return redirect(url_for("acts.act_page", act_id=act.id))
 
 
+@blueprint.post("/rule/<rule_id>/revert")
+def revert_rule(rule_id: str) -> ResponseReturnValue:
+    """Ask that a rule holds no longer."""
+    require_role(Role.OPERATOR)
+    try:
+        _ledger().rules.get(rule_id)
+    except InputUnusable:
+        abort(404)
+    why = _field("why")
+    if not why:
+        return redirect(url_for("pages.rule_list"))
+    act = _ledger().acts.ask("revert_rule", rule_id, {"rule_id": rule_id}, current_user.name, why)
+    _hint(act)
+    return redirect(url_for("acts.act_page", act_id=act.id))
+
+
 @blueprint.post("/<act_id>/approve")
 def approve(act_id: str) -> ResponseReturnValue:
     """Approve what was shown; a worker carries it out."""

@@ -12,6 +12,7 @@ from workers.kernel.equation import terms
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
 from workers.kernel.ledger.journal import Balance, Tally
+from workers.kernel.money import written
 from workers.kernel.rounding import rounded_tally
 from workers.kernel.timeline import sentence_of
 
@@ -103,6 +104,16 @@ def duration(span: timedelta) -> str:
     return f"{seconds} s"
 
 
+def left(span: timedelta) -> str:
+    """Write how long it is until something is lost."""
+    return duration(span) if span > timedelta(0) else "none"
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """Write how many of something there are: `1 record`, `2 000 records`."""
+    return f"{grouped(number)} {noun if number == 1 else several or f'{noun}s'}"
+
+
 def pretty_json(raw: bytes) -> str:
     """Indent a JSON body; what is no JSON is shown as it is."""
     try:
@@ -120,12 +131,15 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     grouped,
     moment,
     duration,
+    left,
+    counted,
     pretty_json,
     words,
     equation,
     meters,
     title,
     eye,
+    written,
     sentence_of,
 )
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

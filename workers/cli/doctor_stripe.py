@@ -34,6 +34,11 @@ WANTED: Final[Mapping[str, Sequence[str]]] = {
     "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
 }
 """Payload -> the types that one destination of it, at least, must send."""
+OPTIONAL: Final[Sequence[tuple[str, Sequence[EventType]]]] = (
+    ("snapshot", (EventType.CUSTOMER_CREATED,)),
+    ("thin or snapshot", (EventType.METER_REACTIVATED, EventType.METER_REACTIVATED_SNAPSHOT)),
+)
+"""(payload, types of which one is enough): with them usage that waits goes out at once."""
 _BY_HAND: Final = "look in Stripe's Dashboard whether one snapshot and one thin destination lead here"
 
 
@@ -89,7 +94,12 @@ def _destinations(settings: Settings, calls: Calls) -> str:
         raise SettingsUnusable(
             "; ".join(lacks), mend='add it in Stripe (README, "Deploy it as a webhook destination")'
         )
-    return f"{len(ours)} are enabled; every refusal comes in as snapshot or thin"
+    found = f"{len(ours)} are enabled; every refusal comes in as snapshot or thin"
+    waits = list(_without_hurry(ours))
+    if waits:
+        what = f"{found}; no {' and no '.join(waits)}, so usage that waits for it goes out within a day or an hour"
+        raise Noted(what, 'add them if it should go at once (README, "Deploy it as a webhook destination")')
+    return found
 
 
 def _ours(enabled: Sequence[Json], console_url: str | None) -> Sequence[Json]:
@@ -111,6 +121,12 @@ def _lacks(destinations: Sequence[Json], payload: str, types: Sequence[str]) -> 
         yield f"no {payload} destination is enabled"
     elif missing:
         yield f"no {payload} destination sends {', '.join(missing)}"
+
+
+def _without_hurry(destinations: Sequence[Json]) -> Iterator[str]:
+    """Yield each optional type that no destination sends."""
+    sent = {name for one in destinations for name in one.get("enabled_events") or ()}
+    yield from (f"{types[0]} ({payload})" for payload, types in OPTIONAL if not sent & {"*", *types})
 
 
 def _own_account(stripe: LiveStripeApi) -> str:

@@ -1,4 +1,4 @@
-"""What lists of cases show of one: its quantities by meter, its deadline, and the names in its records."""
+"""What lists of cases show of one: quantities by meter, when the oldest is too old, and names in its records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -7,31 +7,77 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import from_epoch
+from workers.kernel.ledger.appraisal import Appraisal
+from workers.kernel.ledger.appraisals import OpenUsage, value_of
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.case_facts import MOST_NAMES, ByMeter, CaseFacts, NameKind, sole_meter
+from workers.kernel.ledger.case_facts import (
+    LONGEST_NAME,
+    MOST_NAMES,
+    ByMeter,
+    CaseFacts,
+    NameKind,
+    confirmed_since,
+    sole_meter,
+)
+from workers.kernel.ledger.case_facts import by_meter as kept_by_meter
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import FINDING, records_in, scan
+from workers.pipeline.standings import standings
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOURCE, TIMESTAMP, with_columns_of
 
 MOST_METERS: Final = 20
 """Meters of one case that are told apart; of the others the records are counted."""
+MOST_PAYERS: Final = 25
+"""Customers of one case whose invoices are asked for."""
 _COLUMNS: Final = {NameKind.CUSTOMER: CUSTOMER, NameKind.FILE: SOURCE, NameKind.METER: EVENT_NAME}
 _NAMING: Final = (*FINDING, EntryKind.PLANNED)
 """Entries whose records bring names: as the sender wrote them, and as they were repaired."""
 _UNSETTLED: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED)
 
 
-def facts_of(context: Context, held: HeldCase) -> CaseFacts:
-    """Return what is to be kept of a held case. Raises as the archive does."""
-    return CaseFacts(
-        by_meter=by_meter(context, held.case, held.journal),
-        deadline=deadline_of(context, held.journal, context.clock()),
+def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
+    """Return what is to be kept of a held case; Stripe is not asked for it. Raises as the archive does."""
+    now_there, account = by_meter(context, held.case, held.journal), held.case.failure.account
+    usage = OpenUsage(
+        now_there, deadline_of(context, held.journal, context.clock()), payers_of(context, held.journal)
+    )
+    grown = confirmed_since(kept_by_meter(held.case.meters), now_there)
+    prices = context.ledger.appraisals.prices(account, grown)
+    facts = CaseFacts(
+        by_meter=now_there,
         names=_names(context, held),
         named=held.case.version,
+        standings=standings(context, held.case, held.journal),
+        recovered={name: (tally, value_of(tally, prices.get(name))) for name, tally in grown.items()},
+    )
+    return facts, context.ledger.appraisals.of(account, usage, context.invoice_grace)
+
+
+def payers_of(stores: Stores, journal: Sequence[EntryRow]) -> list[str]:
+    """Return the customers with usage that is not settled, the largest quantity first."""
+    open_now = [records_in(stores, journal, bucket) for bucket in _UNSETTLED]
+    there = [
+        with_columns_of(records, (CUSTOMER, QUANTITY)).select(CUSTOMER, QUANTITY)
+        for records in open_now
+        if records is not None
+    ]
+    if not there:
+        return []
+    size = pl.col(QUANTITY).cast(pl.Float64, strict=False).abs().sum()  # for the order only
+    return (
+        pl.concat(there)
+        .with_columns(pl.col(CUSTOMER).str.strip_chars())
+        .filter(pl.col(CUSTOMER).str.len_bytes().is_between(1, LONGEST_NAME))
+        .group_by(CUSTOMER)
+        .agg(size.alias("size"))
+        .sort("size", CUSTOMER, descending=[True, False])
+        .head(MOST_PAYERS)
+        .collect()[CUSTOMER]
+        .to_list()
     )
 
 

@@ -32,7 +32,10 @@ ROLLED: Final = (401, {"error": {"message": "Invalid API Key provided."}})
 SNAPSHOT: Final = {
     "event_payload": "snapshot",
     "status": "enabled",
-    "enabled_events": ["data_management.import_set.failed", "data_management.import_set.succeeded"],
+    "enabled_events": [
+        *("data_management.import_set.failed", "data_management.import_set.succeeded"),
+        *("customer.created", "billing.meter.reactivated"),
+    ],
 }
 THIN: Final = {
     "event_payload": "thin",
@@ -272,6 +275,16 @@ def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
     said = company({path: answer for answers, _ in together for path, answer in answers.items()})
     for _, line in together:
         require_mend(said, line)
+
+
+def test_types_that_only_save_time_are_a_hint(company: Callable[..., list[str]]) -> None:
+    """Usage that waits for a customer would go out a day later, and nobody would know that it need not."""
+    needed = SNAPSHOT | {"enabled_events": SNAPSHOT["enabled_events"][:2]}
+    said = company({"/v2/core/event_destinations": listed(needed, THIN)})
+    [hint] = [one for one in said if one.startswith("note event destinations: ")]
+    assert "no customer.created (snapshot) and no v1.billing.meter.reactivated (thin or snapshot)" in hint
+    said = company({"/v2/core/event_destinations": listed(SNAPSHOT | {"enabled_events": ["*"]}, THIN)})
+    assert not any(one.startswith("note event destinations: ") for one in said)
 
 
 @pytest.mark.parametrize(

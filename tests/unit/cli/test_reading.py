@@ -44,7 +44,7 @@ def a_book(book: Book, reason: str) -> Book:
     with book.held() as held:
         facts = facts_of(book.context, held)
         with held.transaction() as transaction:
-            transaction.know(facts)
+            transaction.know(*facts)
     return book
 
 

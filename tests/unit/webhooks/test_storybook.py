@@ -130,9 +130,9 @@ ABOUT: dict[str, Any] = {
 OF_TWO_METERS = replace(
     CASE,
     deadline=AT,
-    meters=CaseFacts(
-        {"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, AT, {}, 1
-    ).columns()["meters"],
+    meters=CaseFacts({"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, {}, 1).columns()[
+        "meters"
+    ],
 )
 EFFECT: dict[str, Any] = {
     "summary": "3 records of case_0123456789abcdef are written off: nobody will be billed for them",

@@ -8,21 +8,25 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
+from workers.kernel.ledger.appraisals import Appraisals
 from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.case_list import CaseList
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.days import Days
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
+from workers.kernel.ledger.money_totals import MoneyTotals
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
+from workers.kernel.ledger.standings import Standings
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
@@ -63,6 +67,8 @@ class Ledger:
         self.event_list = EventList(database)
         self.cases = Cases(database, clock)
         self.case_list = CaseList(database)
+        self.standings = Standings(database)
+        self.days = Days(database, clock)
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)
@@ -78,6 +84,8 @@ class Ledger:
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
+        self.appraisals = Appraisals(database, clock)
+        self.money = MoneyTotals(database)
         self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 
