@@ -1,4 +1,7 @@
-"""A real Chromium, and what axe says of a page in it. Neither is in the repository: tests skip without them."""
+"""A real Chromium, and what axe says of a page in it. Neither is in the repository: tests skip without them.
+
+Nothing of the product is imported here.
+"""
 
 import os
 import shutil
@@ -44,3 +47,12 @@ def faults(page: Page) -> list[str]:
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"][:3]
     ]
+
+
+def log_in(page: Page, address: str, name: str, password: str) -> None:
+    """Log in as somebody, as he does."""
+    page.goto(f"{address}/console/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()

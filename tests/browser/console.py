@@ -10,7 +10,7 @@ from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.browser.bad_day import HOSTILE_CASE, PASSWORD
+from tests.browser.bad_day import HOSTILE_CASE
 from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
 from workers.kernel.clock import Clock
@@ -47,15 +47,6 @@ def served(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def log_in(page: Page, address: str, name: str = "ada", password: str = PASSWORD) -> None:
-    """Log in as somebody, as he does."""
-    page.goto(f"{address}/console/login")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password", exact=True).fill(password)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("button", name="Log out").wait_for()
 
 
 def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser
 
-from tests.browser.bad_day import fill
-from tests.browser.chromium import chromium
-from tests.browser.console import an_app, log_in, served, unlucky_and_usual
+from tests.browser.bad_day import PASSWORD, fill
+from tests.browser.chromium import chromium, log_in
+from tests.browser.console import an_app, served, unlucky_and_usual
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.database import Database
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
         app = an_app(ledger, clock)
         with served(app) as console, chromium() as browser:
             page = browser.new_page()
-            log_in(page, console)
+            log_in(page, console, "ada", PASSWORD)
             places = unlucky_and_usual(page, app, console, ledger)
             page.close()
             for size in SIZES:
@@ -51,7 +51,7 @@ def _photograph(
     )
     page.goto(f"{console}/console/login")
     page.screenshot(path=folder / f"login-{size}-{scheme}.png")
-    log_in(page, console)
+    log_in(page, console, "ada", PASSWORD)
     for what, where in places.items():
         page.goto(where)
         name = what.replace(" ", "_")

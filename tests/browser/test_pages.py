@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page
 
-from tests.browser.bad_day import fill
-from tests.browser.chromium import chromium, faults, needs_axe, needs_chromium
-from tests.browser.console import an_app, log_in, served, unlucky_and_usual
+from tests.browser.bad_day import PASSWORD, fill
+from tests.browser.chromium import chromium, faults, log_in, needs_axe, needs_chromium
+from tests.browser.console import an_app, served, unlucky_and_usual
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger, connect
 
@@ -54,7 +54,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(browser: Browser, address: str) -> Page:
     page = browser.new_page()
-    log_in(page, address)
+    log_in(page, address, "ada", PASSWORD)
     return page
 
 
