@@ -37,10 +37,15 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def faults(page: Page) -> list[str]:
-    """What axe finds in a page that is serious or critical, as `rule: element`."""
+def faults(page: Page, *rules: str) -> list[str]:
+    """What axe finds in a page that is serious or critical, as `rule: element`; of a table in its first rows.
+
+    `rules` are those to look at, all where none is named.
+    """
     page.evaluate(AXE.read_text())
-    found: Any = page.evaluate("axe.run({resultTypes: ['violations']})")
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    run = "options => axe.run({exclude: ['.rows tr:nth-child(n + 9)']}, options)"
+    found: Any = page.evaluate(run, options)
     return [
         f"{rule['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
         for rule in found["violations"]

@@ -15,6 +15,7 @@ from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
 from workers.kernel.clock import Clock
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.acts import ActState
 from workers.kernel.settings import Settings
 
 
@@ -67,5 +68,9 @@ def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
 def unlucky_and_usual(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:
     """Return where there is a page of each kind, and the unlucky ones after a bad day: by what it is."""
     unlucky = {"a hostile case": f"{address}/console/cases/{HOSTILE_CASE}", "nowhere": f"{address}/console/nowhere"}
-    acts = {f"an act that is {act.state}": f"{address}/console/acts/{act.id}" for act in ledger.acts.all()}
+    looked_at = (ActState.ASKED, ActState.SHOWN, ActState.DONE)
+    acts = {
+        f"an act that is {act.state}": f"{address}/console/acts/{act.id}"
+        for act in ledger.acts.all(states=looked_at)
+    }
     return {**dict(pages(page, app, address)), **unlucky, **acts}
