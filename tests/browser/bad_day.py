@@ -81,7 +81,7 @@ def _case(ledger: Ledger, clock: FrozenClock, number: int, how: str, **about: An
         draft.reschedule(None, trouble=HOSTILE if how == "open" else None)
     found = ledger.cases.get(case.id)
     assert found is not None
-    ledger.incidents.note(found, f"code:{code}", {"records": records}, timedelta(hours=1))
+    ledger.incidents.note(found, f"{code} on mtr_{meter}", {"records": records}, timedelta(hours=1))
     return found
 
 

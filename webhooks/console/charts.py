@@ -8,7 +8,8 @@ from webhooks.console.figures import grouped
 from workers.kernel.ledger.days import Day
 from workers.kernel.ledger.journal import IN_FLIGHT, WAITING, Bucket
 
-WIDTH: Final = 600
+WIDTH: Final = 360
+"""As wide as a chart is on a phone and on a desk, so that its words are as large as they say."""
 HEIGHT: Final = 150
 _TOP: Final = 18
 """Room above the highest bar, for the number it stands for."""
@@ -18,7 +19,7 @@ _ROW: Final = 34
 """Height of a row of the chart by codes: its name, and its bar below."""
 _BAR: Final = 12
 MOST_CODES: Final = 8
-_LONGEST: Final = 70
+_LONGEST: Final = 44
 """Characters of a code's name; it does not wrap."""
 
 
