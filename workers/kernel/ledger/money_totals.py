@@ -16,6 +16,8 @@ from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.tables import cases, incident_cases, recoveries
 from workers.kernel.money import Money, added, from_json
 
+_UNSETTLED: Final = tuple(state for state in CaseState if state is not CaseState.SETTLED)
+"""Named one by one: an index finds them, among however many settled cases."""
 _OPEN: Final = tuple(bucket for bucket in Bucket if bucket not in SETTLED)
 
 
@@ -55,7 +57,7 @@ class MoneyTotals:
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
         columns = cases.c.balance, cases.c.meters, cases.c.at_risk, cases.c.deadline
-        query = select(*columns).where(cases.c.state != CaseState.SETTLED, cases.c.version > 0)
+        query = select(*columns).where(cases.c.state.in_(_UNSETTLED), cases.c.version > 0)
         if incident is not None:
             theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
             query = query.where(cases.c.id.in_(theirs))

@@ -120,10 +120,10 @@ class Standings:
 
     def by_code(self, opened_since: datetime) -> Mapping[str, Mapping[Bucket, int]]:
         """Return how many records of the cases opened since then stand in each bucket, by their code."""
+        since = select(cases.c.id).where(cases.c.opened_at >= opened_since)
         query = (
             select(standings.c.code, standings.c.bucket, _RECORDS.label("records"))
-            .join(cases, cases.c.id == standings.c.case_id)
-            .where(cases.c.opened_at >= opened_since)
+            .where(standings.c.case_id.in_(since))
             .group_by(standings.c.code, standings.c.bucket)
         )
         found: dict[str, dict[Bucket, int]] = defaultdict(dict)
