@@ -2,6 +2,7 @@
 
 - Every second: put jobs whose backoff is over back into their queues.
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
+- Every `sweep_interval` seconds: ask Stripe what open usage costs and when it is invoiced, for a bounded time.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
@@ -39,6 +40,7 @@ from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.watch import Watch
+from workers.pipeline.upkeep.appraise import appraise
 from workers.pipeline.upkeep.contradictions import note_contradictions
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -99,6 +101,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
         Duty("rules", every_look, lambda: note_contradictions(now())),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
+        Duty("appraise", settings.sweep_interval, lambda: _appraise(context)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
@@ -138,6 +141,12 @@ def _sweep(now: Callable[[], Context], stop: threading.Event) -> None:
     """Sweep again at once while there is more, so that a backlog drains as fast as the workers are."""
     while sweep(now()) and not stop.wait(TICK):
         pass
+
+
+def _appraise(context: Context) -> None:
+    appraised = appraise(context)
+    if appraised:
+        log.info("appraised", cases=appraised)
 
 
 def _reconcile(context: Context) -> None:

@@ -9,7 +9,7 @@ from flask import render_template, request, url_for
 
 from webhooks.console import address
 from webhooks.console.address import PAGE_LENGTH, the_ledger
-from workers.kernel.advice import MAPPED, OF_THE_RECORD
+from workers.kernel.advice import MAPPED
 from workers.kernel.case_title import title
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
@@ -19,6 +19,10 @@ from workers.kernel.reasons import REASONS, UNCERTAIN, Reason
 
 FILTERS: Final = tuple(field.name for field in fields(CauseFilter))
 _MOST_PAGES: Final = 1_000
+_OF_THE_RECORD: Final = Reason(
+    "Stripe's code says it, and nothing could be repaired without guessing.",
+    "Each record says what would help: look into the largest of its cases.",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def waiting_of(group: Group) -> Waiting:
     """Say of a cause what has happened, why, and what to do."""
     cause = group.cause
     failure = Failure("", VALIDATION_REPORT, False, "", code=cause.code or "no known code", event_name=cause.meter)
-    known = REASONS.get(cause.reason, OF_THE_RECORD)
+    known = REASONS.get(cause.reason, _OF_THE_RECORD)
     called = title(failure, group.tally.records, group.oldest, address.now())
     return Waiting(group, called, known, _command(group), tuple(_forms(group)))
 

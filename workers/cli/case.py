@@ -1,21 +1,23 @@
 """`metermend case show`: one case, as the console shows it: what happened, what to do, and how it came to this."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from workers.cli.case_json import case_json
 from workers.cli.moments import span_text
 from workers.cli.open_ledger import open_stores
 from workers.cli.paragraphs import paragraph, rows, terminal_width
-from workers.kernel.clock import to_text, utc_now
+from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
+from workers.kernel.ledger.appraisal import WORDS, lost_by
 from workers.kernel.ledger.case_facts import open_quantities, total_of
 from workers.kernel.ledger.journal import Found, Tally
+from workers.kernel.money import written as money_text
 from workers.kernel.rounding import rounded_tally
 from workers.pipeline.context import Stores
 from workers.pipeline.view.case_view import CaseView, view_of
@@ -50,7 +52,7 @@ def show(case_id: str, *, as_json: bool) -> None:
     view = view_of(Stores(ledger, archive), case_id, now)
     ledger.close()
     if as_json:
-        click.echo(json.dumps(_as_json(view), indent=2))
+        click.echo(json.dumps(case_json(view), indent=2))
         return
     width = terminal_width()
     for number, part in enumerate(filter(None, (list(lines) for lines in _parts(view, width, now)))):
@@ -60,7 +62,7 @@ def show(case_id: str, *, as_json: bool) -> None:
 def _parts(view: CaseView, width: int | None, now: datetime) -> Iterator[Iterator[str]]:
     yield _head(view, width)
     yield _next_step(view, width)
-    yield _deadline(view, width, now)
+    yield _at_risk(view, width, now)
     yield _equation(view, width)
     yield _reasons(view, width)
     yield _codes(view, width)
@@ -93,13 +95,17 @@ def _next_step(view: CaseView, width: int | None) -> Iterator[str]:
             yield from paragraph(what, width, indent="      ")
 
 
-def _deadline(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
-    if view.deadline is None:
-        return
-    left = view.deadline - now
-    how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
-    said = f"By {view.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, its oldest open usage is too old to bill."
-    yield from paragraph(f"{said} Stripe takes usage of the last 35 days.", width)
+def _at_risk(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
+    """Yield by when its open usage is lost, and what it is worth."""
+    why = lost_by(view.case)
+    if why is not None and view.case.deadline is not None:
+        left = view.case.deadline - now
+        how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
+        yield from paragraph(f"By {view.case.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, {WORDS[why]}.", width)
+    if view.at_risk:
+        yield from paragraph(f"At risk: {money_text(view.at_risk)}.", width)
+    for lack in view.lacks:
+        yield from paragraph(f"Not known: {lack}.", width, hanging="  ")
 
 
 def _equation(view: CaseView, width: int | None) -> Iterator[str]:
@@ -228,55 +234,3 @@ def _places(view: CaseView, width: int | None) -> Iterator[str]:
 
 def _indented(lines: Iterator[str]) -> Iterator[str]:
     yield from (f"  {line}" for line in lines)
-
-
-def _as_json(view: CaseView) -> dict[str, Any]:
-    of = view.case
-    tallies = {"failed": of.balance.failed, **dict(terms(of.balance))}
-    return {
-        "case": of.id,
-        "title": view.title,
-        "state": of.state,
-        "trouble": of.trouble,
-        "since": to_text(view.since),
-        "opened_at": to_text(of.opened_at),
-        "changed_at": to_text(of.changed_at),
-        "deadline": to_text(view.deadline) if view.deadline else None,
-        "failure": asdict(of.failure),
-        "records": {name: tally.records for name, tally in tallies.items()},
-        "quantities": by_meter_json(view.by_meter),
-        "unconfirmed": view.unconfirmed,
-        "found": dict(of.balance.found),
-        "reasons": [
-            {"reason": slug, "records": records, **asdict(reason)}
-            for slug, (records, reason) in view.reasons.items()
-        ],
-        "samples": list(map(asdict, view.samples)),
-        "changes": list(map(asdict, view.changes)),
-        "timeline": [{**asdict(one), "at": to_text(one.at)} for one in view.timeline],
-        "acts": [
-            {"act": act.id, "actor": act.actor, "why": act.why, "state": act.state, "kind": act.kind,
-             "asked_at": to_text(act.asked_at)}
-            for act in view.acts
-        ],
-        "events": list(view.events),
-        "files": dict(view.files),
-        "next_step": view.next_step,
-        "commands": [command for command, _ in view.commands],
-        "note": view.note,
-    }  # fmt: skip
-
-
-def by_meter_json(by_meter: Mapping[str, Mapping[Any, Tally]]) -> Sequence[Mapping[str, Any]]:
-    """Return quantities by meter and bucket as exact decimal text; `meter` is null where none is known."""
-    return [
-        {
-            "meter": name or None,
-            "buckets": {
-                str(bucket): {"records": tally.records, "quantity": format(tally.quantity, "f") if name else None}
-                for bucket, tally in buckets.items()
-                if tally.records
-            },
-        }
-        for name, buckets in by_meter.items()
-    ]

@@ -28,6 +28,11 @@ READS: Final[Mapping[str, Json]] = {
     "/v1/files": {"limit": 1},
     "/v2/core/events": {"limit": 1, "types": [EventType.ERROR_REPORT_TRIGGERED.value]},
 }
+OPTIONAL: Final[Mapping[str, str]] = {
+    "/v1/prices": "what open usage is worth",
+    "/v1/subscriptions": "by when it must be on an invoice",
+}
+"""What the service works without -> what is not known then."""
 WRITES: Final = ("/v1/billing/meter_events", "/v1/billing/meter_event_adjustments")
 WANTED: Final[Mapping[str, Sequence[str]]] = {
     "snapshot": (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
@@ -64,6 +69,7 @@ def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
     """Yield each permission that lacks, and those that are there in one line."""
     by_api = any(METER_EVENTS in named for named in settings.target_places.values())
     asks: list[tuple[Literal["get", "post"], str, Json]] = [("get", path, ask) for path, ask in READS.items()]
+    asks += [("get", path, {"limit": 1}) for path in OPTIONAL]
     asks += [("post", path, {}) for path in WRITES if by_api]
     held = []
     for method, path, params in asks:
@@ -73,7 +79,11 @@ def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
             pass  # it was read, so the key may ask
         except MetermendError as error:
             what, _, mend = str(error).partition(" - ")
-            yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
+            if path in OPTIONAL:
+                lack = f"{what}; so nobody is told {OPTIONAL[path]}"
+                yield Check(f"permission: {permission(path)}", lack, mend or "see STRIPE_API_KEY", "note")
+            else:
+                yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
             continue
         held.append(permission(path))
     if held:

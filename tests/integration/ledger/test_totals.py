@@ -156,6 +156,7 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
             *found_by,
             "entries_event",
             "entries_at",
+            "cases_trouble",
             "events_state",
             "events_type",
             "submission_chunks_file",

@@ -51,7 +51,7 @@ def listed(*data: dict[str, Any]) -> Answer:
 SOUND: Final[dict[str, Answer]] = {
     "/v1/account": (200, {"object": "account", "id": "acct_1"}),
     **dict.fromkeys(("/v1/billing/meters", "/v1/events", "/v1/customers", "/v1/files"), listed()),
-    "/v2/core/events": listed(),
+    **dict.fromkeys(("/v1/prices", "/v1/subscriptions", "/v2/core/events"), listed()),
     "/v2/core/event_destinations": listed(SNAPSHOT, THIN),
     "/v1/billing/meter_events": (400, {"error": {"message": "Missing required param: event_name."}}),
     "/v1/billing/meter_event_adjustments": (400, {"error": {"message": "Missing required param: type."}}),
@@ -249,6 +249,8 @@ FORBIDDEN: Final[list[tuple[dict[str, Answer], str]]] = [
     ({"/v2/core/events": NO_PERMISSION}, "MEND permission: read on Events and on Meters: "),
     ({"/v1/billing/meter_events": NO_PERMISSION}, "MEND permission: write on Meter events: "),
     ({"/v1/billing/meter_event_adjustments": NO_PERMISSION}, "MEND permission: write on Meter event adj"),
+    ({"/v1/prices": NO_PERMISSION}, "note permission: read on Prices: "),
+    ({"/v1/subscriptions": NO_PERMISSION}, "note permission: read on Subscriptions: "),
     ({"/v1/account": NO_PERMISSION}, "note Stripe account: the key may not read its own account"),
     ({"/v2/core/event_destinations": NO_PERMISSION}, "note event destinations: cannot be listed: "),
     ({"/v2/core/event_destinations": listed(SNAPSHOT)}, "MEND event destinations: no thin destination is enabled"),

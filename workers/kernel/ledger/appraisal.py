@@ -5,12 +5,12 @@ to go weighs as much as twice the money. So a case has a moment, `urgent_at`: it
 for each doubling of its amount in minor units. It does not change as time goes by, so it has an index, and an
 old case comes up before a rich one in the end. Of several currencies the largest amount counts, and of a range
 its upper end; a minor unit of any currency weighs alike, since nobody tells exchange rates here. Where no price
-is known, each record weighs as one minor unit.
+is known, each record weighs as one minor unit. What is lost already comes last: nothing of it is to be saved.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -47,17 +47,22 @@ class Appraisal:
     at_risk: Money = field(default_factory=dict)
     lacks: Sequence[str] = ()
 
-    def columns(self, opened_at: datetime) -> dict[str, Any]:
-        """Return what of it stands in the case's row."""
-        deadline = min(filter(None, (self.too_old_at, self.invoice_at)), default=None)
+    @property
+    def deadline(self) -> datetime | None:
+        """The earlier of both."""
+        return _earlier(self.too_old_at, self.invoice_at)
+
+    def columns(self, opened_at: datetime, now: datetime) -> dict[str, Any]:
+        """Return what of it stands in the row of a case that was opened at a time."""
+        last_chance = self.deadline or opened_at + LONGEST
         return {
             "too_old_at": self.too_old_at,
             "payers": list(self.payers),
             "invoice_at": self.invoice_at,
             "at_risk": to_json(self.at_risk),
             "lacks": list(self.lacks),
-            "deadline": deadline,
-            "urgent_at": self._urgent_at(deadline or opened_at + LONGEST) if self.records else None,
+            "deadline": self.deadline,
+            "urgent_at": self._urgent_at(last_chance) if self.records and last_chance > now else None,
         }
 
     def _urgent_at(self, deadline: datetime) -> datetime:
@@ -72,6 +77,15 @@ def weight(money: Money) -> int:
 def at_risk(case: Case) -> Money:
     """Return what the open usage of a case is worth, as it was last appraised; nothing where no price is known."""
     return from_json(case.at_risk)
+
+
+def with_deadline(case: Case, too_old_at: datetime | None) -> Case:
+    """Return a case with the time at which its oldest open usage is too old, as of now, and so its deadline."""
+    return replace(case, too_old_at=too_old_at, deadline=_earlier(too_old_at, case.invoice_at))
+
+
+def _earlier(*moments: datetime | None) -> datetime | None:
+    return min(filter(None, moments), default=None)
 
 
 def lost_by(case: Case) -> LostBy | None:

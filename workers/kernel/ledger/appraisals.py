@@ -143,6 +143,6 @@ class Appraisals:
         It needs no lease: no step of a case goes by these columns. Raises LedgerUnavailable.
         """
         mine = cases.c.id == case.id, cases.c.version == case.version
-        values = {**appraisal.columns(case.opened_at), "appraise_at": again}
+        values = {**appraisal.columns(case.opened_at, self._clock()), "appraise_at": again}
         with self._database.write() as connection:
             connection.execute(update(cases).where(*mine).values(values))

@@ -69,7 +69,8 @@ class CaseTransaction:
 
     def know(self, facts: CaseFacts, appraisal: Appraisal) -> None:
         """Keep what lists of cases show and are searched by; the case is soon appraised anew, as Stripe says."""
-        self._changes |= facts.columns() | appraisal.columns(self._case.opened_at) | {"appraise_at": self._now}
+        appraised = appraisal.columns(self._case.opened_at, self._now)
+        self._changes |= facts.columns() | appraised | {"appraise_at": self._now}
         keep_names(self._connection, self._case.id, facts.names)
         keep_standings(self._connection, self._case.id, facts.standings)
         keep_recovered(self._connection, self._case.id, self._version, facts, self._now)

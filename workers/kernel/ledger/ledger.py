@@ -85,7 +85,7 @@ class Ledger:
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
         self.appraisals = Appraisals(database, clock)
-        self.money = MoneyTotals(database)
+        self.money = MoneyTotals(database, clock)
         self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 

@@ -1,18 +1,24 @@
 """What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from sqlalchemy import select
 
+from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.case_facts import SETTLED, by_meter, open_quantities
+from workers.kernel.ledger.case_facts import SETTLED
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.journal import Balance, Tally
+from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.tables import cases, incident_cases, recoveries
 from workers.kernel.money import Money, added, from_json
+
+_UNSETTLED: Final = tuple(state for state in CaseState if state is not CaseState.SETTLED)
+"""Named one by one: an index finds them, among however many settled cases."""
+_OPEN: Final = tuple(bucket for bucket in Bucket if bucket not in SETTLED)
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class AtRisk:
     """What stands open: over `cases` cases `records` records.
 
     `by_meter` is event name -> what is open of it. `unpriced` counts the cases of which no price is known.
-    `deadline` is the nearest one of any.
+    `deadline` is the nearest that is to come, and `overdue` counts the cases whose own is over.
     """
 
     cases: int
@@ -29,6 +35,7 @@ class AtRisk:
     unpriced: int
     by_meter: Mapping[str, Tally]
     deadline: datetime | None
+    overdue: int
 
 
 @dataclass(frozen=True)
@@ -43,25 +50,27 @@ class Recovered:
 class MoneyTotals:
     """Sums over the cases' rows, and over what each commit has recovered."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
         columns = cases.c.balance, cases.c.meters, cases.c.at_risk, cases.c.deadline
-        query = select(*columns).where(cases.c.state != CaseState.SETTLED, cases.c.version > 0)
+        query = select(*columns).where(cases.c.state.in_(_UNSETTLED), cases.c.version > 0)
         if incident is not None:
             theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
             query = query.where(cases.c.id.in_(theirs))
         rows = self._database.rows(query)
-        open_now = (open_quantities(by_meter(row["meters"])) for row in rows)
+        now, deadlines = self._clock(), [row["deadline"] for row in rows if row["deadline"]]
         return AtRisk(
             cases=len(rows),
             records=sum(_open_records(row["balance"]) for row in rows),
             money=added(from_json(row["at_risk"]) for row in rows),
             unpriced=sum(not row["at_risk"] for row in rows),
-            by_meter=_most_first(one for of_case in open_now for one in of_case),
-            deadline=min(filter(None, (row["deadline"] for row in rows)), default=None),
+            by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
+            deadline=min((deadline for deadline in deadlines if deadline > now), default=None),
+            overdue=sum(deadline <= now for deadline in deadlines),
         )
 
     def recovered(self, since: datetime) -> Recovered:
@@ -74,9 +83,18 @@ class MoneyTotals:
         )
 
 
-def _open_records(kept: Mapping[str, Any]) -> int:
-    balance = Balance.from_json(kept)
-    return balance.failed.records - sum(balance[bucket].records for bucket in SETTLED)
+def _open_records(balance: Mapping[str, Any]) -> int:
+    settled = sum(balance[bucket]["records"] for bucket in SETTLED if bucket in balance)
+    return int(balance["failed"]["records"] - settled)
+
+
+def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
+    """Yield each meter with what of it is open in each bucket, as quickly as a page that waits for it needs."""
+    for name, balance in (meters or {}).items():
+        for bucket in _OPEN:
+            kept = balance.get(bucket)
+            if kept and kept["records"]:
+                yield name, Tally(kept["records"], Decimal(kept["quantity"]))
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

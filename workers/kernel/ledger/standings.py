@@ -50,7 +50,6 @@ class Share:
     case_id: str
     records: int
     quantity: Decimal
-    opened_at: datetime
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,10 @@ class Standings:
 
     def by_code(self, opened_since: datetime) -> Mapping[str, Mapping[Bucket, int]]:
         """Return how many records of the cases opened since then stand in each bucket, by their code."""
+        since = select(cases.c.id).where(cases.c.opened_at >= opened_since)
         query = (
             select(standings.c.code, standings.c.bucket, _RECORDS.label("records"))
-            .join(cases, cases.c.id == standings.c.case_id)
-            .where(cases.c.opened_at >= opened_since)
+            .where(standings.c.case_id.in_(since))
             .group_by(standings.c.code, standings.c.bucket)
         )
         found: dict[str, dict[Bucket, int]] = defaultdict(dict)
@@ -137,10 +136,9 @@ class Standings:
         shares: dict[Cause, list[Share]] = {cause: [] for cause in of}
         if not of:
             return shares
-        columns = standings.c.case_id, standings.c.records, standings.c.quantity, cases.c.opened_at
+        columns = standings.c.case_id, standings.c.records, standings.c.quantity
         asked = [(cause.code, cause.reason, cause.meter, cause.customer) for cause in of]
-        query = select(*columns, *_CAUSE).join(cases, cases.c.id == standings.c.case_id)
-        mine = query.where(_WAITS, tuple_(*_CAUSE).in_(asked))
+        mine = select(*columns, *_CAUSE).where(_WAITS, tuple_(*_CAUSE).in_(asked))
         with self._database.read() as connection:
             for row in connection.execute(mine.order_by(standings.c.records.desc(), standings.c.case_id)):
                 shares[Cause(*row[len(columns) :])].append(Share(*row[: len(columns)]))

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -81,6 +82,8 @@ events = Table(
     Index("events_type", "type", "received_at"),
 )
 
+TROUBLED: Final = text("trouble IS NOT NULL")
+
 cases = Table(
     "cases",
     metadata,
@@ -128,6 +131,7 @@ cases = Table(
     Index("cases_urgent", "urgent_at"),
     Index("cases_appraise", "appraise_at"),
     Index("cases_state", "state", "changed_at"),
+    Index("cases_trouble", "due_at", "changed_at", sqlite_where=TROUBLED, postgresql_where=TROUBLED),
     Index("cases_windows", "code", "meter_id", "window_end"),
 )
 

@@ -19,5 +19,8 @@ def upgrade() -> None:
     )
     op.create_index("standings_cause", "standings", list(cause))
     op.create_index("entries_at", "entries", ["at", "from_bucket", "to_bucket", "records"])
+    troubled = sa.text("trouble IS NOT NULL")
+    columns = ["due_at", "changed_at"]
+    op.create_index("cases_trouble", "cases", columns, sqlite_where=troubled, postgresql_where=troubled)
     op.create_index("acts_asked", "acts", ["asked_at"])
     op.create_index("incidents_last", "incidents", ["last_at"])
