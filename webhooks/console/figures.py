@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from webhooks.console.address import now
 from workers.kernel.case_title import title_of
-from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
+from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
 from workers.kernel.ledger.journal import Balance, Tally
@@ -71,7 +72,7 @@ def meters(case: Case) -> list[Meter]:
 
 def title(case: Case) -> str:
     """Write what happened to whom."""
-    return title_of(case, utc_now())
+    return title_of(case, now())
 
 
 def eye(tally: Tally) -> str:
@@ -106,7 +107,18 @@ def duration(span: timedelta) -> str:
 
 def left(span: timedelta) -> str:
     """Write how long it is until something is lost."""
-    return duration(span) if span > timedelta(0) else "none"
+    return f"in {duration(span)}" if span > timedelta(0) else "over"
+
+
+def time_left(case: Case) -> str:
+    """Write how long it is until usage of a case is lost; nothing where that is not known."""
+    return left(case.deadline - now()) if case.deadline else ""
+
+
+def why_lost(case: Case) -> str:
+    """Write why a case has its deadline; nothing where it has none."""
+    reason = lost_by(case)
+    return WORDS[reason] if reason else ""
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
@@ -132,6 +144,9 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     moment,
     duration,
     left,
+    time_left,
+    why_lost,
+    at_risk,
     counted,
     pretty_json,
     words,

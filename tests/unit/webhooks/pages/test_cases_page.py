@@ -1,6 +1,7 @@
 """The list of cases. If these fail, whoever asks for a customer's usage is told that none of it was refused."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from flask.testing import FlaskClient
@@ -14,6 +15,7 @@ from workers.kernel.ledger.case import VALIDATION_REPORT
 from workers.kernel.ledger.case_facts import CaseFacts, NameKind
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.ledger.journal import EntryKind
+from workers.kernel.money import Amount
 
 
 def refused(ledger: Ledger, name: str, customer: str = "acme", file: str = "usage.csv", **about: str) -> str:
@@ -47,6 +49,20 @@ def test_a_case_is_found_by_what_is_known_of_it(
     page = look("/cases", **{asked: value})
     assert f"/console/cases/{wanted}" in page
     assert (f"/console/cases/{other}" in page) == (asked == "state")
+
+
+def test_a_case_says_what_it_is_worth_and_when_that_is_lost(
+    look: Look, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    case = open_case(sqlite_ledger, a_failure())
+    money = {"usd": Amount(Decimal("1234.5"), Decimal("1234.5"))}
+    with sqlite_ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
+        draft.move(a_movement(EntryKind.SEEN, 12))
+        draft.know(CaseFacts({}, {}, 1), Appraisal(12, clock() + timedelta(days=3), at_risk=money))
+    page = look("/cases", sort="risk")
+    assert "USD 1,234.50" in page
+    assert ">in 3 d 0 h</span>" in page
+    assert "2026-11-24 09:30:00 UTC: its oldest open usage is too old to bill" in page
 
 
 def test_what_nobody_has_finds_nothing(look: Look, sqlite_ledger: Ledger) -> None:

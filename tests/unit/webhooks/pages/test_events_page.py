@@ -1,11 +1,13 @@
 """Events in the browser. If these fail, usage behind an event that failed is forgotten by everybody."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
+from tests.books import a_context
 from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
@@ -16,6 +18,7 @@ from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.tables import events
 from workers.kernel.ledger.users import Role
+from workers.pipeline.desk.desk import settle
 
 TYPE = "v1.billing.meter.no_meter_found"
 
@@ -108,6 +111,19 @@ def test_a_retry_is_booked_under_whoever_asked_and_waits_for_nobody(
     assert queue.acts == [(act.id, 1)]
     assert f"/console/acts/{act.id}" in look("/events/evt_1")
     sound(operator.get(f"/console/acts/{act.id}").text)
+
+
+def test_a_worker_does_what_the_page_asked_for(
+    operator: FlaskClient, look: Look, sqlite_ledger: Ledger, clock: FrozenClock, tmp_path: Path
+) -> None:
+    retry(operator, arrives(sqlite_ledger, "evt_1", EventState.FAILED))
+    [act] = sqlite_ledger.acts.all()
+    context = a_context(sqlite_ledger, tmp_path, clock)
+    assert settle(context, act.id) is None
+    event = sqlite_ledger.events.get("evt_1")
+    assert event is not None
+    assert (event.state, sqlite_ledger.acts.get(act.id).state) == (EventState.RECEIVED, ActState.DONE)
+    assert "operator: Stripe answers again" in look("/events/evt_1")
 
 
 def test_redis_away_loses_no_retry(operator: FlaskClient, sqlite_ledger: Ledger, queue: RecordingJobQueue) -> None:

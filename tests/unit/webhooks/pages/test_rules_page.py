@@ -28,7 +28,7 @@ def test_a_rule_says_what_who_why_and_since_when(look: Look, sqlite_ledger: Ledg
     assert "the customer <code>acme</code> is <code>cus_1</code>" in page
     assert f"/console/acts/{rule.act_id}" in page
     assert "ada <small>they merged</small>" in page
-    assert "2026-11-21 09:30:00 UTC" in page
+    assert "2026-11-21T09:30:00+00:00" in page
 
 
 def test_what_ended_stays_to_be_seen_with_whoever_ended_it(
