@@ -61,9 +61,10 @@ def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
         seen.add(kind)
         yield str(kind), there
         page.goto(there)
-        links = page.eval_on_selector_all("a[href]", "links => links.map(each => each.href.split('#')[0])")
-        ours = (link for link in links if link.startswith(f"{address}/console/"))
-        waiting += [link for link in ours if not link.startswith(f"{address}/console/files/")]  # downloads
+        links = page.eval_on_selector_all(
+            "a[href]:not([download])", "links => links.map(each => each.href.split('#')[0])"
+        )
+        waiting += [link for link in links if link.startswith(f"{address}/console/")]
 
 
 def unlucky_and_usual(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:

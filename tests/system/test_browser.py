@@ -4,7 +4,7 @@ is written off by one person alone."""
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser.chromium import chromium, log_in, needs_chromium
 from tests.system.house import House
@@ -38,10 +38,7 @@ def test_a_customer_is_mapped_and_his_usage_is_billed(house: House, ada: Page, b
     row = ada.get_by_role("row").filter(has_text="desk-1")
     assert "desk_gmbh" in (row.text_content() or "")
     assert "cus_of_desk" in (row.text_content() or "")
-    approve(ada)
-    bob.goto(ada.url)
-    approve(bob)
-    bob.get_by_role("heading", name="Done").wait_for()
+    decide(ada, bob)
     house.until(lambda: house.billed().get(("api_requests", "cus_of_desk")) == "7", "the usage billed")
     house.until(lambda: ada.goto(case) and ada.locator(".badge.settled").count(), "the case settled")
 
@@ -84,6 +81,8 @@ def find(page: Page, text: str) -> str:
     page.keyboard.press("/")
     page.keyboard.type(text)
     page.keyboard.press("Enter")
+    page.wait_for_url("**/cases?q=*")
+    assert page.locator(".rows tbody tr").count() == 1
     page.locator(".rows tbody a").first.click()
     page.locator("#decide").wait_for()
     return page.url
@@ -91,12 +90,26 @@ def find(page: Page, text: str) -> str:
 
 def ask(page: Page, act: str, **fields: str) -> None:
     """Ask for an act on the case's page, and wait until what it would change is shown."""
-    form = page.locator("details.act").filter(has=page.get_by_text(act, exact=True))
-    form.locator("summary").click()
+    form = open_form(page, act)
     for name, value in {**fields, "why": "they told us"}.items():
         form.locator(f"[name={name}]").fill(value)
     form.get_by_role("button").click()
     page.get_by_role("heading", name="What it changes").wait_for()
+
+
+def open_form(page: Page, act: str) -> Locator:
+    form = page.locator("details.act").filter(has=page.get_by_text(act, exact=True))
+    form.locator("summary").click()
+    return form
+
+
+def decide(first: Page, second: Page) -> None:
+    """Approve what the first page shows, by both, and wait until it is done."""
+    approve(first)
+    first.get_by_text("approved it").wait_for()
+    second.goto(first.url)
+    approve(second)
+    second.get_by_role("heading", name="Done").wait_for()
 
 
 def approve(page: Page) -> None:
