@@ -76,7 +76,7 @@ def retry_event(event_id: str) -> ResponseReturnValue:
     if not why:
         return redirect(url_for("pages.event_page", event_id=event_id, missing="why"))
     arguments = {"cases": [], "events": [event_id]}
-    act = the_ledger().acts.order("retry", event_id, arguments, _effect(event), current_user.name, why)
+    act = the_ledger().acts.order("retry", event_id, arguments, current_user.name, why, _effect(event))
     with suppress(Transient):  # the clock finds it
         current_app.extensions["job_queue"].enqueue_act(act.id, len(act.approvals))
     return redirect(url_for("acts.act_page", act_id=act.id))

@@ -84,6 +84,25 @@ class Acts:
 
     def ask(self, kind: str, subject: str | None, arguments: Mapping[str, Any], actor: str, why: str) -> Act:
         """Note what somebody wants done; `subject` is the case or the rule that it is about, None for several."""
+        return self._add(kind, subject, arguments, actor, why, ActState.ASKED)
+
+    def order(
+        self, kind: str, subject: str, arguments: Mapping[str, Any], actor: str, why: str, effect: Mapping[str, Any]
+    ) -> Act:
+        """Note what somebody wants done that needs nobody's word beside his own, since no record moves by it."""
+        return self._add(kind, subject, arguments, actor, why, ActState.APPROVED, effect)
+
+    def _add(
+        self,
+        kind: str,
+        subject: str | None,
+        arguments: Mapping[str, Any],
+        actor: str,
+        why: str,
+        state: ActState,
+        effect: Mapping[str, Any] | None = None,
+    ) -> Act:
+        now = self._clock()
         row: dict[str, Any] = {
             "id": f"act_{uuid4().hex[:16]}",
             "kind": kind,
@@ -91,12 +110,13 @@ class Acts:
             "arguments": dict(arguments),
             "actor": actor,
             "why": why,
-            "state": ActState.ASKED,
-            "asked_at": self._clock(),
-            "approvals": [],
+            "state": state,
+            "asked_at": now,
+            "approvals": [{"name": actor, "at": to_text(now)}] if state is ActState.APPROVED else [],
         }
+        shown = {} if effect is None else {"effect": effect}
         with self._database.write() as connection:
-            connection.execute(insert(acts).values(row))
+            connection.execute(insert(acts).values({**row, **shown}))
         return self.get(row["id"])
 
     def get(self, act_id: str) -> Act:
@@ -122,14 +142,6 @@ class Acts:
         chosen = [acts.c[name] == value for name, value in vars(wanted).items() if value is not None]
         found = page(self._database, select(acts).where(*chosen), _STRETCHES, acts.c.id, limit, after)
         return Page([Act.from_row(dict(row)) for row in found.rows], found.after)
-
-    def order(
-        self, kind: str, subject: str, arguments: Mapping[str, Any], effect: Mapping[str, Any], actor: str, why: str
-    ) -> Act:
-        """Note what somebody has done that needs nobody's word beside his own, since no record moves by it."""
-        asked = self.ask(kind, subject, arguments, actor, why)
-        approvals = [{"name": actor, "at": to_text(asked.asked_at)}]
-        return self._change(asked, (ActState.ASKED,), ActState.APPROVED, effect=effect, approvals=approvals)
 
     def show(self, act: Act, effect: Mapping[str, Any], fingerprint: str) -> Act:
         """Keep what an act would do."""

@@ -12,6 +12,7 @@ from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.case_facts import NameKind, cases_named, cases_with_more
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.paging import Page, Stretch, page
+from workers.kernel.ledger.standings import cases_of_code
 from workers.kernel.ledger.tables import cases, incident_cases
 
 SEARCHED: Final = 50_000
@@ -114,7 +115,7 @@ def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     if wanted.states:
         found.append(cases.c.state.in_(list(wanted.states)))
     if wanted.code is not None:
-        found.append(cases.c.code == wanted.code)
+        found.append(or_(cases.c.code == wanted.code, cases.c.id.in_(cases_of_code(wanted.code))))
     if wanted.opened_before is not None:
         found.append(cases.c.opened_at <= wanted.opened_before)
     if wanted.lost_before is not None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, func, insert, select, tuple_
 
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Bucket, Tally
@@ -148,6 +148,12 @@ class Standings:
             for row in connection.execute(mine.order_by(standings.c.records.desc(), standings.c.case_id)):
                 shares[Cause(*row[len(columns) :])].append(Share(*row[: len(columns)]))
         return shares
+
+
+def cases_of_code(code: str) -> Select[tuple[str]]:
+    """Return the query for the ids of the cases with records of a code; a file's refusals may have several."""
+    buckets = [bucket.value for bucket in Bucket]  # named one by one, so that the index finds the code below them
+    return select(standings.c.case_id).where(standings.c.bucket.in_(buckets), standings.c.code == code)
 
 
 def _group(cause: Cause, row: RowMapping, shares: Sequence[Share]) -> Group:

@@ -72,6 +72,15 @@ def test_many_causes_go_on_over_pages_the_largest_first(look: Look, sqlite_ledge
     assert "Larger causes" in second
 
 
+def test_a_cause_leads_to_its_case_though_the_file_was_refused_for_several(
+    look: Look, sqlite_ledger: Ledger
+) -> None:
+    """A case of a file has no code of its own, or another one."""
+    case_id = waits(sqlite_ledger, "a", Cause("timestamp_in_future", "", "tokens"))
+    assert f"/console/cases/{case_id}" in look("/cases", code="timestamp_in_future", state="needs_person")
+    assert f"/console/cases/{case_id}" not in look("/cases", code="no_meter")
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "nonsense", "9" * 50, "\u0663"])
 def test_a_page_that_there_is_not_is_another_one(look: Look, sqlite_ledger: Ledger, page: str) -> None:
     waits(sqlite_ledger, "a", UNKNOWN)
