@@ -4,15 +4,12 @@ from datetime import datetime
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user  # type: ignore[import-untyped]
 
+from webhooks.console.case_page import case_page
 from webhooks.console.session import require_login
-from workers.kernel.advice import is_only_counted, next_step, reasons_of
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.unconfirmed import unconfirmed
-from workers.kernel.ledger.users import Role
 
 PAGE_LENGTH = 50
 
@@ -61,25 +58,7 @@ def case_list() -> str:
     )
 
 
-@blueprint.get("/cases/<path:case_id>")
-def case_page(case_id: str) -> str:
-    """Show one case: what to do, why records wait, what happened, and its journal."""
-    ledger = _ledger()
-    case = ledger.cases.get(case_id) or abort(404)
-    entries = ledger.queries.entries(case_id)
-    overdue = unconfirmed(entries)
-    return render_template(
-        "console/case.html",
-        case=case,
-        advice=next_step(case, overdue, only_counted=is_only_counted(case, entries)),
-        unconfirmed=overdue,
-        reasons=reasons_of(entries),
-        entries=entries,
-        submissions=ledger.submissions.of_case(case_id),
-        acts=ledger.acts.all(subject=case_id),
-        missing=request.args.get("missing"),
-        may_ask=current_user.role.may(Role.OPERATOR),
-    )
+blueprint.add_url_rule("/cases/<path:case_id>", view_func=case_page)
 
 
 @blueprint.get("/events/<path:event_id>")
