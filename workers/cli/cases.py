@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from workers.cli.case import by_meter_json
+from workers.cli.case_json import by_meter_json
 from workers.cli.moments import moment
 from workers.cli.open_ledger import open_stores
 from workers.cli.paragraphs import rows, terminal_width

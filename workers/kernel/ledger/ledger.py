@@ -15,6 +15,7 @@ from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.examples import CaseExamples
 from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
@@ -63,6 +64,7 @@ class Ledger:
         self.event_list = EventList(database)
         self.cases = Cases(database, clock)
         self.case_list = CaseList(database)
+        self.examples = CaseExamples(database)
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)

@@ -12,6 +12,7 @@ from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import ByMeter
 from workers.kernel.ledger.case_transaction import EVIDENCE
+from workers.kernel.ledger.examples import Examples
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import unconfirmed
@@ -19,7 +20,6 @@ from workers.kernel.reasons import Reason
 from workers.kernel.timeline import Happening, timeline
 from workers.pipeline.case_facts import by_meter, deadline_of
 from workers.pipeline.context import Stores
-from workers.pipeline.view.examples import Change, Sample, changes, samples
 from workers.remedies.codes import reasons
 
 
@@ -38,8 +38,7 @@ class CaseView:
     by_meter: ByMeter
     unconfirmed: int
     reasons: Mapping[str, tuple[int, Reason]]
-    samples: Sequence[Sample]
-    changes: Sequence[Change]
+    examples: Examples
     timeline: Sequence[Happening]
     acts: Sequence[Act]
     events: Sequence[str]
@@ -67,8 +66,7 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
         by_meter=by_meter(stores, case, journal),
         unconfirmed=overdue,
         reasons=reasons_of(journal, reasons()),
-        samples=samples(stores, there),
-        changes=changes(stores, there),
+        examples=stores.ledger.examples.of(case_id),
         timeline=list(timeline(journal)),
         acts=stores.ledger.acts.all(subject=case_id),
         events=list(dict.fromkeys(entry.event_id for entry in journal if entry.event_id)),
