@@ -16,6 +16,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.ledger import Ledger
 from workers.kernel.settings import Settings
 
+
 def an_app(ledger: Ledger, clock: Clock) -> Flask:
     """The web on a ledger, with a queue that takes all and does nothing."""
     settings = Settings(

@@ -15,7 +15,6 @@ from tests.browser.console import an_app, log_in, pages, served
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.acts import ActState
 
 pytestmark = [pytest.mark.xdist_group("browser"), needs_chromium]
 

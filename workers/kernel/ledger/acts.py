@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 from sqlalchemy import insert, select, update
@@ -20,6 +20,9 @@ from workers.kernel.clock import Clock, to_text
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import acts
+
+CSV: Final = "write_csv"
+"""The kind of an act that changes nothing: it is done as soon as a worker has done it."""
 
 
 class ActState(StrEnum):
@@ -130,7 +133,7 @@ class Acts:
     def end(self, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
         """Note how an act ended."""
         before = {
-            ActState.DONE: (ActState.APPROVED,),
+            ActState.DONE: (ActState.ASKED,) if act.kind == CSV else (ActState.APPROVED,),
             ActState.TAKEN_BACK: (ActState.DONE,),
         }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
         return self._change(act, before, state, outcome=outcome, ended_at=self._clock())

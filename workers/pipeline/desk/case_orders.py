@@ -70,6 +70,9 @@ class Settle:
                 transaction.reschedule(context.clock())
         return {"records": sum(move.records for move in moves)}
 
+    def require_open(self, context: Context, act: Act) -> None:
+        """Let it be taken back at any time: what waits for nobody goes nowhere."""
+
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Let the records wait again, as they did."""
         with context.ledger.cases.hold(self.case_id, context.owner, context.lease) as held:
