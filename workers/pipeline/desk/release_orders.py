@@ -1,6 +1,6 @@
 """Letting records go that may be billed already: somebody has looked in Stripe, and answers for them by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -11,7 +11,7 @@ from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.files import file_name
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.cases import CaseReading, HeldCase
-from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.journal import Bucket, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.ledger.unconfirmed import RELEASED, is_noted
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
@@ -28,6 +28,7 @@ from workers.pipeline.upkeep.retry import Asked, Retried, retry_case
 from workers.records.quantities import add, to_text
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
+_NONE: Final = pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})
 _LET_GO: Final = "It is unconfirmed, and somebody who has looked in Stripe lets it go once more."
 
 
@@ -48,10 +49,10 @@ class Release(Retry):
         Raises InputUnusable where none is held back, or none that is unconfirmed may go.
         """
         effect = super().effect(context)
-        rows, left = [pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})], list[InputUnusable]()
+        rows, left = [_NONE], list[InputUnusable]()
         examples = list(effect.examples)
         for case_id in self.cases:
-            for found, why_not in self._unconfirmed(context, context.ledger.cases.read(case_id)):
+            for _, found, why_not in self._unconfirmed(context, context.ledger.cases.read(case_id)):
                 if why_not is not None:
                     left.append(why_not)
                     continue
@@ -81,47 +82,44 @@ class Release(Retry):
         return retry_case(context, case_id, approved_by=act.actor, asked=asked)
 
     def _put_before_a_person(self, context: Context, case_id: str, act: Act) -> None:
-        """Hold the unconfirmed records that are meant, in one commit; a try that broke off has done it already."""
+        """Hold the unconfirmed records that are meant, in one commit; a try that broke off has done it already.
+
+        Raises InputUnusable where what was shown must not go by now.
+        """
         with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
-            if any(RELEASED in entry.detail and entry.detail[RELEASED] == act.id for entry in held.journal):
+            if any(entry.detail.get(RELEASED) == act.id for entry in held.journal):
                 return
-            moves = [
-                replace(move, actor=act.actor, detail={**move.detail, RELEASED: act.id})
-                for submission, rows in self._releasable(context, held)
-                for move in set_aside(context, submission, _reasons(rows), failure_key=f"released:{act.id}")
-            ]
+            moves = list(self._held_moves(context, held, act))
             if moves:
                 require_unchanged(held, act)
                 with held.transaction(last=True) as transaction:
                     transaction.move(*moves)
 
-    def _releasable(self, context: Context, held: HeldCase) -> Iterator[tuple[Submission, pl.DataFrame]]:
-        for submission in _overdue(held):
-            rows = self._rows(context, held, submission)
-            if not rows.is_empty() and _why_not(context, held, submission) is None:
-                yield submission, rows
+    def _held_moves(self, context: Context, held: HeldCase, act: Act) -> Iterator[Movement]:
+        for submission, rows, why_not in self._unconfirmed(context, held):
+            if why_not is None:
+                for move in set_aside(context, submission, _reasons(rows), failure_key=f"released:{act.id}"):
+                    yield replace(move, actor=act.actor, detail={**move.detail, RELEASED: act.id})
+            elif str(why_not) not in (act.effect or {})["warnings"]:
+                raise why_not
 
     def _unconfirmed(
         self, context: Context, case: CaseReading
-    ) -> Iterator[tuple[pl.DataFrame, InputUnusable | None]]:
-        """Yield the records of each unconfirmed submission that are meant, and why they may not go, if so."""
-        for submission in _overdue(case):
-            rows = self._rows(context, case, submission)
+    ) -> Iterator[tuple[Submission, pl.DataFrame, InputUnusable | None]]:
+        """Yield each unconfirmed submission with its records that are meant, and why they may not go, if so."""
+        for submission in case.submissions:
+            rows = self._rows(context, case, submission) if is_noted(case.journal, submission.id) else _NONE
             if not rows.is_empty():
-                yield rows, _why_not(context, case, submission)
+                yield submission, rows, _why_not(context, case, submission)
 
     def _rows(self, context: Context, case: CaseReading, submission: Submission) -> pl.DataFrame:
         there = records_in(context, case.journal, Bucket.SUBMITTED, submission_id=submission.id)
         if there is None:
-            return pl.DataFrame()
+            return _NONE
         columns = (*SHOWN, QUANTITY, COUNTED_AS, IDENTIFIER)
         return self.chosen.of(
             with_columns_of(there, columns).with_columns(pl.lit(None, pl.String).alias(REASON))
         ).collect()
-
-
-def _overdue(case: CaseReading) -> Sequence[Submission]:
-    return [one for one in case.submissions if is_noted(case.journal, one.id)]
 
 
 def _why_not(context: Context, case: CaseReading, submission: Submission) -> InputUnusable | None:
