@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from workers.kernel.codes import Code
+from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.only_counted import unlocated
@@ -94,21 +95,20 @@ def may_be_billed(entries: Sequence[EntryRow]) -> bool:
     return not reasons_of(entries).keys().isdisjoint(UNCERTAIN)
 
 
-def commands(case: Case, entries: Sequence[EntryRow], codes: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (command, what it does) for whoever decides about the waiting records; `codes` are those they have."""
+def commands(case: Case, entries: Sequence[EntryRow], unconfirmed: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield (command, what it does) for whoever decides about the waiting records, and the unconfirmed ones."""
+    release = f"metermend release {case.id} --reason WHY"
+    if unconfirmed or may_be_billed(entries):
+        yield release, "may be billed already: you have looked, and answer for it"
     if not case.balance[Bucket.QUARANTINED].records:
         return
     if not is_only_counted(case, entries):
+        codes = dict.fromkeys(code for entry in entries for code in entry.detail.get(BY_CODE, {}))
         for what in dict.fromkeys(_MAPPED[code] for code in codes if code in _MAPPED):
             yield f"metermend {what} --reason WHY", "one rule for all of them, in every case"
         yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to be edited"
         yield f"metermend fix {case.id} --file edit.csv --reason WHY", "takes the edited CSV back"
         yield f"metermend set {case.id} RECORD FIELD VALUE --reason WHY", "changes a single value"
-    if may_be_billed(entries):
-        yield (
-            f"metermend release {case.id} --reason WHY",
-            "may be billed already: you have looked, and answer for it",
-        )
     yield f"metermend retry {case.id}", "after the cause was mended"
     yield f"metermend corrected {case.id} --reference INVOICE --reason WHY", "billed otherwise"
     yield f"metermend write-off {case.id} --reason WHY", "nobody is billed"

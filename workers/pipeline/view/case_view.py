@@ -8,7 +8,6 @@ from workers.kernel.advice import commands, is_only_counted, next_step, reasons_
 from workers.kernel.case_title import since, title_of
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
-from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import ByMeter
 from workers.kernel.ledger.case_transaction import EVIDENCE
@@ -57,7 +56,6 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
     removed = max((entry.number for entry in journal if entry.kind == EntryKind.REMOVED), default=0)
     there = [entry for entry in journal if entry.number > removed]
     overdue = unconfirmed(journal)
-    codes = [code for entry in journal for code in entry.detail.get(BY_CODE, {})]
     return CaseView(
         case=case,
         title=title_of(case, now),
@@ -72,7 +70,7 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
         events=list(dict.fromkeys(entry.event_id for entry in journal if entry.event_id)),
         files=_files(stores, case_id, there),
         next_step=next_step(case, overdue, only_counted=is_only_counted(case, journal)),
-        commands=list(commands(case, journal, list(dict.fromkeys(codes)))),
+        commands=list(commands(case, journal, overdue)),
         note="Its files were removed after their time; the journal stays." if removed else None,
     )
 
