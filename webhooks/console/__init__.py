@@ -1,14 +1,15 @@
-"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
+"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger alone.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`; `acts` is what can be decided on them, `session` decides who may see them, `figures` prepares the equation.
+`pages`; `acts` is what can be decided on them and `offers` where, `files` hands out and takes files, `session`
+decides who may see them, `figures` prepares the equation.
 """
 
 from typing import Any
 
 from flask import Flask
 
-from webhooks.console import acts, pages, session
+from webhooks.console import acts, files, pages, session
 from webhooks.console.figures import FILTERS
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
@@ -20,14 +21,17 @@ __all__ = ["init_app"]
 
 def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
     """Put the pages under /console/, behind a login."""
+    app.before_request(files.make_room)
     session.init_app(app, settings, ledger)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.finalize = _shown
     app.extensions["console"] = ledger
+    app.config["ARCHIVE_URL"] = settings.archive_url
     app.config["APPROVALS"] = settings.approvals
     app.extensions["job_queue"] = queue
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(acts.blueprint)
+    app.register_blueprint(files.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
 
