@@ -55,7 +55,7 @@ def ask(case_id: str) -> ResponseReturnValue:
     if offer is None:
         abort(404)
     fields = {field.name: _field(field.name) for field in offer.fields}
-    missing = [field.name for field in offer.fields if not _is_given(field, fields[field.name])]
+    missing = [field.label for field in offer.fields if not _is_given(field, fields[field.name])]
     if missing or not _field("why"):
         return _incomplete(case_id, form, [*missing, "why"][0])
     reason = _field("waiting_for")
