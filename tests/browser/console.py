@@ -62,5 +62,7 @@ def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
         seen.add(kind)
         yield str(kind), there
         page.goto(there)
-        links = page.eval_on_selector_all("a[href]", "links => links.map(each => each.href.split('#')[0])")
+        links = page.eval_on_selector_all(
+            "a[href]:not([download])", "links => links.map(each => each.href.split('#')[0])"
+        )
         waiting += [link for link in links if link.startswith(f"{address}/console/")]

@@ -66,7 +66,6 @@ class Offer:
     arguments: Arguments
     fields: Sequence[Field] = ()
     chooses: bool = False
-    is_grave: bool = False
 
 
 def _of_case(case_id: str, fields: Fields, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +145,7 @@ OFFERS: Final[Mapping[str, Offer]] = {
     "release": Offer(
         "release", "Release",
         "Let records go that may be billed already: you have looked in Stripe, and answer for it.",
-        lambda standing: standing.has_uncertain, _of_cases, chooses=True, is_grave=True,
+        lambda standing: standing.has_uncertain, _of_cases, chooses=True,
     ),
     "corrected": Offer(
         "corrected", "Billed otherwise",
@@ -156,7 +155,7 @@ OFFERS: Final[Mapping[str, Offer]] = {
     ),
     "write_off": Offer(
         "write_off", "Write off", "Let these records go unbilled, knowingly.",
-        lambda standing: standing.waits, _of_case, chooses=True, is_grave=True,
+        lambda standing: standing.waits, _of_case, chooses=True,
     ),
 }  # fmt: skip
 """What a page offers, by the name of its form."""

@@ -1,4 +1,4 @@
-"""A day at the console, with a worker's turn after each click. If these fail, another thing is billed than clicked."""
+"""A day at the console, with a worker after each click. If these fail, another thing is billed than was clicked."""
 
 import csv
 import io
