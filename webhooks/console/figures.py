@@ -9,7 +9,6 @@ from typing import Any
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import from_text, utc_now
 from workers.kernel.equation import terms
-from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
 from workers.kernel.ledger.journal import Balance, Tally
@@ -112,12 +111,6 @@ def pretty_json(raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
 
-def summary(act: Act) -> str:
-    """Write what an act is about, in a line; of one that nobody has looked at yet, its kind."""
-    told = (act.effect or {}).get("summary") or (act.outcome or {}).get("summary")
-    return str(told or words(act.kind))
-
-
 def words(name: str) -> str:
     """Write an identifier such as `needs_person` as words."""
     return name.replace("_", " ")
@@ -134,7 +127,6 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     title,
     eye,
     sentence_of,
-    summary,
     from_text,
 )
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

@@ -185,8 +185,9 @@ def _acts(view: CaseView, width: int | None) -> Iterator[str]:
         return
     yield "What people decided"
     for act in view.acts[:_LINES]:
-        what = (act.effect or {}).get("summary", act.kind)
-        said = f"{act.asked_at:%m-%d %H:%M} {act.actor}: {what}. {act.state.replace('_', ' ')}. Why: {act.why}"
+        said = (
+            f"{act.asked_at:%m-%d %H:%M} {act.actor}: {act.summary}. {act.state.replace('_', ' ')}. Why: {act.why}"
+        )
         yield from paragraph(f"{said} ({act.id})", width, indent="  ", hanging="    ")
 
 

@@ -60,6 +60,12 @@ class Act:
         """Who has approved it, the first one first."""
         return [approval["name"] for approval in self.approvals]
 
+    @property
+    def summary(self) -> str:
+        """What it is about, in a line; of one that nobody has looked at yet, its kind."""
+        told = (self.effect or {}).get("summary") or (self.outcome or {}).get("summary")
+        return str(told or self.kind.replace("_", " "))
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         return cls(**{**row, "state": ActState(row["state"]), "approvals": tuple(row["approvals"])})

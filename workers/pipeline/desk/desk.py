@@ -195,7 +195,8 @@ def take_back(context: Context, act: Act, name: str) -> Act:
 def require_done(act: Act) -> Act:
     """Return an act that has changed something. Raises InputUnusable for any other."""
     if act.state is not ActState.DONE or is_reading(act):
-        raise InputUnusable(f"it is {act.state}, so there is nothing to take back", where=act.id)
+        said = "has changed nothing" if is_reading(act) else f"is {act.state}"
+        raise InputUnusable(f"it {said}, so there is nothing to take back", where=act.id)
     return act
 
 
