@@ -48,8 +48,8 @@ class KeptFile:
     @property
     def label(self) -> str:
         """What it is called without its digest: `failed_records.csv`."""
-        base = self.name.rpartition("/")[2]
-        return base.rpartition("-")[0] + base[base.find(".", base.rfind("-")) :]
+        label, _, rest = self.name.rpartition("/")[2].rpartition("-")
+        return label + "".join(rest.partition(".")[1:])
 
 
 def evidence_of(entries: Sequence[EntryRow]) -> list[KeptFile]:

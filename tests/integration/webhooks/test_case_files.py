@@ -134,3 +134,11 @@ def test_a_csv_that_a_worker_has_written_is_handed_out(as_: As, kept: RecordSetR
     page = client.get(where).text
     assert (f"/console/files/acts/{act.id}" in page, "Take it back" in page) == (True, False)
     assert client.get(f"/console/files/acts/{act.id}").text == ROW
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("failed-records-0123456789abcdef", "failed-records"), ("usage-7-0123456789abcdef.csv.gz", "usage-7.csv.gz")],
+)
+def test_a_file_is_called_as_it_was_without_its_digest(name: str, label: str) -> None:
+    assert files.KeptFile(f"cases/case_1/{name}", "0" * 64).label == label
