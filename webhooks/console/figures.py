@@ -15,7 +15,6 @@ from workers.kernel.ledger.journal import Balance, Tally
 from workers.kernel.rounding import rounded_tally
 from workers.kernel.timeline import sentence_of
 
-
 NO_BREAK: Final = "\u00a0"
 
 

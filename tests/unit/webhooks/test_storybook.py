@@ -219,7 +219,10 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
         | {"examples": Examples(), "offers": {}, "has_rows": False},
     ),
     "a case for whoever may only read": ("case.html", ABOUT | {"may_ask": False}),
-    "a case with a long journal": ("case.html", ABOUT | {"timeline": list(timeline([ENTRY] * 40))}),
+    "a case with a long journal": (
+        "case.html",
+        ABOUT | {"entries": [ENTRY] * 201, "timeline": list(timeline([ENTRY] * 201))},
+    ),
     "a case that was decided about": (
         "case.html",
         ABOUT | {"acts": [ACT], "opened": "write_off", "missing": "why"},

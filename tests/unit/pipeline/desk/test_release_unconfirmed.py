@@ -11,11 +11,13 @@ from tests.conftest import FrozenClock
 from tests.recording import RecordingTarget
 from tests.unit.pipeline.submit.test_confirm_by_totals import _stripe, look, sent, stripe_counts
 from tests.unit.pipeline.totals.play import METER
+from workers.kernel.advice import reasons_of
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.kernel.timeline import sentence_of
 from workers.pipeline.advance import advance
 from workers.pipeline.context import Context
@@ -81,6 +83,15 @@ def test_what_broke_off_between_its_two_commits_is_done_once(context: Context, b
     release._put_before_a_person(context, book.case_id, act)  # type: ignore[attr-defined]
     assert desk.carry_on_open(context) == 1
     assert (book.balance(Bucket.PLANNED), book.balance(Bucket.QUARANTINED)) == (2, 0)
+
+
+def test_what_was_let_go_waits_as_held_when_that_is_taken_back(context: Context, book: Book) -> None:
+    done = desk.approve(context, asked(book), "Ada")
+    desk.take_back(context, done, "Grace")
+    assert (book.balance(Bucket.PLANNED), book.balance(Bucket.QUARANTINED)) == (0, 2)
+    assert reasons_of(context.ledger.queries.entries(book.case_id)).keys() == {ARRIVAL_UNKNOWN}
+    assert desk.approve(context, asked(book), "Ada").state is ActState.DONE
+    assert book.balance(Bucket.PLANNED) == 2
 
 
 def test_totals_that_have_grown_since_let_nothing_go(context: Context, book: Book) -> None:
