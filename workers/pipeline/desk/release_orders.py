@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -78,8 +79,11 @@ class Release(Retry):
 
     def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
         self._put_before_a_person(context, case_id, act)
-        asked = Asked(act.actor, told(act), lambda records: self._meant(self.chosen.of(records)))
+        asked = Asked(act.actor, told(act), self._chosen_ones, partial(_require_as_shown, act))
         return retry_case(context, case_id, approved_by=act.actor, asked=asked)
+
+    def _chosen_ones(self, quarantined: pl.LazyFrame) -> pl.LazyFrame:
+        return self._meant(self.chosen.of(quarantined))
 
     def _put_before_a_person(self, context: Context, case_id: str, act: Act) -> None:
         """Hold the unconfirmed records that are meant, in one commit; a try that broke off has done it already.
@@ -91,7 +95,7 @@ class Release(Retry):
                 return
             moves = list(self._held_moves(context, held, act))
             if moves:
-                require_unchanged(held, act)
+                _require_as_shown(act, held)
                 with held.transaction(last=True) as transaction:
                     transaction.move(*moves)
 
@@ -120,6 +124,15 @@ class Release(Retry):
         return self.chosen.of(
             with_columns_of(there, columns).with_columns(pl.lit(None, pl.String).alias(REASON))
         ).collect()
+
+
+def _require_as_shown(act: Act, held: HeldCase) -> None:
+    """Raise InputUnusable where a case has changed since it was shown, but for what this act has held in it.
+
+    What nobody has looked at must not go on his word.
+    """
+    own = sum(entry.detail.get(RELEASED) == act.id for entry in held.journal)
+    require_unchanged(held, act, own)
 
 
 def _why_not(context: Context, case: CaseReading, submission: Submission) -> InputUnusable | None:

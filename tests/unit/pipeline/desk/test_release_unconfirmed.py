@@ -1,6 +1,7 @@
 """Unconfirmed usage, on somebody's word. If these fail, it is billed twice, or can never be billed."""
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,7 @@ from workers.kernel.advice import reasons_of
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import Act, ActState
-from workers.kernel.ledger.journal import Bucket
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
 from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.kernel.timeline import sentence_of
@@ -92,6 +93,16 @@ def test_what_was_let_go_waits_as_held_when_that_is_taken_back(context: Context,
     assert reasons_of(context.ledger.queries.entries(book.case_id)).keys() == {ARRIVAL_UNKNOWN}
     assert desk.approve(context, asked(book), "Ada").state is ActState.DONE
     assert book.balance(Bucket.PLANNED) == 2
+
+
+def test_what_came_to_wait_after_the_effect_was_shown_does_not_go_with_it(context: Context, book: Book) -> None:
+    """Nobody has looked at it in Stripe."""
+    desk.take_back(context, desk.approve(context, asked(book), "Ada"), "Ada")
+    act = context.ledger.acts.approve(asked(book), "Ada", needed=1)
+    with book.held() as held, held.transaction() as transaction:
+        transaction.move(Movement(EntryKind.NOTED, None, None, 0, Decimal(0)))
+    desk.carry_on_open(context)
+    assert (context.ledger.acts.get(act.id).state, book.balance(Bucket.QUARANTINED)) == (ActState.REFUSED, 2)
 
 
 def test_totals_that_have_grown_since_let_nothing_go(context: Context, book: Book) -> None:
