@@ -14,6 +14,7 @@ import polars as pl
 from workers.alerts import Alert
 from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
+from workers.kernel.money import UnitPrice
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
 from workers.records.validation import Standard
@@ -30,7 +31,7 @@ from workers.sources.protocol import (
     wanted,
     written_later,
 )
-from workers.stripe_api.errors import NotFound
+from workers.stripe_api.errors import NotFound, permission
 from workers.stripe_api.protocol import Customer, Grouping, Json, MeterEventReceipt, Summary
 from workers.targets import Outgoing, Progress, Sent
 
@@ -49,7 +50,8 @@ class RecordingStripeApi:
 
     `meter_events` fills with what was recorded, by identifier; a second one of the same identifier is refused as
     Stripe refuses it. `refuse` maps identifiers to the error object that Stripe answers instead. `own_id` is the
-    key's own account, `time` what Stripe's clock shows.
+    key's own account, `time` what Stripe's clock shows. `prices` are those of a meter's id, `periods` the ends of
+    customers' periods, `denied` the paths among these two that the key may not ask for.
     """
 
     events: list[Json] = field(default_factory=list)
@@ -59,6 +61,9 @@ class RecordingStripeApi:
     summaries: dict[tuple[str, str], list[Summary]] = field(default_factory=dict)
     refuse: dict[str, Json] = field(default_factory=dict)
     meter_events: dict[str, Json] = field(default_factory=dict)
+    prices: dict[str, list[UnitPrice]] = field(default_factory=dict)
+    periods: dict[str, datetime] = field(default_factory=dict)
+    denied: tuple[str, ...] = ()
     own_id: str | None = None
     time: datetime | None = None
     calls: list[Call] = field(default_factory=list)
@@ -94,6 +99,16 @@ class RecordingStripeApi:
     def list_meters(self, account: str | None) -> list[Json]:
         self._note("list_meters", "", account)
         return list(self.meters)
+
+    def meter_prices(self, meter_id: str, account: str | None) -> Sequence[UnitPrice]:
+        self._note("meter_prices", meter_id, account)
+        self._require("/v1/prices")
+        return self.prices.get(meter_id, [])
+
+    def period_end(self, customer: str, account: str | None) -> datetime | None:
+        self._note("period_end", customer, account)
+        self._require("/v1/subscriptions")
+        return self.periods.get(customer)
 
     def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
         self._note("find_customers", ",".join(sorted(ids)), account)
@@ -151,6 +166,10 @@ class RecordingStripeApi:
 
     def _note(self, method: str, subject: str, account: str | None) -> None:
         self.calls.append(Call(method, subject, account))
+
+    def _require(self, path: str) -> None:
+        if path in self.denied:
+            raise Permanent(f"{path}: Stripe answered 403 - allow the key in STRIPE_API_KEY: {permission(path)}")
 
     def _event(self, event_id: str, kind: str) -> Json:
         found = next((e for e in self.events if e["id"] == event_id and e["object"] == kind), None)

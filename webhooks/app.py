@@ -31,7 +31,7 @@ def create_app(
     app.extensions["health"] = health.Health(settings, ledger, queue, clock)
     app.register_blueprint(receiver.blueprint)
     app.register_blueprint(health.blueprint)
-    console.init_app(app, settings, ledger, queue)
+    console.init_app(app, settings, ledger, queue, clock)
     errors.init_app(app)
     app.after_request(_harden)
     return app

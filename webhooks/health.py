@@ -28,6 +28,7 @@ from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.database import sqlite_file
 from workers.kernel.ledger.schema import is_current
+from workers.kernel.ledger.unconfirmed import unconfirmed_records
 from workers.kernel.logs import get_logger
 from workers.kernel.service_health import LEAST_FREE, Fault, faults
 from workers.kernel.settings import MIB, Settings
@@ -157,8 +158,12 @@ class Gauges(Collector):
         tallies = {"failed": balance.failed} | {bucket.value: tally for bucket, tally in balance.buckets.items()}
         yield _gauge(metrics.RECORDS, "bucket", {name: tally.records for name, tally in tallies.items()})
         yield _gauge(metrics.FOUND, "how", balance.found)
-        waited = queries.oldest_unprocessed().total_seconds()
-        yield GaugeMetricFamily(metrics.OLDEST_UNPROCESSED.name, metrics.OLDEST_UNPROCESSED.help, value=waited)
+        yield _number(metrics.UNCONFIRMED, unconfirmed_records(self._ledger.database))
+        yield _number(metrics.OLDEST_UNPROCESSED, queries.oldest_unprocessed().total_seconds())
+
+
+def _number(described: metrics.Gauge, value: float) -> Metric:
+    return GaugeMetricFamily(described.name, described.help, value=value)
 
 
 def _gauge(described: metrics.Gauge, label: str, values: Mapping[str, float]) -> Metric:

@@ -2,12 +2,13 @@
 
 - Every second: put jobs whose backoff is over back into their queues.
 - Every `sweep_interval` seconds: sweep the ledger for what is due.
+- Every `sweep_interval` seconds: ask Stripe what open usage costs and when it is invoiced, for a bounded time.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
 - Once a day: remove what retention keeps no longer.
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
-- Every half minute: look whether the archive answers, and how all parts are.
+- Every half minute: look whether the archive answers, how all parts are, and where rules.toml contradicts a person.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -39,6 +40,8 @@ from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.watch import Watch
+from workers.pipeline.upkeep.appraise import appraise
+from workers.pipeline.upkeep.contradictions import note_contradictions
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -68,11 +71,15 @@ class Duty:
     work: Callable[[], object]
 
 
-def run(context: Context, stop: threading.Event) -> None:
-    """Run the clock until `stop` is set; failures are logged and tried again at the next turn."""
+def run(now: Callable[[], Context], stop: threading.Event) -> None:
+    """Run the clock until `stop` is set; failures are logged and tried again at the next turn.
+
+    `now` returns a context with the rules of now: each turn of a duty that repairs, or looks for what rules let
+    go, works with a context of its own.
+    """
     threads = [
         threading.Thread(target=_repeat, args=(duty, stop), name=duty.name, daemon=True)
-        for duty in duties(context, stop)
+        for duty in duties(now, stop)
     ]
     for thread in threads:
         thread.start()
@@ -81,8 +88,9 @@ def run(context: Context, stop: threading.Event) -> None:
         thread.join(LAST_SECONDS)
 
 
-def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
-    """Return all that the clock does."""
+def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...]:
+    """Return all that the clock does; `now` is as in `run`."""
+    context = now()
     settings = context.settings
     redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
     every_look = LOOK.total_seconds()
@@ -90,20 +98,22 @@ def duties(context: Context, stop: threading.Event) -> tuple[Duty, ...]:
         Duty("beat", clock_beat(settings).total_seconds(), lambda: context.ledger.heartbeats.beat(Sign.CLOCK)),
         Duty("archive", every_look, lambda: _look_at_archive(context)),
         Duty("watch", every_look, Watch(context).look),
+        Duty("rules", every_look, lambda: note_contradictions(now())),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
-        Duty("sweep", settings.sweep_interval, lambda: _sweep(context, stop)),
+        Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
+        Duty("appraise", settings.sweep_interval, lambda: _appraise(context)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
             Duty(f"prepare {account or 'sources'}", settings.sweep_interval, partial(_prepare, sources))
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
-        Duty("audit", HOUR, lambda: _audit(context)),
+        Duty("audit", HOUR, lambda: _audit(now())),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 
 
-def run_until_signalled(context: Context) -> None:
+def run_until_signalled(now: Callable[[], Context]) -> None:
     """Run the clock as a process of its own, until SIGTERM or SIGINT."""
     stop = threading.Event()
 
@@ -112,7 +122,7 @@ def run_until_signalled(context: Context) -> None:
 
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    run(context, stop)
+    run(now, stop)
 
 
 def enqueue_retries(redis: "Redis") -> None:
@@ -127,10 +137,16 @@ def enqueue_retries(redis: "Redis") -> None:
                     queue.enqueue_job(KnownJob.fetch(job_id.decode(), connection=redis, serializer=JSONSerializer))
 
 
-def _sweep(context: Context, stop: threading.Event) -> None:
+def _sweep(now: Callable[[], Context], stop: threading.Event) -> None:
     """Sweep again at once while there is more, so that a backlog drains as fast as the workers are."""
-    while sweep(context) and not stop.wait(TICK):
+    while sweep(now()) and not stop.wait(TICK):
         pass
+
+
+def _appraise(context: Context) -> None:
+    appraised = appraise(context)
+    if appraised:
+        log.info("appraised", cases=appraised)
 
 
 def _reconcile(context: Context) -> None:

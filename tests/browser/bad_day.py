@@ -12,16 +12,19 @@ from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.case_facts import CaseFacts, NameKind
 from workers.kernel.ledger.events import EventState, NewEvent
 from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef, Tally
+from workers.kernel.ledger.standings import Cause, Standing
 from workers.kernel.ledger.submissions import Intent
 from workers.kernel.ledger.users import Role
 
 PASSWORD = "correct horse"
 LONG = "customer_of_a_company_with_an_endless_name_" * 6
+HOSTILE_CASE = a_failure("report:61").case_id
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe " + "x" * 300
 LEASE = timedelta(minutes=5)
 CODES = (
@@ -73,17 +76,23 @@ def _case(ledger: Ledger, clock: FrozenClock, number: int, how: str, **about: An
         for kind in STEPS[how]:
             detail = {"reasons": {code: records - 1, "not_sampled": 1}} if kind == EntryKind.QUARANTINED else {}
             draft.move(a_movement(kind, records, quantity, detail=detail, actor="ada"))
-        draft.know(_facts(failure.event_name or "", draft.balance.buckets, clock))
+        facts = _facts(failure.event_name or "", draft.balance.buckets)
+        draft.know(facts, Appraisal(records, clock() + timedelta(days=20)))
         draft.reschedule(None, trouble=HOSTILE if how == "open" else None)
     found = ledger.cases.get(case.id)
     assert found is not None
-    ledger.incidents.note(found, f"code:{code}", {"records": records}, timedelta(hours=1))
+    ledger.incidents.note(found, f"{code} on mtr_{meter}", {"records": records}, timedelta(hours=1))
     return found
 
 
-def _facts(meter: str, buckets: Mapping[Bucket, Tally], clock: FrozenClock) -> CaseFacts:
+def _facts(meter: str, buckets: Mapping[Bucket, Tally]) -> CaseFacts:
     names = {NameKind.CUSTOMER: ["acme", LONG, HOSTILE[:90]], NameKind.FILE: ["usage.csv"], NameKind.METER: [meter]}
-    return CaseFacts({meter: buckets}, clock() + timedelta(days=20), names, 1)
+    causes = [
+        Cause(code, code, meter[:100], name) for code, name in zip(CODES, ("acme", LONG[:90], ""), strict=False)
+    ]
+    waits = buckets.get(Bucket.QUARANTINED, Tally())
+    standings = [Standing(Bucket.QUARANTINED, cause, waits) for cause in causes if waits.records]
+    return CaseFacts({meter: buckets}, names, 1, standings)
 
 
 def _sent(ledger: Ledger, clock: FrozenClock) -> None:

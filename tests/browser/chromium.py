@@ -1,4 +1,7 @@
-"""A real Chromium, and what axe says of a page in it. Neither is in the repository: tests skip without them."""
+"""A real Chromium, and what axe says of a page in it. Neither is in the repository: tests skip without them.
+
+Nothing of the product is imported here.
+"""
 
 import os
 import shutil
@@ -34,13 +37,27 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def faults(page: Page) -> list[str]:
-    """What axe finds in a page that is serious or critical, as `rule: element`."""
+def faults(page: Page, *rules: str) -> list[str]:
+    """What axe finds in a page that is serious or critical, as `rule: element`; of a table in its first rows.
+
+    `rules` are those to look at, all where none is named.
+    """
     page.evaluate(AXE.read_text())
-    found: Any = page.evaluate("axe.run({resultTypes: ['violations']})")
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    run = "options => axe.run({exclude: ['.rows tr:nth-child(n + 9)']}, options)"
+    found: Any = page.evaluate(run, options)
     return [
         f"{rule['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
         for rule in found["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"][:3]
     ]
+
+
+def log_in(page: Page, address: str, name: str, password: str) -> None:
+    """Log in as somebody, as he does."""
+    page.goto(f"{address}/console/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()

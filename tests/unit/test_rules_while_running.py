@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import structlog
@@ -25,6 +26,7 @@ from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.notify import deliver
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.upkeep.retry import retry_case
+from workers.schedule import duties
 from workers.sweeper import sweep
 
 CODE = "meter_event_customer_not_found"
@@ -237,6 +239,21 @@ def test_a_slip_that_was_mended_while_no_process_ran_is_told_when_it_is_made_aga
     rules.write_text(BROKEN)
     bootstrap.context()
     assert headlines(alerts) == ["the rules cannot be read"] * 2
+
+
+def test_a_clock_that_runs_takes_up_what_waits_once_the_file_changes(rules: Path, alerts: RecordingAlerts) -> None:
+    """It would sweep by the rules that it was started with, and all that waits would wait until it restarts."""
+    case_id = case_of_two(bootstrap.context(), "import_set:1")
+    advance_case(case_id)
+    clock = {duty.name: duty for duty in duties(bootstrap.context, Event())}
+    clock["sweep"].work()
+    rules.write_text(BROKEN)
+    clock["sweep"].work()
+    assert case_id not in [case.id for case in bootstrap.context().ledger.cases.due(10)]
+    rules.write_text(ALIAS)
+    clock["sweep"].work()
+    assert case_id in [case.id for case in bootstrap.context().ledger.cases.due(10)]
+    assert headlines(alerts).count("the rules cannot be read") == 1
 
 
 def test_a_new_rule_takes_up_what_waits_for_its_customer(rules: Path, alerts: RecordingAlerts) -> None:

@@ -99,14 +99,17 @@ def ask_to_take_back(act_id: str) -> ResponseReturnValue:
     return _asked("take_back", act.subject, {"act_id": act.id})
 
 
-@blueprint.post("/rules/<rule_id>/revert")
-def ask_to_revert(rule_id: str) -> ResponseReturnValue:
-    """Ask for a rule, which a case shows, to hold no longer. What it has repaired stays as it is."""
-    case_id = _field("case")
-    _require_case(case_id)
+@blueprint.post("/rule/<rule_id>/revert")
+def revert_rule(rule_id: str) -> ResponseReturnValue:
+    """Ask that a rule holds no longer."""
+    require_role(Role.OPERATOR)
+    try:
+        _ledger().rules.get(rule_id)
+    except InputUnusable:
+        abort(404)
     if not _field("why"):
-        return _incomplete(case_id, rule_id, "why")
-    return _asked("revert_rule", case_id, {"rule_id": rule_id})
+        return redirect(url_for("pages.rule_list"))
+    return _asked("revert_rule", rule_id, {"rule_id": rule_id})
 
 
 @blueprint.post("/<act_id>/approve")
@@ -149,9 +152,9 @@ def _incomplete(case_id: str, form: str, missing: str) -> ResponseReturnValue:
     return redirect(url_for("pages.case_page", case_id=case_id, act=form, missing=missing, _anchor="decide"))
 
 
-def _asked(kind: str, case_id: str | None, arguments: Mapping[str, Any], why: str = "") -> ResponseReturnValue:
+def _asked(kind: str, subject: str | None, arguments: Mapping[str, Any], why: str = "") -> ResponseReturnValue:
     """Write down what is asked for, and lead to the page that shows what it would change."""
-    act = _ledger().acts.ask(kind, case_id, arguments, current_user.name, why or _field("why"))
+    act = _ledger().acts.ask(kind, subject, arguments, current_user.name, why or _field("why"))
     _hint(act)
     return redirect(url_for("acts.act_page", act_id=act.id))
 

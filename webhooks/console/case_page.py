@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from flask import abort, current_app, render_template, request
+from flask import abort, render_template, request
 from flask_login import current_user  # type: ignore[import-untyped]
 
+from webhooks.console.address import the_ledger
 from webhooks.console.files import evidence_of
 from webhooks.console.offers import Standing, fitting
 from workers.kernel.advice import commands, is_only_counted, next_step, reasons_of
@@ -18,7 +19,7 @@ from workers.kernel.timeline import timeline
 
 def case_page(case_id: str) -> str:
     """Show one case as `metermend case show` does, with its files and the acts that fit it."""
-    ledger: Ledger = current_app.extensions["console"]
+    ledger = the_ledger()
     case = ledger.cases.get(case_id) or abort(404)
     entries = ledger.queries.entries(case_id)
     overdue, only_counted = unconfirmed(entries), is_only_counted(case, entries)

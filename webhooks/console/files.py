@@ -17,10 +17,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 from werkzeug.datastructures import FileStorage
 
+from webhooks.console.address import the_ledger
 from webhooks.console.session import require_login, require_role
 from workers.kernel.errors import InputUnusable, MetermendError
 from workers.kernel.files import kept_name, sha256_of
-from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import CSV, ActState
 from workers.kernel.ledger.case_transaction import EVIDENCE
 from workers.kernel.ledger.journal import EntryKind
@@ -68,7 +68,7 @@ def evidence_of(entries: Sequence[EntryRow]) -> list[KeptFile]:
 def evidence(case_id: str, digest: str) -> ResponseReturnValue:
     """Hand out a file that shows why an entry was made, as Stripe or the sender wrote it."""
     require_role(Role.OPERATOR)
-    found = (file for file in evidence_of(_ledger().queries.entries(case_id)) if file.digest == digest)
+    found = (file for file in evidence_of(the_ledger().queries.entries(case_id)) if file.digest == digest)
     file = next(found, None) or abort(404)
     return _streamed(file.name)
 
@@ -78,7 +78,7 @@ def written(act_id: str) -> ResponseReturnValue:
     """Hand out the CSV that a worker has written."""
     require_role(Role.OPERATOR)
     try:
-        act = _ledger().acts.get(act_id)
+        act = the_ledger().acts.get(act_id)
     except InputUnusable:
         abort(404)
     if act.kind != CSV or act.state is not ActState.DONE:
@@ -89,9 +89,9 @@ def written(act_id: str) -> ResponseReturnValue:
 @blueprint.get("/events/<path:event_id>")
 def event(event_id: str) -> ResponseReturnValue:
     """Hand out an event's body as Stripe delivered it, or as it was fetched."""
-    found = _ledger().events.get(event_id) or abort(404)
+    found = the_ledger().events.get(event_id) or abort(404)
     fetched = "fetched" in request.args
-    body = _ledger().events.fetched(event_id) if fetched else found.raw
+    body = the_ledger().events.fetched(event_id) if fetched else found.raw
     if body is None:
         abort(404)
     return _attached(make_response(body), f"{event_id[:80]}{'-fetched' if fetched else ''}.json")
@@ -155,13 +155,8 @@ def _waited_for(work: Any, *arguments: Any) -> Any:
 
 def _store() -> Store:
     """Open the archive when it is first asked for: nothing is connected before."""
-    config = current_app.extensions
-    if "archive_store" not in config:
-        config["archive_store"] = open_store(current_app.config["ARCHIVE_URL"])
-    store: Store = config["archive_store"]
+    kept = current_app.extensions
+    if "archive_store" not in kept:
+        kept["archive_store"] = open_store(kept["settings"].archive_url)
+    store: Store = kept["archive_store"]
     return store
-
-
-def _ledger() -> Ledger:
-    ledger: Ledger = current_app.extensions["console"]
-    return ledger

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from workers.cli.case_json import as_json as json_of
+from workers.cli.case_json import case_json
 from workers.cli.case_text import paragraphs_of
 from workers.cli.open_ledger import open_stores
 from workers.cli.paragraphs import terminal_width
@@ -28,7 +28,7 @@ def show(case_id: str, *, as_json: bool) -> None:
     view = view_of(Stores(ledger, archive), case_id, now)
     ledger.close()
     if as_json:
-        click.echo(json.dumps(json_of(view), indent=2))
+        click.echo(json.dumps(case_json(view), indent=2))
         return
     for number, lines in enumerate(paragraphs_of(view, terminal_width(), now)):
         click.echo(("\n" if number else "") + "\n".join(lines))

@@ -1,4 +1,4 @@
-"""A case as one JSON document: quantities exact, and nothing left out."""
+"""A case as JSON, for scripts: quantities and money are exact decimal text, times RFC 3339."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,12 +6,15 @@ from typing import Any
 
 from workers.kernel.clock import to_text
 from workers.kernel.equation import terms
+from workers.kernel.ledger.appraisal import at_risk, lost_by
+from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Tally
+from workers.kernel.money import to_json
 from workers.pipeline.view.case_view import CaseView
 
 
-def as_json(view: CaseView) -> dict[str, Any]:
-    """Return all of a case as plain JSON."""
+def case_json(view: CaseView) -> dict[str, Any]:
+    """Return all that is shown of a case."""
     of = view.case
     tallies = {"failed": of.balance.failed, **dict(terms(of.balance))}
     return {
@@ -22,7 +25,7 @@ def as_json(view: CaseView) -> dict[str, Any]:
         "since": to_text(view.since),
         "opened_at": to_text(of.opened_at),
         "changed_at": to_text(of.changed_at),
-        "deadline": to_text(view.deadline) if view.deadline else None,
+        **money_json(of),
         "failure": asdict(of.failure),
         "records": {name: tally.records for name, tally in tallies.items()},
         "quantities": by_meter_json(view.by_meter),
@@ -46,6 +49,17 @@ def as_json(view: CaseView) -> dict[str, Any]:
         "commands": [command for command, _ in view.commands],
         "note": view.note,
     }  # fmt: skip
+
+
+def money_json(of: Case) -> Mapping[str, Any]:
+    """Return what a case puts at risk as exact decimal text, by when, and why then."""
+    return {
+        "deadline": to_text(of.deadline) if of.deadline else None,
+        "deadline_because": lost_by(of),
+        "at_risk": to_json(at_risk(of)),
+        "not_known": list(of.lacks or []),
+        "customers": list(of.payers or []),
+    }
 
 
 def by_meter_json(by_meter: Mapping[str, Mapping[Any, Tally]]) -> Sequence[Mapping[str, Any]]:

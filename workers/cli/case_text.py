@@ -7,9 +7,11 @@ from typing import Final
 from workers.cli.moments import span_text
 from workers.cli.paragraphs import paragraph, rows
 from workers.kernel.equation import terms
+from workers.kernel.ledger.appraisal import WORDS, lost_by
 from workers.kernel.ledger.case_facts import open_quantities, total_of
 from workers.kernel.ledger.examples import Change, Sample
 from workers.kernel.ledger.journal import Found, Tally
+from workers.kernel.money import written as money_text
 from workers.kernel.rounding import rounded_tally
 from workers.pipeline.view.case_view import CaseView
 
@@ -35,7 +37,7 @@ def paragraphs_of(view: CaseView, width: int | None, now: datetime) -> Iterator[
 def _parts(view: CaseView, width: int | None, now: datetime) -> Iterator[Iterator[str]]:
     yield _head(view, width)
     yield _next_step(view, width)
-    yield _deadline(view, width, now)
+    yield _at_risk(view, width, now)
     yield _equation(view, width)
     yield _reasons(view, width)
     yield _codes(view, width)
@@ -68,13 +70,17 @@ def _next_step(view: CaseView, width: int | None) -> Iterator[str]:
             yield from paragraph(what, width, indent="      ")
 
 
-def _deadline(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
-    if view.deadline is None:
-        return
-    left = view.deadline - now
-    how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
-    said = f"By {view.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, its oldest open usage is too old to bill."
-    yield from paragraph(f"{said} Stripe takes usage of the last 35 days.", width)
+def _at_risk(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
+    """Yield by when its open usage is lost, and what it is worth."""
+    why = lost_by(view.case)
+    if why is not None and view.case.deadline is not None:
+        left = view.case.deadline - now
+        how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
+        yield from paragraph(f"By {view.case.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, {WORDS[why]}.", width)
+    if view.at_risk:
+        yield from paragraph(f"At risk: {money_text(view.at_risk)}.", width)
+    for lack in view.lacks:
+        yield from paragraph(f"Not known: {lack}.", width, hanging="  ")
 
 
 def _equation(view: CaseView, width: int | None) -> Iterator[str]:

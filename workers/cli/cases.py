@@ -8,21 +8,23 @@ from typing import Any
 
 import click
 
-from workers.cli.case_json import by_meter_json
+from workers.cli.case_json import by_meter_json, money_json
 from workers.cli.moments import moment
 from workers.cli.open_ledger import open_stores
 from workers.cli.paragraphs import rows, terminal_width
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import to_text, utc_now
+from workers.kernel.ledger.appraisal import at_risk
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.case_facts import MOST_NAMES, SETTLED, meters_of, open_quantities
 from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.money import written
 from workers.kernel.rounding import rounded
 from workers.pipeline.audit.export import export as export_case
 
-COLUMNS = ("case", "state", "failed", "open", "waiting", "lost by", "what")
+COLUMNS = ("case", "state", "failed", "open", "waiting", "at risk", "lost by", "what")
 _METERS_SHOWN = 3
 
 
@@ -35,6 +37,7 @@ _METERS_SHOWN = 3
 @click.option("--customer", metavar="ID", help="With records of one customer, as sent or as mended.")
 @click.option("--file", "file", metavar="NAME", help="With rows of one usage file.")
 @click.option("--older-than", metavar="SPAN", help="Opened before: 30min, 36h, 3d, or a time.")
+@click.option("--lost-within", metavar="SPAN", help="Whose deadline is at most so far off: 36h, 3d; or a time.")
 @click.option("--text", metavar="TEXT", help="Part of the id, the code, the meter, the trouble or what failed.")
 @click.option("--incident", metavar="INCIDENT", help="Of one incident only: `metermend incidents` lists them.")
 @click.option(
@@ -42,7 +45,8 @@ _METERS_SHOWN = 3
     type=click.Choice([str(order) for order in CaseOrder]),
     default=str(CaseOrder.CHANGED),
     show_default=True,
-    help="quantity: the largest open one of any meter; age, deadline: the nearest to its end first.",
+    help="risk: money by time left, as cases are worked on; quantity: the largest open one of any meter; "
+    "age, deadline: the nearest to its end first.",
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cases at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list; quantities are exact there.")
@@ -69,10 +73,11 @@ def cases(limit: int, sort: str, *, as_json: bool, **asked: Any) -> None:
 
 
 def _filter(asked: Mapping[str, Any], now: datetime) -> CaseFilter:
-    older = asked["older_than"]
+    older, lost = asked["older_than"], asked["lost_within"]
     return CaseFilter(
         states=[CaseState(state) for state in asked["states"]],
         opened_before=moment(older, now, where="--older-than") if older else None,
+        lost_before=moment(lost, now, where="--lost-within", ahead=True) if lost else None,
         **{name: asked[name] for name in ("code", "meter", "customer", "file", "text", "incident")},
     )
 
@@ -90,7 +95,7 @@ def _as_json(case: Case, now: datetime, overdue: int = 0) -> dict[str, Any]:
         "summary": case.failure.summary,
         "code": case.failure.code,
         "trouble": case.trouble,
-        "deadline": to_text(case.deadline) if case.deadline else None,
+        **money_json(case),
         "opened_at": to_text(case.opened_at),
         "changed_at": to_text(case.changed_at),
     }
@@ -102,20 +107,21 @@ def _lines(found: Sequence[Case], width: int | None, now: datetime, overdue: Map
         yield "no cases"
         return
     table = [COLUMNS, *(_row(case, now, overdue.get(case.id, 0)) for case in found)]
-    yield from rows(table, width, right=(2, 3, 4))
+    yield from rows(table, width, right=(2, 3, 4, 5))
 
 
 def _row(case: Case, now: datetime, overdue: int) -> tuple[str, ...]:
     settled = sum(case.balance[bucket].records for bucket in SETTLED)
     counts = (case.balance.failed.records, case.balance.failed.records - settled)
     waiting = case.balance[Bucket.QUARANTINED].records
-    lost = f"{case.deadline:%Y-%m-%d}" if case.deadline else "-"
+    lost = f"{case.deadline:%Y-%m-%d %H:%M}" if case.deadline else "-"
     stuck = f" (STOPPED: {case.trouble})" if case.trouble is not None and case.due_at is None else ""
     late = f" ({overdue:,} unconfirmed)" if overdue else ""
     return (
         case.id,
         case.state.replace("_", " "),
         *(f"{count:,}" for count in (*counts, waiting)),
+        written(at_risk(case)) or "-",
         lost,
         f"{title_of(case, now)}{stuck}{late}{_quantities(case)}",
     )

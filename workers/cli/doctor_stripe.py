@@ -28,12 +28,22 @@ READS: Final[Mapping[str, Json]] = {
     "/v1/files": {"limit": 1},
     "/v2/core/events": {"limit": 1, "types": [EventType.ERROR_REPORT_TRIGGERED.value]},
 }
+OPTIONAL: Final[Mapping[str, str]] = {
+    "/v1/prices": "what open usage is worth",
+    "/v1/subscriptions": "by when it must be on an invoice",
+}
+"""What the service works without -> what is not known then."""
 WRITES: Final = ("/v1/billing/meter_events", "/v1/billing/meter_event_adjustments")
 WANTED: Final[Mapping[str, Sequence[str]]] = {
     "snapshot": (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
     "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
 }
 """Payload -> the types that one destination of it, at least, must send."""
+OPTIONAL: Final[Sequence[tuple[str, Sequence[EventType]]]] = (
+    ("snapshot", (EventType.CUSTOMER_CREATED,)),
+    ("thin or snapshot", (EventType.METER_REACTIVATED, EventType.METER_REACTIVATED_SNAPSHOT)),
+)
+"""(payload, types of which one is enough): with them usage that waits goes out at once."""
 _BY_HAND: Final = "look in Stripe's Dashboard whether one snapshot and one thin destination lead here"
 
 
@@ -59,6 +69,7 @@ def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
     """Yield each permission that lacks, and those that are there in one line."""
     by_api = any(METER_EVENTS in named for named in settings.target_places.values())
     asks: list[tuple[Literal["get", "post"], str, Json]] = [("get", path, ask) for path, ask in READS.items()]
+    asks += [("get", path, {"limit": 1}) for path in OPTIONAL]
     asks += [("post", path, {}) for path in WRITES if by_api]
     held = []
     for method, path, params in asks:
@@ -68,7 +79,11 @@ def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
             pass  # it was read, so the key may ask
         except MetermendError as error:
             what, _, mend = str(error).partition(" - ")
-            yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
+            if path in OPTIONAL:
+                lack = f"{what}; so nobody is told {OPTIONAL[path]}"
+                yield Check(f"permission: {permission(path)}", lack, mend or "see STRIPE_API_KEY", "note")
+            else:
+                yield Check(f"permission: {permission(path)}", what, mend or "see STRIPE_API_KEY", "mend")
             continue
         held.append(permission(path))
     if held:
@@ -89,7 +104,12 @@ def _destinations(settings: Settings, calls: Calls) -> str:
         raise SettingsUnusable(
             "; ".join(lacks), mend='add it in Stripe (README, "Deploy it as a webhook destination")'
         )
-    return f"{len(ours)} are enabled; every refusal comes in as snapshot or thin"
+    found = f"{len(ours)} are enabled; every refusal comes in as snapshot or thin"
+    waits = list(_without_hurry(ours))
+    if waits:
+        what = f"{found}; no {' and no '.join(waits)}, so usage that waits for it goes out within a day or an hour"
+        raise Noted(what, 'add them if it should go at once (README, "Deploy it as a webhook destination")')
+    return found
 
 
 def _ours(enabled: Sequence[Json], console_url: str | None) -> Sequence[Json]:
@@ -111,6 +131,12 @@ def _lacks(destinations: Sequence[Json], payload: str, types: Sequence[str]) -> 
         yield f"no {payload} destination is enabled"
     elif missing:
         yield f"no {payload} destination sends {', '.join(missing)}"
+
+
+def _without_hurry(destinations: Sequence[Json]) -> Iterator[str]:
+    """Yield each optional type that no destination sends."""
+    sent = {name for one in destinations for name in one.get("enabled_events") or ()}
+    yield from (f"{types[0]} ({payload})" for payload, types in OPTIONAL if not sent & {"*", *types})
 
 
 def _own_account(stripe: LiveStripeApi) -> str:

@@ -11,14 +11,17 @@ _SPAN: Final = re.compile(r"(\d{1,6})(min|h|d)")
 _UNITS: Final = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
-def moment(text: str, now: datetime, *, where: str) -> datetime:
-    """Return the time that is named: RFC 3339, or so long before now (`30min`, `36h`, `3d`).
+def moment(text: str, now: datetime, *, where: str, ahead: bool = False) -> datetime:
+    """Return the time that is named: RFC 3339, or so long before now (`30min`, `36h`, `3d`), or `ahead` of it.
 
     Raises InputUnusable, which names the option `where`.
     """
     try:
         span = _SPAN.fullmatch(text)
-        return now - int(span[1]) * _UNITS[span[2]] if span else from_text(text)
+        if span is None:
+            return from_text(text)
+        length = int(span[1]) * _UNITS[span[2]]
+        return now + length if ahead else now - length
     except (ValueError, OverflowError):
         raise InputUnusable(
             f"{text!r} is no time", where=where, mend="e.g. 30min, 36h, 3d or 2026-11-20T00:00:00Z"

@@ -57,7 +57,7 @@ def clock() -> None:
     from workers.schedule import run_until_signalled
 
     _ready(load())
-    run_until_signalled(context())
+    run_until_signalled(context)
 
 
 def _beat() -> None:

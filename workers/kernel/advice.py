@@ -45,14 +45,14 @@ OF_THE_RECORD = Reason(
 )
 """What is said of a code of Stripe's: the words for each are the workers', whose modules no web process loads."""
 
-_MAPPED: Mapping[str, str] = {
+MAPPED: Mapping[str, str] = {
     Code.CUSTOMER_NOT_FOUND: "map customer OLD NEW",
     Code.NO_METER: "map meter OLD NEW",
     Code.ARCHIVED_METER: "map meter OLD NEW",
     Code.VALUE_NOT_FOUND: "map value-key METER KEY",
     Code.INVALID_VALUE: "map decimal-mark METER MARK",
 }
-"""What mends all records of a code at once."""
+"""What mends all records of a code at once: a command of `metermend`."""
 
 
 def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = REASONS) -> dict[str, tuple[int, Reason]]:
@@ -104,7 +104,7 @@ def commands(case: Case, entries: Sequence[EntryRow], unconfirmed: int = 0) -> I
         return
     if not is_only_counted(case, entries):
         codes = dict.fromkeys(code for entry in entries for code in entry.detail.get(BY_CODE, {}))
-        for what in dict.fromkeys(_MAPPED[code] for code in codes if code in _MAPPED):
+        for what in dict.fromkeys(MAPPED[code] for code in codes if code in MAPPED):
             yield f"metermend {what} --reason WHY", "one rule for all of them, in every case"
         yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to be edited"
         yield f"metermend fix {case.id} --file edit.csv --reason WHY", "takes the edited CSV back"

@@ -38,5 +38,9 @@ EVENTS = Gauge("metermend_events", "Events by state.")
 CASES = Gauge("metermend_cases", "Cases by state.")
 RECORDS = Gauge("metermend_records", "Refused records by the bucket of the ledger that they stand in.")
 FOUND = Gauge("metermend_records_found", "Refused records by how their rows are known.")
+UNCONFIRMED = Gauge(
+    "metermend_unconfirmed_records",
+    "Records in flight that have not shown in Stripe's totals by CONFIRMATION_DEADLINE.",
+)
 DISK_FREE = Gauge("metermend_disk_free_bytes", "Bytes that are free where the web writes, by folder.")
 OLDEST_UNPROCESSED = Gauge("metermend_oldest_unprocessed_seconds", "How long the longest-waiting event has waited.")

@@ -126,6 +126,13 @@ class Settings(BaseSettings):
         "unconfirmed.",
     )
 
+    invoice_grace: int = Field(
+        3600,
+        ge=0,
+        description="Seconds from the end of a billing period until Stripe finalises its invoice, as your account "
+        "is set; usage that is not repaired by then is not on it.",
+    )
+
     slack_webhook_url: SecretStr | None = Field(
         None, description="Slack incoming webhook, where no bot is named; alerts are printed without either."
     )

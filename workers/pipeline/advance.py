@@ -75,7 +75,7 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
             if told is not None:
                 transaction.alerted(told)
             if facts is not None:
-                transaction.know(facts)
+                transaction.know(*facts)
         return held.case
 
 

@@ -1,4 +1,4 @@
-"""What lists of cases show of one: its quantities by meter, its deadline, and the names in its records."""
+"""What lists of cases show of one: quantities by meter, when the oldest is too old, and names in its records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -7,31 +7,76 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.clock import from_epoch
+from workers.kernel.ledger.appraisal import Appraisal
+from workers.kernel.ledger.appraisals import OpenUsage, value_of
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.case_facts import MOST_NAMES, ByMeter, CaseFacts, NameKind, sole_meter
+from workers.kernel.ledger.case_facts import (
+    LONGEST_NAME,
+    MOST_NAMES,
+    ByMeter,
+    CaseFacts,
+    NameKind,
+    confirmed_since,
+    sole_meter,
+)
+from workers.kernel.ledger.case_facts import by_meter as kept_by_meter
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import FINDING, records_in, scan
+from workers.pipeline.standings import standings
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOURCE, TIMESTAMP, with_columns_of
 
 MOST_METERS: Final = 20
 """Meters of one case that are told apart; of the others the records are counted."""
+MOST_PAYERS: Final = 25
+"""Customers of one case whose invoices are asked for."""
 _COLUMNS: Final = {NameKind.CUSTOMER: CUSTOMER, NameKind.FILE: SOURCE, NameKind.METER: EVENT_NAME}
 _NAMING: Final = (*FINDING, EntryKind.PLANNED)
 """Entries whose records bring names: as the sender wrote them, and as they were repaired."""
 _UNSETTLED: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED)
 
 
-def facts_of(context: Context, held: HeldCase) -> CaseFacts:
-    """Return what is to be kept of a held case. Raises as the archive does."""
-    return CaseFacts(
-        by_meter=by_meter(context, held.case, held.journal),
-        deadline=deadline_of(context, held.journal, context.clock()),
+def open_usage(context: Context, case: Case, journal: Sequence[EntryRow]) -> OpenUsage:
+    """Return what of a case is to be appraised. Raises as the archive does."""
+    too_old_at = deadline_of(context, journal, context.clock())
+    return OpenUsage(by_meter(context, case, journal), too_old_at, payers_of(context, journal))
+
+
+def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
+    """Return what is to be kept of a held case; Stripe is not asked for it. Raises as the archive does."""
+    usage, account = open_usage(context, held.case, held.journal), held.case.failure.account
+    grown = confirmed_since(kept_by_meter(held.case.meters), usage.by_meter)
+    prices = context.ledger.appraisals.prices(account, grown)
+    facts = CaseFacts(
+        by_meter=usage.by_meter,
         names=_names(context, held),
         named=held.case.version,
+        standings=standings(context, held.case, held.journal),
+        recovered={name: (tally, value_of(tally, prices.get(name))) for name, tally in grown.items()},
+    )
+    return facts, context.ledger.appraisals.of(account, usage, context.invoice_grace)
+
+
+def payers_of(stores: Stores, journal: Sequence[EntryRow]) -> list[str]:
+    """Return the customers with usage that is not settled, the largest quantity first."""
+    columns = CUSTOMER, QUANTITY
+    there = [with_columns_of(records, columns).select(columns) for records in _unsettled(stores, journal)]
+    if not there:
+        return []
+    size = pl.col(QUANTITY).cast(pl.Float64, strict=False).abs().sum()  # for the order only
+    return (
+        pl.concat(there)
+        .with_columns(pl.col(CUSTOMER).str.strip_chars())
+        .filter(pl.col(CUSTOMER).str.len_bytes().is_between(1, LONGEST_NAME))
+        .group_by(CUSTOMER)
+        .agg(size.alias("size"))
+        .sort("size", CUSTOMER, descending=[True, False])
+        .head(MOST_PAYERS)
+        .collect()[CUSTOMER]
+        .to_list()
     )
 
 
@@ -65,20 +110,33 @@ def _tallies(records: pl.LazyFrame) -> dict[str, Tally]:
 
 
 def deadline_of(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> datetime | None:
-    """Return when the oldest usage that is not settled becomes too old to bill."""
-    oldest = oldest_unsettled(stores, journal, now)
-    return oldest + MAX_AGE if oldest else None
+    """Return when the oldest usage that is not settled becomes too old to bill; where all is, when the last did.
+
+    So a record that is lost hides no other that can still be saved.
+    """
+    time = pl.col(TIMESTAMP).cast(pl.Int64, strict=False)
+    known = time.is_between(1, int(now.timestamp()))
+    saved = known & (time > int((now - MAX_AGE).timestamp()))
+    ends = time.filter(saved).min().alias("first"), time.filter(known).max().alias("last")
+    found = [records.select(ends).collect().row(0) for records in _unsettled(stores, journal)]
+    first = min((first for first, _ in found if first is not None), default=None)
+    last = max((last for _, last in found if last is not None), default=None)
+    at_stake = last if first is None else first
+    return None if at_stake is None else from_epoch(at_stake) + MAX_AGE
 
 
 def oldest_unsettled(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> datetime | None:
     """Return the time of the oldest usage that is not settled; one that cannot be read, or lies ahead, is none."""
-    times = []
-    for bucket in _UNSETTLED:
-        records = records_in(stores, journal, bucket)
-        if records is not None:
-            times.append(records.select(pl.col(TIMESTAMP).cast(pl.Int64, strict=False).min()).collect().item())
+    earliest = pl.col(TIMESTAMP).cast(pl.Int64, strict=False).min()
+    times = [records.select(earliest).collect().item() for records in _unsettled(stores, journal)]
     plausible = [time for time in times if time is not None and 0 < time <= now.timestamp()]
     return from_epoch(min(plausible)) if plausible else None
+
+
+def _unsettled(stores: Stores, journal: Sequence[EntryRow]) -> Iterator[pl.LazyFrame]:
+    yield from filter(
+        lambda found: found is not None, (records_in(stores, journal, bucket) for bucket in _UNSETTLED)
+    )
 
 
 def _names(context: Context, held: HeldCase) -> Mapping[NameKind, set[str]]:

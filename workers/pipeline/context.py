@@ -109,6 +109,11 @@ class Context(Stores):
         return timedelta(seconds=self.settings.confirmation_deadline)
 
     @property
+    def invoice_grace(self) -> timedelta:
+        """How long after a billing period has ended its invoice is finalised."""
+        return timedelta(seconds=self.settings.invoice_grace)
+
+    @property
     def validation_delay(self) -> timedelta:
         """How long after a file was last written Stripe may validate its records."""
         return timedelta(seconds=self.settings.validation_delay)

@@ -12,6 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
@@ -341,6 +342,7 @@ class RulesFile:
 
     `rules` are what stood in them last. While they cannot be read, the last rules that could be stay in force.
     `tell` is called with the reason when that begins, and with None when it has ended or was over before.
+    Threads may ask at once.
     """
 
     def __init__(self, path: Path, rules: Rules, tell: Callable[[InputUnusable | None], None]) -> None:
@@ -348,9 +350,14 @@ class RulesFile:
         self._rules = rules
         self._tell = tell
         self._told: str | None = _UNTOLD
+        self._turn = Lock()
 
     def current(self) -> Rules:
         """Return the rules as the file has them now, or had them last."""
+        with self._turn:
+            return self._current()
+
+    def _current(self) -> Rules:
         fault = None
         try:
             aliases = read_alias_file(self._rules.customers, self._path.parent)

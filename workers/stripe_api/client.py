@@ -13,8 +13,9 @@ from urllib.parse import quote
 from workers.kernel.clock import Clock, from_epoch, utc_now
 from workers.kernel.errors import Permanent
 from workers.kernel.logs import get_logger
+from workers.kernel.money import UnitPrice
 from workers.kernel.settings import Settings
-from workers.stripe_api import customers, downloads
+from workers.stripe_api import billing, customers, downloads
 from workers.stripe_api.call import PAGE, Calls, Post, Sleep, v1_pages, v2_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
@@ -97,6 +98,12 @@ class LiveStripeApi:
 
     def list_meters(self, account: str | None) -> list[Json]:
         return list(v1_pages(self._calls, "/v1/billing/meters", {"limit": PAGE}, account))
+
+    def meter_prices(self, meter_id: str, account: str | None) -> Sequence[UnitPrice]:
+        return billing.meter_prices(self._calls, meter_id, account)
+
+    def period_end(self, customer: str, account: str | None) -> datetime | None:
+        return billing.period_end(self._calls, customer, account)
 
     def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
         return customers.find_customers(self._calls, ids, account)

@@ -41,6 +41,8 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "/v1/customers": "read on Customers",
     "/v1/events": "read on Events",
     "/v1/files": "read on Files",
+    "/v1/prices": "read on Prices",
+    "/v1/subscriptions": "read on Subscriptions",
     "/v2/core/accounts": "read on Accounts",
     "/v2/core/event_destinations": "read on Event Destinations (Webhook Endpoints)",
     "/v2/core/events": "read on Events and on Meters",

@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from workers.kernel.money import UnitPrice
+
 Json = dict[str, Any]
 Grouping = Literal["hour", "day"]
 
@@ -75,6 +77,12 @@ class StripeApi(Protocol):
 
     def list_meters(self, account: str | None) -> list[Json]:
         """Return every meter, active and inactive."""
+
+    def meter_prices(self, meter_id: str, account: str | None) -> Sequence[UnitPrice]:
+        """Return what one more unit of a meter costs by each of its active prices."""
+
+    def period_end(self, customer: str, account: str | None) -> datetime | None:
+        """Return when the first of a customer's current metered periods ends; None where he has none."""
 
     def find_customers(self, ids: Collection[str], account: str | None) -> Mapping[str, Customer]:
         """Return the customers that these ids name, those that were deleted among them."""

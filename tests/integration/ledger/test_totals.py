@@ -151,10 +151,19 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
-        found_by = "cases_changed", "cases_opened", "cases_deadline", "cases_size"
-        for index in (*found_by, "events_state", "events_type", "entries_event", "submission_chunks_file"):
+        found_by = "cases_changed", "cases_opened", "cases_deadline", "cases_size", "cases_urgent", "cases_appraise"
+        for index in (
+            *found_by,
+            "entries_event",
+            "entries_at",
+            "cases_trouble",
+            "events_state",
+            "events_type",
+            "submission_chunks_file",
+        ):
             connection.exec_driver_sql(f"DROP INDEX {index}")
-        columns = {"cases": ("deadline", "size", "meters", "named"), "events": ("fetched",)}
+        appraised = "too_old_at", "invoice_at", "payers", "at_risk", "lacks", "urgent_at", "appraise_at"
+        columns = {"cases": ("deadline", "size", "meters", "named", *appraised), "events": ("fetched",)}
         for table, names in {**columns, "submission_chunks": ("file",)}.items():
             for name in names:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
@@ -163,6 +172,10 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
             *later,
             "case_names",
             "case_examples",
+            "standings",
+            "meter_prices",
+            "billing_periods",
+            "recoveries",
             "rules",
             "acts",
             "awaited",

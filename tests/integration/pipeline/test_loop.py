@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ import polars as pl
 import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
+from workers.kernel.clock import from_epoch
 from workers.kernel.errors import Transient
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.appraisal import at_risk
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.money import written
 from workers.pipeline.run import carry_on, process
+from workers.pipeline.upkeep.appraise import appraise
 from workers.records.catalog import Catalog
 from workers.records.validation import Standard
 from workers.sources import Candidate, Candidates, FoundUsage, UsageSources
@@ -58,6 +62,25 @@ def test_a_file_refused_whole_for_its_header_is_sent_again_whole(loop: Loop) -> 
     loop.pass_window()
     assert loop.billed() == {("api_requests", f"cus_{n}"): "100" for n in (1, 2, 3)}
     assert loop.balance.failed.records == loop.balance[Bucket.CONFIRMED].records == 30
+
+
+def test_what_is_open_has_its_price_and_its_last_day_from_stripe_and_what_came_back_its_worth(loop: Loop) -> None:
+    """Somebody who does not know what a case is worth, and until when, works on the wrong one."""
+    [meter] = loop.twin.account().meters
+    price = loop.twin.add_price(meter, unit_amount_decimal="25")["id"]
+    ends = int(time.time()) + 3 * 86_400
+    loop.twin.add_subscription("cus_1", [price], ends)
+    loop.upload("day.csv", usage("use-1,yesterday,api_requests,cus_1,40", "use-2,{t},api_requests, cus_1,2"))
+    loop.twin.fail_next("status", path="/v1/subscriptions", status=403)
+    appraise(loop.context)
+    assert [case.deadline for case in loop.cases() if case.state is CaseState.NEEDS_PERSON] == [None]
+    loop.clock.turn(hours=1)
+    appraise(loop.context)
+    loop.stripe_works()
+    loop.pass_window()
+    [case] = [case for case in loop.cases() if case.state is CaseState.NEEDS_PERSON]
+    assert (written(at_risk(case)), case.deadline) == ("USD 10.00", from_epoch(ends + 3600))
+    assert written(loop.ledger.money.recovered(loop.clock() - timedelta(days=7)).money) == "USD 0.50"
 
 
 def test_what_has_two_readings_waits_for_a_person(loop: Loop) -> None:

@@ -33,7 +33,7 @@ def a_clocked_context(ledger: Ledger, folder: Path, clock: FrozenClock, redis_ur
 
 def run_until(context: Context, done: threading.Event, seconds: float = 20.0) -> None:
     stop = threading.Event()
-    thread = threading.Thread(target=run, args=(context, stop))
+    thread = threading.Thread(target=run, args=(lambda: context, stop))
     thread.start()
     deadline = time.monotonic() + seconds
     while not done.is_set() and time.monotonic() < deadline:
@@ -61,7 +61,7 @@ def test_a_duty_that_fails_holds_up_no_other(sqlite_ledger: Ledger, tmp_path: Pa
     nowhere = "redis://127.0.0.1:1/0"
     context = a_clocked_context(sqlite_ledger, tmp_path, clock, nowhere)
     stop = threading.Event()
-    thread = threading.Thread(target=run, args=(context, stop))
+    thread = threading.Thread(target=run, args=(lambda: context, stop))
     thread.start()
     deadline = time.monotonic() + 20
     while sqlite_ledger.events.get("evt_missed") is None and time.monotonic() < deadline:
@@ -81,7 +81,7 @@ def test_the_clock_makes_new_usage_files_of_each_account_ready(
         (tmp_path / name / "day.csv").write_text(f"identifier,timestamp,event_name\n{name},1795250000,calls\n")
     ours, theirs = (StoredUsageSources([str(tmp_path / name)], tmp_path / "cache") for name in ("ours", "theirs"))
     known = replace(context, sources=ours, account_sources={"acct_1": theirs})
-    for duty in duties(known, threading.Event()):
+    for duty in duties(lambda: known, threading.Event()):
         if duty.name.startswith("prepare"):
             duty.work()
     assert len(list((tmp_path / "cache").rglob("*.index"))) == 2

@@ -12,6 +12,7 @@ from fixtures.twin.files import add_file, finish_file
 from tests.recording import RecordingStripeApi
 from workers.kernel.codes import EventType
 from workers.kernel.errors import Permanent
+from workers.kernel.money import UnitPrice
 from workers.stripe_api import LiveStripeApi, StripeApi, Summary
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -51,12 +52,34 @@ CUSTOMERS = [
 ]
 
 
+PRICES = [
+    UnitPrice("usd", Decimal("0.5"), Decimal("0.5")),
+    UnitPrice("usd", Decimal(0), Decimal(2)),
+    UnitPrice("jpy", Decimal("0.25"), Decimal("0.25")),
+]
+"""Per unit; by tiers, of which the first is free; per package of four."""
+
+
+def _seed_billing(twin: Twin, meter: str) -> None:
+    per_unit = twin.add_price(meter, unit_amount_decimal="0.5")
+    free_first: list[dict[str, Any]] = [
+        {"up_to": 10, "flat_amount": 900},
+        {"up_to": None, "unit_amount_decimal": "2"},
+    ]
+    twin.add_price(meter, tiers=[{"unit_amount_decimal": None, **tier} for tier in free_first])
+    twin.add_price(meter, currency="jpy", unit_amount_decimal="1", transform_quantity={"divide_by": 4})
+    twin.add_price(meter, unit_amount_decimal="9", active=False)
+    for days in (9, 3):
+        twin.add_subscription("cus_a", [per_unit["id"]], int((NOW + timedelta(days=days)).timestamp()))
+
+
 def _seed_twin(twin: Twin) -> dict[str, Any]:
     active = twin.add_meter("calls")
     inactive = {**twin.add_meter("old"), "status": "inactive"}
+    twin.add_customers([*CUSTOMERS, "cus_gone"])
+    _seed_billing(twin, active["id"])
     account = twin.account()
     account.meters[inactive["id"]]["status"] = "inactive"
-    twin.add_customers([*CUSTOMERS, "cus_gone"])
     account.customers.pop("cus_gone")
     account.deleted_customers.add("cus_gone")
     for event in EVENTS:
@@ -79,6 +102,8 @@ def _recording(seeded: dict[str, Any]) -> RecordingStripeApi:
         events=list(EVENTS),
         meters=seeded["meters"],
         customers=[*CUSTOMERS, {"id": "cus_gone", "deleted": True}],
+        prices={seeded["meters"][0]["id"]: PRICES},
+        periods={"cus_a": NOW + timedelta(days=3)},
         files={seeded["file"]: ("failed.csv", CONTENTS)},
         summaries={
             (seeded["meters"][0]["id"], "cus_a"): [Summary(start, start + timedelta(minutes=9), Decimal("2.5"))]
@@ -178,3 +203,14 @@ def test_another_call_with_a_known_identifier_is_refused_as_existing(api: Stripe
     assert second.error is not None
     assert "already exists with identifier id-3" in second.error["message"]
     assert not second.asked_before
+
+
+def test_a_meter_has_what_one_more_unit_costs_by_each_active_price(api: StripeApi, seeded: dict[str, Any]) -> None:
+    assert sorted(api.meter_prices(seeded["meters"][0]["id"], None), key=str) == sorted(PRICES, key=str)
+    assert api.meter_prices(seeded["meters"][1]["id"], None) == []
+
+
+def test_a_customer_has_the_end_of_the_first_of_his_metered_periods(api: StripeApi) -> None:
+    assert api.period_end("cus_a", None) == NOW + timedelta(days=3)
+    assert api.period_end("cus_b", None) is None
+    assert api.period_end("cus_none", None) is None

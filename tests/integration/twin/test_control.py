@@ -29,6 +29,9 @@ def test_a_whole_day_can_be_steered_from_outside(twin: Twin, bucket: Path, endpo
     assert _order(twin, "lag", report=0, summary=5) == {"report_lag": 0, "import_lag": 0, "summary_lag": 5}
     assert _order(twin, "customers", customers=["cus_b", {"id": "cus_c", "metadata": {"crm": "7"}}]) == {"added": 2}
     meter = _order(twin, "meters", event_name="tokens", dimension_payload_keys=["region"])
+    price = _order(twin, "prices", meter=meter["id"], unit_amount_decimal="3")
+    subscribed = {"customer": "cus_b", "prices": [price["id"]], "ends": 2_000_000_000}
+    assert _order(twin, "subscriptions", subscriptions=[subscribed]) == {"added": 1}
     (bucket / "usage.csv").write_text(
         csv(line("a", "2", customer="cus_b"), line("b", name="tokens"), line("c", at="x"))
     )

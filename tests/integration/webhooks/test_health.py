@@ -189,6 +189,7 @@ def test_the_metrics_show_the_ledger_as_it_is_now(
     assert 'metermend_cases{state="open"} 1.0' in shown
     assert 'metermend_records{bucket="failed"} 12.0' in shown
     assert 'metermend_records{bucket="quarantined"} 5.0' in shown
+    assert "metermend_unconfirmed_records 0.0" in shown
     assert "metermend_oldest_unprocessed_seconds 90.0" in shown
     assert any(line.startswith('metermend_webhooks_total{answer="received"}') for line in shown)
 

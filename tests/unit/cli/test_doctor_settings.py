@@ -32,7 +32,10 @@ ROLLED: Final = (401, {"error": {"message": "Invalid API Key provided."}})
 SNAPSHOT: Final = {
     "event_payload": "snapshot",
     "status": "enabled",
-    "enabled_events": ["data_management.import_set.failed", "data_management.import_set.succeeded"],
+    "enabled_events": [
+        *("data_management.import_set.failed", "data_management.import_set.succeeded"),
+        *("customer.created", "billing.meter.reactivated"),
+    ],
 }
 THIN: Final = {
     "event_payload": "thin",
@@ -48,7 +51,7 @@ def listed(*data: dict[str, Any]) -> Answer:
 SOUND: Final[dict[str, Answer]] = {
     "/v1/account": (200, {"object": "account", "id": "acct_1"}),
     **dict.fromkeys(("/v1/billing/meters", "/v1/events", "/v1/customers", "/v1/files"), listed()),
-    "/v2/core/events": listed(),
+    **dict.fromkeys(("/v1/prices", "/v1/subscriptions", "/v2/core/events"), listed()),
     "/v2/core/event_destinations": listed(SNAPSHOT, THIN),
     "/v1/billing/meter_events": (400, {"error": {"message": "Missing required param: event_name."}}),
     "/v1/billing/meter_event_adjustments": (400, {"error": {"message": "Missing required param: type."}}),
@@ -246,6 +249,8 @@ FORBIDDEN: Final[list[tuple[dict[str, Answer], str]]] = [
     ({"/v2/core/events": NO_PERMISSION}, "MEND permission: read on Events and on Meters: "),
     ({"/v1/billing/meter_events": NO_PERMISSION}, "MEND permission: write on Meter events: "),
     ({"/v1/billing/meter_event_adjustments": NO_PERMISSION}, "MEND permission: write on Meter event adj"),
+    ({"/v1/prices": NO_PERMISSION}, "note permission: read on Prices: "),
+    ({"/v1/subscriptions": NO_PERMISSION}, "note permission: read on Subscriptions: "),
     ({"/v1/account": NO_PERMISSION}, "note Stripe account: the key may not read its own account"),
     ({"/v2/core/event_destinations": NO_PERMISSION}, "note event destinations: cannot be listed: "),
     ({"/v2/core/event_destinations": listed(SNAPSHOT)}, "MEND event destinations: no thin destination is enabled"),
@@ -272,6 +277,16 @@ def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
     said = company({path: answer for answers, _ in together for path, answer in answers.items()})
     for _, line in together:
         require_mend(said, line)
+
+
+def test_types_that_only_save_time_are_a_hint(company: Callable[..., list[str]]) -> None:
+    """Usage that waits for a customer would go out a day later, and nobody would know that it need not."""
+    needed = SNAPSHOT | {"enabled_events": SNAPSHOT["enabled_events"][:2]}
+    said = company({"/v2/core/event_destinations": listed(needed, THIN)})
+    [hint] = [one for one in said if one.startswith("note event destinations: ")]
+    assert "no customer.created (snapshot) and no v1.billing.meter.reactivated (thin or snapshot)" in hint
+    said = company({"/v2/core/event_destinations": listed(SNAPSHOT | {"enabled_events": ["*"]}, THIN)})
+    assert not any(one.startswith("note event destinations: ") for one in said)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """If these fail, a person cannot see what a case is about, or looks for a customer's case and does not find it."""
 
 import json
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.unit.cli.usage import run
 from workers.kernel.case_title import title
+from workers.kernel.clock import utc_now
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.event_envelope import read_envelope
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.case import VALIDATION_REPORT
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import EntryKind
+from workers.kernel.money import Amount
 from workers.kernel.settings import Settings
 from workers.pipeline.case_facts import facts_of
 
@@ -44,7 +49,7 @@ def a_book(book: Book, reason: str) -> Book:
     with book.held() as held:
         facts = facts_of(book.context, held)
         with held.transaction() as transaction:
-            transaction.know(facts)
+            transaction.know(*facts)
     return book
 
 
@@ -84,6 +89,24 @@ def test_a_case_as_json_has_its_quantities_exact_and_by_meter(book: Book) -> Non
     assert told["records"]["failed"] == 6
     assert f"metermend retry {book.case_id}" in told["commands"]
     assert told["deadline"] > told["since"]
+
+
+def test_what_is_at_risk_and_by_when_is_shown_with_what_is_not_known(book: Book) -> None:
+    ledger, now = book.context.ledger, utc_now()
+    case = ledger.cases.get(book.case_id)
+    assert case is not None
+    soon = now + timedelta(hours=30)
+    worth = {"usd": Amount(Decimal("1234.5"), Decimal(2000))}
+    appraisal = Appraisal(6, soon + timedelta(days=3), ["cus_1"], soon, worth, ["tokens has no active price"])
+    ledger.appraisals.keep(case, appraisal, None)
+    shown = run("case", "show", book.case_id).stdout
+    assert "At risk: USD 1,234.50 to 2,000.00." in shown
+    assert "Not known: tokens has no active price." in shown
+    listed = run("cases", "--sort", "risk").stdout
+    assert f"USD 1,234.50 to 2,000.00  {soon:%Y-%m-%d %H:%M}" in listed
+    [told] = json.loads(run("cases", "--json", "--lost-within", "36h").stdout)
+    assert (told["at_risk"], told["deadline_because"]) == ({"usd": ["1234.5", "2000"]}, "invoice")
+    assert found("--lost-within", "24h") == []
 
 
 def test_cases_are_found_by_what_stands_in_their_records(book: Book) -> None:

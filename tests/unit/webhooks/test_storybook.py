@@ -1,7 +1,7 @@
 """Every page with canned rows and no ledger. If these fail, a page crashes on what an unlucky case looks like."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,8 +21,6 @@ from workers.kernel.advice import next_step, reasons_of
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.case_facts import CaseFacts
-from workers.kernel.ledger.event_list import LedTo
-from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 from workers.kernel.ledger.examples import Change, Examples, Sample
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
@@ -87,40 +85,6 @@ SUBMISSION = Submission(
     sent_at=AT,
     confirm_at=AT,
 )
-EVENT = StoredEvent(
-    id="evt_1",
-    kind="thin",
-    type="v1.billing.meter.no_meter_found",
-    account=None,
-    livemode=False,
-    object_id=None,
-    created_at=None,
-    received_at=AT,
-    raw=b"{}",
-    sha256="0" * 64,
-    state=EventState.IGNORED,
-    reason="livemode_mismatch",
-    attempts=0,
-    origin=Origin.DELIVERED,
-    large=False,
-    deaths=0,
-)
-OVERVIEW: dict[str, Any] = {
-    "balance": CASE.balance,
-    "stuck": [],
-    "needy": [CASE],
-    "recent": [replace(CASE, state=state) for state in CaseState],
-    "case_counts": {"needs_person": 1},
-    "event_counts": {"received": 3, "failed": 1},
-    "waited": timedelta(hours=2),
-}
-LIST: dict[str, Any] = {
-    "states": list(CaseState),
-    "counts": {"open": 2},
-    "state": None,
-    "cases": [CASE],
-    "more": None,
-}
 HOSTILE = "<script>\u202e" + "9" * 300
 EXAMPLES = Examples(
     [
@@ -153,9 +117,9 @@ ABOUT: dict[str, Any] = {
 OF_TWO_METERS = replace(
     CASE,
     deadline=AT,
-    meters=CaseFacts(
-        {"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, AT, {}, 1
-    ).columns()["meters"],
+    meters=CaseFacts({"tokens": CASE.balance.buckets, "minutes": {}, "": CASE.balance.buckets}, {}, 1).columns()[
+        "meters"
+    ],
 )
 EFFECT: dict[str, Any] = {
     "summary": "3 records of case_0123456789abcdef are written off: nobody will be billed for them",
@@ -201,16 +165,6 @@ SHOWN: dict[str, Any] = {
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "nothing yet": (
-        "overview.html",
-        OVERVIEW | {"balance": Balance(), "needy": [], "recent": [], "case_counts": {}, "event_counts": {}},
-    ),
-    "a bad day": ("overview.html", OVERVIEW),
-    "a stopped case": ("overview.html", OVERVIEW | {"stuck": [UNLUCKY]}),
-    "a broken book": ("overview.html", OVERVIEW | {"balance": Balance(TALLY, {})}),
-    "cases": ("cases.html", LIST),
-    "more cases": ("cases.html", LIST | {"state": CaseState.NEEDS_PERSON, "more": AT.isoformat()}),
-    "no cases": ("cases.html", LIST | {"cases": [], "counts": {}}),
     "a case": ("case.html", ABOUT),
     "a new case": (
         "case.html",
@@ -290,24 +244,16 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
         "case.html",
         ABOUT | {"submissions": [replace(SUBMISSION, verdict="succeeded_with_errors", location=None)]},
     ),
-    "an event": ("event.html", {"event": EVENT, "fetched": None, "led_to": []}),
-    "an event past its retention": (
-        "event.html",
-        {"event": replace(EVENT, raw=None, account="acct_1"), "fetched": None, "led_to": []},
-    ),
-    "an event that is no json": (
-        "event.html",
-        {
-            "event": replace(EVENT, raw=b"\xff{", created_at=AT),
-            "fetched": b"{}",
-            "led_to": [LedTo(CASE.id, 2, 1200)],
-        },
-    ),
     "the login": ("login.html", {"wrong": False, "secure": False}),
     "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
 }
-PARTS = {"base.html", "parts.html", "decide.html"}
+PARTS = {"base.html", "parts.html", "charts.html", "decide.html"}
+TOLD_BY_ROWS = {
+    "overview.html", "cases.html", "incidents.html", "incident.html", "quarantine.html", "events.html",
+    "event.html", "rules.html", "audit.html",
+}  # fmt: skip
+"""Their tests, in `pages`, write rows into a ledger and look at the page."""
 VOID = {"meta", "link", "input", "rect", "br", "img"}
 
 
@@ -363,4 +309,4 @@ def test_every_page_can_be_drawn(render: Render, story: str) -> None:
 
 def test_every_template_has_a_story() -> None:
     told = {template for template, _ in STORIES.values()}
-    assert {path.name for path in TEMPLATES.glob("*.html")} - PARTS == told
+    assert {path.name for path in TEMPLATES.glob("*.html")} - PARTS - TOLD_BY_ROWS == told

@@ -7,16 +7,14 @@
   const one = (selector, within = document) => within.querySelector(selector);
 
   // Keys. The row with the focus is the chosen one, so that Enter opens it and the browser says where one is.
-  const rows = () => [...main.querySelectorAll(".rows tbody a, .acts li a")].filter(
-    (link, _, all) => all.find((other) => rowOf(other) === rowOf(link)) === link && link.checkVisibility(),
-  );
-  const rowOf = (element) => element.closest("tr, li");
+  const rows = () => [...main.querySelectorAll(".rows tbody tr, .acts li")].filter((row) => one("a", row));
   const step = (by) => {
-    const links = rows();
-    const at = links.findIndex((link) => rowOf(link).contains(document.activeElement));
-    const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : at + by];
-    next?.focus();
-    rowOf(next ?? main)?.scrollIntoView({ block: "nearest" });
+    const all = rows();
+    const at = all.findIndex((row) => row.contains(document.activeElement));
+    const next = all[at < 0 && by < 0 ? all.length - 1 : at + by];
+    if (!next) return;
+    one("a", next).focus();
+    next.scrollIntoView({ block: "nearest" });
   };
   const search = () => {
     const field = one("input[name=q]", main) ?? one(".top input[name=q]");
@@ -50,8 +48,8 @@
     });
   }
 
-  // A page that waits for a worker looks again by itself: ever more seldom, not while it is hidden, and never under
-  // somebody's hands. What has the focus keeps it.
+  // A page that waits for a worker looks again by itself: ever more seldom, and not while it is hidden. What has the
+  // focus keeps it.
   const TRIES = 100;
   const LONGEST_WAIT = 10_000;
   const FAILURES = 5;
@@ -83,23 +81,19 @@
 
   // Put the new page's <main> in place of the one that is shown, where it says anything new.
   const swap = (page) => {
-    const fresh = one("main", page).cloneNode(true);
-    if (saying(fresh) === shown || isBeingFilledIn()) return;
-    shown = saying(fresh);
-    const focused = placeOf(document.activeElement);
-    const open = [...main.querySelectorAll("details")].map((each) => each.open);
-    main.replaceChildren(...fresh.childNodes);
-    main.querySelectorAll("details").forEach((each, index) => { each.open ||= Boolean(open[index]); });
-    if (focused) (one(focused, main) ?? main).focus({ preventScroll: true });
+    const fresh = one("main", page);
+    if (fresh.innerHTML === shown) return;
+    shown = fresh.innerHTML;
+    const [focused, place] = [document.activeElement, placeOf(document.activeElement)];
+    main.innerHTML = shown;
+    if (place) {
+      const there = one(place, main);
+      // Never another button than the one that somebody was about to press.
+      (there?.outerHTML === focused.outerHTML ? there : main).focus({ preventScroll: true });
+    }
     document.title = page.title;
     said.textContent = one(".badge", main)?.textContent ?? page.title;
   };
-
-  // What a <main> says, without the form tokens, which differ each time.
-  const saying = (element) => element.innerHTML.replace(/name="csrf_token" value="[^"]*"/g, "");
-
-  const isBeingFilledIn = () =>
-    [...main.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
 
   // A selector that finds an element of <main> again after its markup was replaced.
   const placeOf = (element) => {
@@ -110,6 +104,6 @@
     return `${parent ?? ":scope"} > :nth-child(${at})`;
   };
 
-  let shown = saying(main);
-  if (main.hasAttribute("data-waits")) lookAgain(1000, TRIES, 0);
+  let shown = main.innerHTML;
+  if (main.hasAttribute("data-waits")) lookAgain(500, TRIES, 0);
 })();

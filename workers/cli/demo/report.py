@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +11,13 @@ from rich.console import Console
 from workers.archive import Archive
 from workers.cli.case_text import change_text
 from workers.cli.demo.stage import Stage
+from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.examples import Change
-from workers.kernel.ledger.journal import Balance, Bucket, Found, Tally
+from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Found, Tally
+from workers.kernel.money import written
 from workers.kernel.storage import open_store
 from workers.kernel.terminal import visible
 from workers.pipeline.audit.case_csv import write_csv
@@ -24,6 +27,7 @@ HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
 INCIDENTS: Final = 1_000
 """More than a bad day has."""
+LONGEST_DAY: Final = timedelta(days=1)
 WIDTH: Final = 13
 """Of a column of counts."""
 
@@ -37,6 +41,7 @@ def report(
     places = Stores(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
     _print_codes(console, codes, _mended(ledger))
     _print_found(console, queries.balance())
+    _print_money(console, ledger)
     _print_messages(console, messages, sum(not one.said for one in ledger.incidents.recent(INCIDENTS)))
     _print_places(console, stage, places)
     balance = queries.balance()
@@ -83,6 +88,14 @@ def _print_found(console: Console, balance: Balance) -> None:
     console.print("\n[bold]How the refused records were found[/]")
     for how, words in told.items():
         console.print(f"{balance.found.get(how, 0):>8,}  {words}")
+
+
+def _print_money(console: Console, ledger: Ledger) -> None:
+    """Say what was recovered, and what still stands at risk and until when."""
+    at_risk, recovered = ledger.money.at_risk(), ledger.money.recovered(utc_now() - LONGEST_DAY)
+    by_when = f", the first of it by {at_risk.deadline:%Y-%m-%d %H:%M} UTC" if at_risk.deadline else ""
+    console.print(f"\n[bold]recovered[/]    {written(recovered.money) or NOT_KNOWN}")
+    console.print(f"[bold]at risk[/]      {written(at_risk.money) or NOT_KNOWN}{by_when}")
 
 
 def sourcing(stage: Stage) -> str:

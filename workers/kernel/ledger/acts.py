@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, update
 from workers.kernel.clock import Clock, to_text
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.paging import Page, Stretch, page
 from workers.kernel.ledger.tables import acts
 
 CSV: Final = "write_csv"
@@ -71,6 +72,18 @@ class Act:
         return cls(**{**row, "state": ActState(row["state"]), "approvals": tuple(row["approvals"])})
 
 
+@dataclass(frozen=True)
+class ActFilter:
+    """Which acts are meant; nothing named means all of them. `actor` is who has asked for them."""
+
+    actor: str | None = None
+    kind: str | None = None
+    state: ActState | None = None
+
+
+_STRETCHES: Final = (Stretch(acts.c.asked_at),)
+
+
 class Acts:
     """The acts table."""
 
@@ -112,6 +125,20 @@ class Acts:
         if states:
             query = query.where(acts.c.state.in_(states))
         return [Act.from_row(dict(row)) for row in self._database.rows(query)]
+
+    def page(self, wanted: ActFilter, limit: int = 100, after: str | None = None) -> Page[Act]:
+        """Return the acts that come after a place in the list, the latest first."""
+        chosen = [acts.c[name] == value for name, value in vars(wanted).items() if value is not None]
+        found = page(self._database, select(acts).where(*chosen), _STRETCHES, acts.c.id, limit, after)
+        return Page([Act.from_row(dict(row)) for row in found.rows], found.after)
+
+    def order(
+        self, kind: str, subject: str, arguments: Mapping[str, Any], effect: Mapping[str, Any], actor: str, why: str
+    ) -> Act:
+        """Note what somebody has done that needs nobody's word beside his own, since no record moves by it."""
+        asked = self.ask(kind, subject, arguments, actor, why)
+        approvals = [{"name": actor, "at": to_text(asked.asked_at)}]
+        return self._change(asked, (ActState.ASKED,), ActState.APPROVED, effect=effect, approvals=approvals)
 
     def show(self, act: Act, effect: Mapping[str, Any], fingerprint: str) -> Act:
         """Keep what an act would do."""

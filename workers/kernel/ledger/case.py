@@ -1,6 +1,6 @@
 """What a case is: the failure it stands for, its state, and what the ledger holds of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -61,7 +61,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as the ledger holds it. From `deadline` on it is as `CaseFacts.columns` makes it."""
+    """A case as the ledger holds it.
+
+    From `size` to `named` it is as `CaseFacts.columns` makes it; the others as `Appraisal.columns` does.
+    """
 
     id: str
     failure: Failure
@@ -80,6 +83,13 @@ class Case:
     size: str = ""
     meters: Mapping[str, Any] | None = None
     named: int = 0
+    too_old_at: datetime | None = None
+    invoice_at: datetime | None = None
+    payers: Sequence[str] | None = None
+    at_risk: Mapping[str, Any] | None = None
+    lacks: Sequence[str] | None = None
+    urgent_at: datetime | None = None
+    appraise_at: datetime | None = None
 
 
 def case_of(row: Any) -> Case:

@@ -1,11 +1,11 @@
-"""What lists of cases show and are searched by: quantities by meter, the deadline, the names in the records.
+"""What lists of cases show and are searched by: quantities by meter, the names in the records; what was recovered.
 
 Kept with each commit of a worker that has changed what stands where; a view that no step of a case reads. A case
 has up to `MOST_NAMES` names of a kind, so that a million customers are never a million rows.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -16,7 +16,9 @@ from sqlalchemy import Connection, insert, select
 from workers.kernel.codes import Code
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
-from workers.kernel.ledger.tables import case_names
+from workers.kernel.ledger.standings import Standing
+from workers.kernel.ledger.tables import case_names, recoveries
+from workers.kernel.money import Money, to_json
 
 MOST_NAMES: Final = 1_000
 """Names of one kind that are kept of a case."""
@@ -40,21 +42,22 @@ class NameKind(StrEnum):
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What is kept of a case. `deadline` is when its oldest open usage becomes too old to bill.
+    """What is kept of a case.
 
-    `names` are those of the records that came into its journal up to entry `named`.
+    `names` are those of the records that came into its journal up to entry `named`. `recovered` is what was proven
+    to count since this was kept last, by meter, and what that is worth; it is negative where more was taken back.
     """
 
     by_meter: ByMeter
-    deadline: datetime | None
     names: Mapping[NameKind, Collection[str]]
     named: int
+    standings: Sequence[Standing] = ()
+    recovered: Mapping[str, tuple[Tally, Money]] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
         """Return what of it stands in the case's own row."""
         return {
             "meters": {name: Balance(buckets=buckets).to_json() for name, buckets in self.by_meter.items()},
-            "deadline": self.deadline,
             "size": size_of(self.by_meter),
             "named": self.named,
         }
@@ -102,11 +105,32 @@ def size_of(of: ByMeter) -> str:
     return f"{largest:081.15f}" if largest else ""
 
 
+def confirmed_since(before: ByMeter, now: ByMeter) -> dict[str, Tally]:
+    """Return by how much what is confirmed of each meter has grown; nothing where the records are gone."""
+    grown = {
+        name: now.get(name, {}).get(Bucket.CONFIRMED, Tally())
+        + -before.get(name, {}).get(Bucket.CONFIRMED, Tally())
+        for name in {**before, **now}
+    }
+    return {name: tally for name, tally in grown.items() if tally != Tally()} if now else {}
+
+
+def keep_recovered(connection: Connection, case_id: str, version: int, facts: CaseFacts, at: datetime) -> None:
+    """Keep what was recovered of a case up to this version of it."""
+    rows = [
+        {"case_id": case_id, "version": version, "meter": meter, "records": tally.records, "at": at,
+         "quantity": tally.quantity, "money": to_json(money)}
+        for meter, (tally, money) in facts.recovered.items()
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(recoveries), rows)
+
+
 def keep_names(connection: Connection, case_id: str, names: Mapping[NameKind, Collection[str]]) -> None:
     """Add names to those of a case, as many as are kept."""
     for kind, new in names.items():
         there = _names_of(connection, case_id, kind)
-        fresh = sorted({_kept(name) for name in new} - there - {AND_MORE})
+        fresh = sorted({kept_name(name) for name in new} - there - {AND_MORE})
         room = max(0, MOST_NAMES - len(there - {AND_MORE}))
         added = [*fresh[:room], *([AND_MORE] if len(fresh) > room and AND_MORE not in there else [])]
         if added:
@@ -119,14 +143,14 @@ def _names_of(connection: Connection, case_id: str, kind: NameKind) -> set[str]:
     return set(connection.scalars(select(case_names.c.name).where(*mine)))
 
 
-def _kept(name: str) -> str:
+def kept_name(name: str) -> str:
     """Return a name as it is kept and searched for: PostgreSQL's text takes no NUL."""
     return name.replace("\0", "").strip()[:LONGEST_NAME]
 
 
 def cases_named(kind: NameKind, name: str) -> Any:
     """Return the query for the ids of the cases with a name."""
-    return select(case_names.c.case_id).where(case_names.c.kind == kind.value, case_names.c.name == _kept(name))
+    return select(case_names.c.case_id).where(case_names.c.kind == kind.value, case_names.c.name == kept_name(name))
 
 
 def cases_with_more(kinds: Sequence[NameKind]) -> Any:

@@ -9,13 +9,15 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from workers.kernel.errors import Corrupt
+from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
-from workers.kernel.ledger.case_facts import CaseFacts, keep_names
+from workers.kernel.ledger.case_facts import CaseFacts, keep_names, keep_recovered
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.examples import forget_examples, keep_examples
 from workers.kernel.ledger.hash_chain import entry_hash
 from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.standings import keep_standings
 from workers.kernel.ledger.submissions import CaseSubmissions
 
 
@@ -71,10 +73,13 @@ class CaseTransaction:
         """Remember what was last said of the case, so that it is not said twice."""
         self._changes["alerted"] = meaning
 
-    def know(self, facts: CaseFacts) -> None:
-        """Keep what lists of cases show, and are searched by."""
-        self._changes |= facts.columns()
+    def know(self, facts: CaseFacts, appraisal: Appraisal) -> None:
+        """Keep what lists of cases show and are searched by; the case is soon appraised anew, as Stripe says."""
+        appraised = appraisal.columns(self._case.opened_at, self._now)
+        self._changes |= facts.columns() | appraised | {"appraise_at": self._now}
         keep_names(self._connection, self._case.id, facts.names)
+        keep_standings(self._connection, self._case.id, facts.standings)
+        keep_recovered(self._connection, self._case.id, self._version, facts, self._now)
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""

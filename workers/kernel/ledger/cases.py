@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import BigInteger, Connection, cast, insert, or_, select
+from sqlalchemy import BigInteger, Connection, cast, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -81,15 +81,19 @@ class Cases:
             return ReadCase(case_of(row), journal_of(connection, case_id), submissions_of_case(connection, case_id))
 
     def due(self, limit: int, lease: timedelta = LONGEST_WAIT) -> Sequence[DueCase]:
-        """Return cases that are due and that nobody holds, for `lease` at most, the longest waiting first."""
+        """Return cases that are due and that nobody holds, for `lease` at most, by money and time left.
+
+        One that was never appraised comes as if its deadline were the moment when it was due (`appraisal`).
+        """
         now = self._clock()
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
+        first = func.coalesce(cases.c.urgent_at, cases.c.due_at)
         pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
         query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
             cases.c.due_at.is_not(None), due, is_over(cases, "lease_until", now, lease)
         )
-        return [DueCase(**row) for row in self._database.rows(query.order_by(cases.c.due_at).limit(limit))]
+        return [DueCase(**row) for row in self._database.rows(query.order_by(first, cases.c.due_at).limit(limit))]
 
     def join(self, failure: Failure, gap: timedelta, longest: timedelta) -> Failure:
         """Return the failure that a window of refusals belongs to: one whose case is open for it from now on.

@@ -8,11 +8,13 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
 from workers.kernel.ledger.acts import Acts
 from workers.kernel.ledger.alert_channels import AlertChannels
+from workers.kernel.ledger.appraisals import Appraisals
 from workers.kernel.ledger.awaited import AwaitedNames
 from workers.kernel.ledger.case_list import CaseList
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.days import Days
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.examples import CaseExamples
@@ -20,10 +22,12 @@ from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
+from workers.kernel.ledger.money_totals import MoneyTotals
 from workers.kernel.ledger.queries import Queries
 from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
+from workers.kernel.ledger.standings import Standings
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
@@ -65,6 +69,8 @@ class Ledger:
         self.cases = Cases(database, clock)
         self.case_list = CaseList(database)
         self.examples = CaseExamples(database)
+        self.standings = Standings(database)
+        self.days = Days(database, clock)
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)
@@ -80,6 +86,8 @@ class Ledger:
         self.troubles = Troubles(database, clock)
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
+        self.appraisals = Appraisals(database, clock)
+        self.money = MoneyTotals(database, clock)
         self.rules = MadeRules(database, clock)
         self.alert_channels = AlertChannels(database, clock)
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -81,6 +82,8 @@ events = Table(
     Index("events_type", "type", "received_at"),
 )
 
+TROUBLED: Final = text("trouble IS NOT NULL")
+
 cases = Table(
     "cases",
     metadata,
@@ -113,12 +116,22 @@ cases = Table(
     Column("size", Text, nullable=False, server_default=""),
     Column("meters", JSON),
     Column("named", Integer, nullable=False, server_default="0"),
+    Column("too_old_at", UtcTime),
+    Column("invoice_at", UtcTime),
+    Column("payers", JSON),
+    Column("at_risk", JSON),
+    Column("lacks", JSON),
+    Column("urgent_at", UtcTime),
+    Column("appraise_at", UtcTime),
     Index("cases_due", "due_at"),
     Index("cases_changed", "changed_at"),
     Index("cases_opened", "opened_at"),
     Index("cases_deadline", "deadline"),
     Index("cases_size", "size"),
+    Index("cases_urgent", "urgent_at"),
+    Index("cases_appraise", "appraise_at"),
     Index("cases_state", "state", "changed_at"),
+    Index("cases_trouble", "due_at", "changed_at", sqlite_where=TROUBLED, postgresql_where=TROUBLED),
     Index("cases_windows", "code", "meter_id", "window_end"),
 )
 
@@ -137,6 +150,54 @@ case_examples = Table(
     Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
     Column("samples", JSON, nullable=False),
     Column("changes", JSON, nullable=False),
+)
+
+standings = Table(
+    "standings",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Index("standings_cause", "bucket", "code", "reason", "meter", "customer"),
+)
+
+meter_prices = Table(
+    "meter_prices",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("event_name", Text, primary_key=True),
+    Column("formula", Text),
+    Column("prices", JSON, nullable=False),
+    Column("lack", Text),
+    Column("read_at", UtcTime, nullable=False),
+)
+
+billing_periods = Table(
+    "billing_periods",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("ends_at", UtcTime),
+    Column("lack", Text),
+    Column("read_at", UtcTime, nullable=False),
+)
+
+recoveries = Table(
+    "recoveries",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("money", JSON, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("recoveries_at", "at"),
 )
 
 joined_windows = Table(
@@ -167,6 +228,7 @@ entries = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("entries_event", "event_id"),
+    Index("entries_at", "at", "from_bucket", "to_bucket", "records"),
 )
 
 links = Table(
@@ -302,6 +364,7 @@ incidents = Table(
     Column("due_at", UtcTime),
     Column("over_at", UtcTime),
     Index("incidents_key", "key", "last_at"),
+    Index("incidents_last", "last_at"),
     Index("incidents_due", "due_at"),
 )
 
@@ -357,6 +420,7 @@ acts = Table(
     Column("outcome", JSON),
     Index("acts_subject", "subject", "asked_at"),
     Index("acts_state", "state", "asked_at"),
+    Index("acts_asked", "asked_at"),
 )
 
 rules = Table(

@@ -8,6 +8,7 @@ from workers.kernel.advice import commands, is_only_counted, next_step, reasons_
 from workers.kernel.case_title import since, title_of
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
+from workers.kernel.ledger.appraisal import at_risk, with_deadline
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import ByMeter
 from workers.kernel.ledger.case_transaction import EVIDENCE
@@ -15,6 +16,7 @@ from workers.kernel.ledger.examples import Examples
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.money import Money
 from workers.kernel.reasons import Reason
 from workers.kernel.timeline import Happening, timeline
 from workers.pipeline.case_facts import by_meter, deadline_of
@@ -26,14 +28,15 @@ from workers.remedies.codes import reasons
 class CaseView:
     """All that is shown of a case.
 
-    `deadline` is when its oldest open usage becomes too old to bill (35 days: Stripe docs, "Record usage for
-    billing"). `events` are those that it came from. `files` is label -> place. `note` says what could not be read.
+    `case` has its deadline as of now. `at_risk` is what its open usage is worth, `lacks` why that or an invoice is
+    not known. `events` are those that it came from. `files` is label -> place. `note` says what could not be read.
     """
 
     case: Case
     title: str
     since: datetime
-    deadline: datetime | None
+    at_risk: Money
+    lacks: Sequence[str]
     by_meter: ByMeter
     unconfirmed: int
     reasons: Mapping[str, tuple[int, Reason]]
@@ -57,10 +60,11 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
     there = [entry for entry in journal if entry.number > removed]
     overdue = unconfirmed(journal)
     return CaseView(
-        case=case,
+        case=with_deadline(case, deadline_of(stores, there, now)),
         title=title_of(case, now),
         since=since(case),
-        deadline=deadline_of(stores, there, now),
+        at_risk=at_risk(case),
+        lacks=case.lacks or [],
         by_meter=by_meter(stores, case, journal),
         unconfirmed=overdue,
         reasons=reasons_of(journal, reasons()),

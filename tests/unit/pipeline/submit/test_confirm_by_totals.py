@@ -16,7 +16,7 @@ from tests.unit.pipeline.totals.play import METER
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket, EntryKind
-from workers.kernel.ledger.unconfirmed import unconfirmed
+from workers.kernel.ledger.unconfirmed import unconfirmed, unconfirmed_records
 from workers.pipeline.context import Context
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.notify.case_status import status_of
@@ -100,6 +100,7 @@ def test_what_does_not_show_is_unconfirmed_from_the_deadline_on_and_said_once(co
         looks.append((context.clock() - start, unconfirmed(context.ledger.queries.entries(book.case_id))))
     assert [hours.total_seconds() / 3600 for hours, _ in looks] == [0.5, 1, 2, 4, 6, 12, 24]
     assert [records for _, records in looks] == [0, 0, 0, 0, 2, 2, 2]
+    assert unconfirmed_records(context.ledger.database) == 2, "as /metrics shows it"
     assert book.balance(Bucket.SUBMITTED) == 2
     with book.held() as held:
         assert "unconfirmed" in status_of(context, held).demands
@@ -110,6 +111,7 @@ def test_what_does_not_show_is_unconfirmed_from_the_deadline_on_and_said_once(co
     look(context, book)
     assert book.balance(Bucket.CONFIRMED) == 2
     assert unconfirmed(context.ledger.queries.entries(book.case_id)) == 0
+    assert unconfirmed_records(context.ledger.database) == 0
 
 
 def test_what_never_shows_is_put_before_a_person_in_the_end(context: Context) -> None:

@@ -1,0 +1,104 @@
+"""What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from workers.kernel.clock import Clock
+from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.case_facts import SETTLED
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.journal import Bucket, Tally
+from workers.kernel.ledger.tables import cases, incident_cases, recoveries
+from workers.kernel.money import Money, added, from_json
+
+_UNSETTLED: Final = tuple(state for state in CaseState if state is not CaseState.SETTLED)
+"""Named one by one: an index finds them, among however many settled cases."""
+_OPEN: Final = tuple(bucket for bucket in Bucket if bucket not in SETTLED)
+
+
+@dataclass(frozen=True)
+class AtRisk:
+    """What stands open: over `cases` cases `records` records.
+
+    `by_meter` is event name -> what is open of it. `unpriced` counts the cases of which no price is known.
+    `deadline` is the nearest that is to come, and `overdue` counts the cases whose own is over.
+    """
+
+    cases: int
+    records: int
+    money: Money
+    unpriced: int
+    by_meter: Mapping[str, Tally]
+    deadline: datetime | None
+    overdue: int
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Usage that was refused and is proven to count now, and what it is worth; what was taken back counts off."""
+
+    records: int
+    money: Money
+    by_meter: Mapping[str, Tally]
+
+
+class MoneyTotals:
+    """Sums over the cases' rows, and over what each commit has recovered."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def at_risk(self, incident: str | None = None) -> AtRisk:
+        """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
+        columns = cases.c.balance, cases.c.meters, cases.c.at_risk, cases.c.deadline
+        query = select(*columns).where(cases.c.state.in_(_UNSETTLED), cases.c.version > 0)
+        if incident is not None:
+            theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
+            query = query.where(cases.c.id.in_(theirs))
+        rows = self._database.rows(query)
+        now, deadlines = self._clock(), [row["deadline"] for row in rows if row["deadline"]]
+        return AtRisk(
+            cases=len(rows),
+            records=sum(_open_records(row["balance"]) for row in rows),
+            money=added(from_json(row["at_risk"]) for row in rows),
+            unpriced=sum(not row["at_risk"] for row in rows),
+            by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
+            deadline=min((deadline for deadline in deadlines if deadline > now), default=None),
+            overdue=sum(deadline <= now for deadline in deadlines),
+        )
+
+    def recovered(self, since: datetime) -> Recovered:
+        """Return what was recovered from a moment on. Raises LedgerUnavailable."""
+        rows = self._database.rows(select(recoveries).where(recoveries.c.at >= since))
+        return Recovered(
+            records=sum(row["records"] for row in rows),
+            money=added(from_json(row["money"]) for row in rows),
+            by_meter=_most_first((row["meter"], Tally(row["records"], row["quantity"])) for row in rows),
+        )
+
+
+def _open_records(balance: Mapping[str, Any]) -> int:
+    settled = sum(balance[bucket]["records"] for bucket in SETTLED if bucket in balance)
+    return int(balance["failed"]["records"] - settled)
+
+
+def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
+    """Yield each meter with what of it is open in each bucket, as quickly as a page that waits for it needs."""
+    for name, balance in (meters or {}).items():
+        for bucket in _OPEN:
+            kept = balance.get(bucket)
+            if kept and kept["records"]:
+                yield name, Tally(kept["records"], Decimal(kept["quantity"]))
+
+
+def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
+    sums: dict[str, Tally] = {}
+    for name, tally in named:
+        sums[name] = sums.get(name, Tally()) + tally
+    return dict(sorted(sums.items(), key=lambda one: (-one[1].records, one[0])))
