@@ -2,7 +2,8 @@
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
 `pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided and `offers`
-where, `files` hands out and takes files, `session` says who may see them, `figures` and `charts` prepare what is drawn.
+where, `files` hands out and takes files, `session` says who may see them, `figures` and `charts` prepare what is
+drawn.
 """
 
 from typing import Any
