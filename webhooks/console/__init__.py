@@ -23,6 +23,10 @@ __all__ = ["init_app"]
 def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, clock: Clock) -> None:
     """Put the pages under /console/, behind a login."""
     session.init_app(app, settings, ledger)
+    if settings.logs_in_by_oidc:
+        from webhooks.console import oidc  # what it brings along is loaded where it is used only
+
+        oidc.init_app(app, settings)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.finalize = _shown
     app.extensions.update(console=ledger, clock=clock, settings=settings)

@@ -39,7 +39,7 @@ WANTED: Final[Mapping[str, Sequence[str]]] = {
     "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
 }
 """Payload -> the types that one destination of it, at least, must send."""
-OPTIONAL: Final[Sequence[tuple[str, Sequence[EventType]]]] = (
+TIMELY: Final[Sequence[tuple[str, Sequence[EventType]]]] = (
     ("snapshot", (EventType.CUSTOMER_CREATED,)),
     ("thin or snapshot", (EventType.METER_REACTIVATED, EventType.METER_REACTIVATED_SNAPSHOT)),
 )
@@ -136,7 +136,7 @@ def _lacks(destinations: Sequence[Json], payload: str, types: Sequence[str]) -> 
 def _without_hurry(destinations: Sequence[Json]) -> Iterator[str]:
     """Yield each optional type that no destination sends."""
     sent = {name for one in destinations for name in one.get("enabled_events") or ()}
-    yield from (f"{types[0]} ({payload})" for payload, types in OPTIONAL if not sent & {"*", *types})
+    yield from (f"{types[0]} ({payload})" for payload, types in TIMELY if not sent & {"*", *types})
 
 
 def _own_account(stripe: LiveStripeApi) -> str:
