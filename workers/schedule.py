@@ -9,6 +9,7 @@
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
 - Every half minute: look whether the archive answers, how all parts are, and where rules.toml contradicts a person.
+- Every five minutes: look whose time runs out while records still wait for a person.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -39,8 +40,9 @@ from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver
+from workers.pipeline.notify.remind import remind
 from workers.pipeline.notify.watch import Watch
-from workers.pipeline.upkeep.appraise import appraise
+from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
 from workers.pipeline.upkeep.contradictions import note_contradictions
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
@@ -56,6 +58,8 @@ HOUR = 3_600.0
 TELLING = 2.0
 """Seconds between two looks at what people are to be told."""
 DAY = 86_400.0
+REMINDING = 300.0
+"""Seconds between two looks at which deadlines near."""
 PREPARE_SECONDS = 20.0
 """How long one turn indexes the files of one account; a file that is begun is finished."""
 LAST_SECONDS = 5.0
@@ -101,7 +105,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
         Duty("rules", every_look, lambda: note_contradictions(now())),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
-        Duty("appraise", settings.sweep_interval, lambda: _appraise(context)),
+        Duty("appraise", settings.sweep_interval, lambda: _appraise(context, stop)),
         Duty("reconcile", settings.reconcile_interval, lambda: _reconcile(context)),
         Duty("retain", DAY, lambda: _retain(context)),
         *(
@@ -109,6 +113,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
         Duty("audit", HOUR, lambda: _audit(now())),
+        Duty("remind", REMINDING, lambda: remind(context)),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 
@@ -143,10 +148,12 @@ def _sweep(now: Callable[[], Context], stop: threading.Event) -> None:
         pass
 
 
-def _appraise(context: Context) -> None:
-    appraised = appraise(context)
-    if appraised:
+def _appraise(context: Context, stop: threading.Event) -> None:
+    """Appraise turn by turn while more cases are due than one turn takes."""
+    while appraised := appraise(context):
         log.info("appraised", cases=appraised)
+        if appraised < MOST_CASES or stop.wait(TICK):
+            return
 
 
 def _reconcile(context: Context) -> None:

@@ -25,6 +25,10 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, cl
     """Put the pages under /console/, behind a login."""
     app.before_request(files.make_room)
     session.init_app(app, settings, ledger)
+    if settings.logs_in_by_oidc:
+        from webhooks.console import oidc  # what it brings along is loaded where it is used only
+
+        oidc.init_app(app, settings)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.finalize = _shown
     app.extensions.update(console=ledger, clock=clock, settings=settings)

@@ -110,7 +110,7 @@ def duration(span: timedelta) -> str:
 
 def left(span: timedelta) -> str:
     """Write how long it is until something is lost."""
-    return f"in {duration(span)}" if span > timedelta(0) else "over"
+    return duration(span) if span > timedelta(0) else "over"
 
 
 def time_left(case: Case) -> str:

@@ -14,7 +14,7 @@ from workers.kernel.service_health import faults
 DAYS: Final = 30
 """Days that the charts show."""
 WEEK: Final = timedelta(days=7)
-_SHOWN: Final = 10
+_SHOWN: Final = 6
 """Cases of each list."""
 
 

@@ -22,6 +22,7 @@ from flask_login import (  # type: ignore[import-untyped]
 )
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
 
 from webhooks import health, receiver
 from webhooks.console.logins import Logins, name_of
@@ -113,19 +114,30 @@ def login() -> ResponseReturnValue:
     """
     logins: Logins = current_app.extensions["logins"]
     if request.method != "POST":
-        return render_template("console/login.html", wrong=False, secure=_secure())
+        return login_page()
     name = request.form.get("name", "").strip()[:LONGEST_NAME] or SHARED
     user: User | None = current_app.extensions["user_of"](name)
     password_hash = user.password_hash if user else None
     right = logins.is_password(request.form.get("password", ""), password_hash, name, request)
     if user is not None and right:
-        _close_session()
-        token = current_app.extensions["console"].sessions.open(LASTING)
-        login_user(Person(user.name, user.role, user.password_hash, token))
-        answer = redirect(_inside(request.args.get("then", "")))
-        return logins.remember(answer, user.password_hash, secure=_secure())
+        return logins.remember(enter(user, request.args.get("then", "")), user.password_hash, secure=_secure())
     log.warning("login_refused", address=request.remote_addr)
-    return render_template("console/login.html", wrong=True, secure=_secure()), 401
+    return login_page("That is not the password of that name."), 401
+
+
+def login_page(fault: str | None = None) -> str:
+    """Return the page that asks for a login, with what was wrong with the last one."""
+    then = request.args.get("then", "")
+    company = url_for("oidc.leave", then=then) if "oidc" in current_app.extensions else None
+    return render_template("console/login.html", fault=fault, secure=_secure(), company=company)
+
+
+def enter(user: User, then: str) -> Response:
+    """Open a session for a user whose login is proven; return the way to where he wanted to go."""
+    _close_session()
+    token = current_app.extensions["console"].sessions.open(LASTING)
+    login_user(Person(user.name, user.role, user.password_hash, token))
+    return redirect(_inside(then))
 
 
 @blueprint.post("/logout")

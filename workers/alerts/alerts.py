@@ -47,6 +47,7 @@ def _lines(alert: Alert) -> Iterator[str]:
         yield from map(phrases.cut, alert.lines)
     else:
         yield phrases.detail(alert)
+        yield from phrases.about(alert)
     if alert.next_step:
         step = alert.next_step
         yield f"Next: {' - '.join(phrases.cut(part) for part in (step.sentence, step.command, step.link) if part)}"
@@ -56,6 +57,7 @@ def _notice_lines(notice: Notice) -> Iterator[str]:
     if phrases.totals(notice):
         yield phrases.totals(notice)
     yield from (f"  {code}: {counts}" for code, counts in phrases.codes(notice))
+    yield from phrases.about(notice)
     if phrases.urgency(notice):
         yield phrases.urgency(notice)
     waiting = [f"  {reason}" for reason in phrases.reasons(notice)]

@@ -1,4 +1,4 @@
-"""What an alert says: a notice about an incident, trouble that stops the service, or what was held back."""
+"""What an alert says: a notice about an incident, trouble that stops the service, or a digest of much."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,20 +36,24 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What the reader should do now: a sentence, and the exact command or the console's address, if any."""
+    """What the reader should do now: a sentence, and the exact command or the console's address, if any.
+
+    `forms` is label -> address of what can be decided in the console.
+    """
 
     sentence: str
     command: str | None = None
     link: str | None = None
+    forms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Notice:
     """One incident, as the billing engineer on call needs it: a case, or many of one cause.
 
-    `subject` is the id of its only case, else of the incident. `oldest_usage` is the time of the oldest record that
-    is not settled yet, and `deadline` is when it becomes too old to bill (35 days: Stripe docs,
-    "Record usage for billing"). `files` is label -> place: where the corrected and the quarantined sets lie.
+    `subject` is the id of its only case, else of the incident. `about` is label -> whom and what it is about, and
+    how much of it is open. `oldest_usage` is the time of the oldest record that is not settled yet, and `deadline`
+    is when it is lost, for the reason `lost_by`. `files` is label -> place: where the corrected records were put.
     """
 
     subject: str
@@ -59,8 +63,10 @@ class Notice:
     cases: int = 1
     codes: Sequence[CodeCount] = ()
     reasons: Sequence[ReasonCount] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
     oldest_usage: datetime | None = None
     deadline: datetime | None = None
+    lost_by: str = ""
     next_step: NextStep | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +75,8 @@ class Notice:
 class Trouble:
     """Something that stops metermend itself, e.g. a key without a permission or an event of the wrong mode.
 
-    `alike` counts those that said the same of other subjects and are not told by themselves.
+    `about` is as in a Notice, where it is about a case. `alike` counts those that said the same of other subjects
+    and are not told by themselves.
     """
 
     subject: str
@@ -79,15 +86,17 @@ class Trouble:
     account: str | None = None
     next_step: NextStep | None = None
     alike: int = 0
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What was held back, since a channel is told only so much: a line for each of the largest, then the rest."""
+    """Much in few lines: what was held back, since a channel is told only so much, or a week."""
 
     headline: str
     lines: Sequence[str]
     next_step: NextStep
+    about: str = "held back"
 
 
 Alert = Notice | Trouble | Digest

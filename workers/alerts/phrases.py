@@ -26,7 +26,7 @@ _TALLIES: Final = ("refused", "repaired", "confirmed", "deferred", "quarantined"
 def origin(alert: Alert) -> str:
     """Return what it is about, whose it is, and whether the money is real."""
     if isinstance(alert, Digest):
-        return "held back"
+        return alert.about
     mode = {True: "LIVE", False: "test mode", None: ""}[alert.livemode]
     return " · ".join(cut(part, LONGEST_NAME) for part in (alert.subject, alert.account or "", mode) if part)
 
@@ -70,8 +70,13 @@ def urgency(notice: Notice) -> str:
     if notice.oldest_usage:
         parts.append(f"Oldest open usage: {moment(notice.oldest_usage)}.")
     if notice.deadline:
-        parts.append(f"Stripe takes it until {moment(notice.deadline)}, then it is too old to bill.")
+        parts.append(f"Lost by {moment(notice.deadline)}: {notice.lost_by}.")
     return " ".join(parts)
+
+
+def about(alert: Notice | Trouble) -> Iterator[str]:
+    """Yield whom and what it is about, a line for each."""
+    yield from (f"{cut(label, LONGEST_NAME)}: {cut(what)}" for label, what in alert.about.items())
 
 
 def files(notice: Notice) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Slack: an alert as Block Kit within Slack's limits, posted by an incoming webhook.
 
-Sources: Slack docs, "Reference: blocks" and "Sending messages using incoming webhooks".
+A button opens its address in the browser: what is decided there is decided by whoever is logged in.
+Sources: Slack docs, "Reference: blocks", "Button element" and "Sending messages using incoming webhooks".
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,9 @@ from workers.kernel.errors import MetermendError, Permanent, Transient
 MAX_BLOCKS: Final = 50
 MAX_TEXT: Final = 3000
 MAX_HEADER: Final = 150
+MAX_LABEL: Final = 75
+MAX_ADDRESS: Final = 3000
+MAX_BUTTONS: Final = 25
 
 Block = dict[str, Any]
 
@@ -37,8 +41,11 @@ def message(alert: Alert) -> Message:
     """Return the message of an alert, whole."""
     if isinstance(alert, Notice):
         return _message(alert, *_totals(alert), *_codes(alert), *_to_do(alert), *_files(alert))
-    lines = alert.lines if isinstance(alert, Digest) else [phrases.detail(alert)]
-    return _message(alert, *_section(map(_foreign, map(phrases.cut, lines))), *_step(alert.next_step))
+    if isinstance(alert, Digest):
+        lines = list(map(phrases.cut, alert.lines))
+    else:
+        lines = [phrases.detail(alert), *phrases.about(alert)]
+    return _message(alert, *_section(map(_foreign, lines)), *_step(alert.next_step))
 
 
 def summary(notice: Notice) -> Message:
@@ -76,7 +83,8 @@ def _codes(notice: Notice) -> Iterator[Block]:
 
 
 def _to_do(notice: Notice) -> Iterator[Block]:
-    yield from _section([f":hourglass: {phrases.urgency(notice)}"] if phrases.urgency(notice) else [])
+    yield from _section(map(_foreign, phrases.about(notice)))
+    yield from _section([f":hourglass: {_foreign(phrases.urgency(notice))}"] if phrases.urgency(notice) else [])
     waiting = [f"• {_foreign(reason)}" for reason in phrases.reasons(notice)]
     yield from _section(["*Waiting for you*", *waiting] if waiting else [])
     yield from _step(notice.next_step)
@@ -92,9 +100,17 @@ def _step(step: NextStep | None) -> Iterator[Block]:
     lines = [f"*Next:* {escape(phrases.cut(step.sentence))}"]
     if step.command:
         lines.append(_code(phrases.cut(step.command)))
-    if step.link:
-        lines.append(f"<{quote(step.link, safe=':/?#=&%@+,;~')}|Open in the console>")
     yield from _section(lines)
+    links = {**({"Open in the console": step.link} if step.link else {}), **step.forms}
+    buttons = [_button(label, address) for label, address in links.items()]
+    buttons = [button for button in buttons if len(button["url"]) <= MAX_ADDRESS]
+    if buttons:
+        yield {"type": "actions", "elements": buttons[:MAX_BUTTONS]}
+
+
+def _button(label: str, address: str) -> Block:
+    text = {"type": "plain_text", "text": phrases.cut(label, MAX_LABEL), "emoji": False}
+    return {"type": "button", "text": text, "url": quote(address, safe=":/?#=&%@+,;~")}
 
 
 def _header(text: str) -> Block:

@@ -1,10 +1,11 @@
-"""`metermend alert test`: whether a message arrives."""
+"""`metermend alert`: whether a message arrives, and what the digest of the last week says."""
 
 from contextlib import suppress
 
 import click
 
 from workers.alerts import NextStep, PrintedAlerts, Trouble
+from workers.cli.open_ledger import open_context
 from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.heartbeats import Sign
@@ -39,3 +40,16 @@ def test() -> None:
         ledger = connect(settings.database_url.get_secret_value())
         ledger.heartbeats.beat(Sign.ALERT_TAKEN)
         ledger.close()
+
+
+@alert.command()
+def digest() -> None:
+    """Print the digest of the last seven days. Nothing is sent: DIGEST says when that is."""
+    from workers.pipeline.notify.weekly import WEEK, digest_since
+
+    context = open_context()
+    found = digest_since(context, context.clock() - WEEK)
+    if found is None:
+        click.echo("Nothing was refused or decided in the last seven days, and nothing waits for anybody.")
+    else:
+        PrintedAlerts().post(found)

@@ -14,6 +14,7 @@ from typing import Final
 
 from workers.bootstrap import table_source
 from workers.cli.doctor_check import Check, Noted, asked
+from workers.cli.doctor_oidc import provider_found
 from workers.cli.doctor_slack import alerts_way
 from workers.cli.doctor_slips import misspelt
 from workers.cli.doctor_stripe import stripe_checks
@@ -33,6 +34,7 @@ from workers.kernel.storage.directory import DirectoryStore
 from workers.remedies import Rules, load_rules
 from workers.remedies.made_rules import contradictions
 
+_OIDC_AWAY: Final = "see the network, and OIDC_ISSUER; passwords go on"
 _SLACK_AWAY: Final = "see the network, and SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN"
 
 
@@ -51,6 +53,9 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
     yield from _places(settings)
     if "SLACK_WEBHOOK_URL" not in told:
         yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN", away=_SLACK_AWAY)
+    issuer = settings.oidc_issuer
+    if issuer and "OIDC_ISSUER" not in told:
+        yield asked("OIDC_ISSUER", lambda: provider_found(issuer), "see OIDC_ISSUER", away=_OIDC_AWAY)
     if settings.stripe_api_key and "STRIPE_API_KEY" not in told:
         yield from stripe_checks(settings)
 

@@ -30,6 +30,8 @@ _BLANKS: Final = string.whitespace + "\x85\xa0\u2028\u2029\u202f\u200b\u200c\u20
 _QUOTED: Final = re.compile(r"""(['"])(?P<inner>((?!\1).)*)\1""", re.DOTALL)
 _SEPARATOR: Final = re.compile(r"[,\r\n]")
 _WORD: Final = re.compile("[!-~]+")
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKLY: Final = re.compile(rf"off|({'|'.join(WEEKDAYS)}) ([01]\d|2[0-3]):([0-5]\d)")
 _WEB_ADDRESS: Final = re.compile("https?://[^/]")
 _Secrets = SecretStr | tuple[SecretStr, ...] | None
 
@@ -140,6 +142,9 @@ class Settings(BaseSettings):
         None, description="Token of a Slack bot (chat:write): an incident is then one message, changed in place."
     )
     slack_channel: str | None = Field(None, description="Channel that the bot posts to, as id or name.")
+    digest: str = Field(
+        "mon 09:00", description="When the digest of a week goes out, as weekday and time in UTC; `off` for never."
+    )
     console_url: str | None = Field(None, description="Public address of the console, for links in Slack.")
     console_password_hash: SecretStr | None = Field(
         None,
@@ -147,6 +152,15 @@ class Settings(BaseSettings):
     )
     session_secret: SecretStr | None = Field(
         None, description="Signs console sessions; when unset, sessions end with the process."
+    )
+
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of your company's OpenID Connect provider, as it names itself; needs CONSOLE_URL."
+    )
+    oidc_client_id: str | None = Field(None, description="Id of the client that metermend is at the provider.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Secret of that client.")
+    oidc_claim: str = Field(
+        "email", description="Claim of the ID token that is a user's name in the ledger; an email must be verified."
     )
 
     metrics_token: SecretStr | None = Field(
@@ -237,6 +251,7 @@ class Settings(BaseSettings):
             "slack_bot_token",
             "stripe_webhook_secrets",
             "metrics_token",
+            "oidc_client_secret",
         )
     )
     @classmethod
@@ -245,7 +260,9 @@ class Settings(BaseSettings):
             _require_one_word(secret.get_secret_value())
         return value
 
-    @field_validator("stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url")
+    @field_validator(
+        "stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url", "oidc_issuer"
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -255,13 +272,20 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("archive_url", "submit_to", "console_url"),
+        *("archive_url", "submit_to", "console_url", "oidc_issuer"),
         *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
     )
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
         _require_no_password(value or "")
         return value
+
+    @field_validator("digest")
+    @classmethod
+    def _weekday_and_time(cls, text: str) -> str:
+        if not WEEKLY.fullmatch(text.lower()):
+            raise ValueError("no weekday and time: write them as `mon 09:00`, in UTC, or `off`")
+        return text.lower()
 
     @field_validator("retention_raw_days", "retention_record_sets_days")
     @classmethod
@@ -285,6 +309,12 @@ class Settings(BaseSettings):
     def target_places(self) -> Places:
         """Where the corrected usage of each account goes: to a folder, the meter events API, or both."""
         return places.by_account(_parts(self.submit_to or ""))
+
+    @property
+    def logs_in_by_oidc(self) -> bool:
+        """Whether all is there that a login by the company's own provider needs."""
+        needed = self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret, self.console_url
+        return all(needed) and bool(self.oidc_claim)
 
     @property
     def livemode(self) -> bool | None:

@@ -45,6 +45,7 @@ def malformed(settings: "Settings") -> Iterator[Problem]:
     yield from _api_key(settings)
     yield from _slack(settings)
     yield from _console_url(settings)
+    yield from _oidc(settings)
     password_hash = _text(settings.console_password_hash)
     if password_hash and not _HASH.fullmatch(password_hash):
         mend = "write what werkzeug.security.generate_password_hash returns, in single quotes"
@@ -108,6 +109,24 @@ def _console_url(settings: "Settings") -> Iterator[Problem]:
     if address.query or address.fragment or "/console" in address.path:
         what = "is not the address of the web itself: links add /console/ to it"
         yield Problem(name, what, f"write {address.scheme}://{address.hostname}", fatal=False)
+
+
+def _oidc(settings: "Settings") -> Iterator[Problem]:
+    """Look whether the company's own login can be offered, and cannot be listened to."""
+    if not settings.oidc_issuer:
+        return
+    needed = {
+        "OIDC_CLIENT_ID": (settings.oidc_client_id, "copy it from the client at the provider"),
+        "OIDC_CLIENT_SECRET": (settings.oidc_client_secret, "copy it from the client at the provider"),
+        "CONSOLE_URL": (settings.console_url, "name the address of the console: the provider sends people there"),
+    }
+    for name, (value, mend) in needed.items():
+        if not value:
+            yield Problem(name, "unset: nobody can log in by OIDC_ISSUER", mend, fatal=False)
+    address = urlsplit(settings.oidc_issuer)
+    if address.scheme != "https" and address.hostname not in _HERE:
+        what = "is no https address: whoever listens could log in as anybody"
+        yield Problem("OIDC_ISSUER", what, "name the https address of the provider", fatal=False)
 
 
 def _text(secret: "SecretStr | None") -> str:

@@ -73,7 +73,7 @@ def test_a_notice_goes_out_as_blocks_with_a_text_for_the_phone(alerts: SlackAler
     (post,) = slack.posts
     assert post["text"] == "1,312 rows of usage.csv were refused"
     assert [block["type"] for block in post["blocks"]] == [
-        "header", "context", "section", "section", "section", "section", "section", "context",
+        "header", "context", "section", "section", "section", "section", "section", "section", "actions", "context",
     ]  # fmt: skip
     assert "1,200 (readable quantity 53210.5) refused" in json.dumps(post["blocks"])
 

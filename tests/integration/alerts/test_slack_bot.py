@@ -88,7 +88,7 @@ def test_an_incident_is_one_message_with_its_details_in_the_thread(bot: SlackBot
     assert "timestamp_in_future" not in json.dumps(message["blocks"])
     assert details["thread_ts"] == "17.1"
     assert "timestamp_in_future" in json.dumps(details["blocks"])
-    assert "s3://archive/quarantined.parquet" in json.dumps(details["blocks"])
+    assert "s3://usage/metermend-1.csv" in json.dumps(details["blocks"])
 
 
 def test_it_is_changed_in_place(bot: SlackBot, slack: WebApi) -> None:

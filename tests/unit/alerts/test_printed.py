@@ -23,7 +23,8 @@ def test_a_printed_notice_says_the_same_as_slack() -> None:
         "1,312 rows of usage.csv were refused", "case_3f2a · acct_1 · LIVE",
         "900 (readable quantity 40000) of them confirmed",
         "112 (quantity not known) deferred", "Nearest known id: cus_9", "Tue 24 Nov 2026 09:00 UTC",
-        "metermend retry case_3f2a", "s3://archive/quarantined.parquet",
+        "metermend retry case_3f2a", "s3://usage/metermend-1.csv",
+        "Customers: cus_1, cus_2, cus_3 and 12 more",
     ):  # fmt: skip
         assert part in text
 

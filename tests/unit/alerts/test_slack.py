@@ -33,15 +33,32 @@ NOTICE = Notice(
     reasons=[ReasonCount("meter_event_customer_not_found", "unknown_customer", 100, "Nearest known id: cus_9")],
     oldest_usage=datetime(2026, 10, 20, 9, tzinfo=UTC),
     deadline=datetime(2026, 11, 24, 9, tzinfo=UTC),
-    next_step=NextStep("Add a rule.", "metermend retry case_3f2a", "https://ops.example.com/cases/case_3f2a"),
-    files={"quarantined": "s3://archive/quarantined.parquet"},
+    lost_by="its oldest open usage is too old to bill",
+    about={"Customers": "cus_1, cus_2, cus_3 and 12 more"},
+    next_step=NextStep(
+        "Add a rule.",
+        "metermend retry case_3f2a",
+        "https://ops.example.com/cases/case_3f2a",
+        {"Write off": "https://ops.example.com/cases/case_3f2a?act=write_off#decide"},
+    ),
+    files={"Sent": "s3://usage/metermend-1.csv"},
 )
 
 
 def texts(blocks: list[dict[str, Any]]) -> list[str]:
-    bodies = [block["text"] for block in blocks if "text" in block]
-    bodies += [element for block in blocks for element in block.get("elements", [])]
-    return [body["text"] for body in bodies]
+    return [body["text"] for body in bodies(blocks)]
+
+
+def bodies(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The text objects of all blocks but those of buttons."""
+    whole = [block["text"] for block in blocks if "text" in block]
+    return whole + [part for block in blocks if block["type"] == "context" for part in block["elements"]]
+
+
+def buttons(alert: Alert) -> dict[str, str]:
+    """Label -> address of what can be pressed."""
+    blocks = [block for block in message(alert).blocks if block["type"] == "actions"]
+    return {one["text"]["text"]: one["url"] for block in blocks for one in block["elements"]}
 
 
 def shown(alert: Alert) -> str:
@@ -58,12 +75,20 @@ def test_a_notice_says_all_that_the_engineer_on_call_needs() -> None:
         "900 (readable quantity 40000) of them confirmed, 100 (readable quantity 3210) for you",
         "112 (quantity not known) deferred",
         "100: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9",
-        "Oldest open usage: Tue 20 Oct 2026 09:00 UTC", "until Tue 24 Nov 2026 09:00 UTC",
+        "Customers: cus_1, cus_2, cus_3 and 12 more",
+        "Oldest open usage: Tue 20 Oct 2026 09:00 UTC",
+        "Lost by Tue 24 Nov 2026 09:00 UTC: its oldest open usage is too old to bill.",
         "Add a rule.", "`metermend retry case_3f2a`",
-        "<https://ops.example.com/cases/case_3f2a|Open in the console>",
-        "quarantined: `s3://archive/quarantined.parquet`",
+        "Sent: `s3://usage/metermend-1.csv`",
     ):  # fmt: skip
         assert part in text
+    case = "https://ops.example.com/cases/case_3f2a"
+    assert buttons(NOTICE) == {"Open in the console": case, "Write off": f"{case}?act=write_off#decide"}
+
+
+def test_without_a_console_there_is_nothing_to_press() -> None:
+    """A button that leads nowhere is pressed at three in the morning."""
+    assert buttons(replace(NOTICE, next_step=NextStep("Add a rule.", "metermend retry case_3f2a"))) == {}
 
 
 def test_trouble_says_what_stopped_and_how_to_mend_it() -> None:
@@ -83,17 +108,15 @@ def test_a_name_that_speaks_slack_calls_nobody() -> None:
         next_step=NextStep("<!everyone>", "rm `x`", "https://ops.example.com/a|b>c"),
     )
     body = texts(message(alert).blocks)[1:]
-    links = re.findall(r"<[^>]*>", "\n".join(body))
-    assert links == ["<https://ops.example.com/a%7Cb%3Ec|Open in the console>"]
+    assert re.findall(r"<[^>]*>", "\n".join(body)) == []
+    assert buttons(alert) == {"Open in the console": "https://ops.example.com/a%7Cb%3Ec"}
     assert message(alert).text == "&lt;!channel&gt; &amp; co"
 
 
 def test_a_bare_address_becomes_no_link_and_a_bare_name_calls_nobody() -> None:
     """Slack makes links of addresses and mentions of names by itself, unless it is told to take text verbatim."""
     blocks = message(replace(NOTICE, headline="@channel https://evil.example")).blocks
-    bodies = [block["text"] for block in blocks if "text" in block]
-    bodies += [element for block in blocks for element in block.get("elements", [])]
-    assert all(body["type"] == "plain_text" or body["verbatim"] for body in bodies)
+    assert all(body["type"] == "plain_text" or body["verbatim"] for body in bodies(blocks))
 
 
 def test_a_backtick_in_somebodys_data_ends_nothing_of_ours() -> None:
@@ -145,7 +168,15 @@ alerts = st.builds(
     account=st.none() | foreign,
     codes=st.lists(st.builds(CodeCount, foreign, tallies, tallies, tallies, tallies, tallies), max_size=15),
     reasons=st.lists(st.builds(ReasonCount, foreign, foreign, st.integers(0), foreign), max_size=9),
-    next_step=st.none() | st.builds(NextStep, foreign, st.none() | foreign, st.none() | st.text(max_size=200)),
+    about=st.dictionaries(foreign, foreign, max_size=4),
+    next_step=st.none()
+    | st.builds(
+        NextStep,
+        foreign,
+        st.none() | foreign,
+        st.none() | st.text(max_size=200),
+        st.dictionaries(foreign, st.text(min_size=1, max_size=9).map(lambda text: text * 400), max_size=30),
+    ),
     files=st.dictionaries(foreign, foreign, max_size=9),
 ) | st.builds(Trouble, foreign, foreign, foreign, st.none() | st.booleans())
 
@@ -157,3 +188,5 @@ def test_whatever_is_told_slack_takes_it(alert: Notice | Trouble) -> None:
     assert 0 < len(blocks[0]["text"]["text"]) <= MAX_HEADER
     assert all(0 < len(text) <= MAX_TEXT for text in texts(blocks))
     assert all(1 <= len(block["elements"]) <= 10 for block in blocks if block["type"] == "context")
+    assert all(1 <= len(block["elements"]) <= 25 for block in blocks if block["type"] == "actions")
+    assert all(len(label) <= 75 and len(address) <= 3000 for label, address in buttons(alert).items())

@@ -98,7 +98,7 @@ def test_what_is_at_risk_and_by_when_is_shown_with_what_is_not_known(book: Book)
     soon = now + timedelta(hours=30)
     worth = {"usd": Amount(Decimal("1234.5"), Decimal(2000))}
     appraisal = Appraisal(6, soon + timedelta(days=3), ["cus_1"], soon, worth, ["tokens has no active price"])
-    ledger.appraisals.keep(case, appraisal, None)
+    ledger.appraisals.keep([(case, appraisal, None)])
     shown = run("case", "show", book.case_id).stdout
     assert "At risk: USD 1,234.50 to 2,000.00." in shown
     assert "Not known: tokens has no active price." in shown

@@ -244,8 +244,15 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
         "case.html",
         ABOUT | {"submissions": [replace(SUBMISSION, verdict="succeeded_with_errors", location=None)]},
     ),
-    "the login": ("login.html", {"wrong": False, "secure": False}),
-    "a wrong password, over plain HTTP": ("login.html", {"wrong": True, "secure": True}),
+    "the login": ("login.html", {"fault": None, "secure": False, "company": None}),
+    "a wrong password, over plain HTTP": (
+        "login.html",
+        {"fault": "That is not the password of that name.", "secure": True, "company": None},
+    ),
+    "the login, by the company's account as well": (
+        "login.html",
+        {"fault": None, "secure": True, "company": "/console/login/oidc?then=/console/"},
+    ),
     "an error": ("error.html", {"title": "Not found", "advice": "There is nothing."}),
 }
 PARTS = {"base.html", "parts.html", "charts.html", "decide.html"}

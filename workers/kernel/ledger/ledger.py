@@ -24,6 +24,7 @@ from workers.kernel.ledger.incidents import Incidents
 from workers.kernel.ledger.links import Links
 from workers.kernel.ledger.money_totals import MoneyTotals
 from workers.kernel.ledger.queries import Queries
+from workers.kernel.ledger.reminders import Reminders
 from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
@@ -84,6 +85,7 @@ class Ledger:
         self.heartbeats = Heartbeats(database, clock)
         self.incidents = Incidents(database, clock)
         self.troubles = Troubles(database, clock)
+        self.reminders = Reminders(database, clock)
         self.acts = Acts(database, clock)
         self.users = Users(database, clock)
         self.appraisals = Appraisals(database, clock)

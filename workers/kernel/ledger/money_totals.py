@@ -6,19 +6,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, case, cast, func, literal, select
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.case_facts import SETTLED
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Bucket, Tally
-from workers.kernel.ledger.tables import cases, incident_cases, recoveries
+from workers.kernel.ledger.tables import UtcTime, cases, incident_cases, recoveries
 from workers.kernel.money import Money, added, from_json
 
-_UNSETTLED: Final = tuple(state for state in CaseState if state is not CaseState.SETTLED)
+_UNSETTLED: Final = [state for state in CaseState if state is not CaseState.SETTLED]
 """Named one by one: an index finds them, among however many settled cases."""
-_OPEN: Final = tuple(bucket for bucket in Bucket if bucket not in SETTLED)
+_OPEN: Final = [bucket for bucket in Bucket if bucket not in SETTLED]
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,24 @@ class MoneyTotals:
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
-        columns = cases.c.balance, cases.c.meters, cases.c.at_risk, cases.c.deadline
-        query = select(*columns).where(cases.c.state.in_(_UNSETTLED), cases.c.version > 0)
+        theirs = [cases.c.state.in_(_UNSETTLED), cases.c.version > 0]
         if incident is not None:
-            theirs = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
-            query = query.where(cases.c.id.in_(theirs))
-        rows = self._database.rows(query)
-        now, deadlines = self._clock(), [row["deadline"] for row in rows if row["deadline"]]
+            of_it = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
+            theirs.append(cases.c.id.in_(of_it))
+        now = literal(self._clock(), UtcTime)
+        counts: list[Any] = [
+            func.count().label("cases"),
+            func.coalesce(func.sum(_records("failed") - sum(map(_records, SETTLED))), 0).label("records"),
+            func.min(case((cases.c.deadline > now, cases.c.deadline))).label("deadline"),
+            func.count(case((cases.c.deadline <= now, 1))).label("overdue"),
+        ]
+        [counted] = self._database.rows(select(*counts).where(*theirs))
+        rows = self._database.rows(select(cases.c.meters, cases.c.at_risk).where(*theirs))
         return AtRisk(
-            cases=len(rows),
-            records=sum(_open_records(row["balance"]) for row in rows),
+            **counted,
             money=added(from_json(row["at_risk"]) for row in rows),
             unpriced=sum(not row["at_risk"] for row in rows),
             by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
-            deadline=min((deadline for deadline in deadlines if deadline > now), default=None),
-            overdue=sum(deadline <= now for deadline in deadlines),
         )
 
     def recovered(self, since: datetime) -> Recovered:
@@ -83,18 +86,16 @@ class MoneyTotals:
         )
 
 
-def _open_records(balance: Mapping[str, Any]) -> int:
-    settled = sum(balance[bucket]["records"] for bucket in SETTLED if bucket in balance)
-    return int(balance["failed"]["records"] - settled)
+def _records(bucket: str) -> Any:
+    return cast(cases.c.balance[(bucket, "records")].as_string(), BigInteger)
 
 
 def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
-    """Yield each meter with what of it is open in each bucket, as quickly as a page that waits for it needs."""
+    """Yield what is not settled of each meter, by what `CaseFacts.columns` has made."""
     for name, balance in (meters or {}).items():
         for bucket in _OPEN:
-            kept = balance.get(bucket)
-            if kept and kept["records"]:
-                yield name, Tally(kept["records"], Decimal(kept["quantity"]))
+            if balance[bucket]["records"]:
+                yield name, Tally(balance[bucket]["records"], Decimal(balance[bucket]["quantity"]))
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

@@ -118,6 +118,11 @@ class Standings:
         [row] = self._database.rows(query.select_from(causes))
         return int(row["causes"]), int(row["records"])
 
+    def case_ids(self, wanted: CauseFilter, limit: int) -> Sequence[str]:
+        """Return the cases of which records wait for such causes."""
+        query = select(standings.c.case_id).distinct().where(_WAITS, *_conditions(wanted))
+        return self._database.values(query.order_by(standings.c.case_id).limit(limit))
+
     def by_code(self, opened_since: datetime) -> Mapping[str, Mapping[Bucket, int]]:
         """Return how many records of the cases opened since then stand in each bucket, by their code."""
         since = select(cases.c.id).where(cases.c.opened_at >= opened_since)

@@ -378,6 +378,16 @@ incident_cases = Table(
     Index("incident_cases_incident", "incident_id"),
 )
 
+reminders = Table(
+    "reminders",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("share", Integer, nullable=False),
+    Column("deadline", UtcTime, nullable=False),
+    Column("told_at", UtcTime),
+    Index("reminders_told", "told_at"),
+)
+
 troubles = Table(
     "troubles",
     metadata,

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.alerts import NextStep
 from workers.kernel.clock import from_epoch, from_text
 from workers.kernel.ledger.case import Failure
 from workers.kernel.reasons import LOOKS_BILLED
@@ -106,4 +107,5 @@ def strike_off(context: Context, failure: Failure, told: pl.DataFrame) -> None:
             failure.case_id,
             "a kind of fault that Stripe was seen to refuse is billed all the same",
             f"{kind}: {why}. Its records wait for a person from now on, unless Stripe names them.",
+            NextStep("See which of its records are billed.", f"metermend case show {failure.case_id}"),
         )

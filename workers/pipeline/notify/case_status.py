@@ -21,7 +21,7 @@ from workers.kernel.ledger.unconfirmed import UNCONFIRMED, unconfirmed
 from workers.pipeline.case_facts import oldest_unsettled
 from workers.pipeline.context import Context
 from workers.pipeline.notify.cause import cause_of
-from workers.pipeline.record_sets import COUNTED_AS, records_in, standing
+from workers.pipeline.record_sets import COUNTED_AS, records_in
 from workers.records.schema import REASON, SUGGESTION
 
 SUBMIT_TO: Final = "SUBMIT_TO"
@@ -132,7 +132,7 @@ def status_of(context: Context, held: HeldCase) -> CaseStatus:
         reasons=_reasons(context, held),
         oldest=oldest_unsettled(context, held.journal, context.clock()),
         unsent=_is_unsent(context, held.case),
-        files=_files(context, held),
+        files=_files(held),
         unconfirmed=unconfirmed(held.journal),
         title=title_of(held.case, context.clock()),
     )
@@ -170,11 +170,7 @@ def _unlocated(case: Case, entries: Sequence[EntryRow]) -> list[ReasonCount]:
     ]
 
 
-def _files(context: Context, held: HeldCase) -> dict[str, str]:
-    sent = {f"corrected {s.id}": s.location for s in held.submissions if s.location}
-    there = standing(held.journal, Bucket.QUARANTINED)
-    kept = {
-        "quarantined" if n == 1 else f"quarantined {n}": context.archive.location(one.records)
-        for n, one in enumerate(there, 1)
-    }
-    return {**sent, **kept}
+def _files(held: HeldCase) -> dict[str, str]:
+    """Return where the corrected records were put: what is in the archive, nobody can open."""
+    places = [submission.location for submission in held.submissions if submission.location]
+    return {"Sent" if n == 1 else f"Sent {n}": place for n, place in enumerate(places, 1)}

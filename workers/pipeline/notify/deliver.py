@@ -4,11 +4,11 @@
    when a person must do something else, and when it is over.
 2. One process at a time speaks on a channel (`kernel/ledger/alert_channels.py`), and no more than `pace` allows.
 3. What was said is written down after it was said: a crash in between says it once more.
-4. What may not be said yet stays due, and goes into one digest as soon as there is room.
+4. Reminders (`remind`), all cases of an incident in one, and the digest of a week (`weekly`) are said likewise.
+5. What may not be said yet stays due, and goes into one digest as soon as there is room.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -22,7 +22,11 @@ from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.notify.incident_words import Look
 from workers.pipeline.notify.pace import DIGEST_GAP, HOUR, MESSAGES, Pace
+from workers.pipeline.notify.pages import page
+from workers.pipeline.notify.remind import words_of_reminders
 from workers.pipeline.notify.troubles import trouble_of
+from workers.pipeline.notify.weekly import is_due, words_of_week
+from workers.pipeline.notify.word import Word
 
 log = get_logger(__name__)
 
@@ -32,33 +36,31 @@ LARGEST: Final = 5
 """What a digest names, of the rest it tells how much there is."""
 
 
-@dataclass(frozen=True)
-class Word:
-    """Something to be said. `said` writes down that it was, with the name of its message where that can be changed.
-
-    `earlier` is the name of the message that it takes the place of.
-    """
-
-    alert: Alert
-    said: Callable[[str | None], None]
-    earlier: str | None = None
-
-
 def deliver(context: Context, *, quiet: timedelta = QUIET) -> None:
     """Say what is new, as far as the channel may be told now. Raises LedgerUnavailable."""
-    if not (_due_incidents(context, quiet) or _due_troubles(context)):
+    if not _something_is_due(context, quiet):
         return
     with context.ledger.alert_channels.turn(context.alerts.channel, context.owner) as turn:
         pace = Pace(turn, context.clock) if turn else None
         if pace is None or pace.paused:
             return
         # Looked for again: what was due before the turn was ours may have been said by another process.
-        words = [*_words_of_troubles(context), *_words_of_incidents(context, quiet)]
+        words = [
+            *_words_of_troubles(context),
+            *_words_of_incidents(context, quiet),
+            *words_of_reminders(context),
+            *words_of_week(context),
+        ]
         try:
             _say(context, pace, words)
         except (Transient, Conflict) as error:
             log.warning("alerts_wait", error=str(error))
         context.ledger.troubles.forget(context.clock() - HOUR)
+
+
+def _something_is_due(context: Context, quiet: timedelta) -> bool:
+    notes = _due_incidents(context, quiet) or _due_troubles(context) or context.ledger.reminders.due()
+    return bool(notes) or is_due(context)
 
 
 def _due_incidents(context: Context, quiet: timedelta) -> Sequence[Incident]:
@@ -81,7 +83,7 @@ def _words_of_incidents(context: Context, quiet: timedelta) -> Iterator[Word]:
 
 def _words_of_troubles(context: Context) -> Iterator[Word]:
     for stored in _due_troubles(context):
-        yield Word(trouble_of(stored), partial(_trouble_was_said, context, stored))
+        yield Word(trouble_of(context, stored), partial(_trouble_was_said, context, stored))
 
 
 def _trouble_was_said(context: Context, stored: StoredTrouble, _message: str | None) -> None:
@@ -97,8 +99,9 @@ def _say(context: Context, pace: Pace, words: Sequence[Word]) -> None:
     new = sorted((word for word in words if not word.earlier), key=_rank)
     while new and (pace.has_room() or (len(new) == 1 and may_digest)):
         _post(context, pace, new.pop(0))
-    if new and may_digest:
-        _post(context, pace, Word(_digest(context, new), partial(_all_were_said, new)))
+    held = [word for word in new if not isinstance(word.alert, Digest)]  # a week's stays due: it says much itself
+    if held and may_digest:
+        _post(context, pace, Word(_digest(context, held), partial(_all_were_said, held)))
     elif new:
         log.info("alerts_held_back", count=len(new))
 
@@ -143,7 +146,6 @@ def _digest(context: Context, words: Sequence[Word]) -> Digest:
     if len(notices) < len(words):
         counted.append(f"{len(words) - len(notices):,} troubles")
     rest = len(words) - LARGEST
-    base = context.settings.console_url
     return Digest(
         headline=f"Held back: {' and '.join(counted)}",
         lines=[
@@ -153,6 +155,6 @@ def _digest(context: Context, words: Sequence[Word]) -> Digest:
         next_step=NextStep(
             f"No more than {MESSAGES} messages go out in an hour. List what they were about, the newest first.",
             "metermend incidents",
-            f"{base.rstrip('/')}/console/" if base else None,
+            page(context, "/"),
         ),
     )

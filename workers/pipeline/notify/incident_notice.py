@@ -2,18 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
-from workers.alerts import CodeCount, NextStep, Notice, ReasonCount
+from workers.alerts import CodeCount, Notice, ReasonCount
+from workers.kernel.ledger.appraisal import WORDS, lost_by
 from workers.kernel.ledger.by_code import ByCode, decided, merged
+from workers.kernel.ledger.case import Case
+from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.incidents import Incident
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
-from workers.pipeline.case_key import AUDIT
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.cause import pattern_of
-from workers.records.schema import MAX_AGE
+from workers.pipeline.notify.incident_about import about_of
+from workers.pipeline.notify.incident_step import next_step
 
+_NEAREST: Final = 100
+"""Cases among which the nearest deadline to come is looked for: beyond them the first of all is told."""
 REPAIRED: Final = (Bucket.PLANNED, Bucket.SUBMITTED, Bucket.CONFIRMED)
 _WORDS: Final = (
     (Bucket.CONFIRMED, "recovered"),
@@ -23,15 +28,11 @@ _WORDS: Final = (
     (Bucket.QUARANTINED, "need a person"),
 )
 
-_UNCONFIRMED: Final = (
-    "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
-    "It is looked for again by itself, and must not be sent a second time."
-)
-
 
 def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
     """Return all that is worth saying of an incident whose cases stand like this."""
     oldest = min((status.oldest for status in statuses if status.oldest), default=None)
+    first = _first_lost(context, incident)
     only = statuses[0] if len(statuses) == 1 else None
     headline = headline_of(statuses)
     return Notice(
@@ -42,11 +43,25 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
         cases=len(statuses),
         codes=list(_codes(merged(status.by_code for status in statuses))),
         reasons=_reasons(statuses),
+        about=about_of(context, incident),
         oldest_usage=oldest,
-        deadline=oldest + MAX_AGE if oldest else None,
-        next_step=_next_step(context, incident, statuses),
+        **(lost_of(first) if first else {}),
+        next_step=next_step(context, incident, statuses),
         files=only.files if only else {},
     )
+
+
+def _first_lost(context: Context, incident: Incident) -> Case | None:
+    """Return the case of the nearest deadline: of those that are to come, where any is."""
+    nearest = context.ledger.case_list.find(CaseFilter(incident=incident.id), CaseOrder.DEADLINE, _NEAREST)
+    to_come = (case for case in nearest if case.deadline and case.deadline > context.clock())
+    return next(to_come, nearest[0] if nearest else None)
+
+
+def lost_of(case: Case) -> dict[str, Any]:
+    """Return by when, and why, the open usage of a case is lost, as a Notice says it."""
+    why = lost_by(case)
+    return {"deadline": case.deadline, "lost_by": WORDS[why]} if why else {}
 
 
 def headline_of(statuses: Sequence[CaseStatus]) -> str:
@@ -92,35 +107,3 @@ def _reasons(statuses: Sequence[CaseStatus]) -> Sequence[ReasonCount]:
         advice[one.code, one.reason].add(one.suggestion)
     shared = {key: next(iter(given)) for key, given in advice.items() if len(given) == 1}
     return [ReasonCount(*key, records, shared.get(key)) for key, records in counts.most_common()]
-
-
-def _next_step(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
-    if any(reason.code == AUDIT for status in statuses for reason in status.reasons):
-        compare = "Compare the customer's day in Stripe with your records, and bill or take back the difference."
-        return NextStep(compare, "metermend audit", _link(context, "/cases"))
-    return _step_of_refusals(context, incident, statuses)
-
-
-def _step_of_refusals(context: Context, incident: Incident, statuses: Sequence[CaseStatus]) -> NextStep | None:
-    only, balance = statuses[0].case_id if len(statuses) == 1 else None, _balance(statuses)
-    link = _link(context, f"/cases/{only}" if only else "/cases")
-    if balance[Bucket.QUARANTINED].records and only:
-        read = f"Read the quarantined records (`metermend quarantine {only}`), mend their cause or add a rule,"
-        return NextStep(f"{read} then plan them again.", f"metermend retry {only}", link)
-    if balance[Bucket.QUARANTINED].records:
-        read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
-        mend = "(`metermend quarantine CASE`), mend their cause or add a rule, then plan all again."
-        return NextStep(f"{read} {mend}", f"metermend retry {incident.id}", link)
-    if any(status.unsent for status in statuses):
-        what = f"Name a place for {incident.account} in SUBMIT_TO" if incident.account else "Set SUBMIT_TO"
-        return NextStep(f"{what} so that the repaired records can be sent.", "metermend doctor", link)
-    if any(status.unconfirmed for status in statuses):
-        return NextStep(_UNCONFIRMED, f"metermend prove {only}" if only else "metermend cases", link)
-    if all(status.settled for status in statuses):
-        return NextStep("Nothing to do.", f"metermend prove {only}" if only else "metermend prove", link)
-    return None
-
-
-def _link(context: Context, page: str) -> str | None:
-    base = context.settings.console_url
-    return f"{base.rstrip('/')}/console{page}" if base else None

@@ -1,7 +1,7 @@
 """Troubles: things that broke, to be told by the clock."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from workers.alerts import NextStep, Trouble
@@ -9,6 +9,8 @@ from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger.troubles import StoredTrouble
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
+from workers.pipeline.notify.incident_about import about_case
+from workers.pipeline.notify.pages import page_of
 
 log = get_logger(__name__)
 
@@ -23,8 +25,16 @@ def trouble(context: Context, subject: str, headline: str, detail: str, step: Ne
         log.error("alert_failed", subject=subject, error=str(error))
 
 
-def trouble_of(stored: StoredTrouble) -> Trouble:
-    """Return a trouble that is to be told, with how many are alike."""
+def trouble_of(context: Context, stored: StoredTrouble) -> Trouble:
+    """Return a trouble that is to be told: what case it is about, where to look, and how many are alike."""
     step: Mapping[str, Any] | None = stored.trouble["next_step"]
-    told = {**stored.trouble, "next_step": NextStep(**step) if step else None, "alike": stored.untold - 1}
-    return Trouble(**told)
+    told = Trouble(
+        **{**stored.trouble, "next_step": NextStep(**step) if step else None, "alike": stored.untold - 1}
+    )
+    if told.next_step:
+        told = replace(told, next_step=replace(told.next_step, link=page_of(context, told.subject)))
+    case = context.ledger.cases.get(told.subject)
+    if case is None:
+        return told
+    failure = case.failure
+    return replace(told, about=about_case(context, case), livemode=failure.livemode, account=failure.account)

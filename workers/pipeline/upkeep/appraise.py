@@ -7,11 +7,12 @@ no trouble: the case says what is missing, and Stripe is asked again an hour lat
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
 from workers.kernel.errors import MetermendError, Permanent, Transient
+from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.appraisals import BillingPeriod, MeterPrices, OpenUsage
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities
@@ -24,14 +25,15 @@ log = get_logger(__name__)
 
 MOST_CASES: Final = 200
 """Cases of one turn."""
-MOST_CALLS: Final = 60
+MOST_CALLS: Final = 20
 """Questions to Stripe of one turn."""
 FRESH: Final = timedelta(hours=1)
 """How long prices are good, and a refusal to tell; so often an open case is appraised."""
 WITHOUT: Final = timedelta(days=1)
 """How long a customer without a billing period is taken for one."""
 SOON: Final = timedelta(minutes=1)
-"""When a case is appraised again of which not all could be asked."""
+"""When a case is appraised again for which Stripe did not answer."""
+NEXT_TURN: Final = timedelta(0)
 
 _LACKS: Final = {
     "prices": "the key may not read what usage costs",
@@ -44,22 +46,26 @@ Read = TypeVar("Read", MeterPrices, BillingPeriod)
 def appraise(context: Context, calls: int = MOST_CALLS) -> int:
     """Appraise the cases that are due, up to a bound; return how many. Raises LedgerUnavailable."""
     turn, due = _Turn(context, calls), context.ledger.appraisals.due(MOST_CASES)
-    for case in due:
-        turn.appraise(case)
+    appraised = [(case, *turn.appraise(case)) for case in due]
+    context.ledger.appraisals.keep(appraised)
     return len(due)
 
 
 @dataclass
 class _Turn:
-    """One turn: how many questions are `left` of it, and why Stripe `refused` to tell, by what and account."""
+    """One turn: how many questions are `left` of it, and why Stripe `refused` to tell, by what and account.
+
+    `away` tells that Stripe did not answer: it is asked nothing more in this turn.
+    """
 
     context: Context
     left: int
+    away: bool = False
     refused: dict[tuple[str, str | None], str] = field(default_factory=dict)
     meters: dict[str | None, Mapping[str, Json]] = field(default_factory=dict)
 
-    def appraise(self, case: Case) -> None:
-        """Read what is missing for a case, and appraise it by what is known then."""
+    def appraise(self, case: Case) -> tuple[Appraisal, datetime | None]:
+        """Read what is missing for a case; return its appraisal by what is known then, and when the next is due."""
         account, grace, now = case.failure.account, self.context.invoice_grace, self.context.clock()
         usage = self._usage(case)
         names = [name for name, _ in open_quantities(usage.by_meter)]
@@ -67,10 +73,10 @@ class _Turn:
             self._read_prices(account, list(filter(None, names))) & self._read_periods(account, usage.payers)
         )
         appraisal = self.context.ledger.appraisals.of(account, usage, grace)
-        again = now + (FRESH if all_read else SOON)
+        again = now + (FRESH if all_read else SOON if self.away else NEXT_TURN)
         if appraisal.deadline is not None and appraisal.deadline > now:
             again = min(again, appraisal.deadline)
-        self.context.ledger.appraisals.keep(case, appraisal, again if names else None)
+        return appraisal, again if names else None
 
     def _usage(self, case: Case) -> OpenUsage:
         """Return what is open of a case: by its row, and by its records once the oldest of them is lost."""
@@ -136,14 +142,14 @@ class _Turn:
         `question` is given the reason where Stripe is not to be asked.
         """
         if (what, account) not in self.refused:
-            if not self.left:
+            if self.away or not self.left:
                 return None
             self.left -= 1
             try:
                 return question(None)
             except Transient as trouble:
                 log.info("not_appraised", what=what, why=str(trouble))
-                self.left = 0
+                self.away = True
                 return None
             except Permanent as refusal:
                 said, _, mend = str(refusal).partition(" - ")

@@ -61,7 +61,7 @@ class Storm:
             reasons=[ReasonCount(CODE, reason, waiting, "Nearest known id: cus_9.")] if waiting else [],
             oldest=self.context.clock() - timedelta(days=3) if waiting else None,
             unsent=unsent,
-            files={"quarantined": f"s3://archive/{case.id}.parquet"},
+            files={},
         )
         gap = timedelta(seconds=self.context.settings.incident_gap)
         noted = replace(case, balance=balance)

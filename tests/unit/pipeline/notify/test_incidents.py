@@ -10,12 +10,14 @@ from tests.books import Book, a_context
 from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.recording import RecordingAlerts
-from tests.unit.alerts.test_slack import shown
+from tests.unit.alerts.test_slack import buttons, shown
 from tests.unit.pipeline.notify.storm import CODE, Storm, headlines
 from workers.alerts import Alert, Notice
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.case_facts import NameKind, keep_names
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.tables import incident_cases, incidents
+from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
 from workers.pipeline.notify import deliver, tell
 from workers.pipeline.notify.cause import cause_of, pattern_of
@@ -82,12 +84,15 @@ def test_a_message_about_many_cases_says_what_to_do_first(
         "3 cases of one cause: 21 (readable quantity 21) refused: 15 (readable quantity 15) repaired",
         f"`{CODE}` 21 (readable quantity 21) refused",
         "6: unknown customer (meter_event_customer_not_found). Nearest known id: cus_9.",
-        "Stripe takes it until Wed 23 Dec 2026 09:30 UTC",
+        "Oldest open usage: Wed 18 Nov 2026 09:30 UTC.",
         f"`metermend retry {incident.id}`",
         f"metermend cases --incident {incident.id}",
-        "<https://ops.example.com/console/cases|Open in the console>",
+        "(`metermend quarantine CASE`), say who is meant (`metermend map customer OLD NEW`), or mend their cause",
     ):
         assert part in text, text
+    assert buttons(notice) == {
+        "Open in the console": f"https://ops.example.com/console/cases?incident={incident.id}"
+    }
 
 
 def test_a_single_case_is_told_as_itself(context: Context, storm: Storm, clock: FrozenClock) -> None:
@@ -98,10 +103,17 @@ def test_a_single_case_is_told_as_itself(context: Context, storm: Storm, clock: 
         "rows of usage-7.csv were refused for their format: 3 refused, 1 recovered, 2 need a person",
         f"{case_id} · test mode",
         f"`metermend retry {case_id}`",
-        f"https://ops.example.com/console/cases/{case_id}",
-        f"s3://archive/{case_id}.parquet",
+        f"`metermend quarantine {case_id}`",
     ):
         assert part in text, text
+    page = f"https://ops.example.com/console/cases/{case_id}"
+    assert buttons(notice) == {
+        "Open in the console": page,
+        "Map a customer": f"{page}?act=map_customer#decide",
+        "Plan anew": f"{page}?act=retry#decide",
+        "Billed otherwise": f"{page}?act=corrected#decide",
+        "Write off": f"{page}?act=write_off#decide",
+    }
 
 
 def test_it_is_told_again_when_it_has_ten_times_the_records_and_not_before(context: Context, storm: Storm) -> None:
@@ -198,12 +210,34 @@ def test_the_end_of_a_cases_turn_notes_it_once_for_each_change(context: Context,
         assert tell(context, held) == meaning, "noted again, as after a crash"
         with held.transaction() as transaction:
             transaction.alerted(meaning)
+            transaction.know(*facts_of(context, held))
         assert tell(context, held) is None
     [incident] = context.ledger.incidents.recent(10)
     assert (incident.cases, incident.records) == (1, 3)
     [notice] = told(context)
     assert isinstance(notice, Notice)
     assert [(one.reason, one.records) for one in notice.reasons] == [("unknown_customer", 3)]
+    assert notice.about == {"Customers": "cus_1", "Files": "usage.csv", "Open": "4.5 api_calls"}
+    assert "Lost by Sat 26 Dec 2026 09:29 UTC: its oldest open usage is too old to bill" in shown(notice)
+    assert ".parquet" not in shown(notice), "nobody can open what is in the archive"
+
+
+def test_of_many_names_a_few_are_told_and_the_others_are_counted(context: Context, storm: Storm) -> None:
+    """The names of those whom most cases are about say more than a thousand do."""
+    names = [{f"cus_{n}" for n in range(9)}, {"cus_7"}, {"cus_7", "cus_3"}]
+    for n, customers in enumerate(names):
+        case_id = storm.case(n, WAITS)
+        with context.ledger.database.write() as connection:
+            keep_names(connection, case_id, {NameKind.CUSTOMER: customers})
+    [notice] = told(context)
+    assert isinstance(notice, Notice)
+    assert notice.about == {"Customers": "cus_7, cus_3, cus_0 and 6 more"}
+    with context.ledger.database.write() as connection:
+        keep_names(connection, case_id, {NameKind.CUSTOMER: {f"more_{n:04}" for n in range(2_000)}})
+    storm.case(3, WAITS, reason="archived_meter")
+    [notice] = told(context)
+    assert isinstance(notice, Notice)
+    assert notice.about == {"Customers": "cus_7, cus_3, cus_0 and at least 1,004 more"}
 
 
 def test_an_incident_that_is_lost_is_opened_anew(context: Context, storm: Storm) -> None:

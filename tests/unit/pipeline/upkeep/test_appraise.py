@@ -12,6 +12,7 @@ from tests.books import Book, a_context
 from tests.builders import a_failure, a_movement
 from tests.conftest import FrozenClock
 from tests.recording import RecordingStripeApi
+from workers.kernel.errors import Transient
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.appraisal import Appraisal, LostBy, at_risk, lost_by
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
@@ -143,6 +144,21 @@ def test_a_turn_asks_a_bounded_number_of_questions_and_the_next_one_goes_on(
     clock.turn(minutes=30)
     appraise(context, calls=3)
     assert ledger.money.at_risk().unpriced == 0
+
+
+def test_while_stripe_does_not_answer_a_case_keeps_what_was_known_of_it_and_is_looked_at_soon(
+    a_book: Callable[..., Book], stripe: RecordingStripeApi, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = a_book(3)
+    before = at_risk(appraised(book))
+    clock.turn(hours=1)
+    monkeypatch.setattr(stripe, "meter_prices", away)
+    case = appraised(book)
+    assert (at_risk(case), case.appraise_at) == (before, clock.now + timedelta(minutes=1))
+
+
+def away(*_: object) -> None:
+    raise Transient("Stripe could not be reached")
 
 
 def test_a_day_less_to_go_weighs_as_much_as_twice_the_money(clock: FrozenClock) -> None:

@@ -4,14 +4,22 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.builders import a_failure, a_movement, open_case
-from tests.unit.webhooks.pages.conftest import HOSTILE, LONG, Look
+from tests.recording import RecordingJobQueue
+from tests.unit.webhooks.pages.conftest import HOSTILE, LONG, As, Look
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.acts import ActState
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.case_facts import CaseFacts
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.standings import Cause, Standing
+from workers.kernel.ledger.users import Role
+from workers.kernel.reasons import ARRIVAL_UNKNOWN
+from workers.pipeline.desk.desk import order_of
+from workers.pipeline.desk.retry_orders import Retry
+from workers.pipeline.desk.waiting import Chosen
 
 UNKNOWN = Cause("meter_event_customer_not_found", "meter_event_customer_not_found", "tokens", "acme")
 
@@ -94,3 +102,45 @@ def test_what_no_worker_has_grouped_yet_is_not_kept_back(look: Look, sqlite_ledg
     with sqlite_ledger.cases.hold(case_id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 3), a_movement(EntryKind.QUARANTINED, 3))
     assert "3 records more wait in cases that no worker has looked at since" in look("/quarantine")
+
+
+def test_all_cases_of_a_cause_are_planned_anew_as_a_worker_shows_and_somebody_approves(
+    operator: FlaskClient, look: Look, sqlite_ledger: Ledger, queue: RecordingJobQueue
+) -> None:
+    ids = [waits(sqlite_ledger, name, UNKNOWN) for name in "ab"]
+    waits(sqlite_ledger, "c", Cause("no_meter", "no_meter", "tokens"))
+    assert look("/quarantine").count("Plan all anew") == 1
+    form = {"code": UNKNOWN.code, "reason": UNKNOWN.reason, "meter": UNKNOWN.meter, "why": "the customer is back"}
+    answer = operator.post("/console/quarantine/plan-anew", data=form)
+    [act] = sqlite_ledger.acts.all()
+    assert (act.kind, act.actor, act.state) == ("retry", "operator", ActState.ASKED)
+    assert sorted(act.arguments["cases"]) == sorted(ids)
+    assert act.arguments["chosen"] == {name: form[name] for name in ("code", "reason", "meter")}
+    assert order_of(act.kind, act.arguments) == Retry(act.arguments["cases"], [], Chosen(**act.arguments["chosen"]))
+    assert answer.headers["Location"] == f"/console/acts/{act.id}"
+    assert queue.acts == [(act.id, 0)]
+
+
+@pytest.mark.parametrize("form", [{"why": " "}, {"why": "x", "code": "nobody has it"}])
+def test_without_a_reason_or_a_record_nothing_is_asked_for(
+    operator: FlaskClient, sqlite_ledger: Ledger, form: dict[str, str]
+) -> None:
+    waits(sqlite_ledger, "a", UNKNOWN)
+    assert operator.post("/console/quarantine/plan-anew", data=form).status_code == 302
+    assert sqlite_ledger.acts.all() == []
+
+
+def test_a_viewer_plans_nothing_anew(logged_in: As, sqlite_ledger: Ledger) -> None:
+    for name in "ab":
+        waits(sqlite_ledger, name, UNKNOWN)
+    viewer = logged_in(Role.VIEWER)
+    assert viewer.post("/console/quarantine/plan-anew", data={"why": "x"}).status_code == 403
+    assert "Plan all anew" not in viewer.get("/console/quarantine").text
+
+
+def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Look, sqlite_ledger: Ledger) -> None:
+    for name in "ab":
+        waits(sqlite_ledger, name, Cause("no_meter", ARRIVAL_UNKNOWN, "tokens"))
+    page = look("/quarantine")
+    assert "?act=release#decide" in page
+    assert "Plan all anew" not in page
