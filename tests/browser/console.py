@@ -70,7 +70,7 @@ def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
 def unlucky_and_usual(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:
     """Return where there is a page of each kind, and the unlucky ones after a bad day: by what it is."""
     unlucky = {"a hostile case": f"{address}/console/cases/{HOSTILE_CASE}", "nowhere": f"{address}/console/nowhere"}
-    looked_at = (ActState.ASKED, ActState.SHOWN, ActState.DONE)
+    looked_at = (ActState.ASKED, ActState.DONE)
     acts = {
         f"an act that is {act.state}": f"{address}/console/acts/{act.id}"
         for act in ledger.acts.all(states=looked_at)

@@ -1,15 +1,16 @@
-"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
+"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger alone.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided, `session` says
-who may see them, `figures` and `charts` prepare what is drawn.
+`pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided and `offers`
+where, `files` hands out and takes files, `session` says who may see them, `figures` and `charts` prepare what is
+drawn.
 """
 
 from typing import Any
 
 from flask import Flask
 
-from webhooks.console import acts, pages, session
+from webhooks.console import acts, files, pages, session
 from webhooks.console.figures import FILTERS
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
@@ -22,6 +23,7 @@ __all__ = ["init_app"]
 
 def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, clock: Clock) -> None:
     """Put the pages under /console/, behind a login."""
+    app.before_request(files.make_room)
     session.init_app(app, settings, ledger)
     if settings.logs_in_by_oidc:
         from webhooks.console import oidc  # what it brings along is loaded where it is used only
@@ -34,6 +36,7 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, cl
     app.extensions["job_queue"] = queue
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(acts.blueprint)
+    app.register_blueprint(files.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
 

@@ -8,7 +8,10 @@ from webhooks.console import address
 from webhooks.console.address import PAGE_LENGTH, the_ledger
 from workers.kernel.ledger.acts import ActFilter, ActState
 
-KINDS: Final = ("make_rule", "revert_rule", "fix", "retry", "release", "corrected", "write_off")
+KINDS: Final = (
+    "make_rule", "revert_rule", "fix", "fix_by_file", "set_value", "retry", "release", "corrected", "write_off",
+    "take_back", "write_csv",
+)  # fmt: skip
 
 
 def audit() -> str:

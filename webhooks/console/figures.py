@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from webhooks.console.address import now
 from workers.kernel.case_title import title_of
+from workers.kernel.clock import from_text
 from workers.kernel.equation import terms
 from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
 from workers.kernel.ledger.case import Case
@@ -16,6 +17,8 @@ from workers.kernel.ledger.journal import Balance, Tally
 from workers.kernel.money import written
 from workers.kernel.rounding import rounded_tally
 from workers.kernel.timeline import sentence_of
+
+NO_BREAK: Final = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,13 @@ def pretty_json(raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
 
+def cell(text: str | None) -> str:
+    """Write what stands in a cell of a record, in quotes where nobody would see the blanks at its ends."""
+    if text is None:
+        return "nothing"
+    return text if text and text == text.strip() else f"'{text.replace(' ', NO_BREAK)}'"
+
+
 def words(name: str) -> str:
     """Write an identifier such as `needs_person` as words."""
     return name.replace("_", " ")
@@ -156,5 +166,7 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     eye,
     written,
     sentence_of,
+    from_text,
+    cell,
 )
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

@@ -164,6 +164,7 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         for table in (
             *later,
             "case_names",
+            "case_examples",
             "standings",
             "reminders",
             "meter_prices",

@@ -15,14 +15,19 @@ import webhooks.console
 from tests.builders import a_failure
 from tests.recording import RecordingJobQueue
 from webhooks.app import create_app
+from webhooks.console.files import KeptFile
+from webhooks.console.offers import OFFERS
 from workers.kernel.advice import next_step, reasons_of
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.case_facts import CaseFacts
+from workers.kernel.ledger.examples import Change, Examples, Sample
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.rules import MadeRule
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.settings import Settings
+from workers.kernel.timeline import timeline
 
 TEMPLATES = Path(webhooks.console.__file__).parent / "templates" / "console"
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -80,6 +85,15 @@ SUBMISSION = Submission(
     sent_at=AT,
     confirm_at=AT,
 )
+HOSTILE = "<script>\u202e" + "9" * 300
+EXAMPLES = Examples(
+    [
+        Sample("value_not_found", 0, HOSTILE, HOSTILE, 7, HOSTILE, {"timestamp": HOSTILE, "payload_value": None}),
+        Sample("malformed_record", 1, None, None, None, None, {}),
+    ],
+    [Change("value_not_found", 0, None, HOSTILE, None, HOSTILE, "value_not_found.value_rule")] * 20,
+)
+RULE = MadeRule("rule_1", "customer", HOSTILE, HOSTILE, "act_1", HOSTILE, HOSTILE, AT)
 ABOUT: dict[str, Any] = {
     "case": CASE,
     "advice": next_step(CASE),
@@ -90,6 +104,15 @@ ABOUT: dict[str, Any] = {
     "acts": [],
     "missing": None,
     "may_ask": True,
+    "opened": None,
+    "commands": [("metermend retry case_0123456789abcdef", "after the cause was mended")],
+    "examples": EXAMPLES,
+    "timeline": list(timeline([ENTRY])),
+    "rules": [RULE],
+    "events": ["evt_1"],
+    "evidence": [KeptFile("cases/case_1/failed_records-0123456789abcdef.csv", "0" * 64)],
+    "offers": OFFERS,
+    "has_rows": True,
 }
 OF_TWO_METERS = replace(
     CASE,
@@ -130,13 +153,34 @@ ACT = Act(
     ended_at=None,
     outcome=None,
 )
-SHOWN: dict[str, Any] = {"act": ACT, "needed": 1, "waits": False, "fault": None, "may_approve": True}
+SHOWN: dict[str, Any] = {
+    "act": ACT,
+    "needed": 1,
+    "waits": False,
+    "fault": None,
+    "may_approve": True,
+    "may_ask": True,
+    "is_csv": False,
+}
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
 STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "a case": ("case.html", ABOUT),
-    "a new case": ("case.html", ABOUT | {"entries": [], "submissions": []}),
-    "a case that was decided about": ("case.html", ABOUT | {"acts": [ACT], "missing": "why"}),
+    "a new case": (
+        "case.html",
+        ABOUT
+        | dict.fromkeys(("entries", "submissions", "timeline", "events", "evidence", "commands", "rules"), ())
+        | {"examples": Examples(), "offers": {}, "has_rows": False},
+    ),
+    "a case for whoever may only read": ("case.html", ABOUT | {"may_ask": False}),
+    "a case with a long journal": (
+        "case.html",
+        ABOUT | {"entries": [ENTRY] * 201, "timeline": list(timeline([ENTRY] * 201))},
+    ),
+    "a case that was decided about": (
+        "case.html",
+        ABOUT | {"acts": [ACT], "opened": "write_off", "missing": "why"},
+    ),
     "an act that is asked for": (
         "act.html",
         SHOWN | {"act": replace(ACT, state=ActState.ASKED, effect=None), "waits": True},
@@ -157,6 +201,40 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "an act that is carried out": (
         "act.html",
         SHOWN | {"act": replace(ACT, state=ActState.APPROVED), "waits": True},
+    ),
+    "an act that was taken back": (
+        "act.html",
+        SHOWN
+        | {"act": replace(ACT, state=ActState.TAKEN_BACK, outcome={"taken_back": {"records": 3}, "by": "Ada"})},
+    ),
+    "an act that was withdrawn": (
+        "act.html",
+        SHOWN | {"act": replace(ACT, state=ActState.WITHDRAWN, outcome={"by": "Ada"})},
+    ),
+    "a file that is written": (
+        "act.html",
+        SHOWN
+        | {"act": replace(ACT, kind="write_csv", state=ActState.ASKED, effect=None), "waits": True, "is_csv": True},
+    ),
+    "a file to download": (
+        "act.html",
+        SHOWN
+        | {
+            "act": replace(
+                ACT,
+                kind="write_csv",
+                state=ActState.DONE,
+                effect=None,
+                outcome={"file": ["a", "b"], "summary": HOSTILE},
+            ),
+            "is_csv": True,
+        },
+    ),
+    "an act for whoever may only read": ("act.html", SHOWN | {"may_ask": False, "may_approve": False}),
+    "what takes an act back": (
+        "act.html",
+        SHOWN
+        | {"act": replace(ACT, kind="take_back", arguments={"act_id": "act_0"}, state=ActState.DONE, outcome={})},
     ),
     "acts": ("acts.html", {"acts": [ACT], "open_acts": [ACT]}),
     "no acts": ("acts.html", {"acts": [], "open_acts": []}),

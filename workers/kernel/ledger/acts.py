@@ -22,6 +22,9 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.paging import Page, Stretch, page
 from workers.kernel.ledger.tables import acts
 
+CSV: Final = "write_csv"
+"""The kind of an act that changes nothing: it is done as soon as a worker has done it."""
+
 
 class ActState(StrEnum):
     """Where an act stands."""
@@ -57,6 +60,12 @@ class Act:
     def approved_by(self) -> list[str]:
         """Who has approved it, the first one first."""
         return [approval["name"] for approval in self.approvals]
+
+    @property
+    def summary(self) -> str:
+        """What it is about, in a line; of one that nobody has looked at yet, its kind."""
+        told = (self.effect or {}).get("summary") or (self.outcome or {}).get("summary")
+        return str(told or self.kind.replace("_", " "))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -169,7 +178,7 @@ class Acts:
     def end(self, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
         """Note how an act ended."""
         before = {
-            ActState.DONE: (ActState.APPROVED,),
+            ActState.DONE: (ActState.ASKED,) if act.kind == CSV else (ActState.APPROVED,),
             ActState.TAKEN_BACK: (ActState.DONE,),
         }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
         return self._change(act, before, state, outcome=outcome, ended_at=self._clock())

@@ -17,6 +17,7 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.days import Days
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.examples import CaseExamples
 from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
@@ -68,6 +69,7 @@ class Ledger:
         self.event_list = EventList(database)
         self.cases = Cases(database, clock)
         self.case_list = CaseList(database)
+        self.examples = CaseExamples(database)
         self.standings = Standings(database)
         self.days = Days(database, clock)
         self.awaited = AwaitedNames(database, clock)

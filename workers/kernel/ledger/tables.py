@@ -144,6 +144,14 @@ case_names = Table(
     Index("case_names_case", "case_id", "kind"),
 )
 
+case_examples = Table(
+    "case_examples",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("samples", JSON, nullable=False),
+    Column("changes", JSON, nullable=False),
+)
+
 standings = Table(
     "standings",
     metadata,

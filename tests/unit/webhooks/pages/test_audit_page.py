@@ -9,6 +9,7 @@ from webhooks.console.audit import KINDS
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import ActState
 from workers.pipeline.desk.desk import ORDERS
+from workers.pipeline.desk.readings import READINGS
 
 
 def test_no_act_is_said_in_so_many_words(look: Look) -> None:
@@ -16,7 +17,7 @@ def test_no_act_is_said_in_so_many_words(look: Look) -> None:
 
 
 def test_every_kind_of_act_can_be_asked_for() -> None:
-    assert set(KINDS) == set(ORDERS)
+    assert set(KINDS) == {*ORDERS, *READINGS}
 
 
 def test_an_act_says_who_has_asked_approved_and_ended_it(look: Look, sqlite_ledger: Ledger) -> None:
