@@ -2,6 +2,7 @@
 is written off by one person alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
@@ -58,6 +59,26 @@ def test_usage_is_written_off_by_two_people(house: House, ada: Page, bob: Page) 
     after = house.records()
     assert after["written_off"] == before["written_off"] + 1
     assert after["quarantined"] == before["quarantined"] - 1
+
+
+def test_a_quantity_is_mended_in_a_spreadsheet(house: House, ada: Page, bob: Page, tmp_path: Path) -> None:
+    """`1,234` has two readings: whoever knows which edits the quarantine's CSV, and gives it back by the case's page."""
+    house.control("customers", {"customers": ["cus_of_sheet"]})
+    refused(house, "desk-3", "cus_of_sheet", '"1,234"')
+    case = find(ada, "desk-3.csv")
+    form = open_form(ada, "Fix in a spreadsheet")
+    form.get_by_role("button", name="Write the CSV").click()
+    with ada.expect_download() as download:
+        ada.get_by_role("link", name="Download").click()
+    sheet = tmp_path / "edited.csv"
+    sheet.write_text(download.value.path().read_text().replace('"1,234"', "1234"))
+    ada.goto(case)
+    form = open_form(ada, "Fix in a spreadsheet")
+    form.locator("[type=file]").set_input_files(sheet)
+    form.locator("[name=why]").fill("it is a thousand and more")
+    form.get_by_role("button", name="Show what it would change").click()
+    decide(ada, bob)
+    house.until(lambda: house.billed().get(("api_requests", "cus_of_sheet")) == "1234", "the usage billed")
 
 
 def somebody(house: House, browser: Browser, name: str) -> Page:
