@@ -62,7 +62,7 @@ def test_usage_is_written_off_by_two_people(house: House, ada: Page, bob: Page) 
 
 
 def test_a_quantity_is_mended_in_a_spreadsheet(house: House, ada: Page, bob: Page, tmp_path: Path) -> None:
-    """`1,234` has two readings: whoever knows which edits the quarantine's CSV, and uploads it on the case's page."""
+    """`1,234` has two readings: whoever knows which edits the quarantine's CSV, and uploads it on its page."""
     house.control("customers", {"customers": ["cus_of_sheet"]})
     refused(house, "desk-3", "cus_of_sheet", '"1,234"')
     case = find(ada, "desk-3.csv")
