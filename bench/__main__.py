@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench import locate, queue, records, scrape, uploads, way
+from bench import locate, pages, queue, records, scrape, uploads, way
 from bench.faults import section as faults
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
@@ -17,6 +17,7 @@ SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "scrape": scrape.run,
     "locate": locate.run,
     "uploads": uploads.run,
+    "pages": pages.run,
 }
 
 

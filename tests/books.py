@@ -25,6 +25,7 @@ from workers.kernel.ledger.submissions import Intent
 from workers.kernel.settings import load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context, Stores
+from workers.pipeline.examples import with_examples
 from workers.pipeline.record_sets import DATA, RECORD, REVISION, keep, movement, numbered, records_in
 from workers.records.schema import (
     EVENT_NAME,
@@ -111,7 +112,7 @@ class Book:
         ref = self.keep(records, **({REASON: reason} if reason else {}))
         with self.held() as held, held.transaction() as transaction:
             moved = movement(self.context, kind, ROUTES[kind][route], ref, detail=detail)
-            transaction.move(replace(moved, **fields))
+            transaction.move(replace(with_examples(self.context, moved), **fields))
 
     def send(self, records: Sequence[int], *, ordinal: int = 1, totals: Mapping[str, Any] | None = None) -> str:
         """Plan, intend and send records as one submission; return its id. The intent says `totals`."""

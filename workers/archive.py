@@ -4,12 +4,11 @@ Owns where record sets and downloaded files are kept, and the proof that they ar
 `workers.kernel` only. Start with `Archive`: `keep` a file, `fetch` it back, verified.
 """
 
-import re
 from pathlib import Path
 from typing import Final
 
 from workers.kernel.errors import Corrupt, Permanent
-from workers.kernel.files import sha256_of
+from workers.kernel.files import case_folder, kept_name, sha256_of
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.storage import Store
 from workers.kernel.storage.cache import FileCache
@@ -20,8 +19,6 @@ SPARE_SECONDS: Final = 3600.0
 """A fetched file stays at least as long as a job may run, so that nobody's file is taken away while he reads it."""
 MAX_BYTES: Final = 64 * 1024**3
 """No file of a case comes near this; beyond it, what the store says of itself is wrong."""
-
-_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Archive:
@@ -41,7 +38,7 @@ class Archive:
         Raises Corrupt when the name is already taken by a file of another size.
         """
         sha256 = sha256_of(path)
-        name = f"{_folder(case_id)}/{_word(label)}-{sha256[:16]}{_extension(path)}"
+        name = kept_name(case_id, label, path, sha256)
         kept = self._store.head(name)
         if kept is None:
             self._store.put_file(name, path)
@@ -85,7 +82,7 @@ class Archive:
 
     def names(self, case_id: str) -> list[str]:
         """Return the names of a case's files, sorted."""
-        return sorted(found.key for found in self._store.list(f"{_folder(case_id)}/"))
+        return sorted(found.key for found in self._store.list(f"{case_folder(case_id)}/"))
 
     def delete(self, name: str) -> None:
         """Remove one file, for retention; one that is gone already is no error."""
@@ -108,18 +105,3 @@ class Archive:
             raise Corrupt(
                 f"{self._store.location(ref.name)} has the digest {found[:16]}…, but {ref.sha256[:16]}… was kept"
             )
-
-
-def _extension(path: Path) -> str:
-    """Return the file's extension, with the one before where the file is compressed."""
-    return "".join(path.suffixes[-2:]) if path.suffix in {".gz", ".zst"} else path.suffix
-
-
-def _folder(case_id: str) -> str:
-    return f"cases/{_word(case_id)}"
-
-
-def _word(text: str) -> str:
-    if not _WORD.fullmatch(text):
-        raise Permanent(f"{text!r} is no case id or label: letters, digits, '_', '.' and '-' only")
-    return text

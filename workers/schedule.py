@@ -8,7 +8,7 @@
 - Once a day: remove what retention keeps no longer.
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
-- Every half minute: look whether the archive answers, and how all parts are.
+- Every half minute: look whether the archive answers, how all parts are, and where rules.toml contradicts a person.
 - Every five minutes: look whose time runs out while records still wait for a person.
 - Every two seconds: tell people what is new, in Slack or here.
 
@@ -43,6 +43,7 @@ from workers.pipeline.notify import deliver
 from workers.pipeline.notify.remind import remind
 from workers.pipeline.notify.watch import Watch
 from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
+from workers.pipeline.upkeep.contradictions import note_contradictions
 from workers.pipeline.upkeep.reconcile import reconcile, start_from_now
 from workers.pipeline.upkeep.retention import retain
 from workers.sources import UsageSources
@@ -101,6 +102,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
         Duty("beat", clock_beat(settings).total_seconds(), lambda: context.ledger.heartbeats.beat(Sign.CLOCK)),
         Duty("archive", every_look, lambda: _look_at_archive(context)),
         Duty("watch", every_look, Watch(context).look),
+        Duty("rules", every_look, lambda: note_contradictions(now())),
         Duty("enqueue_retries", TICK, lambda: enqueue_retries(redis)),
         Duty("sweep", settings.sweep_interval, lambda: _sweep(now, stop)),
         Duty("appraise", settings.sweep_interval, lambda: _appraise(context, stop)),

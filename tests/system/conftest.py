@@ -19,8 +19,8 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[House]:
-    """The running service, with a meter and three customers. A test that kills a process starts it again."""
-    with House(tmp_path_factory.mktemp("system") / "house", redis) as running:
+    """The running service, with a meter, three customers and four eyes. Who kills a process starts it again."""
+    with House(tmp_path_factory.mktemp("system") / "house", redis, APPROVALS="2") as running:
         running.control("meters", {"event_name": "api_requests"})
         running.control("customers", {"customers": ["cus_1", "cus_2", "cus_3"]})
         yield running

@@ -47,7 +47,7 @@ def _refused(house: House) -> int:
 
 
 def _at_rest(records: Counter[str]) -> bool:
-    return records["confirmed"] + records["quarantined"] == records["failed"]
+    return records["confirmed"] + records["quarantined"] + records["written_off"] == records["failed"]
 
 
 def _named(house: House, folder: Path) -> Path:

@@ -1,15 +1,18 @@
-"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger only.
+"""The operator's pages: what was refused, where it stands, what needs a person. They read the ledger alone.
 
 It imports the kernel and its own templates; pages are rendered on the server and need no script. Start reading at
-`pages`; `acts` is what can be decided on them, `session` decides who may see them, `figures` prepares the equation.
+`pages`, which names them all; `address` reads what is asked of one, `acts` is what can be decided and `offers`
+where, `files` hands out and takes files, `session` says who may see them, `figures` and `charts` prepare what is
+drawn.
 """
 
 from typing import Any
 
 from flask import Flask
 
-from webhooks.console import acts, pages, session
+from webhooks.console import acts, files, pages, session
 from webhooks.console.figures import FILTERS
+from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.settings import Settings
@@ -18,8 +21,9 @@ from workers.kernel.terminal import visible
 __all__ = ["init_app"]
 
 
-def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue) -> None:
+def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, clock: Clock) -> None:
     """Put the pages under /console/, behind a login."""
+    app.before_request(files.make_room)
     session.init_app(app, settings, ledger)
     if settings.logs_in_by_oidc:
         from webhooks.console import oidc  # what it brings along is loaded where it is used only
@@ -27,11 +31,12 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue) ->
         oidc.init_app(app, settings)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.finalize = _shown
-    app.extensions["console"] = ledger
+    app.extensions.update(console=ledger, clock=clock, settings=settings)
     app.config["APPROVALS"] = settings.approvals
     app.extensions["job_queue"] = queue
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(acts.blueprint)
+    app.register_blueprint(files.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
 

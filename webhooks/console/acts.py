@@ -4,59 +4,27 @@ The web knows neither Stripe nor the records: it writes down what is asked and a
 have answered. Pages that wait for them look again by themselves, without a script.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 
+from webhooks.console.files import keep_upload
+from webhooks.console.offers import OFFERS, Field
 from webhooks.console.session import require_login, require_role
-from workers.kernel.errors import Conflict, InputUnusable, Transient
+from workers.kernel.errors import Conflict, InputUnusable, MetermendError, Transient
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger.acts import CSV, Act, ActState
 from workers.kernel.ledger.users import Role
 
 blueprint = Blueprint("acts", __name__, url_prefix="/console/acts", template_folder="templates")
 blueprint.before_request(require_login)
 
 
-@dataclass(frozen=True)
-class Offer:
-    """An act that the page of a case offers: its kind, and what it asks for beside a reason.
-
-    `arguments` makes the act's own of the case, the fields and which records are meant.
-    """
-
-    kind: str
-    fields: tuple[str, ...]
-    arguments: Callable[[str, dict[str, str], dict[str, Any]], dict[str, Any]]
-
-
-def _of_case(case_id: str, fields: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
-    return {"case_id": case_id, **fields, **chosen}
-
-
-def _of_cases(case_id: str, fields: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
-    return {"cases": [case_id], **fields, **chosen}
-
-
-def _rule(kind: str) -> Callable[[str, dict[str, str], dict[str, Any]], dict[str, Any]]:
-    return lambda _case_id, fields, _chosen: {"rule": kind, "key": fields["old"], "value": fields["new"]}
-
-
-OFFERS: Final[Mapping[str, Offer]] = {
-    "map_customer": Offer("make_rule", ("old", "new"), _rule("customer")),
-    "map_meter": Offer("make_rule", ("old", "new"), _rule("meter")),
-    "retry": Offer("retry", (), _of_cases),
-    "release": Offer("release", (), _of_cases),
-    "corrected": Offer("corrected", ("reference",), _of_case),
-    "write_off": Offer("write_off", (), _of_case),
-}
-"""What a page offers, by the name of its form."""
 _LENGTH: Final = 100
 _LONGEST: Final = 2000
 """Characters of what somebody writes into a field."""
@@ -81,20 +49,67 @@ def act_page(act_id: str) -> str:
 @blueprint.post("/case/<path:case_id>")
 def ask(case_id: str) -> ResponseReturnValue:
     """Ask for an act on a case."""
-    require_role(Role.OPERATOR)
-    offer = OFFERS.get(request.form.get("kind", ""))
-    if offer is None or _ledger().cases.get(case_id) is None:
+    form = request.form.get("kind", "")
+    offer = OFFERS.get(form)
+    _require_case(case_id)
+    if offer is None:
         abort(404)
-    why = _field("why")
-    fields = {name: _field(name) for name in offer.fields}
-    missing = [name for name, value in {"why": why, **fields}.items() if not value]
-    if missing:
-        return redirect(url_for("pages.case_page", case_id=case_id, missing=missing[0], _anchor="decide"))
+    fields = {field.name: _field(field.name) for field in offer.fields}
+    missing = [field.label for field in offer.fields if not _is_given(field, fields[field.name])]
+    if missing or not _field("why"):
+        return _incomplete(case_id, form, [*missing, "why"][0])
     reason = _field("waiting_for")
-    arguments = offer.arguments(case_id, fields, {"chosen": {"reason": reason}} if reason else {})
-    act = _ledger().acts.ask(offer.kind, case_id, arguments, current_user.name, why)
-    _hint(act)
-    return redirect(url_for("acts.act_page", act_id=act.id))
+    return _asked(
+        offer.kind, case_id, offer.arguments(case_id, fields, {"chosen": {"reason": reason}} if reason else {})
+    )
+
+
+@blueprint.post("/file/<path:case_id>")
+def ask_by_file(case_id: str) -> ResponseReturnValue:
+    """Ask for what was edited in a CSV, which is kept; a worker reads it."""
+    _require_case(case_id)
+    file = request.files.get("file")
+    if file is None or not file.filename or not _field("why"):
+        return _incomplete(case_id, "fix_by_file", "file" if _field("why") else "why")
+    try:
+        kept = keep_upload(case_id, "edited", file)
+    except MetermendError as error:
+        return render_template("console/error.html", title="The file cannot be kept", advice=str(error)), 503
+    return _asked("fix_by_file", case_id, {"case_id": case_id, "file": kept})
+
+
+@blueprint.post("/csv/<path:case_id>")
+def ask_for_csv(case_id: str) -> ResponseReturnValue:
+    """Have a worker write the quarantine of a case, or what was sent in a submission, as CSV."""
+    _require_case(case_id)
+    submission = _field("submission")
+    arguments = {"case_id": case_id, **({"submission": submission} if submission else {})}
+    return _asked(CSV, case_id, arguments, why="to be read")
+
+
+@blueprint.post("/<act_id>/take-back")
+def ask_to_take_back(act_id: str) -> ResponseReturnValue:
+    """Ask for an act to be undone; what would wait again is shown first."""
+    require_role(Role.OPERATOR)
+    act = _act(act_id)
+    if act.state is not ActState.DONE:
+        return _refused(act, "It is not done any more, so there is nothing to take back.")
+    if not _field("why"):
+        return _refused(act, "Nothing was asked for: say why.")
+    return _asked("take_back", act.subject, {"act_id": act.id})
+
+
+@blueprint.post("/rule/<rule_id>/revert")
+def revert_rule(rule_id: str) -> ResponseReturnValue:
+    """Ask that a rule holds no longer."""
+    require_role(Role.OPERATOR)
+    try:
+        _ledger().rules.get(rule_id)
+    except InputUnusable:
+        abort(404)
+    if not _field("why"):
+        return redirect(url_for("pages.rule_list"))
+    return _asked("revert_rule", rule_id, {"rule_id": rule_id})
 
 
 @blueprint.post("/<act_id>/approve")
@@ -121,6 +136,29 @@ def withdraw(act_id: str) -> ResponseReturnValue:
     return redirect(url_for("acts.act_page", act_id=act_id))
 
 
+def _require_case(case_id: str) -> None:
+    """Answer 403 to whoever may not ask, 404 where there is no such case."""
+    require_role(Role.OPERATOR)
+    if _ledger().cases.get(case_id) is None:
+        abort(404)
+
+
+def _is_given(field: Field, text: str) -> bool:
+    return text in field.choices if field.choices else bool(text) or field.is_optional
+
+
+def _incomplete(case_id: str, form: str, missing: str) -> ResponseReturnValue:
+    """Lead back to the form that something is missing in."""
+    return redirect(url_for("pages.case_page", case_id=case_id, act=form, missing=missing, _anchor="decide"))
+
+
+def _asked(kind: str, subject: str | None, arguments: Mapping[str, Any], why: str = "") -> ResponseReturnValue:
+    """Write down what is asked for, and lead to the page that shows what it would change."""
+    act = _ledger().acts.ask(kind, subject, arguments, current_user.name, why or _field("why"))
+    _hint(act)
+    return redirect(url_for("acts.act_page", act_id=act.id))
+
+
 def _refused(act: Act, fault: str) -> ResponseReturnValue:
     return _shown(act, fault), 409
 
@@ -133,6 +171,8 @@ def _shown(act: Act, fault: str | None = None) -> str:
         waits=_waits(act),
         fault=fault,
         may_approve=current_user.role.may(Role.APPROVER) and current_user.name not in act.approved_by,
+        may_ask=current_user.role.may(Role.OPERATOR),
+        is_csv=act.kind == CSV,
     )
 
 

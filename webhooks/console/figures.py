@@ -4,16 +4,21 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+from webhooks.console.address import now
 from workers.kernel.case_title import title_of
-from workers.kernel.clock import utc_now
+from workers.kernel.clock import from_text
 from workers.kernel.equation import terms
+from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
 from workers.kernel.ledger.journal import Balance, Tally
+from workers.kernel.money import written
 from workers.kernel.rounding import rounded_tally
 from workers.kernel.timeline import sentence_of
+
+NO_BREAK: Final = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def meters(case: Case) -> list[Meter]:
 
 def title(case: Case) -> str:
     """Write what happened to whom."""
-    return title_of(case, utc_now())
+    return title_of(case, now())
 
 
 def eye(tally: Tally) -> str:
@@ -103,12 +108,40 @@ def duration(span: timedelta) -> str:
     return f"{seconds} s"
 
 
+def left(span: timedelta) -> str:
+    """Write how long it is until something is lost."""
+    return duration(span) if span > timedelta(0) else "over"
+
+
+def time_left(case: Case) -> str:
+    """Write how long it is until usage of a case is lost; nothing where that is not known."""
+    return left(case.deadline - now()) if case.deadline else ""
+
+
+def why_lost(case: Case) -> str:
+    """Write why a case has its deadline; nothing where it has none."""
+    reason = lost_by(case)
+    return WORDS[reason] if reason else ""
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """Write how many of something there are: `1 record`, `2 000 records`."""
+    return f"{grouped(number)} {noun if number == 1 else several or f'{noun}s'}"
+
+
 def pretty_json(raw: bytes) -> str:
     """Indent a JSON body; what is no JSON is shown as it is."""
     try:
         return json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return raw.decode("utf-8", "replace")
+
+
+def cell(text: str | None) -> str:
+    """Write what stands in a cell of a record, in quotes where nobody would see the blanks at its ends."""
+    if text is None:
+        return "nothing"
+    return text if text and text == text.strip() else f"'{text.replace(' ', NO_BREAK)}'"
 
 
 def words(name: str) -> str:
@@ -120,12 +153,20 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     grouped,
     moment,
     duration,
+    left,
+    time_left,
+    why_lost,
+    at_risk,
+    counted,
     pretty_json,
     words,
     equation,
     meters,
     title,
     eye,
+    written,
     sentence_of,
+    from_text,
+    cell,
 )
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

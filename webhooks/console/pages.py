@@ -1,110 +1,43 @@
-"""The console's pages. Each reads the ledger and renders one template; a stranger is sent to the login."""
+"""The console's pages, by address. Each reads the ledger and renders one template; a stranger has to log in."""
 
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user  # type: ignore[import-untyped]
 
+from webhooks.console.audit import audit
+from webhooks.console.case_page import case_page
+from webhooks.console.cases import case_list
+from webhooks.console.events import event_list, event_page, retry_event
+from webhooks.console.incidents import incident_list, incident_page
+from webhooks.console.overview import overview
+from webhooks.console.quarantine import plan_anew, quarantine
+from webhooks.console.rules import rule_list
 from webhooks.console.session import require_login
-from workers.kernel.advice import is_only_counted, next_step, reasons_of
-from workers.kernel.clock import from_text
-from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.unconfirmed import unconfirmed
-from workers.kernel.ledger.users import Role
-
-PAGE_LENGTH = 50
 
 blueprint = Blueprint("pages", __name__, url_prefix="/console", template_folder="templates")
 assets = Blueprint("assets", __name__, url_prefix="/console", static_folder="static")
 blueprint.before_request(require_login)
 
+_PAGES: Final[Mapping[str, Callable[..., ResponseReturnValue]]] = {
+    "/": overview,
+    "/cases": case_list,
+    "/cases/<path:case_id>": case_page,
+    "/incidents": incident_list,
+    "/incidents/<incident_id>": incident_page,
+    "/quarantine": quarantine,
+    "/events": event_list,
+    "/events/<path:event_id>": event_page,
+    "/rules": rule_list,
+    "/audit": audit,
+}
+for _address, _page in _PAGES.items():
+    blueprint.add_url_rule(_address, view_func=_page)
+blueprint.add_url_rule("/quarantine/plan-anew", view_func=plan_anew, methods=["POST"])
+blueprint.add_url_rule("/events/<path:event_id>/retry", view_func=retry_event, methods=["POST"])
+
 
 def front_door() -> ResponseReturnValue:
     """Lead from the root to the console."""
     return redirect(url_for("pages.overview"))
-
-
-@blueprint.get("/")
-def overview() -> str:
-    """Show the equation, the cases that need a person, and what is in work."""
-    queries, totals = _ledger().queries, _ledger().totals.of_all()
-    stuck = queries.stuck_cases(PAGE_LENGTH)
-    needy = queries.cases(states=[CaseState.NEEDS_PERSON], limit=PAGE_LENGTH)
-    shown = {case.id for case in (*stuck, *needy)}
-    return render_template(
-        "console/overview.html",
-        balance=totals.balance,
-        stuck=stuck,
-        needy=[case for case in needy if case.id not in {each.id for each in stuck}],
-        recent=[case for case in queries.cases(limit=PAGE_LENGTH) if case.id not in shown][:10],
-        case_counts=totals.states,
-        event_counts=queries.event_counts(),
-        waited=queries.oldest_unprocessed(),
-    )
-
-
-@blueprint.get("/cases")
-def case_list() -> str:
-    """List cases, the last changed first, of one state or of all."""
-    state, before = _state(request.args.get("state")), _moment(request.args.get("before"))
-    queries = _ledger().queries
-    found = queries.cases(states=[state] if state else [], limit=PAGE_LENGTH, before=before)
-    return render_template(
-        "console/cases.html",
-        cases=found,
-        state=state,
-        states=list(CaseState),
-        counts=queries.case_counts(),
-        more=found[-1].changed_at.isoformat() if len(found) == PAGE_LENGTH else None,
-    )
-
-
-@blueprint.get("/cases/<path:case_id>")
-def case_page(case_id: str) -> str:
-    """Show one case: what to do, why records wait, what happened, and its journal."""
-    ledger = _ledger()
-    case = ledger.cases.get(case_id) or abort(404)
-    entries = ledger.queries.entries(case_id)
-    overdue = unconfirmed(entries)
-    return render_template(
-        "console/case.html",
-        case=case,
-        advice=next_step(case, overdue, only_counted=is_only_counted(case, entries)),
-        unconfirmed=overdue,
-        reasons=reasons_of(entries),
-        entries=entries,
-        submissions=ledger.submissions.of_case(case_id),
-        acts=ledger.acts.all(subject=case_id),
-        missing=request.args.get("missing"),
-        may_ask=current_user.role.may(Role.OPERATOR),
-    )
-
-
-@blueprint.get("/events/<path:event_id>")
-def event_page(event_id: str) -> str:
-    """Show one event as Stripe delivered it, as it was fetched, and the cases that it led to."""
-    event = _ledger().events.get(event_id) or abort(404)
-    return render_template(
-        "console/event.html",
-        event=event,
-        fetched=_ledger().events.fetched(event_id),
-        led_to=_ledger().event_list.led_to(event_id),
-    )
-
-
-def _ledger() -> Ledger:
-    ledger: Ledger = current_app.extensions["console"]
-    return ledger
-
-
-def _state(text: str | None) -> CaseState | None:
-    return CaseState(text) if text in set(CaseState) else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return from_text(text) if text else None
-    except ValueError:
-        return None

@@ -35,8 +35,8 @@ def case_json(view: CaseView) -> dict[str, Any]:
             {"reason": slug, "records": records, **asdict(reason)}
             for slug, (records, reason) in view.reasons.items()
         ],
-        "samples": list(map(asdict, view.samples)),
-        "changes": list(map(asdict, view.changes)),
+        "samples": list(map(asdict, view.examples.samples)),
+        "changes": list(map(asdict, view.examples.changes)),
         "timeline": [{**asdict(one), "at": to_text(one.at)} for one in view.timeline],
         "acts": [
             {"act": act.id, "actor": act.actor, "why": act.why, "state": act.state, "kind": act.kind,

@@ -130,7 +130,7 @@ def acts(case: str | None, limit: int, *, only_open: bool, as_json: bool) -> Non
         click.echo(json.dumps([_as_json(act) for act in found], indent=2))
         return
     for act in found:
-        click.echo(f"{act.id}  {act.asked_at:%Y-%m-%d %H:%M}  {act.state}  {act.actor}: {_what(act)}")
+        click.echo(f"{act.id}  {act.asked_at:%Y-%m-%d %H:%M}  {act.state}  {act.actor}: {act.summary}")
         click.echo(f"  why: {act.why}")
         if act.state is ActState.SHOWN:
             click.echo(f"  {_WAITS.format(act.id)}")
@@ -201,10 +201,6 @@ def _cells(row: Mapping[str, str | None]) -> str:
 
 def _counted(outcome: Mapping[str, Any], of: str | None = None) -> str:
     return counted((outcome[of] if of else outcome).get("records", 0), "record")
-
-
-def _what(act: Act) -> str:
-    return str((act.effect or {}).get("summary", act.kind))
 
 
 def _as_json(act: Act) -> dict[str, Any]:

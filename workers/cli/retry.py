@@ -56,7 +56,10 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
 @choosing
 @deciding
 def release(case: str, **options: Any) -> None:
-    """Let records of CASE go that may be billed already: you have looked, and answer for them."""
+    """Let records of CASE go that may be billed already: you have looked in Stripe, and answer for them.
+
+    Of unconfirmed ones only what Stripe's totals show nothing of.
+    """
     made = open_context()
     decide(made, "release", case, {"cases": [case], "chosen": asdict(chosen_of(options))}, options)
 

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from workers.kernel.codes import Code
+from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
-from workers.kernel.reasons import REASONS, Reason
+from workers.kernel.reasons import REASONS, UNCERTAIN, Reason
 
 NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
@@ -18,8 +19,8 @@ NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
         "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
-        "to read them with their reasons, mend the cause or write a rule, then `metermend retry {id}`. What may be "
-        "billed already stays, unless you add `--include-uncertain --approve NAME`."
+        "to read them with their reasons, mend the cause or write a rule, then `metermend retry {id}`. "
+        "What may be billed already stays until somebody who has looked in Stripe lets it go."
     ),
     CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
     CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",
@@ -33,8 +34,9 @@ ONLY_COUNTED = (
 STUCK = "Work on this case has stopped: {trouble}. Mend the cause; `metermend doctor` checks the settings."
 
 UNCONFIRMED = (
-    "{records} records were sent and are unconfirmed: Stripe's totals have not grown by them. Compare with its "
-    "summaries; they are looked for again by themselves, and must not be sent a second time."
+    "{records} records were sent and are unconfirmed: Stripe's totals have not grown by them. They are looked for "
+    "again by themselves. Compare with Stripe's summaries; where these hold nothing of them, "
+    "`metermend release {id} --reason WHY` sends them once more."
 )
 
 OF_THE_RECORD = Reason(
@@ -43,13 +45,14 @@ OF_THE_RECORD = Reason(
 )
 """What is said of a code of Stripe's: the words for each are the workers', whose modules no web process loads."""
 
-_MAPPED: Mapping[str, str] = {
+MAPPED: Mapping[str, str] = {
     Code.CUSTOMER_NOT_FOUND: "map customer OLD NEW",
     Code.NO_METER: "map meter OLD NEW",
     Code.ARCHIVED_METER: "map meter OLD NEW",
     Code.VALUE_NOT_FOUND: "map value-key METER KEY",
+    Code.INVALID_VALUE: "map decimal-mark METER MARK",
 }
-"""What mends all records of a code at once."""
+"""What mends all records of a code at once: a command of `metermend`."""
 
 
 def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = REASONS) -> dict[str, tuple[int, Reason]]:
@@ -72,7 +75,7 @@ def next_step(case: Case, unconfirmed: int = 0, *, only_counted: bool = False) -
     if case.trouble and case.due_at is None:
         return STUCK.format(trouble=case.trouble)
     if case.state is CaseState.AWAITING and unconfirmed:
-        return UNCONFIRMED.format(records=unconfirmed)
+        return UNCONFIRMED.format(records=unconfirmed, id=case.id)
     said = ONLY_COUNTED if case.state is CaseState.NEEDS_PERSON and only_counted else NEXT_STEP[case.state]
     return said.format(
         id=case.id,
@@ -87,16 +90,25 @@ def is_only_counted(case: Case, entries: Sequence[EntryRow]) -> bool:
     return bool(waiting) and unlocated(entries).total() >= waiting
 
 
-def commands(case: Case, entries: Sequence[EntryRow], codes: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (command, what it does) for whoever decides about the waiting records; `codes` are those they have."""
+def may_be_billed(entries: Sequence[EntryRow]) -> bool:
+    """Tell whether records of a case wait that go only when somebody answers for it."""
+    return not reasons_of(entries).keys().isdisjoint(UNCERTAIN)
+
+
+def commands(case: Case, entries: Sequence[EntryRow], unconfirmed: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield (command, what it does) for whoever decides about the waiting records, and the unconfirmed ones."""
+    release = f"metermend release {case.id} --reason WHY"
+    if unconfirmed or may_be_billed(entries):
+        yield release, "may be billed already: you have looked, and answer for it"
     if not case.balance[Bucket.QUARANTINED].records:
         return
     if not is_only_counted(case, entries):
-        for what in dict.fromkeys(_MAPPED[code] for code in codes if code in _MAPPED):
-            yield f"metermend {what}", "one rule for all of them, in every case"
+        codes = dict.fromkeys(code for entry in entries for code in entry.detail.get(BY_CODE, {}))
+        for what in dict.fromkeys(MAPPED[code] for code in codes if code in MAPPED):
+            yield f"metermend {what} --reason WHY", "one rule for all of them, in every case"
         yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to be edited"
-        yield f"metermend fix {case.id} --file edit.csv", "takes the edited CSV back"
-        yield f"metermend set {case.id} RECORD FIELD VALUE", "changes a single value"
+        yield f"metermend fix {case.id} --file edit.csv --reason WHY", "takes the edited CSV back"
+        yield f"metermend set {case.id} RECORD FIELD VALUE --reason WHY", "changes a single value"
     yield f"metermend retry {case.id}", "after the cause was mended"
     yield f"metermend corrected {case.id} --reference INVOICE --reason WHY", "billed otherwise"
     yield f"metermend write-off {case.id} --reason WHY", "nobody is billed"

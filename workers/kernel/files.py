@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from workers.kernel.errors import Permanent
+
 PREFIX: Final = "metermend-"
 """Every file that we write into a connector's folder starts so; no usage of the sender's does."""
 
 UNFINISHED: Final = ".tmp"
 """Files under work are hidden and end in this, so no reader of a directory takes them for usage files."""
 
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OURS: Final = re.compile(rf"{PREFIX}(?P<submission_id>.+?)(?:-p(?P<part>[1-9]\d*))?\.(?:csv|json|jsonl)")
 
 
@@ -37,6 +40,26 @@ def part_of(name: str) -> int | None:
 def is_ours(name: str) -> bool:
     """Whether a file's base name is one that only we write."""
     return PurePosixPath(name).name.startswith(PREFIX)
+
+
+def kept_name(case_id: str, label: str, path: Path, sha256: str) -> str:
+    """Return what a file of a case is called in the archive: its name holds its digest, so that none is replaced.
+
+    Raises Permanent where the case's id or the label could lead elsewhere.
+    """
+    suffixes = path.suffixes[-2:] if path.suffix in {".gz", ".zst"} else path.suffixes[-1:]
+    return f"{case_folder(case_id)}/{_word(label)}-{sha256[:16]}{''.join(suffixes)}"
+
+
+def case_folder(case_id: str) -> str:
+    """Return the folder of a case in the archive."""
+    return f"cases/{_word(case_id)}"
+
+
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise Permanent(f"{text!r} is no case id or label: letters, digits, '_', '.' and '-' only")
+    return text
 
 
 def sha256_of(path: Path) -> str:

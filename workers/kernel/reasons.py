@@ -201,7 +201,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     PLANNED_LONG_AGO: Reason(
         "Its plan is a day old: somebody may have mended the usage by hand meanwhile.",
-        "If nobody has, retry with --include-uncertain: it is planned anew.",
+        "If nobody has, release it: it is planned anew.",
     ),
     REFUSED_AGAIN: Reason(
         "Stripe refused every revision of it that we may send.",
@@ -237,7 +237,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     WINDOW_BY_FILE: Reason(
         "Its meter keeps one value per window, and by file a newer one could be overwritten unseen.",
-        "If it is still the newest value of its window, retry with --include-uncertain.",
+        "If it is still the newest value of its window, release it.",
     ),
     WINDOW_NOT_ASKED: Reason(
         "Its window is one of many that Stripe has not been asked for yet.",
@@ -249,7 +249,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     WOULD_OVERWRITE: Reason(
         "Its meter keeps one value per window, and another is there, newer or on its way.",
-        "Decide which value is right; retry with --include-uncertain sends this one.",
+        "Decide which value is right: releasing it sends this one.",
     ),
 }
 

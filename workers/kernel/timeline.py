@@ -7,7 +7,7 @@ from typing import Final
 
 from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Found
 from workers.kernel.ledger.queries import EntryRow
-from workers.kernel.ledger.unconfirmed import UNCONFIRMED
+from workers.kernel.ledger.unconfirmed import RELEASED, UNCONFIRMED
 
 OURS: Final = "metermend"
 """The actor of what no person did."""
@@ -75,6 +75,12 @@ def _quarantined(entry: EntryRow) -> str:
     return f"{counted(entry.records)} {stopped}wait for a person{why}"
 
 
+def _held(entry: EntryRow) -> str:
+    if RELEASED in entry.detail:
+        return f"{counted(entry.records)} that are unconfirmed are let go once more"
+    return f"{counted(entry.records)} stood at Stripe already and wait for a person"
+
+
 def _confirmed(entry: EntryRow) -> str:
     how = _CONFIRMED_BY.get(str(entry.detail.get("by")))
     return f"{counted(entry.records)} are confirmed{f': {how}' if how else ''}"
@@ -114,7 +120,7 @@ _SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
     EntryKind.SENT: _of_records("were sent to Stripe"),
     EntryKind.CONFIRMED: _confirmed,
     EntryKind.REFUSED: _of_records("were refused again after they had been sent"),
-    EntryKind.HELD: _of_records("stood at Stripe already and wait for a person"),
+    EntryKind.HELD: _held,
     EntryKind.REOPENED: _reopened,
     EntryKind.LOCATED: _located,
     EntryKind.APPROVED: _of_records("were approved for what was asked"),

@@ -25,6 +25,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import FINDING, records_in, scan
+from workers.pipeline.standings import standings
 from workers.records import quantities
 from workers.records.schema import CUSTOMER, EVENT_NAME, MAX_AGE, QUANTITY, SOURCE, TIMESTAMP, with_columns_of
 
@@ -53,6 +54,7 @@ def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
         by_meter=usage.by_meter,
         names=_names(context, held),
         named=held.case.version,
+        standings=standings(context, held.case, held.journal),
         recovered={name: (tally, value_of(tally, prices.get(name))) for name, tally in grown.items()},
     )
     return facts, context.ledger.appraisals.of(account, usage, context.invoice_grace)

@@ -100,6 +100,10 @@ class FileTarget:
             withheld=tuple(withheld),
         )
 
+    def lies_there(self, name: str) -> bool:
+        """Whether a file of that name lies in the folder."""
+        return self._store.head(name) is not None
+
     def keep_pace(self) -> None:
         """Raise Paced where the newest file of ours in the folder is younger than the pace allows."""
         now = self._clock()

@@ -149,6 +149,9 @@ class Target(Protocol):
     def keep_pace(self) -> None:
         """Raise Paced where a submission that has not begun has to wait; to be asked before it is sent."""
 
+    def lies_there(self, name: str) -> bool:
+        """Whether a file of ours lies where Stripe may come for it yet. Raises as the place does."""
+
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every record that has not been sent yet and return what became of all of them.
 

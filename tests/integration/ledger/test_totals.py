@@ -151,9 +151,9 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
     before = ledger.queries.balance(), ledger.queries.case_counts(), ledger.queries.event_counts()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP INDEX cases_windows")
-        sorted_by = "changed", "opened", "deadline", "size", "urgent", "appraise"
-        found_by = [f"cases_{name}" for name in sorted_by]
-        for index in (*found_by, "events_state", "events_type", "entries_event", "submission_chunks_file"):
+        sorted_by = "changed", "opened", "deadline", "size", "urgent", "appraise", "trouble"
+        listed = "entries_event", "entries_at", "events_state", "events_type", "submission_chunks_file"
+        for index in (*(f"cases_{name}" for name in sorted_by), *listed):
             connection.exec_driver_sql(f"DROP INDEX {index}")
         appraised = (
             "too_old_at",
@@ -173,6 +173,8 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         for table in (
             *later,
             "case_names",
+            "case_examples",
+            "standings",
             "reminders",
             "meter_prices",
             "billing_periods",

@@ -56,6 +56,7 @@ class Loop:
     def __init__(self, folder: Path, twin: Twin, ledger: Ledger, clock: SteeredClock, **settings: Any) -> None:
         self.twin, self.ledger, self.clock = twin, ledger, clock
         self.bucket, self.sources = folder / "bucket", folder / "sources"
+        self.archive_url = str(folder / "archive")
         self.queue = RecordingJobQueue()
         self.context = self._context(folder, settings)
         self._handed_over: set[str] = set()
@@ -77,7 +78,7 @@ class Loop:
             queue=self.queue,
             stripe=LiveStripeApi(known),
             sources=StoredUsageSources((str(self.sources),), folder / "scratch" / "sources"),
-            archive=Archive(open_store(str(folder / "archive")), folder / "scratch"),
+            archive=Archive(open_store(self.archive_url), folder / "scratch"),
             target=FileTarget(f"file://{self.bucket}", pace_seconds=0, clock=self.clock),
             alerts=RecordingAlerts(),
             rules=Rules(),

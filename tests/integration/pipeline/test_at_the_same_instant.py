@@ -54,6 +54,9 @@ class Interrupted:
     def at_once(self) -> bool:
         return True
 
+    def lies_there(self, _: str) -> bool:
+        return False
+
     def keep_pace(self) -> None:
         """Let everything go at once."""
 

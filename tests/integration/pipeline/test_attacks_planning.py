@@ -223,6 +223,9 @@ class Unanswered:
     def __init__(self, target: Any) -> None:
         self._target = target
 
+    def lies_there(self, _: str) -> bool:
+        return False
+
     def keep_pace(self) -> None:
         """Let everything go at once."""
 

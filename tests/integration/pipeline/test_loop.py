@@ -173,6 +173,9 @@ class _CrashAfterSending:
         self.at_once = target.at_once
         self._target = target
 
+    def lies_there(self, _: str) -> bool:
+        return False
+
     def keep_pace(self) -> None:
         """Let everything go at once."""
 

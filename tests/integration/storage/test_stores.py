@@ -40,6 +40,9 @@ def test_what_is_stored_comes_back_byte_for_byte(store: Store, tmp_path: Path) -
     store.put_file("a/b/c.bin", file_with(tmp_path, content))
     assert store.get_to_file("a/b/c.bin", tmp_path / "back" / "c.bin", len(content)) == len(content)
     assert (tmp_path / "back" / "c.bin").read_bytes() == content
+    assert b"".join(store.chunks("a/b/c.bin")) == content
+    with pytest.raises(Permanent):
+        list(store.chunks("a/b/none.bin"))
 
 
 def test_a_taken_key_is_left_as_it_is(store: Store, tmp_path: Path) -> None:

@@ -71,8 +71,11 @@ def test_what_is_asked_for_waits_for_a_worker_and_then_for_a_word(
 
 
 def test_a_form_without_a_reason_asks_for_nothing(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
-    assert "missing=why" in ask(operator, case_id, why="  ")
-    assert "is missing" in operator.get(f"/console/cases/{case_id}?missing=why").text
+    where = ask(operator, case_id, why="  ")
+    assert where.endswith("act=write_off&missing=why#decide")
+    page = operator.get(where).text
+    assert "is missing" in page
+    assert 'id="act-write_off" open' in page
     assert ledger.acts.all() == []
 
 

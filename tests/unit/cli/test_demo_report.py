@@ -5,11 +5,11 @@ from pathlib import Path
 from workers.cli.demo.report import code_lines
 from workers.cli.demo.stage import folder_of_its_own
 from workers.kernel.codes import Code
+from workers.kernel.ledger.examples import Change
 from workers.kernel.ledger.journal import Bucket, Tally
-from workers.pipeline.view.examples import Change
 
 CODES = {str(code): {Bucket.CONFIRMED: Tally(1_234), Bucket.QUARANTINED: Tally(2)} for code in Code}
-MENDED = {code: Change(code, "use-1", "payload_value", "1\x1b,5" * 30, "15", "thousands") for code in CODES}
+MENDED = {code: Change(code, 0, "use-1", "payload_value", "1\x1b,5" * 30, "15", "thousands") for code in CODES}
 
 
 def test_the_outcome_fits_a_screen_of_a_hundred_columns() -> None:

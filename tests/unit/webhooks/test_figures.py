@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from webhooks.console.figures import duration, equation, grouped, moment, pretty_json
+from webhooks.console.figures import cell, duration, equation, grouped, moment, pretty_json
 from workers.kernel import advice
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
@@ -39,6 +39,11 @@ def test_numbers_are_grouped_and_keep_every_digit(number: int | str, shown: str)
 def test_grouping_changes_no_quantity(quantity: Decimal) -> None:
     shown = grouped(format(quantity, "f"))
     assert Decimal(shown.replace(NARROW, "").replace("\u2212", "-")) == quantity
+
+
+def test_blanks_at_the_ends_of_a_cell_can_be_seen() -> None:
+    """A browser shows ` 12 ` as `12`, and a repair as no change at all."""
+    assert [cell(text) for text in ("1 2", " 12 ", "", None)] == ["1 2", "'\u00a012\u00a0'", "''", "nothing"]
 
 
 def test_times_are_shown_in_utc() -> None:

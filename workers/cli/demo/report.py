@@ -9,19 +9,19 @@ from typing import Any, Final
 from rich.console import Console
 
 from workers.archive import Archive
-from workers.cli.case import change_text
+from workers.cli.case_text import change_text
 from workers.cli.demo.stage import Stage
 from workers.kernel.clock import utc_now
 from workers.kernel.equation import terms
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
+from workers.kernel.ledger.examples import Change
 from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Found, Tally
 from workers.kernel.money import written
 from workers.kernel.storage import open_store
 from workers.kernel.terminal import visible
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
-from workers.pipeline.view.examples import Change, changes
 
 HEADINGS: Final = ("refused", "confirmed", "deferred", "quarantined")
 OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
@@ -39,7 +39,7 @@ def report(
     queries = ledger.queries
     codes = merged(by_code(queries.entries(case_id)) for case_id in queries.case_ids())
     places = Stores(ledger, Archive(open_store(str(stage.archive)), stage.folder / "scratch"))
-    _print_codes(console, codes, _mended(places))
+    _print_codes(console, codes, _mended(ledger))
     _print_found(console, queries.balance())
     _print_money(console, ledger)
     _print_messages(console, messages, sum(not one.said for one in ledger.incidents.recent(INCIDENTS)))
@@ -70,10 +70,10 @@ def code_lines(codes: ByCode, mended: Mapping[str, Change], width: int) -> Itera
         yield line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _mended(stores: Stores) -> dict[str, Change]:
+def _mended(ledger: Ledger) -> dict[str, Change]:
     """Return one repair of each code."""
-    journals = map(stores.ledger.queries.entries, stores.ledger.queries.case_ids())
-    return {change.code: change for journal in journals for change in changes(stores, journal)}
+    kept = map(ledger.examples.of, ledger.queries.case_ids())
+    return {change.code: change for examples in kept for change in reversed(examples.changes)}
 
 
 def _print_found(console: Console, balance: Balance) -> None:

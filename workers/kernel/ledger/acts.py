@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 from sqlalchemy import insert, select, update
@@ -19,7 +19,11 @@ from sqlalchemy import insert, select, update
 from workers.kernel.clock import Clock, to_text
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.paging import Page, Stretch, page
 from workers.kernel.ledger.tables import acts
+
+CSV: Final = "write_csv"
+"""The kind of an act that changes nothing: it is done as soon as a worker has done it."""
 
 
 class ActState(StrEnum):
@@ -57,9 +61,27 @@ class Act:
         """Who has approved it, the first one first."""
         return [approval["name"] for approval in self.approvals]
 
+    @property
+    def summary(self) -> str:
+        """What it is about, in a line; of one that nobody has looked at yet, its kind."""
+        told = (self.effect or {}).get("summary") or (self.outcome or {}).get("summary")
+        return str(told or self.kind.replace("_", " "))
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         return cls(**{**row, "state": ActState(row["state"]), "approvals": tuple(row["approvals"])})
+
+
+@dataclass(frozen=True)
+class ActFilter:
+    """Which acts are meant; nothing named means all of them. `actor` is who has asked for them."""
+
+    actor: str | None = None
+    kind: str | None = None
+    state: ActState | None = None
+
+
+_STRETCHES: Final = (Stretch(acts.c.asked_at),)
 
 
 class Acts:
@@ -71,6 +93,25 @@ class Acts:
 
     def ask(self, kind: str, subject: str | None, arguments: Mapping[str, Any], actor: str, why: str) -> Act:
         """Note what somebody wants done; `subject` is the case or the rule that it is about, None for several."""
+        return self._add(kind, subject, arguments, actor, why, ActState.ASKED)
+
+    def order(
+        self, kind: str, subject: str, arguments: Mapping[str, Any], actor: str, why: str, effect: Mapping[str, Any]
+    ) -> Act:
+        """Note what somebody wants done that needs nobody's word beside his own, since no record moves by it."""
+        return self._add(kind, subject, arguments, actor, why, ActState.APPROVED, effect)
+
+    def _add(
+        self,
+        kind: str,
+        subject: str | None,
+        arguments: Mapping[str, Any],
+        actor: str,
+        why: str,
+        state: ActState,
+        effect: Mapping[str, Any] | None = None,
+    ) -> Act:
+        now = self._clock()
         row: dict[str, Any] = {
             "id": f"act_{uuid4().hex[:16]}",
             "kind": kind,
@@ -78,12 +119,13 @@ class Acts:
             "arguments": dict(arguments),
             "actor": actor,
             "why": why,
-            "state": ActState.ASKED,
-            "asked_at": self._clock(),
-            "approvals": [],
+            "state": state,
+            "asked_at": now,
+            "approvals": [{"name": actor, "at": to_text(now)}] if state is ActState.APPROVED else [],
         }
+        shown = {} if effect is None else {"effect": effect}
         with self._database.write() as connection:
-            connection.execute(insert(acts).values(row))
+            connection.execute(insert(acts).values({**row, **shown}))
         return self.get(row["id"])
 
     def get(self, act_id: str) -> Act:
@@ -103,6 +145,12 @@ class Acts:
         if states:
             query = query.where(acts.c.state.in_(states))
         return [Act.from_row(dict(row)) for row in self._database.rows(query)]
+
+    def page(self, wanted: ActFilter, limit: int = 100, after: str | None = None) -> Page[Act]:
+        """Return the acts that come after a place in the list, the latest first."""
+        chosen = [acts.c[name] == value for name, value in vars(wanted).items() if value is not None]
+        found = page(self._database, select(acts).where(*chosen), _STRETCHES, acts.c.id, limit, after)
+        return Page([Act.from_row(dict(row)) for row in found.rows], found.after)
 
     def show(self, act: Act, effect: Mapping[str, Any], fingerprint: str) -> Act:
         """Keep what an act would do."""
@@ -130,7 +178,7 @@ class Acts:
     def end(self, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
         """Note how an act ended."""
         before = {
-            ActState.DONE: (ActState.APPROVED,),
+            ActState.DONE: (ActState.ASKED,) if act.kind == CSV else (ActState.APPROVED,),
             ActState.TAKEN_BACK: (ActState.DONE,),
         }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
         return self._change(act, before, state, outcome=outcome, ended_at=self._clock())

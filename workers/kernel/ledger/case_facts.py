@@ -16,6 +16,7 @@ from sqlalchemy import Connection, insert, select
 from workers.kernel.codes import Code
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.ledger.standings import Standing
 from workers.kernel.ledger.tables import case_names, recoveries
 from workers.kernel.money import Money, to_json
 
@@ -50,6 +51,7 @@ class CaseFacts:
     by_meter: ByMeter
     names: Mapping[NameKind, Collection[str]]
     named: int
+    standings: Sequence[Standing] = ()
     recovered: Mapping[str, tuple[Tally, Money]] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def keep_names(connection: Connection, case_id: str, names: Mapping[NameKind, Co
     """Add names to those of a case, as many as are kept."""
     for kind, new in names.items():
         there = _names_of(connection, case_id, kind)
-        fresh = sorted({_kept(name) for name in new} - there - {AND_MORE})
+        fresh = sorted({kept_name(name) for name in new} - there - {AND_MORE})
         room = max(0, MOST_NAMES - len(there - {AND_MORE}))
         added = [*fresh[:room], *([AND_MORE] if len(fresh) > room and AND_MORE not in there else [])]
         if added:
@@ -141,14 +143,14 @@ def _names_of(connection: Connection, case_id: str, kind: NameKind) -> set[str]:
     return set(connection.scalars(select(case_names.c.name).where(*mine)))
 
 
-def _kept(name: str) -> str:
+def kept_name(name: str) -> str:
     """Return a name as it is kept and searched for: PostgreSQL's text takes no NUL."""
     return name.replace("\0", "").strip()[:LONGEST_NAME]
 
 
 def cases_named(kind: NameKind, name: str) -> Any:
     """Return the query for the ids of the cases with a name."""
-    return select(case_names.c.case_id).where(case_names.c.kind == kind.value, case_names.c.name == _kept(name))
+    return select(case_names.c.case_id).where(case_names.c.kind == kind.value, case_names.c.name == kept_name(name))
 
 
 def cases_with_more(kinds: Sequence[NameKind]) -> Any:

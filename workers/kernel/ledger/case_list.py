@@ -1,16 +1,18 @@
 """Finding cases by what is known of them, in the order that a person wants; every order has its index."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.case_facts import NameKind, cases_named, cases_with_more
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.paging import Page, Stretch, page
+from workers.kernel.ledger.standings import cases_of_code
 from workers.kernel.ledger.tables import cases, incident_cases
 
 SEARCHED: Final = 50_000
@@ -27,11 +29,32 @@ class CaseOrder(StrEnum):
     DEADLINE = "deadline"
 
 
+_BY_CHANGE: Final = Stretch(cases.c.changed_at)
+_STRETCHES: Final[Mapping[CaseOrder, Sequence[Stretch]]] = {
+    CaseOrder.CHANGED: (_BY_CHANGE,),
+    CaseOrder.AGE: (Stretch(cases.c.opened_at, descending=False, rows=cases.c.version > 0),),
+    CaseOrder.QUANTITY: (
+        Stretch(cases.c.size, rows=cases.c.size > ""),
+        replace(_BY_CHANGE, rows=cases.c.size == ""),
+    ),
+    CaseOrder.RISK: (
+        Stretch(cases.c.urgent_at, descending=False, rows=cases.c.urgent_at.is_not(None)),
+        replace(_BY_CHANGE, rows=cases.c.urgent_at.is_(None)),
+    ),
+    CaseOrder.DEADLINE: (
+        Stretch(cases.c.deadline, descending=False, rows=cases.c.deadline.is_not(None)),
+        replace(_BY_CHANGE, rows=cases.c.deadline.is_(None)),
+    ),
+}
+"""What comes first in each order; what has nothing to be ordered by comes last, the last changed first."""
+
+
 @dataclass(frozen=True)
 class CaseFilter:
     """Which cases are meant; nothing named means all of them.
 
-    `customer`, `file` and `meter` are whole names; `text` is part of what a case says of itself, in either case.
+    `customer`, `file` and `meter` are whole names; `text` is part of what a case says of itself, in either case, or
+    one of those names.
     """
 
     states: Sequence[CaseState] = ()
@@ -59,19 +82,20 @@ class CaseList:
 
     def find(self, wanted: CaseFilter, order: CaseOrder = CaseOrder.CHANGED, limit: int = 100) -> Sequence[Case]:
         """Return cases in an order; those that have nothing to be ordered by come last."""
-        where = _conditions(wanted)
-        if order is CaseOrder.AGE:
-            return self._rows([*where, cases.c.version > 0], cases.c.opened_at.asc(), limit)
-        if order is CaseOrder.CHANGED:
-            return self._rows(where, cases.c.changed_at.desc(), limit)
-        known, first = {
-            CaseOrder.RISK: (cases.c.urgent_at.is_not(None), cases.c.urgent_at.asc()),
-            CaseOrder.DEADLINE: (cases.c.deadline.is_not(None), cases.c.deadline.asc()),
-            CaseOrder.QUANTITY: (cases.c.size > "", cases.c.size.desc()),
-        }[order]
-        found = self._rows([*where, known], first, limit)
-        left = limit - len(found)
-        return [*found, *(self._rows([*where, ~known], cases.c.changed_at.desc(), left) if left else [])]
+        return self.page(wanted, order, limit).rows
+
+    def page(
+        self, wanted: CaseFilter, order: CaseOrder = CaseOrder.CHANGED, limit: int = 100, after: str | None = None
+    ) -> Page[Case]:
+        """Return the cases that come after a place in the list."""
+        query = select(cases).where(*_conditions(wanted))
+        found = page(self._database, query, _STRETCHES[order], cases.c.id, limit, after)
+        return Page(list(map(case_of, found.rows)), found.after)
+
+    def of(self, case_ids: Collection[str]) -> Mapping[str, Case]:
+        """Return those of some cases that are there, by their ids."""
+        rows = self._database.rows(select(cases).where(cases.c.id.in_(case_ids)))
+        return {row["id"]: case_of(row) for row in rows}
 
     def count(self, wanted: CaseFilter) -> int:
         """Return how many cases are meant."""
@@ -85,17 +109,13 @@ class CaseList:
         cut = cases_with_more(list(wanted.names)).subquery()
         return int(self._database.values(select(func.count(func.distinct(cut.c.case_id))))[0])
 
-    def _rows(self, where: Sequence[ColumnElement[bool]], order: Any, limit: int) -> Sequence[Case]:
-        query = select(cases).where(*where).order_by(order, cases.c.id).limit(limit)
-        return list(map(case_of, self._database.rows(query)))
-
 
 def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.states:
         found.append(cases.c.state.in_(list(wanted.states)))
     if wanted.code is not None:
-        found.append(cases.c.code == wanted.code)
+        found.append(or_(cases.c.code == wanted.code, cases.c.id.in_(cases_of_code(wanted.code))))
     if wanted.opened_before is not None:
         found.append(cases.c.opened_at <= wanted.opened_before)
     if wanted.lost_before is not None:
@@ -109,7 +129,9 @@ def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
 
 
 def _says(text: str) -> ColumnElement[bool]:
-    """Tell whether one of the latest cases says this of itself."""
+    """Tell whether one of the latest cases says this of itself, or any case has records with this whole name."""
     latest = select(cases.c.id).order_by(cases.c.changed_at.desc()).limit(SEARCHED).subquery()
     said = (cases.c.id, cases.c.summary, cases.c.code, cases.c.event_name, cases.c.trouble)
-    return cases.c.id.in_(select(latest.c.id)) & or_(*(column.icontains(text, autoescape=True) for column in said))
+    of_itself = or_(*(column.icontains(text, autoescape=True) for column in said))
+    named = (cases.c.id.in_(cases_named(kind, text)) for kind in NameKind)
+    return or_(cases.c.id.in_(select(latest.c.id)) & of_itself, *named)

@@ -14,8 +14,10 @@ from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
 from workers.kernel.ledger.case_facts import CaseFacts, keep_names, keep_recovered
 from workers.kernel.ledger.events import receipt_digests
+from workers.kernel.ledger.examples import forget_examples, keep_examples
 from workers.kernel.ledger.hash_chain import entry_hash
 from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.standings import keep_standings
 from workers.kernel.ledger.submissions import CaseSubmissions
 
 
@@ -46,6 +48,11 @@ class CaseTransaction:
             if not self.balance.holds():
                 raise Corrupt(f"{movement.kind} would break the journal of {self._case.id}")
             self._movements.append(movement)
+            keep_examples(self._connection, self._case.id, movement.examples)
+
+    def forget_examples(self) -> None:
+        """Remove the few records that are kept for showing: the case's files go."""
+        forget_examples(self._connection, self._case.id)
 
     def show(self, evidence: Iterable[RecordSetRef]) -> None:
         """Name files of the archive that show why the entries of this commit are made."""
@@ -71,6 +78,7 @@ class CaseTransaction:
         appraised = appraisal.columns(self._case.opened_at, self._now)
         self._changes |= facts.columns() | appraised | {"appraise_at": self._now}
         keep_names(self._connection, self._case.id, facts.names)
+        keep_standings(self._connection, self._case.id, facts.standings)
         keep_recovered(self._connection, self._case.id, self._version, facts, self._now)
 
     def describe(self, **fields: str | None) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
 
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.paging import Page, Stretch, page
 from workers.kernel.ledger.tables import entries, events
 
 
@@ -23,6 +25,13 @@ class EventRow:
     state: str
     reason: str | None
     attempts: int
+
+
+_COLUMNS: Final = [events.c[name] for name in EventRow.__dataclass_fields__]
+_STRETCHES: Final = (
+    Stretch(events.c.received_at, rows=events.c.state == EventState.FAILED),
+    Stretch(events.c.received_at, rows=events.c.state != EventState.FAILED),
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,13 @@ class EventList:
 
     def find(self, wanted: EventFilter, limit: int = 100) -> Sequence[EventRow]:
         """Return events, those that have failed first, and of each sort the last received first."""
-        failed, others = events.c.state == EventState.FAILED, events.c.state != EventState.FAILED
-        found = self._rows([*_conditions(wanted), failed], limit)
-        left = limit - len(found)
-        return [*found, *(self._rows([*_conditions(wanted), others], left) if left else [])]
+        return self.page(wanted, limit).rows
+
+    def page(self, wanted: EventFilter, limit: int = 100, after: str | None = None) -> Page[EventRow]:
+        """Return the events that come after a place in the list."""
+        query = select(*_COLUMNS).where(*_conditions(wanted))
+        found = page(self._database, query, _STRETCHES, events.c.id, limit, after)
+        return Page([EventRow(**dict(row)) for row in found.rows], found.after)
 
     def count(self, wanted: EventFilter) -> int:
         """Return how many events are meant."""
@@ -70,11 +82,6 @@ class EventList:
         grouped = query.group_by(entries.c.case_id).order_by(moved.desc(), entries.c.case_id)
         rows = self._database.rows(grouped)
         return [LedTo(row["case_id"], int(row["entries"]), int(row["records"])) for row in rows]
-
-    def _rows(self, where: Sequence[ColumnElement[bool]], limit: int) -> Sequence[EventRow]:
-        columns = [events.c[name] for name in EventRow.__dataclass_fields__]
-        query = select(*columns).where(*where).order_by(events.c.received_at.desc(), events.c.id).limit(limit)
-        return [EventRow(**dict(row)) for row in self._database.rows(query)]
 
 
 def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:

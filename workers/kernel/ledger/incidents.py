@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from workers.kernel.clock import CLOCKS_DIFFER, Clock
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.paging import Page, Stretch, page
 from workers.kernel.ledger.tables import UtcTime, incident_cases, incidents
 
 LONGEST: Final = timedelta(days=1)
@@ -46,6 +47,7 @@ class Incident:
 
 
 _COLUMNS: Final = [incidents.c[name] for name in Incident.__dataclass_fields__]
+_STRETCHES: Final = (Stretch(incidents.c.last_at),)
 
 
 class Incidents:
@@ -84,16 +86,26 @@ class Incidents:
         now = self._clock()
         # None is due later than `gap` from now: what is was written by a clock that was ahead.
         due = or_(incidents.c.due_at <= now - quiet, incidents.c.due_at > now + gap + CLOCKS_DIFFER)
-        return self._found(due, incidents.c.due_at.asc(), None)
+        return self._found(due)
 
     def recent(self, limit: int) -> Sequence[Incident]:
         """Return incidents, those of the newest cases first."""
-        return self._found(incidents.c.cases > 0, incidents.c.last_at.desc(), limit)
+        return self.page(limit).rows
 
-    def get(self, incident_id: str) -> Incident:
-        """Return one incident, which is there."""
-        [found] = self._found(incidents.c.id == incident_id, incidents.c.id.asc(), 1)
-        return found
+    def page(self, limit: int, after: str | None = None) -> Page[Incident]:
+        """Return the incidents that come after a place in that list."""
+        query = select(*_COLUMNS).where(incidents.c.cases > 0)
+        found = page(self._database, query, _STRETCHES, incidents.c.id, limit, after)
+        return Page([Incident(**dict(row)) for row in found.rows], found.after)
+
+    def get(self, incident_id: str) -> Incident | None:
+        """Return an incident, None where there is none of that id."""
+        return next(iter(self._found(incidents.c.id == incident_id)), None)
+
+    def of_case(self, case_id: str) -> str | None:
+        """Return the incident that a case belongs to; None where nobody was to hear of it."""
+        query = select(incident_cases.c.incident_id).where(incident_cases.c.case_id == case_id)
+        return next(iter(self._database.values(query)), None)
 
     def statuses(self, incident_id: str) -> Iterator[Mapping[str, Any]]:
         """Yield how the cases of an incident stand, in the order of their ids."""
@@ -116,13 +128,9 @@ class Incidents:
             unchanged = update(incidents).where(mine, incidents.c.changes == incident.changes)
             connection.execute(unchanged.values(due_at=due_at, over_at=over_at))
 
-    def _found(
-        self, chosen: ColumnElement[bool], order: ColumnElement[Any], limit: int | None
-    ) -> Sequence[Incident]:
-        query = select(*_COLUMNS).where(chosen).order_by(order, incidents.c.id).limit(limit)
-        return [
-            Incident(**{column.name: row[column.name] for column in _COLUMNS}) for row in self._database.rows(query)
-        ]
+    def _found(self, chosen: ColumnElement[bool]) -> Sequence[Incident]:
+        query = select(*_COLUMNS).where(chosen).order_by(incidents.c.due_at, incidents.c.id)
+        return [Incident(**dict(row)) for row in self._database.rows(query)]
 
 
 def _key(of: Case, cause: str) -> str:

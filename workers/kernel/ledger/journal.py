@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from workers.kernel.errors import Corrupt
+from workers.kernel.ledger.examples import Examples
 
 
 class Bucket(StrEnum):
@@ -114,7 +115,10 @@ class RecordSetRef:
 
 @dataclass(frozen=True)
 class Movement:
-    """One entry to be written. `quantity` sums the readable quantities; records without one count as 0."""
+    """One entry to be written. `quantity` sums the readable quantities; records without one count as 0.
+
+    `examples` are a few of its records, for whoever looks at the case; no part of the entry.
+    """
 
     kind: EntryKind
     from_bucket: Bucket | None
@@ -127,6 +131,7 @@ class Movement:
     event_id: str | None = None
     actor: str = OURSELVES
     detail: Mapping[str, Any] = field(default_factory=dict)
+    examples: Examples = field(default=Examples(), compare=False)
 
     def __post_init__(self) -> None:
         if (self.from_bucket, self.to_bucket) not in ROUTES[self.kind]:

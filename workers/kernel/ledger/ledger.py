@@ -14,8 +14,10 @@ from workers.kernel.ledger.case_list import CaseList
 from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.days import Days
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
+from workers.kernel.ledger.examples import CaseExamples
 from workers.kernel.ledger.fault_kinds import FaultKinds
 from workers.kernel.ledger.heartbeats import Heartbeats
 from workers.kernel.ledger.incidents import Incidents
@@ -26,6 +28,7 @@ from workers.kernel.ledger.reminders import Reminders
 from workers.kernel.ledger.rules import MadeRules
 from workers.kernel.ledger.sessions import Sessions
 from workers.kernel.ledger.shared_files import SharedFiles
+from workers.kernel.ledger.standings import Standings
 from workers.kernel.ledger.submissions import Submissions
 from workers.kernel.ledger.tables import checkpoints
 from workers.kernel.ledger.totals import CaseTotals
@@ -66,6 +69,9 @@ class Ledger:
         self.event_list = EventList(database)
         self.cases = Cases(database, clock)
         self.case_list = CaseList(database)
+        self.examples = CaseExamples(database)
+        self.standings = Standings(database)
+        self.days = Days(database, clock)
         self.awaited = AwaitedNames(database, clock)
         self.submissions = Submissions(database)
         self.chunks = Chunks(database, clock)

@@ -17,6 +17,8 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import rules
 
 _PREFIX: Final = "rule_"
+FILE_SAYS: Final = "rules:file_says"
+"""Checkpoint: rule id -> what rules.toml says of the same thing, where that is something else."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -81,6 +82,8 @@ events = Table(
     Index("events_type", "type", "received_at"),
 )
 
+TROUBLED: Final = text("trouble IS NOT NULL")
+
 cases = Table(
     "cases",
     metadata,
@@ -129,6 +132,7 @@ cases = Table(
     Index("cases_urgent", "urgent_at"),
     Index("cases_appraise", "appraise_at"),
     Index("cases_state", "state", "changed_at"),
+    Index("cases_trouble", "due_at", "changed_at", sqlite_where=TROUBLED, postgresql_where=TROUBLED),
     Index("cases_windows", "code", "meter_id", "window_end"),
 )
 
@@ -139,6 +143,28 @@ case_names = Table(
     Column("name", Text, primary_key=True),
     Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
     Index("case_names_case", "case_id", "kind"),
+)
+
+case_examples = Table(
+    "case_examples",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("samples", JSON, nullable=False),
+    Column("changes", JSON, nullable=False),
+)
+
+standings = Table(
+    "standings",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Index("standings_cause", "bucket", "code", "reason", "meter", "customer"),
 )
 
 meter_prices = Table(
@@ -203,6 +229,7 @@ entries = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("entries_event", "event_id"),
+    Index("entries_at", "at", "from_bucket", "to_bucket", "records"),
 )
 
 links = Table(
@@ -338,6 +365,7 @@ incidents = Table(
     Column("due_at", UtcTime),
     Column("over_at", UtcTime),
     Index("incidents_key", "key", "last_at"),
+    Index("incidents_last", "last_at"),
     Index("incidents_due", "due_at"),
 )
 
@@ -403,6 +431,7 @@ acts = Table(
     Column("outcome", JSON),
     Index("acts_subject", "subject", "asked_at"),
     Index("acts_state", "state", "asked_at"),
+    Index("acts_asked", "asked_at"),
 )
 
 rules = Table(

@@ -15,6 +15,9 @@ from workers.kernel.ledger.tables import submissions
 UNCONFIRMED: Final = "unconfirmed"
 """In an entry's detail: what of the submission has not shown in Stripe's totals."""
 
+RELEASED: Final = "released"
+"""In an entry's detail: the act by which somebody lets unconfirmed records go once more."""
+
 
 def is_noted(entries: Sequence[EntryRow], submission_id: str) -> bool:
     """Tell whether the journal says of a submission that its deadline has passed."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from workers.kernel.errors import MetermendError, Permanent, Transient
 from workers.kernel.files import UNFINISHED, unfinished, written_whole
 from workers.kernel.storage.store import StoredObject
+
+_CHUNK: Final = 1024 * 1024
 
 
 class DirectoryStore:
@@ -50,6 +53,11 @@ class DirectoryStore:
         with disk_errors(str(path)), written_whole(path) as temporary:
             shutil.copyfile(self._path(key), temporary)
         return found.size
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with disk_errors(self.location(key)), self._path(key).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
 
     def put_file(self, key: str, path: Path) -> None:
         with self._written(key, path) as temporary:

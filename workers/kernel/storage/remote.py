@@ -82,7 +82,25 @@ class RemoteStore:
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         with written_whole(path) as temporary, self._translated(key):
-            return self._download(key, temporary, max_bytes)
+            answer = obstore.get(self._store, key)
+            size: int = answer.meta["size"]
+            if size > max_bytes:
+                raise Permanent(f"{self.location(key)} has {size} bytes; at most {max_bytes} are taken")
+            with temporary.open("wb") as file:
+                return sum(map(file.write, self._whole(key, answer)))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with self._translated(key):
+            yield from self._whole(key, obstore.get(self._store, key))
+
+    def _whole(self, key: str, answer: Any) -> Iterator[bytes]:
+        """Yield an answer's bytes. Raises Transient when they end before the announced size."""
+        read, size = 0, answer.meta["size"]
+        for chunk in answer.stream(_CHUNK):
+            read += len(chunk)
+            yield bytes(chunk)
+        if read != size:
+            raise Transient(f"{self.location(key)}: {read} of {size} bytes arrived")
 
     def put_file(self, key: str, path: Path) -> None:
         with self._translated(key):
@@ -102,18 +120,6 @@ class RemoteStore:
                 obstore.delete(self._store, key)
             except FileNotFoundError as error:
                 _raise_if_bucket_is_missing(error)
-
-    def _download(self, key: str, path: Path, max_bytes: int) -> int:
-        """Stream an object to a file. Raises Transient when the stream ends before the announced size."""
-        answer = obstore.get(self._store, key)
-        size: int = answer.meta["size"]
-        if size > max_bytes:
-            raise Permanent(f"{self.location(key)} has {size} bytes; at most {max_bytes} are taken")
-        with path.open("wb") as file:
-            written = sum(file.write(chunk) for chunk in answer.stream(_CHUNK))
-        if written != size:
-            raise Transient(f"{self.location(key)}: {written} of {size} bytes arrived")
-        return written
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:

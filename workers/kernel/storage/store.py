@@ -51,6 +51,9 @@ class Store(Protocol):
         Raises Permanent when there is no such object or when it has more than `max_bytes`.
         """
 
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes, some megabytes at a time; raises where it is not there, or ends too soon."""
+
     def put_file(self, key: str, path: Path) -> None:
         """Store a file under `key`, in the place of what was there."""
 

@@ -71,7 +71,12 @@ class Sheet:
 def sheet(stores: Stores, case_id: str, bucket: Bucket) -> Sheet | None:
     """Return the located records that stand in a bucket; None when there are none."""
     records = records_in(stores, stores.ledger.queries.entries(case_id), bucket)
-    return None if records is None else Sheet(records, _headers(_filled(records)))
+    return None if records is None else sheet_of(records)
+
+
+def sheet_of(records: pl.LazyFrame) -> Sheet:
+    """Return records of a case as a person reads them."""
+    return Sheet(records, _headers(_filled(records)))
 
 
 def _shown(name: str) -> pl.Expr:

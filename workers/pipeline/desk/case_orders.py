@@ -70,6 +70,9 @@ class Settle:
                 transaction.reschedule(context.clock())
         return {"records": sum(move.records for move in moves)}
 
+    def require_open(self, context: Context, act: Act) -> None:
+        """Let it be taken back at any time: what waits for nobody goes nowhere."""
+
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Let the records wait again, as they did."""
         with context.ledger.cases.hold(self.case_id, context.owner, context.lease) as held:
@@ -128,10 +131,10 @@ class Corrected(Settle):
     words = "billed otherwise: metermend sends them no more"
 
 
-def require_unchanged(held: HeldCase, act: Act) -> None:
-    """Raise InputUnusable where a case is not as it was shown."""
+def require_unchanged(held: HeldCase, act: Act, own: int = 0) -> None:
+    """Raise InputUnusable where a case is not as it was shown; `own` entries the act itself has made since."""
     shown = (act.effect or {}).get("cases", {}).get(held.case.id)
-    if held.case.version != shown:
+    if shown is None or held.case.version != shown + own:
         raise InputUnusable(
             "the case has changed since this was shown, so nothing was done", where=held.case.id, mend="look again"
         )

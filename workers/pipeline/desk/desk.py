@@ -6,6 +6,7 @@ knows what of it is done already.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
@@ -16,12 +17,58 @@ from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import Corrected, WriteOff
-from workers.pipeline.desk.order import Effect, Order
+from workers.pipeline.desk.order import Effect, Example, Order
+from workers.pipeline.desk.page_orders import FixByFile, SetValue
+from workers.pipeline.desk.readings import READINGS, is_reading
 from workers.pipeline.desk.record_orders import Fix
-from workers.pipeline.desk.retry_orders import Release, Retry
+from workers.pipeline.desk.release_orders import Release
+from workers.pipeline.desk.retry_orders import Retry
 from workers.pipeline.desk.rule_orders import MakeRule, RevertRule
 from workers.pipeline.desk.waiting import Chosen, waiting
 from workers.pipeline.notify import trouble
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """Undo an act that is done, as a page asks for it: what would wait again is shown first."""
+
+    act_id: str
+
+    def effect(self, context: Context) -> Effect:
+        """Return the other way round what the act did. Raises InputUnusable where it is too late."""
+        act = require_done(context.ledger.acts.get(self.act_id))
+        order_of(act.kind, act.arguments).require_open(context, act)
+        did = act.effect or {}
+        return Effect(
+            f"taken back: {did['summary']}",
+            (act.outcome or {}).get("records", 0),
+            did["quantities"],
+            did["cases"],
+            [
+                Example(**{**one, "before": one["after"], "after": one["before"], "note": ""})
+                for one in did["examples"]
+            ],
+        )
+
+    def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
+        """Take it back; where that broke off before it was noted, note it."""
+        undone = context.ledger.acts.get(self.act_id)
+        if undone.state is not ActState.TAKEN_BACK:
+            undone = take_back(context, undone, act.actor)
+        outcome: Mapping[str, Any] = (undone.outcome or {})["taken_back"]
+        return outcome
+
+    def require_open(self, context: Context, act: Act) -> None:
+        """Raise InputUnusable: what was taken back is asked for anew."""
+        del context
+        raise InputUnusable("it has taken an act back", where=act.id, mend=f"ask for {self.act_id} anew")
+
+    def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
+        """Raise InputUnusable."""
+        del by
+        self.require_open(context, act)
+        return {}
+
 
 ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
     "write_off": WriteOff,
@@ -29,8 +76,11 @@ ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
     "retry": Retry,
     "release": Release,
     "fix": Fix,
+    "fix_by_file": FixByFile,
+    "set_value": SetValue,
     "make_rule": MakeRule,
     "revert_rule": RevertRule,
+    "take_back": TakeBack,
 }
 """The kinds of acts. Adding one is a class like these and its line here."""
 _OPEN_AT_ONCE: Final = 50
@@ -101,7 +151,9 @@ def settle(context: Context, act_id: str) -> float | None:
     """
     act = context.ledger.acts.get(act_id)
     try:
-        if act.state is ActState.ASKED:
+        if act.state is ActState.ASKED and is_reading(act):
+            _end(context, act, ActState.DONE, READINGS[act.kind](**act.arguments).outcome(context))
+        elif act.state is ActState.ASKED:
             show_anew(context, act)
         elif act.state is ActState.APPROVED:
             carry_out(context, act)
@@ -133,12 +185,19 @@ def withdraw(context: Context, act: Act, name: str) -> Act:
 
 def take_back(context: Context, act: Act, name: str) -> Act:
     """Undo an act that is done. Raises InputUnusable where it is too late, or it never was."""
-    if act.state is not ActState.DONE:
-        raise InputUnusable(f"it is {act.state}, so there is nothing to take back", where=act.id)
+    require_done(act)
     outcome = order_of(act.kind, act.arguments).take_back(context, act, name)
     return context.ledger.acts.end(
         act, ActState.TAKEN_BACK, {**(act.outcome or {}), "taken_back": outcome, "by": name}
     )
+
+
+def require_done(act: Act) -> Act:
+    """Return an act that has changed something. Raises InputUnusable for any other."""
+    if act.state is not ActState.DONE or is_reading(act):
+        said = "has changed nothing" if is_reading(act) else f"is {act.state}"
+        raise InputUnusable(f"it {said}, so there is nothing to take back", where=act.id)
+    return act
 
 
 def concerns(context: Context, case_id: str, chosen: Chosen) -> bool:

@@ -65,5 +65,8 @@ class Order(Protocol):
         Raises Conflict while a worker holds a case of it.
         """
 
+    def require_open(self, context: Context, act: Act) -> None:
+        """Raise InputUnusable where it is too late to take it back."""
+
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Undo what it did, as long as nothing of it was sent. Raises InputUnusable where it is too late."""

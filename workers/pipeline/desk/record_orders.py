@@ -18,7 +18,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
 from workers.pipeline.desk.edited_csv import AFTER, BEFORE, COLUMN, Edits
 from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
-from workers.pipeline.desk.retry_orders import take_back_of
+from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import tried
 from workers.pipeline.desk.waiting import quantities_of, require_case, waiting
@@ -94,6 +94,10 @@ class Fix:
                 transaction.show([RecordSetRef(*self.edits)])
                 transaction.reschedule(context.clock())
         return {"records": sum(move.records for move in moves)}
+
+    def require_open(self, context: Context, act: Act) -> None:
+        """Raise InputUnusable where a record was sent since."""
+        require_all_unsent(context, [self.case_id], act)
 
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Let the records wait as they were before they were edited. Raises InputUnusable where one was sent."""

@@ -13,7 +13,8 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
-from workers.pipeline.desk.traces import entries_of, put_back, require_unsent, told
+from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
+from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
 from workers.pipeline.record_sets import reasons_of
 from workers.pipeline.upkeep.retry import Asked, Retried, retry_case, retry_event
@@ -81,17 +82,22 @@ class Retry:
         records = sum(one["reopened"] + one["resent"] for one in done.values())
         return {"records": records, "cases": done, "hinted": all(hinted)}
 
-    def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
-        """Let what was not sent wait as it did. Raises InputUnusable for events, and where a record was sent."""
+    def require_open(self, context: Context, act: Act) -> None:
+        """Raise InputUnusable for events, and where a record was sent since."""
         if self.events:
             raise InputUnusable("what an event tells cannot be taken back", where=", ".join(self.events))
+        require_all_unsent(context, self.cases, act)
+
+    def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
+        """Let what was not sent wait as it did. Raises InputUnusable for events, and where a record was sent."""
+        self.require_open(context, act)
         return take_back_of(context, self.cases, act, by)
 
     def _meant(self, chosen: pl.LazyFrame) -> pl.LazyFrame:
-        return chosen if self.uncertain else chosen.filter(~_is_uncertain())
+        return chosen if self.uncertain else chosen.filter(~is_uncertain())
 
     def _left_alone(self, chosen: pl.LazyFrame) -> Mapping[str, int]:
-        return {} if self.uncertain else reasons_of(chosen.filter(_is_uncertain()))
+        return {} if self.uncertain else reasons_of(chosen.filter(is_uncertain()))
 
     def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
         chosen = None if self.chosen.is_all else self.chosen.of
@@ -99,42 +105,8 @@ class Retry:
         return retry_case(context, case_id, approved_by=act.actor if self.uncertain else None, asked=asked)
 
 
-@dataclass(frozen=True)
-class Release(Retry):
-    """Let records go that wait because they may be billed already: somebody has looked, and answers for them."""
-
-    uncertain: bool = True
-    words = "let go, though they may be billed already"
-
-    def effect(self, context: Context) -> Effect:
-        """Return which records it is about. Raises InputUnusable where none is held back."""
-        effect = super().effect(context)
-        if not effect.records:
-            raise InputUnusable(
-                "no such record is held back", where=self.cases[0], mend="`metermend quarantine` shows why"
-            )
-        return effect
-
-    def _meant(self, chosen: pl.LazyFrame) -> pl.LazyFrame:
-        return chosen.filter(_is_uncertain())
-
-    def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
-        asked = Asked(act.actor, told(act), lambda records: self._meant(self.chosen.of(records)))
-        return retry_case(context, case_id, approved_by=act.actor, asked=asked)
-
-
-def take_back_of(context: Context, case_ids: Sequence[str], act: Act, by: str) -> Mapping[str, Any]:
-    """Let the records of cases wait as they did before an act, all of them or, where one was sent, none."""
-    for case_id in case_ids:
-        require_unsent(context, context.ledger.queries.entries(case_id), act, case_id)
-    records = 0
-    for case_id in case_ids:
-        with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
-            records += put_back(context, held, act, by)
-    return {"records": records}
-
-
-def _is_uncertain() -> pl.Expr:
+def is_uncertain() -> pl.Expr:
+    """Tell which waiting records may be billed already."""
     return pl.col(REASON).fill_null("").is_in(UNCERTAIN)
 
 

@@ -19,7 +19,7 @@ from workers.kernel.ledger.rules import MadeRule, rule_id_of
 from workers.kernel.reasons import UNCERTAIN, UNDONE
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
-from workers.pipeline.desk.retry_orders import take_back_of
+from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import helped
 from workers.pipeline.desk.waiting import quantities_of, waiting
@@ -91,6 +91,10 @@ class MakeRule:
         if busy:
             raise Conflict(f"a worker holds {', '.join(busy)}")
         return {"rule": rule.id, "records": records}
+
+    def require_open(self, context: Context, act: Act) -> None:
+        """Raise InputUnusable where a record that it has helped was sent since."""
+        require_all_unsent(context, _cases_of(act), act)
 
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Revert the rule, and let what it has helped wait as before. Raises InputUnusable where some was sent."""
@@ -188,6 +192,9 @@ class RevertRule:
         """End the rule."""
         context.ledger.rules.revert(self.rule_id, act.actor)
         return {"rule": self.rule_id, "records": 0}
+
+    def require_open(self, context: Context, act: Act) -> None:
+        """Let it be taken back at any time."""
 
     def take_back(self, context: Context, act: Act, by: str) -> Mapping[str, Any]:
         """Let the rule hold again."""

@@ -54,20 +54,23 @@ def require_unsent(context: Context, journal: Sequence[EntryRow], act: Act, case
         )
 
 
-def put_back(context: Context, held: HeldCase, act: Act, by: str) -> int:
-    """Let the records that an act had planned anew wait as they did before it; return how many were moved.
+def moves_back(context: Context, held: HeldCase, act: Act, by: str) -> list[Movement]:
+    """Return what lets the records that an act had planned anew wait as before it; nothing once it is done.
 
     Raises InputUnusable where one of them was sent.
     """
-    done = taken_back(held.journal, act)
-    if not done:
-        require_unsent(context, held.journal, act, held.case.id)
-        moves = list(_moves(context, held, act, by))
-        with held.transaction(last=True) as transaction:
-            transaction.move(*moves)
-            transaction.reschedule(context.clock())
-        return sum(move.records for move in moves)
-    return sum(entry.records for entry in done)
+    if taken_back(held.journal, act):
+        return []
+    require_unsent(context, held.journal, act, held.case.id)
+    return list(_moves(context, held, act, by))
+
+
+def commit_back(context: Context, held: HeldCase, moves: Sequence[Movement], act: Act) -> int:
+    """Write that and give the case back; return how many records the act's undoing has moved, now or before."""
+    with held.transaction(last=True) as transaction:
+        transaction.move(*moves)
+        transaction.reschedule(context.clock())
+    return sum(entry.records for entry in taken_back(held.journal, act))
 
 
 def _moves(context: Context, held: HeldCase, act: Act, by: str) -> Iterator[Movement]:

@@ -48,8 +48,8 @@ _NOT_SAMPLED: Final = (
 )
 _PERHAPS_OURS: Final = (
     "They are of ours that wait as perhaps_refused, or of your own: Stripe's summaries show which. Read ours with "
-    "`metermend quarantine CASE`; where they were not billed, `metermend retry CASE --include-uncertain --approve "
-    "NAME` sends them. For your own run `metermend check` on the files of that time."
+    "`metermend quarantine CASE`; where they were not billed, `metermend release CASE --reason WHY` sends them. "
+    "For your own run `metermend check` on the files of that time."
 )
 _AMBIGUOUS: Final = (
     "Rows that differ share the identifier: leave the right one under USAGE_SOURCES, then retry the event."

@@ -18,6 +18,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import NOT_SAMPLED
 from workers.pipeline.case_key import IMPORTED
 from workers.pipeline.context import Context
+from workers.pipeline.examples import with_examples
 from workers.pipeline.hold import held_moves
 from workers.pipeline.intake.unlocated import Unlocated, by_code, counted_moves, named_without_rows, shared_out
 from workers.pipeline.record_sets import FINDING, ORIGIN, keep, movement, numbered, scan, workspace
@@ -99,7 +100,8 @@ def _first_moves(context: Context, seen: Seen, rows: RecordSetRef | None) -> Ite
 
 
 def _seen_moves(context: Context, seen: Seen, rows: RecordSetRef) -> Iterator[Movement]:
-    yield movement(context, EntryKind.SEEN, (None, Bucket.PENDING), rows, event_id=seen.event_id)
+    found = movement(context, EntryKind.SEEN, (None, Bucket.PENDING), rows, event_id=seen.event_id)
+    yield with_examples(context, found)
     yield from held_moves(context, seen.failure.case_id, rows)
 
 
@@ -185,6 +187,7 @@ def found_now(
     ref = keep(context, failure.case_id, "located", rows)
     told = {**(detail or {}), "reasons": dict(reasons)}
     moved = movement(context, EntryKind.LOCATED, route, ref, event_id=event_id, detail=told)
+    moved = with_examples(context, moved)
     yield replace(moved, detail={**moved.detail, BY_CODE: by_code(failure, reasons.total())})
     yield from held_moves(context, failure.case_id, ref)
 

@@ -60,9 +60,10 @@ def _notice(context: Context, incident_id: str, due: Sequence[Reminder]) -> Noti
     mine = {one.case_id for one in due}
     statuses = [CaseStatus.from_json(status) for status in context.ledger.incidents.statuses(incident_id)]
     waiting = [status for status in statuses if status.case_id in mine and not status.settled]
-    if not waiting:
+    incident = context.ledger.incidents.get(incident_id)
+    if not waiting or incident is None:
         return None
-    notice = notice_of(context, context.ledger.incidents.get(incident_id), waiting, over=False)
+    notice = notice_of(context, incident, waiting, over=False)
     time = min(one.deadline for one in due) - context.clock()
     when = f"{left(time)} left" if time > timedelta(0) else "too late for the first of it"
     first = context.ledger.cases.get(due[0].case_id)

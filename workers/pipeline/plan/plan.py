@@ -21,6 +21,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, Tally
 from workers.pipeline.context import Context
+from workers.pipeline.examples import with_examples
 from workers.pipeline.lookups import Catalogs
 from workers.pipeline.plan.decide import RULES, decide, repeated_records
 from workers.pipeline.record_sets import (
@@ -88,7 +89,7 @@ def _moves(context: Context, held: HeldCase, decided: pl.LazyFrame) -> Iterator[
             ref = keep(context, held.case.id, outcome, chosen.drop(RULES))
             detail = {"reasons": reasons, "rules": [digest for digest in rules if digest]}
             moved = movement(context, kind, (Bucket.PENDING, to), ref, detail=detail)
-            yield replace(moved, revision=len(held.submissions) + 1)
+            yield replace(with_examples(context, moved), revision=len(held.submissions) + 1)
 
 
 def _revalued(before: pl.LazyFrame, moves: list[Movement]) -> Iterator[Movement]:

@@ -16,7 +16,17 @@ from workers.pipeline.context import Context
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import records_in, scan
 from workers.pipeline.submit.outcomes import billed_records
-from workers.pipeline.totals.growth import Baseline, Growth, Totals, amounts, growth, read_baseline, totals_now
+from workers.pipeline.totals.growth import (
+    Baseline,
+    Growth,
+    Totals,
+    Untold,
+    amounts,
+    growth,
+    read_baseline,
+    totals_now,
+)
+from workers.pipeline.totals.stripe_totals import margin
 from workers.records.catalog import Catalog
 from workers.records.schema import EVENT_NAME
 
@@ -63,6 +73,20 @@ def grown(context: Context, held: HeldCase, submission: Submission) -> list[Grow
     return growth(
         before, now, [_standing(context, other, catalog, submission.event_names) for other in overlapping]
     )
+
+
+def nothing_arrived(context: Context, account: str | None, submission: Submission) -> bool:
+    """Tell whether none of the totals that a submission grows has grown since just before it was intended.
+
+    Others' usage grows them as well, so False says nothing. Raises Untold, Transient and Permanent where Stripe
+    does not tell them.
+    """
+    baseline = _baseline(context, submission)
+    if baseline is None:
+        raise Untold("they were not read before it was sent")
+    catalog = Catalog(meters=meters_of(context, account))
+    now = totals_now(context, account, catalog, list(baseline.totals))
+    return all(now[day] <= before + margin(before, now[day]) for day, before in baseline.totals.items())
 
 
 def _overlapping(context: Context, account: str | None, submission: Submission) -> list[Submission]:

@@ -82,6 +82,7 @@ def _remove(context: Context, case_id: str) -> bool:
         gone = Movement(EntryKind.REMOVED, None, None, 0, Decimal(0), actor="retention", detail={"files": files})
         with held.transaction() as transaction:
             transaction.move(gone)
+            transaction.forget_examples()
         _delete(context, case_id)
     return True
 

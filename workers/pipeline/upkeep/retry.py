@@ -107,11 +107,15 @@ def _hinted(context: Context, events: Sequence[StoredEvent], case: Case | None =
 
 @dataclass(frozen=True)
 class Asked:
-    """Who asked for a retry, what its entries are to say of that, and which quarantined records are meant."""
+    """Who asked for a retry, what its entries are to say of that, and which quarantined records are meant.
+
+    `require` raises InputUnusable where the held case is not as it was when he asked.
+    """
 
     actor: str = OURSELVES
     said: Mapping[str, str] = field(default_factory=dict)
     chosen: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None
+    require: Callable[[HeldCase], None] | None = None
 
     def is_done(self, journal: Sequence[EntryRow]) -> bool:
         """Whether an entry says so already: what broke off after its commit is not done twice."""
@@ -137,6 +141,8 @@ def retry_case(
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
         if asked.is_done(held.journal):
             return Retried(case_id)
+        if asked.require is not None:
+            asked.require(held)
         retried, moves = _plan(context, held, approved_by, asked)
         is_counted = case.failure.kind == VALIDATION_REPORT and unlocated(held.journal)
         if is_counted and asked.chosen is None:

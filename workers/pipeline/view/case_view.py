@@ -9,10 +9,10 @@ from workers.kernel.case_title import since, title_of
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.appraisal import at_risk, with_deadline
-from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import ByMeter
 from workers.kernel.ledger.case_transaction import EVIDENCE
+from workers.kernel.ledger.examples import Examples
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import unconfirmed
@@ -21,7 +21,6 @@ from workers.kernel.reasons import Reason
 from workers.kernel.timeline import Happening, timeline
 from workers.pipeline.case_facts import by_meter, deadline_of
 from workers.pipeline.context import Stores
-from workers.pipeline.view.examples import Change, Sample, changes, samples
 from workers.remedies.codes import reasons
 
 
@@ -41,8 +40,7 @@ class CaseView:
     by_meter: ByMeter
     unconfirmed: int
     reasons: Mapping[str, tuple[int, Reason]]
-    samples: Sequence[Sample]
-    changes: Sequence[Change]
+    examples: Examples
     timeline: Sequence[Happening]
     acts: Sequence[Act]
     events: Sequence[str]
@@ -61,7 +59,6 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
     removed = max((entry.number for entry in journal if entry.kind == EntryKind.REMOVED), default=0)
     there = [entry for entry in journal if entry.number > removed]
     overdue = unconfirmed(journal)
-    codes = [code for entry in journal for code in entry.detail.get(BY_CODE, {})]
     return CaseView(
         case=with_deadline(case, deadline_of(stores, there, now)),
         title=title_of(case, now),
@@ -71,14 +68,13 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
         by_meter=by_meter(stores, case, journal),
         unconfirmed=overdue,
         reasons=reasons_of(journal, reasons()),
-        samples=samples(stores, there),
-        changes=changes(stores, there),
+        examples=stores.ledger.examples.of(case_id),
         timeline=list(timeline(journal)),
         acts=stores.ledger.acts.all(subject=case_id),
         events=list(dict.fromkeys(entry.event_id for entry in journal if entry.event_id)),
         files=_files(stores, case_id, there),
         next_step=next_step(case, overdue, only_counted=is_only_counted(case, journal)),
-        commands=list(commands(case, journal, list(dict.fromkeys(codes)))),
+        commands=list(commands(case, journal, overdue)),
         note="Its files were removed after their time; the journal stays." if removed else None,
     )
 
