@@ -100,6 +100,9 @@ def test_a_value_is_mended_in_a_spreadsheet_and_billed_as_it_was_written(loop: L
     loop.stripe_works()
     loop.pass_window()
     assert loop.billed() == {("api_requests", "cus_2"): "12"}
+    too_late = browser.press(f"/console/acts/{act_id}/take-back", why="a slip")
+    assert "Nothing was done" in too_late
+    assert "sent or settled since" in too_late
     page = browser.see(f"/console/cases/{case_id}")
     assert "1 record are planned anew, by ada: as the invoice says" in page
     assert_proved(loop)

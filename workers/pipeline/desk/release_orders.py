@@ -30,6 +30,7 @@ from workers.records.quantities import add, to_text
 from workers.records.schema import EVENT_NAME, IDENTIFIER, QUANTITY, REASON, SUGGESTION, with_columns_of
 
 _NONE: Final = pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})
+_JUDGED: Final = "the case's next look confirms what was taken in, and holds the rest"
 _LET_GO: Final = "It is unconfirmed, and somebody who has looked in Stripe lets it go once more."
 
 
@@ -138,6 +139,8 @@ def _require_as_shown(act: Act, held: HeldCase) -> None:
 def _why_not(context: Context, case: CaseReading, submission: Submission) -> InputUnusable | None:
     """Return why an unconfirmed submission must not go once more; None where nothing of it has arrived or will."""
     account = case.case.failure.account
+    if submission.verdict is not None:
+        return _refused(submission, "Stripe has read a file of it and told its verdict, which decides", _JUDGED)
     target = context.target_named(submission.target, account)
     if target is None:
         return _refused(submission, f"it went to {submission.target}, which SUBMIT_TO does not name any more")

@@ -127,6 +127,15 @@ def test_a_file_that_stripe_may_read_yet_lets_nothing_go(context: Context, book:
         asked(book)
 
 
+def test_a_verdict_of_stripes_lets_nothing_go(context: Context, book: Book) -> None:
+    """It has read the file, and its totals may only be late."""
+    [submission] = context.ledger.submissions.of_case(book.case_id)
+    with book.held() as held, held.transaction() as transaction:
+        transaction.submissions.judged(submission.id, 1, "impset_1", "succeeded", {"accepted": 2})
+    with pytest.raises(InputUnusable, match="told its verdict"):
+        asked(book)
+
+
 def test_a_stripe_that_does_not_tell_lets_nothing_go(
     context: Context, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
