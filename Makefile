@@ -28,14 +28,14 @@ $(READY): pyproject.toml $(LOCK)
 demo: setup ## play a company's bad day through the whole loop (KEEP=1 leaves it running)
 	@$(BIN)/metermend demo $(if $(KEEP),--keep)
 
-test: setup stripe-cli axe ## the whole gate: format, lint, types, import rules, all tests
+test: setup ## the whole gate: format, lint, types, import rules, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory audit
-	@$(MAKE) --no-print-directory -j 2 types tests
+	@$(MAKE) --no-print-directory -j 3 types tests by-npm
 
-.PHONY: types tests stripe-cli axe
+.PHONY: types tests by-npm
 types: setup
 	$(BIN)/mypy
 
@@ -46,16 +46,15 @@ tests: setup
 	  test "$${avail:-0}" -lt 4000000 || export TMPDIR=/dev/shm; \
 	  $(BIN)/pytest --collect-only -q >/dev/null; $(BIN)/pytest -n 3 --dist loadgroup -q
 
-# By npm, without the scripts of packages, into .venv: $(call npm,FOLDER,PACKAGE)
-npm = { command -v npm >/dev/null \
-  && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(VENV)/$(1) $(2) \
-  || echo "$(2) could not be installed: its tests will be skipped"; }
-
-stripe-cli: setup
-	@test -x $(VENV)/stripe-cli/node_modules/.bin/stripe || $(call npm,stripe-cli,@stripe/cli@1.52.0)
-
-axe: setup
-	@test -e $(VENV)/axe/node_modules/axe-core/axe.min.js || $(call npm,axe,axe-core@4.14.1)
+# What only npm has, without the scripts of packages. A slow download keeps no test but those that need it, which wait
+# while the mark is there.
+NPM := $(VENV)/npm
+by-npm: setup
+	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI and of axe will be skipped"; exit 0; }; \
+	  mkdir -p $(NPM); touch $(NPM)/.in-work; trap 'rm -f $(NPM)/.in-work' EXIT; \
+	  npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \
+	    @stripe/cli@1.52.0 axe-core@4.14.1 \
+	  || echo "npm could not install: the tests of the Stripe CLI and of axe will be skipped"
 
 format: setup ## put the code in order
 	$(BIN)/ruff format .

@@ -7,20 +7,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.by_npm import installed
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-AXE = Path(".venv/axe/node_modules/axe-core/axe.min.js")
 TIMEOUT_MS = 10_000
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-needs_axe = pytest.mark.skipif(
-    not AXE.exists(), reason="no axe-core here: `make axe` installs it where there is npm"
-)
 
 
 @contextmanager
@@ -38,8 +35,8 @@ def chromium() -> Iterator[Browser]:
 
 
 def load_axe(page: Page) -> None:
-    """Put axe into a page, which the page's own policy would not allow."""
-    page.evaluate(AXE.read_text())
+    """Put axe into a page, which the page's own policy would not allow; skips the test where there is none."""
+    page.evaluate(installed("axe-core/axe.min.js").read_text())
 
 
 def faults(page: Page, *rules: str) -> list[str]:

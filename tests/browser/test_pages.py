@@ -11,7 +11,7 @@ from flask import Flask
 from playwright.sync_api import Browser, Page
 
 from tests.browser.bad_day import PASSWORD, fill
-from tests.browser.chromium import chromium, faults, load_axe, log_in, needs_axe, needs_chromium
+from tests.browser.chromium import chromium, faults, load_axe, log_in, needs_chromium
 from tests.browser.console import an_app, served, unlucky_and_usual
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger, connect
@@ -126,7 +126,6 @@ def test_a_page_that_waits_for_a_worker_shows_his_answer_and_keeps_the_focus(
     assert page.get_by_role("button", name="Approve").is_visible()
 
 
-@needs_axe
 def test_nobody_is_kept_out_of_a_page(page: Page, places: dict[str, str]) -> None:
     found = {}
     for what, where in places.items():

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections import Counter
@@ -12,15 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.by_npm import stripe_cli
 from tests.system.house import KEY, House
 
-CLI = shutil.which("stripe") or shutil.which("stripe", path=".venv/stripe-cli/node_modules/.bin")
-
-pytestmark = [
-    pytest.mark.xdist_group("house"),
-    pytest.mark.stripe_cli,
-    pytest.mark.skipif(CLI is None, reason="no Stripe CLI here: `make stripe-cli` installs it where there is npm"),
-]
+pytestmark = [pytest.mark.xdist_group("house"), pytest.mark.stripe_cli]
 
 
 def test_stripe_fixtures_drives_the_loop_to_its_end(house: House, tmp_path: Path) -> None:
@@ -62,9 +56,8 @@ def _named(house: House, folder: Path) -> Path:
 
 
 def _run(house: House, fixture: Path) -> None:
-    assert CLI is not None
     done = subprocess.run(
-        [CLI, "fixtures", str(fixture), "--api-base", house.twin, "--api-key", KEY],
+        [stripe_cli(), "fixtures", str(fixture), "--api-base", house.twin, "--api-key", KEY],
         capture_output=True,
         text=True,
         timeout=60,

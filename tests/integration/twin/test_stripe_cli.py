@@ -1,26 +1,19 @@
 """The real Stripe CLI runs our fixture files against the twin, so the twin speaks what Stripe's own tool speaks."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from fixtures.twin import Twin
+from tests.by_npm import stripe_cli
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "fixtures" / "cli"
 DEFAULT_URL = "http://127.0.0.1:12111"
-INSTALLED = ROOT / ".venv" / "stripe-cli" / "node_modules" / ".bin" / "stripe"
-CLI = shutil.which("stripe") or (str(INSTALLED) if INSTALLED.exists() else None)
 
-pytestmark = [
-    pytest.mark.stripe_cli,
-    pytest.mark.skipif(
-        CLI is None, reason="no Stripe CLI: npm install --prefix .venv/stripe-cli @stripe/cli@1.52.0"
-    ),
-]
+pytestmark = pytest.mark.stripe_cli
 
 ONE_BAD_DAY = {
     "archived_meter": 1,
@@ -39,7 +32,7 @@ def _run(twin: Twin, command: str, file: str, folder: Path) -> None:
     """Run `file` with its steps sent to this twin's port, as a copy: a step's address wins over the flag."""
     copy = folder / file
     copy.write_text((FOLDER / file).read_text().replace(DEFAULT_URL, twin.url))
-    arguments = [str(CLI), command, str(copy), "--api-base", twin.url, "--api-key", "sk_test_localmock1"]
+    arguments = [stripe_cli(), command, str(copy), "--api-base", twin.url, "--api-key", "sk_test_localmock1"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "STRIPE_CLI_TELEMETRY_OPTOUT": "1"}
     done = subprocess.run(
         arguments, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=60

@@ -101,13 +101,12 @@ def lost_by(case: Case) -> LostBy | None:
 
 WORDS: Final[Mapping[LostBy, str]] = {
     LostBy.TOO_OLD: "its oldest open usage is too old to bill: Stripe takes usage of the last 35 days",
-    LostBy.INVOICE: "the next invoice of a customer of it is finalised, without this usage",
+    LostBy.INVOICE: "the next invoice of {customer} is finalised, without this usage",
 }
-"""Why a deadline is one, to stand after "by … UTC"."""
+"""Why a deadline is one, to stand after "by … UTC"; {customer} is whose invoice it is."""
 
 
 def why_lost(case: Case) -> str:
     """Say why a case has its deadline, by the name of the customer whose invoice it is; empty where it has none."""
     reason = lost_by(case)
-    said = WORDS[reason] if reason else ""
-    return said.replace("a customer of it", case.invoice_of) if case.invoice_of else said
+    return WORDS[reason].format(customer=case.invoice_of or "a customer of it") if reason else ""

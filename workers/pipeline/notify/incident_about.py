@@ -6,7 +6,7 @@ from typing import Final
 
 from workers.alerts.phrases import moment
 from workers.kernel.case_title import title_of
-from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
+from workers.kernel.ledger.appraisal import at_risk, why_lost
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import NameKind, meters_of, open_quantities
 from workers.kernel.ledger.concerned import Concerned, Names, concerned, concerned_by
@@ -29,8 +29,7 @@ def about_of(context: Context, incident: Incident) -> dict[str, str]:
 def about_case(context: Context, case: Case) -> dict[str, str]:
     """Return the same of one case, with its title and by when it is lost."""
     names, open_now = concerned_by(context.ledger.database, case.id), dict(open_quantities(meters_of(case)))
-    why = lost_by(case)
-    lost = {"Lost by": f"{moment(case.deadline)}: {WORDS[why]}"} if case.deadline and why else {}
+    lost = {"Lost by": f"{moment(case.deadline)}: {why_lost(case)}"} if case.deadline else {}
     return {"Case": title_of(case, context.clock()), **_lines(names, open_now, written(at_risk(case))), **lost}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from workers.alerts import CodeCount, Notice, ReasonCount
-from workers.kernel.ledger.appraisal import WORDS, lost_by
+from workers.kernel.ledger.appraisal import why_lost
 from workers.kernel.ledger.by_code import ByCode, decided, merged
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
@@ -60,8 +60,7 @@ def _first_lost(context: Context, incident: Incident) -> Case | None:
 
 def lost_of(case: Case) -> dict[str, Any]:
     """Return by when, and why, the open usage of a case is lost, as a Notice says it."""
-    why = lost_by(case)
-    return {"deadline": case.deadline, "lost_by": WORDS[why]} if why else {}
+    return {"deadline": case.deadline, "lost_by": why_lost(case)} if case.deadline else {}
 
 
 def headline_of(statuses: Sequence[CaseStatus]) -> str:
