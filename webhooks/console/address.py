@@ -53,6 +53,12 @@ def ago(name: str) -> datetime | None:
     return now() - SPANS[asked] if asked in SPANS else None
 
 
+def ahead(name: str) -> datetime | None:
+    """Return the time that lies one of `SPANS` ahead."""
+    asked = request.args.get(name, "")
+    return now() + SPANS[asked] if asked in SPANS else None
+
+
 def place() -> str | None:
     """Return from where on in its list the page is asked for."""
     return request.args.get("after")

@@ -13,7 +13,7 @@ from workers.kernel.ledger.case_facts import MOST_NAMES
 from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 
 CODES: Final = (*Code, MALFORMED_RECORD)
-FILTERS: Final = ("code", "meter", "customer", "file", "older", "incident", "sort")
+FILTERS: Final = ("code", "meter", "customer", "file", "older", "lost", "incident", "sort")
 """What the address may ask for, beside the state and the text."""
 
 
@@ -30,6 +30,7 @@ def case_list() -> ResponseReturnValue:
         customer=address.text("customer"),
         file=address.text("file"),
         opened_before=address.ago("older"),
+        lost_before=address.ahead("lost"),
         text=asked,
         incident=address.text("incident"),
     )

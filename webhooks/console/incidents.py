@@ -19,5 +19,10 @@ def incident_page(incident_id: str) -> str:
     incident = ledger.incidents.get(incident_id) or abort(404)
     found = ledger.case_list.page(CaseFilter(incident=incident_id), limit=PAGE_LENGTH, after=address.place())
     return render_template(
-        "console/incident.html", incident=incident, cases=found.rows, earlier=address.earlier(found.after)
+        "console/incident.html",
+        incident=incident,
+        at_risk=ledger.money.at_risk(incident_id),
+        now=address.now(),
+        cases=found.rows,
+        earlier=address.earlier(found.after),
     )

@@ -59,7 +59,8 @@ def test_a_case_says_what_it_is_worth_and_when_that_is_lost(
     with sqlite_ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 12))
         draft.know(CaseFacts({}, {}, 1), Appraisal(12, clock() + timedelta(days=3), at_risk=money))
-    page = look("/cases", sort="risk")
+    page = look("/cases", sort="risk", lost="7_days")
+    assert case.id not in look("/cases", lost="1_day")
     assert "USD 1,234.50" in page
     assert ">3 d 0 h</span>" in page
     assert "2026-11-24 09:30:00 UTC: its oldest open usage is too old to bill" in page

@@ -39,6 +39,7 @@ def test_an_incident_leads_to_its_cases_and_to_no_others(look: Look, sqlite_ledg
     assert f"/console/cases/{other}" not in page
     assert f"/console/cases?incident={incident}" in page
     assert f"metermend retry {incident}" in page
+    assert "records of 2 cases" in page
     assert f"/console/cases/{other}" not in look("/cases", incident=str(incident))
 
 
