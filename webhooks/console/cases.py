@@ -34,7 +34,7 @@ def case_list() -> ResponseReturnValue:
         text=asked,
         incident=address.text("incident"),
     )
-    order = address.choice("sort", CaseOrder) or CaseOrder.CHANGED
+    order = address.choice("sort", CaseOrder) or CaseOrder.RISK
     found = ledger.case_list.page(wanted, order, PAGE_LENGTH, address.place())
     return render_template(
         "console/cases.html",

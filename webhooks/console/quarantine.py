@@ -105,7 +105,7 @@ def _command(group: Group) -> str | None:
         return None
     named = {"OLD": group.cause.meter if "meter" in rule else group.cause.customer, "METER": group.cause.meter}
     words = (quote(named[word]) if named.get(word) else word for word in rule.split())
-    return f"metermend {' '.join(words)}"
+    return f"metermend {' '.join(words)} --reason WHY"
 
 
 def _forms(group: Group) -> Iterator[str]:
@@ -113,8 +113,8 @@ def _forms(group: Group) -> Iterator[str]:
     if group.cause.reason in UNCERTAIN:
         yield "release"
     else:
-        if rule.startswith(("map customer", "map meter")):
-            yield rule.rsplit(" ", 2)[0].replace(" ", "_")
+        if rule:
+            yield "_".join(rule.replace("-", "_").split()[:2])
         yield "retry"
     yield from ("corrected", "write_off")
 

@@ -1,13 +1,14 @@
 """What stands where in a case, by code; and what waits for a person, by its cause, with whose it is."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from typing import Final
 
 import polars as pl
 
 from workers.kernel.ledger.by_code import by_code
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.case_facts import LONGEST_NAME
+from workers.kernel.ledger.case_facts import LONGEST_NAME, kept_name
 from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
@@ -24,26 +25,30 @@ _CAUSE: Final = (COUNTED_AS, REASON, EVENT_NAME, CUSTOMER)
 
 def standings(stores: Stores, case: Case, journal: Sequence[EntryRow]) -> list[Standing]:
     """Return what stands where in a case. Raises as the archive does."""
-    settled = [
-        Standing(bucket, Cause(code), tally)
-        for code, buckets in by_code(journal).items()
-        for bucket, tally in buckets.items()
-        if bucket is not Bucket.QUARANTINED and tally.records
-    ]
-    waits = case.balance[Bucket.QUARANTINED].records
-    return [*settled, *(_waiting(stores, case, journal) if waits else ())]
+    sums: dict[tuple[Bucket, Cause], Tally] = {}
+    for bucket, cause, tally in (*_by_code(journal), *_waiting(stores, case, journal)):
+        kept = Cause(*map(kept_name, astuple(cause)))  # two may be one then
+        sums[bucket, kept] = sums.get((bucket, kept), Tally()) + tally
+    return [Standing(bucket, cause, tally) for (bucket, cause), tally in sums.items()]
 
 
-def _waiting(stores: Stores, case: Case, journal: Sequence[EntryRow]) -> Iterator[Standing]:
+def _by_code(journal: Sequence[EntryRow]) -> Iterator[tuple[Bucket, Cause, Tally]]:
+    for code, buckets in by_code(journal).items():
+        for bucket, tally in buckets.items():
+            if bucket is not Bucket.QUARANTINED and tally.records:
+                yield bucket, Cause(code), tally
+
+
+def _waiting(stores: Stores, case: Case, journal: Sequence[EntryRow]) -> Iterator[tuple[Bucket, Cause, Tally]]:
     """Yield what waits for a person: records with a row by what stands in them, the others as they are counted."""
+    if not case.balance[Bucket.QUARANTINED].records:
+        return
+    failure = case.failure
+    for reason, number in unlocated(journal).items():
+        yield Bucket.QUARANTINED, Cause(failure.code or "", reason, failure.event_name or ""), Tally(number)
     records = records_in(stores, journal, Bucket.QUARANTINED)
-    counted = {
-        Cause(case.failure.code or "", reason, case.failure.event_name or ""): Tally(number)
-        for reason, number in unlocated(journal).items()
-    }
-    located = {} if records is None else _tallies(records)
-    for cause in {**counted, **located}:
-        yield Standing(Bucket.QUARANTINED, cause, counted.get(cause, Tally()) + located.get(cause, Tally()))
+    for cause, tally in (_tallies(records) if records is not None else {}).items():
+        yield Bucket.QUARANTINED, cause, tally
 
 
 def _tallies(records: pl.LazyFrame) -> dict[Cause, Tally]:

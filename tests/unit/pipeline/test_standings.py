@@ -16,6 +16,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.standings import Cause, CauseFilter, Group
 from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
+from workers.pipeline.record_sets import COUNTED_AS
 from workers.pipeline.standings import MOST_CAUSES
 from workers.records.schema import CUSTOMER
 
@@ -97,6 +98,18 @@ def test_names_that_no_database_takes_are_kept_as_far_as_it_does(context: Contex
         "ab": 1,
         "x" * LONGEST_NAME: 2,
     }
+
+
+def test_codes_that_no_index_takes_are_kept_as_far_as_it_does(context: Context) -> None:
+    """What is too long for PostgreSQL's index would keep the worker from committing, for ever."""
+    book = Book(context, 3)
+    long, longer = "c" * 5_000, "c" * 6_000
+    book.frame = book.frame.with_columns(pl.Series(COUNTED_AS, [long, longer, "a\0b"]))
+    book.move(EntryKind.QUARANTINED, range(3), reason=UNKNOWN)
+    book.move(EntryKind.WRITTEN_OFF, range(3), reason=UNKNOWN)
+    keep_facts(book)
+    by_code = context.ledger.standings.by_code(context.clock())
+    assert by_code == {"c" * LONGEST_NAME: {Bucket.WRITTEN_OFF: 2}, "ab": {Bucket.WRITTEN_OFF: 1}}
 
 
 def test_records_that_stripe_only_counts_are_a_group_of_their_own(context: Context) -> None:

@@ -58,12 +58,15 @@ def test_a_case_says_what_it_is_worth_and_when_that_is_lost(
     money = {"usd": Amount(Decimal("1234.5"), Decimal("1234.5"))}
     with sqlite_ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 12))
-        draft.know(CaseFacts({}, {}, 1), Appraisal(12, clock() + timedelta(days=3), at_risk=money))
-    page = look("/cases", sort="risk", lost="7_days")
+        draft.know(CaseFacts({}, {}, 1), Appraisal(12, clock() + timedelta(days=3, seconds=1), at_risk=money))
+    clock.turn(seconds=1)
+    settled = open_case(sqlite_ledger, a_failure("changed later"))
+    assert look("/cases").index(case.id) < look("/cases").index(settled.id), "what is lost first comes first"
+    page = look("/cases", lost="7_days")
     assert case.id not in look("/cases", lost="1_day")
     assert "USD 1,234.50" in page
     assert ">3 d 0 h</span>" in page
-    assert "2026-11-24 09:30:00 UTC: its oldest open usage is too old to bill" in page
+    assert "2026-11-24 09:30:01 UTC: its oldest open usage is too old to bill" in page
 
 
 def test_what_nobody_has_finds_nothing(look: Look, sqlite_ledger: Ledger) -> None:

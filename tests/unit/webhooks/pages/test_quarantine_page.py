@@ -1,5 +1,6 @@
 """What waits by its cause. If these fail, whoever decides sees a million rows, or not the cause that costs most."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,6 +10,8 @@ from flask.testing import FlaskClient
 from tests.builders import a_failure, a_movement, open_case
 from tests.recording import RecordingJobQueue
 from tests.unit.webhooks.pages.conftest import HOSTILE, LONG, As, Look
+from webhooks.console.offers import OFFERS
+from workers.kernel.advice import MAPPED
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import ActState
 from workers.kernel.ledger.appraisal import Appraisal
@@ -47,7 +50,7 @@ def test_a_cause_says_what_happened_what_to_do_and_where_to_do_it(look: Look, sq
     case_id = waits(sqlite_ledger, "a", UNKNOWN)
     page = look("/quarantine")
     assert "12 records of tokens name customers that Stripe does not know" in page
-    assert "metermend map customer acme NEW" in page
+    assert "metermend map customer acme NEW --reason WHY" in page
     assert f"/console/cases/{case_id}?act=map_customer#decide" in page
     assert '<td data-label="Quantity" class="n">4.5</td>' in page
 
@@ -153,3 +156,18 @@ def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Loo
     page = look("/quarantine")
     assert "?act=release#decide" in page
     assert "Plan all anew" not in page
+
+
+def test_every_rule_that_mends_a_code_has_its_form_on_the_page_of_a_case(look: Look, sqlite_ledger: Ledger) -> None:
+    waits(sqlite_ledger, "a", *(Cause(code, code, "tokens", "acme") for code in MAPPED))
+    asked = set(re.findall(r"\?act=(\w+)#decide", look("/quarantine")))
+    assert asked == {
+        "map_customer",
+        "map_meter",
+        "map_value_key",
+        "map_decimal_mark",
+        "retry",
+        "corrected",
+        "write_off",
+    }
+    assert asked <= set(OFFERS)
