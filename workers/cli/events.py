@@ -10,13 +10,13 @@ import click
 from workers.cli.moments import moment
 from workers.cli.open_ledger import open_context, open_stores
 from workers.cli.paragraphs import paragraph, rows, terminal_width
+from workers.cli.retry import take_up
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.event_list import EventFilter, EventRow
 from workers.kernel.ledger.events import EventState, StoredEvent
-from workers.pipeline.upkeep.retry import retry_event
 
 COLUMNS = ("event", "state", "received", "tries", "type")
 
@@ -73,12 +73,11 @@ def show(event: str, *, as_json: bool) -> None:
 
 @events.command()
 @click.argument("event")
-def retry(event: str) -> None:
+@click.option("--as", "actor", metavar="NAME", help="Who asks; the login by default.")
+@click.option("--reason", "why", metavar="TEXT", default="the cause was mended", show_default=True)
+def retry(event: str, actor: str | None, why: str) -> None:
     """Take EVENT up again now; what it has brought into a journal already is not counted twice."""
-    hinted = retry_event(open_context(), event)
-    click.echo(f"{event}: taken up again")
-    if not hinted:
-        click.echo("  Redis does not answer, so no worker was told: the clock takes it up at its next round")
+    take_up(open_context(), event, {"cases": [], "events": [event]}, actor, why)
 
 
 def _lines(found: Sequence[EventRow], width: int | None) -> Iterator[str]:

@@ -44,11 +44,7 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
         click.echo(f"{subject or 'all cases'}: no record is quarantined, so none is planned anew")
         return
     arguments = {"cases": cases, "events": events, "chosen": asdict(chosen), "uncertain": include_uncertain}
-    actor = options["approve"] or options["actor"] or getpass.getuser()
-    act, _ = desk.ask(made, "retry", subject, arguments, actor=actor, why=options["why"])
-    done = carried_out(made, act, actor)
-    for line in _told(made, done) if done else ():
-        click.echo(line)
+    take_up(made, subject, arguments, options["approve"] or options["actor"], options["why"])
 
 
 @click.command()
@@ -62,6 +58,15 @@ def release(case: str, **options: Any) -> None:
     """
     made = open_context()
     decide(made, "release", case, {"cases": [case], "chosen": asdict(chosen_of(options))}, options)
+
+
+def take_up(made: Context, subject: str | None, arguments: Mapping[str, Any], actor: str | None, why: str) -> None:
+    """Book a retry under who asks, the login by default, carry it out, and print what came of it."""
+    actor = actor or getpass.getuser()
+    act, _ = desk.ask(made, "retry", subject, arguments, actor=actor, why=why)
+    done = carried_out(made, act, actor)
+    for line in _told(made, done) if done else ():
+        click.echo(line)
 
 
 def _subjects(made: Context, subject: str | None, chosen: Chosen) -> tuple[list[str], list[str]]:

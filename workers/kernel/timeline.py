@@ -1,5 +1,6 @@
 """A case's journal in plain words: each entry is a sentence of what happened, and who did it if a person did."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ _CONFIRMED_BY: Final[Mapping[str, str]] = {
     "summaries": "Stripe's totals have grown by them",
     "silence": "Stripe has refused none of them in time",
 }
+_OF_ONE: Final[Mapping[str, str]] = {"are": "is", "were": "was", "wait": "waits", "become": "becomes", "them": "it"}
+_PLURAL: Final = re.compile(rf"\b({'|'.join(_OF_ONE)})\b")
 
 
 @dataclass(frozen=True)
@@ -53,44 +56,48 @@ def counted(number: int, noun: str = "record") -> str:
     return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
+def _records(entry: EntryRow, words: str) -> str:
+    """Return how many records, and what of them: `words` as they are said of several, `are billed`."""
+    said = f"{counted(entry.records)} {words}"
+    return _PLURAL.sub(lambda word: _OF_ONE[word[0]], said) if entry.records == 1 else said
+
+
 def _seen(entry: EntryRow) -> str:
     if entry.record_set is None:
-        return f"Stripe counts {counted(entry.records)} and does not name them"
+        return f"Stripe counts {counted(entry.records)} and names none of them"
     return f"Stripe refused {counted(entry.records)}"
 
 
 def _located(entry: EntryRow) -> str:
     how = _FOUND.get(str(entry.detail.get(FOUND_BY)))
-    return (
-        f"{counted(entry.records)} that were only counted were found in the usage files{f', {how}' if how else ''}"
-    )
+    return _records(entry, "that were only counted were found in the usage files") + (f", {how}" if how else "")
 
 
 def _quarantined(entry: EntryRow) -> str:
-    stopped = "stopped before they were sent, " if entry.from_bucket == Bucket.SUBMITTED else ""
+    stopped = "stopped before being sent, " if entry.from_bucket == Bucket.SUBMITTED else ""
     reasons = sorted(entry.detail.get("reasons", {}).items(), key=lambda item: (-item[1], item[0]))
     named = [f"{slug.replace('_', ' ')} ({records:,})" for slug, records in reasons[:_REASONS_SHOWN] if slug]
     more = [f"{len(reasons) - _REASONS_SHOWN} more reasons"] if len(reasons) > _REASONS_SHOWN else []
     why = f": {', '.join([*named, *more])}" if named else ""
-    return f"{counted(entry.records)} {stopped}wait for a person{why}"
+    return _records(entry, f"{stopped}wait for a person") + why
 
 
 def _held(entry: EntryRow) -> str:
     if RELEASED in entry.detail:
-        return f"{counted(entry.records)} that are unconfirmed are let go once more"
-    return f"{counted(entry.records)} stood at Stripe already and wait for a person"
+        return _records(entry, "that are unconfirmed are let go once more")
+    return _records(entry, "stood at Stripe already and wait for a person")
 
 
 def _confirmed(entry: EntryRow) -> str:
     how = _CONFIRMED_BY.get(str(entry.detail.get("by")))
-    return f"{counted(entry.records)} are confirmed{f': {how}' if how else ''}"
+    return _records(entry, "are confirmed") + (f": {how}" if how else "")
 
 
 def _reopened(entry: EntryRow) -> str:
     if entry.to_bucket == Bucket.QUARANTINED:
         was = (entry.from_bucket or "").replace("_", " ")
-        return f"{counted(entry.records)} that were {was} wait for a person again"
-    return f"{counted(entry.records)} are planned anew"
+        return _records(entry, f"that were {was} wait for a person again")
+    return _records(entry, "are planned anew")
 
 
 def _noted(entry: EntryRow) -> str:
@@ -103,11 +110,11 @@ def _noted(entry: EntryRow) -> str:
 
 def _corrected(entry: EntryRow) -> str:
     reference = entry.detail.get("reference")
-    return f"{counted(entry.records)} were billed otherwise{f' ({reference})' if reference else ''}"
+    return _records(entry, "were billed otherwise") + (f" ({reference})" if reference else "")
 
 
 def _of_records(words: str) -> Callable[[EntryRow], str]:
-    return lambda entry: f"{counted(entry.records)} {words}"
+    return lambda entry: _records(entry, words)
 
 
 _SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
@@ -119,7 +126,7 @@ _SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
     EntryKind.INTENDED: _of_records("are about to be sent"),
     EntryKind.SENT: _of_records("were sent to Stripe"),
     EntryKind.CONFIRMED: _confirmed,
-    EntryKind.REFUSED: _of_records("were refused again after they had been sent"),
+    EntryKind.REFUSED: _of_records("were refused again after having been sent"),
     EntryKind.HELD: _held,
     EntryKind.REOPENED: _reopened,
     EntryKind.LOCATED: _located,

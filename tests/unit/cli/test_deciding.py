@@ -161,11 +161,12 @@ def test_an_event_that_failed_is_taken_up_again(book: Book, clock: FrozenClock) 
     events.record(read_envelope(NO_METER, livemode=False))
     events.claim("evt_1", "worker", book.context.lease)
     events.finish("evt_1", "worker", EventState.FAILED, "Stripe answered 403")
-    result = run("events", "retry", "evt_1")
+    result = run("events", "retry", "evt_1", "--as", "ada")
     assert (result.exit_code, result.output) == (0, "evt_1: taken up again\n")
     stored = events.get("evt_1")
     assert stored is not None
     assert stored.state is EventState.RECEIVED
+    assert [(act.kind, act.actor) for act in book.context.ledger.acts.all()] == [("retry", "ada")]
 
 
 def test_people_are_let_in_given_another_role_and_shut_out(book: Book) -> None:
