@@ -151,6 +151,10 @@ class House:
         found = re.findall(r'^metermend_records\{bucket="(\w+)"\} (\S+)$', self.metrics(), re.MULTILINE)
         return Counter({bucket: int(float(number)) for bucket, number in found})
 
+    def come_to_rest(self) -> None:
+        """Wait until no record is on its way any more."""
+        self.until(lambda: _at_rest(self.records()), "rest")
+
     def metrics(self) -> str:
         """What the web tells a scraper."""
         return requests.get(f"{self.web}/metrics", timeout=TIMEOUT).text
@@ -186,3 +190,7 @@ class House:
             return requests.get(url, timeout=1).ok
         except requests.RequestException:
             return False
+
+
+def _at_rest(records: Counter[str]) -> bool:
+    return records["confirmed"] + records["quarantined"] + records["written_off"] == records["failed"]

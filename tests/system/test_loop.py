@@ -23,6 +23,7 @@ def confirmed(house: House, records: int) -> None:
 
 def test_all_four_kinds_of_event_end_in_billed_usage(house: House) -> None:
     """The product's promise: each way in which Stripe refuses usage leads back to an invoice."""
+    house.come_to_rest()
     before = house.records()["confirmed"]
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now()))
     house.upload(
@@ -46,6 +47,7 @@ def test_worker_and_clock_give_signs_of_life_that_the_web_can_see(house: House) 
 
 def test_usage_survives_a_worker_that_is_killed(house: House) -> None:
     """A worker dies with the job in its hands: nothing may be lost, nothing billed twice."""
+    house.come_to_rest()
     before, received = house.records()["confirmed"], _received(house)
     house.kill("worker")
     house.upload("killed.csv", f"{HEADER}c-1,{now()},api_requests, cus_2,7\n")

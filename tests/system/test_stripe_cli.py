@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ pytestmark = [pytest.mark.xdist_group("house"), pytest.mark.stripe_cli]
 
 def test_stripe_fixtures_drives_the_loop_to_its_end(house: House, tmp_path: Path) -> None:
     """`stripe fixtures` sends usage that Stripe refuses; what can be repaired must be billed in the end."""
-    house.until(lambda: _at_rest(house.records()), "rest after the tests before")
+    house.come_to_rest()
     before, refused_before = house.records(), _refused(house)
     fixture = _named(house, tmp_path)
     _log_what_will_be_sent(house, fixture)
@@ -27,7 +26,7 @@ def test_stripe_fixtures_drives_the_loop_to_its_end(house: House, tmp_path: Path
     refused = _refused(house) - refused_before
     assert refused >= 6
     house.until(lambda: house.records()["failed"] == before["failed"] + refused, "every refusal seen")
-    house.until(lambda: _at_rest(house.records()), "nothing left in flight")
+    house.come_to_rest()
     equation = house.proof()["equation"]
     confirmed, quarantined = (
         equation[bucket]["records"] - before[bucket] for bucket in ("confirmed", "quarantined")
@@ -38,10 +37,6 @@ def test_stripe_fixtures_drives_the_loop_to_its_end(house: House, tmp_path: Path
 
 def _refused(house: House) -> int:
     return len(requests.get(f"{house.twin}/_control/refused", timeout=10).text.splitlines())
-
-
-def _at_rest(records: Counter[str]) -> bool:
-    return records["confirmed"] + records["quarantined"] + records["written_off"] == records["failed"]
 
 
 def _named(house: House, folder: Path) -> Path:
