@@ -106,6 +106,13 @@ def test_only_acts_that_a_page_offers_can_be_asked_for(operator: FlaskClient, le
     assert ledger.acts.all() == []
 
 
+def test_a_field_that_a_form_does_not_have_is_left_out(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
+    """No worker could make an act of it."""
+    ask(operator, case_id, kind="set_value", record="r1", field="payload_value", value="1", waiting_for="undone")
+    [act] = ledger.acts.all()
+    assert set(act.arguments) == {"case_id", "record", "field", "value"}
+
+
 def test_a_customer_is_mapped_from_the_page_of_a_case(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
     ask(operator, case_id, kind="map_customer", old="acme", new="cus_1")
     [act] = ledger.acts.all()
