@@ -128,7 +128,7 @@ def approve(act_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<act_id>/withdraw")
 def withdraw(act_id: str) -> ResponseReturnValue:
-    """Let an act be that is not done."""
+    """Let an act be that is not approved yet."""
     require_role(Role.OPERATOR)
     act = _act(act_id)
     with suppress(Conflict):

@@ -191,7 +191,7 @@ def _tell_refused(context: Context, act: Act, reason: str) -> None:
 
 
 def withdraw(context: Context, act: Act, name: str) -> Act:
-    """Let an act be that is not done."""
+    """Let an act be that is not approved yet. Raises Conflict."""
     return context.ledger.acts.end(act, ActState.WITHDRAWN, {"by": name})
 
 
