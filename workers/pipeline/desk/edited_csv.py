@@ -103,9 +103,9 @@ def _changed(
     given: pl.DataFrame, stands: pl.DataFrame, shown: pl.DataFrame, header: str, column: str
 ) -> Iterator[tuple[int, int, str | None, str]]:
     """Yield line, record, the text that stands there and the one that came back, where they are not the same."""
-    before = stands[column].cast(pl.String) if column in stands.columns else pl.lit(None, pl.String)
-    printed = shown[header].cast(pl.String) if header in shown.columns else pl.lit("")
-    both = stands.select(RECORD, pl.lit(before).alias(BEFORE), pl.lit(printed).alias("@shown"))
+    before = pl.lit(stands[column].cast(pl.String)) if column in stands.columns else pl.lit(None, pl.String)
+    printed = pl.lit(shown[header].cast(pl.String)) if header in shown.columns else pl.lit("")
+    both = stands.select(RECORD, before.alias(BEFORE), printed.alias("@shown"))
     cells = given.select(LINE, RECORD, pl.col(header).alias(AFTER)).join(both, on=RECORD, maintain_order="left")
     back = _unified(pl.col(AFTER))
     same = (back == _unified(pl.col("@shown"))) | (back == _unified(pl.col(BEFORE)))

@@ -6,12 +6,13 @@ import pytest
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import ActState
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
-from workers.pipeline.desk.edited_csv import is_reformatted
+from workers.pipeline.desk.edited_csv import Edits, is_reformatted, read_edits
 
 
 @pytest.fixture
@@ -49,3 +50,20 @@ def test_an_act_that_breaks_in_a_way_nobody_expected_keeps_no_other_from_being_d
     assert desk.carry_on_open(context) == 2
     states = [context.ledger.acts.get(one.id).state for one in (good, broken)]
     assert (states, book.balance(Bucket.QUARANTINED)) == ([ActState.SHOWN, ActState.REFUSED], 2)
+
+
+def edited(book: Book, path: Path, text: str) -> Edits:
+    path.write_text(text)
+    return read_edits(book.context, book.case_id, path)
+
+
+def test_a_payload_column_that_a_person_adds_is_an_edit(book: Book, tmp_path: Path) -> None:
+    edits = edited(book, tmp_path / "in.csv", "record,payload_region\nr0,eu\nr1,\n")
+    assert edits.cells.rows() == [(0, "payload_region", None, "eu")]
+
+
+def test_a_file_of_more_columns_than_any_record_has_is_none(book: Book, tmp_path: Path) -> None:
+    """Each costs a worker milliseconds, and 8 MiB name half a million."""
+    header = ",".join(f"payload_{n}" for n in range(200))
+    with pytest.raises(InputUnusable, match="no record has so many columns"):
+        edited(book, tmp_path / "in.csv", f"record,{header}\nr0{',1' * 200}\n")

@@ -1,4 +1,4 @@
-"""Records that were settled while Stripe only counted them. If these fail, a file that is found bills them again."""
+"""Records settled while Stripe only counted them. If these fail, a file that is found later bills them again."""
 
 from pathlib import Path
 
