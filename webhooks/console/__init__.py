@@ -8,7 +8,7 @@ drawn.
 
 from typing import Any
 
-from flask import Flask
+from flask import Flask, abort, request
 
 from webhooks.console import acts, files, pages, session
 from webhooks.console.figures import FILTERS
@@ -24,6 +24,7 @@ __all__ = ["init_app"]
 def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, clock: Clock) -> None:
     """Put the pages under /console/, behind a login."""
     app.before_request(files.make_room)
+    app.before_request(_require_text)
     session.init_app(app, settings, ledger)
     if settings.logs_in_by_oidc:
         from webhooks.console import oidc  # what it brings along is loaded where it is used only
@@ -39,6 +40,14 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, cl
     app.register_blueprint(files.blueprint)
     app.register_blueprint(pages.assets)
     app.add_url_rule("/", view_func=pages.front_door)
+
+
+def _require_text() -> None:
+    """Answer 400 to a NUL: nobody types one, and PostgreSQL's text holds none."""
+    if request.path.startswith("/console"):
+        given = (request.path, *request.args.values(), *request.form.values())
+        if any("\0" in text for text in given):
+            abort(400)
 
 
 def _shown(value: Any) -> Any:

@@ -58,7 +58,7 @@ def ask(case_id: str) -> ResponseReturnValue:
     missing = [field.label for field in offer.fields if not _is_given(field, fields[field.name])]
     if missing or not _field("why"):
         return _incomplete(case_id, form, [*missing, "why"][0])
-    reason = _field("waiting_for")
+    reason = _field("waiting_for") if offer.chooses else ""
     return _asked(
         offer.kind, case_id, offer.arguments(case_id, fields, {"chosen": {"reason": reason}} if reason else {})
     )
@@ -128,7 +128,7 @@ def approve(act_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<act_id>/withdraw")
 def withdraw(act_id: str) -> ResponseReturnValue:
-    """Let an act be that is not done."""
+    """Let an act be that is not approved yet."""
     require_role(Role.OPERATOR)
     act = _act(act_id)
     with suppress(Conflict):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
+from urllib.parse import urlencode
 
 from flask import current_app, request, url_for
 
@@ -66,9 +67,17 @@ def place() -> str | None:
 
 def earlier(after: str | None) -> str:
     """Return the address of the next page, with the same filters; empty where there is none."""
-    asked = {name: value for name, value in request.args.items() if value}
-    here = {**(request.view_args or {}), **asked, "after": after}
-    return url_for(request.endpoint or "", **here) if after else ""
+    return here_with("after", after) if after else ""
+
+
+def here_with(name: str, value: object) -> str:
+    """Return the address of this page as it was asked for, with something else under one name.
+
+    The query is written by hand: `url_for` takes names of its own, such as `_scheme`, for orders.
+    """
+    asked = {asked_for: text for asked_for, text in request.args.items() if text}
+    path = url_for(request.endpoint or "", **(request.view_args or {}))
+    return f"{path}?{urlencode({**asked, name: value})}"
 
 
 def chosen(*names: str) -> int:

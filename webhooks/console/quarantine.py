@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from shlex import quote
-from typing import Any, Final
+from typing import Final
 
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -67,8 +67,8 @@ def quarantine() -> str:
         may_ask=current_user.role.may(Role.OPERATOR),
         codes=(*Code, MALFORMED_RECORD),
         reasons=list(REASONS),
-        earlier=_at(page + 1) if len(groups) > PAGE_LENGTH else "",
-        later=_at(page - 1) if page > 1 else "",
+        earlier=address.here_with("page", page + 1) if len(groups) > PAGE_LENGTH else "",
+        later=address.here_with("page", page - 1) if page > 1 else "",
     )
 
 
@@ -126,8 +126,3 @@ def _quarantined() -> int:
 def _page() -> int:
     asked = request.args.get("page", "")
     return min(max(int(asked), 1), _MOST_PAGES) if asked.isdecimal() and len(asked) < len(str(10**9)) else 1
-
-
-def _at(page: int) -> str:
-    asked: dict[str, Any] = {name: value for name, value in request.args.items() if value}
-    return url_for("pages.quarantine", **{**asked, "page": page})

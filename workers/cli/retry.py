@@ -90,6 +90,7 @@ def _told(made: Context, act: Act) -> Iterator[str]:
     yield from (f"{event_id}: taken up again" for event_id in act.arguments["events"])
     for case_id, retried in outcome["cases"].items():
         yield from _lines(case_id, retried, made.ledger.cases.get(case_id))
+    yield from (f"  left as it is: {why}" for why in outcome["left"])
     if outcome["records"]:
         yield f"  metermend take-back {act.id} undoes it, until it is sent"
     if not outcome["hinted"]:

@@ -42,7 +42,10 @@ def from_text(text: str) -> datetime:
     Raises ValueError when `text` is not a time.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"not a time that can be told in UTC: {text}") from None
 
 
 def named_moment(value: object) -> datetime | None:

@@ -106,6 +106,24 @@ def test_only_acts_that_a_page_offers_can_be_asked_for(operator: FlaskClient, le
     assert ledger.acts.all() == []
 
 
+def test_a_nul_is_refused_wherever_it_stands(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
+    """PostgreSQL takes none: a stranger's name at the login would fill the log with tracebacks."""
+    token = token_of(operator.get(f"/console/cases/{case_id}").text)
+    assert operator.get("/console/cases", query_string={"q": "a\0b"}).status_code == 400
+    assert operator.get("/console/acts/%00").status_code == 400
+    form = {"csrf_token": token, "name": "a\0b", "password": "x"}
+    assert operator.post("/console/login", data=form).status_code == 400
+    ask(operator, case_id, why="a\0b")
+    assert ledger.acts.all() == []
+
+
+def test_a_field_that_a_form_does_not_have_is_left_out(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
+    """No worker could make an act of it."""
+    ask(operator, case_id, kind="set_value", record="r1", field="payload_value", value="1", waiting_for="undone")
+    [act] = ledger.acts.all()
+    assert set(act.arguments) == {"case_id", "record", "field", "value"}
+
+
 def test_a_customer_is_mapped_from_the_page_of_a_case(operator: FlaskClient, ledger: Ledger, case_id: str) -> None:
     ask(operator, case_id, kind="map_customer", old="acme", new="cus_1")
     [act] = ledger.acts.all()

@@ -153,10 +153,10 @@ class Acts:
         return Page([Act.from_row(dict(row)) for row in found.rows], found.after)
 
     def show(self, act: Act, effect: Mapping[str, Any], fingerprint: str) -> Act:
-        """Keep what an act would do."""
-        return self._change(
-            act, (ActState.ASKED, ActState.SHOWN), ActState.SHOWN, effect=effect, fingerprint=fingerprint
-        )
+        """Keep what an act would do. Who has approved another effect has not approved this one."""
+        approvals = list(act.approvals) if fingerprint == act.fingerprint else []
+        shown = {"effect": effect, "fingerprint": fingerprint, "approvals": approvals}
+        return self._change(act, (ActState.ASKED, ActState.SHOWN), ActState.SHOWN, **shown)
 
     def approve(self, act: Act, name: str, needed: int) -> Act:
         """Let somebody approve what was shown; as soon as as many have as are `needed`, it may be done.
@@ -176,9 +176,10 @@ class Acts:
         return self._change(act, (ActState.SHOWN,), state, approvals=approvals)
 
     def end(self, act: Act, state: ActState, outcome: Mapping[str, Any]) -> Act:
-        """Note how an act ended."""
+        """Note how an act ended. What is approved may be half done, so it is not withdrawn any more."""
         before = {
             ActState.DONE: (ActState.ASKED,) if act.kind == CSV else (ActState.APPROVED,),
+            ActState.WITHDRAWN: (ActState.ASKED, ActState.SHOWN),
             ActState.TAKEN_BACK: (ActState.DONE,),
         }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
         return self._change(act, before, state, outcome=outcome, ended_at=self._clock())
@@ -191,7 +192,9 @@ class Acts:
         """
         with self._database.write() as connection:
             there = connection.execute(select(acts).where(acts.c.id == act.id).with_for_update()).mappings().one()
-            if act.state not in before or Act.from_row(dict(there)) != act:
+            if act.state not in before:
+                raise Conflict(f"{act.id} is {act.state.replace('_', ' ')} already")
+            if Act.from_row(dict(there)) != act:
                 raise Conflict(f"{act.id} was changed by somebody else meanwhile")
             connection.execute(update(acts).where(acts.c.id == act.id).values(state=after, **values))
         return self.get(act.id)

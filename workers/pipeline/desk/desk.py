@@ -12,9 +12,10 @@ from typing import Any, Final
 import polars as pl
 
 from workers.alerts import NextStep
-from workers.kernel.errors import Conflict, InputUnusable, MetermendError, Permanent, Transient
+from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import Corrected, WriteOff
 from workers.pipeline.desk.order import Effect, Example, Order
@@ -26,6 +27,8 @@ from workers.pipeline.desk.retry_orders import Retry
 from workers.pipeline.desk.rule_orders import MakeRule, RevertRule
 from workers.pipeline.desk.waiting import Chosen, waiting
 from workers.pipeline.notify import trouble
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -160,9 +163,12 @@ def settle(context: Context, act_id: str) -> float | None:
     except (Conflict, Transient):
         return _AGAIN_SECONDS
     except (InputUnusable, Permanent) as error:
-        _end(context, act, ActState.REFUSED, {"error": str(error)})
-        if act.state is ActState.APPROVED:
-            _tell_refused(context, act, error)
+        _refuse(context, act, str(error))
+    except LedgerUnavailable:
+        raise
+    except Exception as error:  # whatever one act does must keep neither the others nor the cases waiting
+        log.exception("unexpected")
+        _refuse(context, act, f"it broke off, which nobody expected ({type(error).__name__}: {error})")
     return None
 
 
@@ -172,14 +178,20 @@ def carry_on_open(context: Context) -> int:
     return sum(settle(context, act.id) is None for act in waiting_ones)
 
 
-def _tell_refused(context: Context, act: Act, error: MetermendError) -> None:
-    asked = f"{act.actor} has asked for it: {act.why}. {error}"
+def _refuse(context: Context, act: Act, reason: str) -> None:
+    _end(context, act, ActState.REFUSED, {"error": reason})
+    if act.state is ActState.APPROVED:
+        _tell_refused(context, act, reason)
+
+
+def _tell_refused(context: Context, act: Act, reason: str) -> None:
+    asked = f"{act.actor} has asked for it: {act.why}. {reason}"
     step = NextStep("Look at what has changed, and ask for it anew.", "metermend acts")
     trouble(context, act.id, "what was approved could not be done", asked, step)
 
 
 def withdraw(context: Context, act: Act, name: str) -> Act:
-    """Let an act be that is not done."""
+    """Let an act be that is not approved yet. Raises Conflict."""
     return context.ledger.acts.end(act, ActState.WITHDRAWN, {"by": name})
 
 

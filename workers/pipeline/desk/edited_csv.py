@@ -31,7 +31,8 @@ EDITS_SCHEMA: Final = {RECORD: pl.Int64(), COLUMN: pl.String(), BEFORE: pl.Strin
 """One row for each edited cell; null is an empty one."""
 
 _PLAIN: Final = re.compile(r"^[+-]?\d+(\.\d+)?$", re.ASCII)
-_EXPONENT: Final = re.compile(r"^[+-]?\d+([.,]\d+)?[eE][+-]?\d+$", re.ASCII)
+_EXPONENT: Final = re.compile(r"^[+-]?\d+([.,]\d+)?[eE][+-]?\d{1,3}$", re.ASCII)
+"""No spreadsheet writes a longer exponent, and nobody reckons with one."""
 _SPREADSHEET_DIGITS: Final = 15
 _MAY_CHANGE: Final = (
     "only timestamp, event_name and payload columns may change, and an identifier where there was none"
@@ -64,8 +65,8 @@ def edit_of(context: Context, case_id: str, key: str, field: str, value: str) ->
         there = sheet(context, case_id, bucket)
         if there is None:
             continue
-        record = int(key.removeprefix(KEY_PREFIX)) if key.removeprefix(KEY_PREFIX).isdecimal() else -1
-        found = there.records.filter(pl.col(RECORD) == record).collect()
+        # As text: whatever somebody writes for a key is no number too large for a column of numbers.
+        found = there.records.filter(pl.col(RECORD).cast(pl.String) == key.removeprefix(KEY_PREFIX)).collect()
         if not found.is_empty():
             columns = {header: name for name, header in there.headers.items()}
             column = columns.get(field, field)
@@ -74,7 +75,7 @@ def edit_of(context: Context, case_id: str, key: str, field: str, value: str) ->
                 raise InputUnusable("it may not be changed", where=field, mend=_MAY_CHANGE)
             if (before or "") == value:
                 raise InputUnusable("that is what stands there", where=field)
-            row = {RECORD: record, COLUMN: column, BEFORE: before, AFTER: value or None}
+            row = {RECORD: found.item(0, RECORD), COLUMN: column, BEFORE: before, AFTER: value or None}
             return Edits(pl.DataFrame([row], schema=EDITS_SCHEMA))
     raise InputUnusable("no such record waits", where=key, mend=f"metermend quarantine {case_id}")
 
@@ -102,9 +103,9 @@ def _changed(
     given: pl.DataFrame, stands: pl.DataFrame, shown: pl.DataFrame, header: str, column: str
 ) -> Iterator[tuple[int, int, str | None, str]]:
     """Yield line, record, the text that stands there and the one that came back, where they are not the same."""
-    before = stands[column].cast(pl.String) if column in stands.columns else pl.lit(None, pl.String)
-    printed = shown[header].cast(pl.String) if header in shown.columns else pl.lit("")
-    both = stands.select(RECORD, pl.lit(before).alias(BEFORE), pl.lit(printed).alias("@shown"))
+    before = pl.lit(stands[column].cast(pl.String)) if column in stands.columns else pl.lit(None, pl.String)
+    printed = pl.lit(shown[header].cast(pl.String)) if header in shown.columns else pl.lit("")
+    both = stands.select(RECORD, before.alias(BEFORE), printed.alias("@shown"))
     cells = given.select(LINE, RECORD, pl.col(header).alias(AFTER)).join(both, on=RECORD, maintain_order="left")
     back = _unified(pl.col(AFTER))
     same = (back == _unified(pl.col("@shown"))) | (back == _unified(pl.col(BEFORE)))

@@ -19,6 +19,8 @@ LINE: Final = "@line"
 """The line of a row, counted as a person does: the header is the first."""
 _DELIMITERS: Final = (",", ";", "\t")
 _KEY: Final = re.compile(rf"^\s*{KEY_PREFIX}(\d{{1,15}})\s*$", re.ASCII | re.IGNORECASE)
+_MOST_NEW: Final = 100
+"""Payload columns that a person may add: each costs milliseconds, and a file may name a million."""
 _EXPORT: Final = "`metermend quarantine CASE -o FILE` writes it"
 
 
@@ -115,6 +117,8 @@ def _columns(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], k
             raise InputUnusable("the column stands there twice", where=where, mend="nothing was done")
         if name in known or is_payload(name):
             columns.append(name)
+            if len(columns) > len(known) + _MOST_NEW:
+                raise InputUnusable("no record has so many columns", where=where, mend="nothing was done")
         elif any(row[at].strip() for row in rows if at < len(row)):
             raise InputUnusable("the quarantine has no such column", where=where, mend="nothing was done")
     return columns

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import polars as pl
@@ -12,6 +13,7 @@ from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.context import Context
+from workers.pipeline.desk.case_orders import require_unchanged
 from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
 from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
@@ -61,8 +63,11 @@ class Retry:
         return Effect(summary, all_rows.height, quantities_of(all_rows), versions, examples, left)
 
     def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
-        """Take up one case after the other; one that a worker holds keeps no other from being taken up."""
-        busy: list[str] = []
+        """Take up one case after the other; one that a worker holds keeps no other from being taken up.
+
+        A case that has changed since it was shown is left as it is: what waits there now nobody has looked at.
+        """
+        busy, left = list[str](), list[InputUnusable]()
         done: dict[str, Any] = {}
         hinted = [retry_event(context, event_id) for event_id in self.events]
         for case_id in self.cases:
@@ -70,6 +75,9 @@ class Retry:
                 retried = self._retry(context, case_id, act)
             except Conflict:
                 busy.append(case_id)
+                continue
+            except InputUnusable as changed:
+                left.append(changed)
                 continue
             hinted.append(retried.hinted)
             done[case_id] = {
@@ -79,8 +87,10 @@ class Retry:
             }
         if busy:
             raise Conflict(f"a worker holds {', '.join(busy)}")
+        if left and not done:
+            raise left[0]
         records = sum(one["reopened"] + one["resent"] for one in done.values())
-        return {"records": records, "cases": done, "hinted": all(hinted)}
+        return {"records": records, "cases": done, "hinted": all(hinted), "left": list(map(str, left))}
 
     def require_open(self, context: Context, act: Act) -> None:
         """Raise InputUnusable for events, and where a record was sent since."""
@@ -101,7 +111,7 @@ class Retry:
 
     def _retry(self, context: Context, case_id: str, act: Act) -> Retried:
         chosen = None if self.chosen.is_all else self.chosen.of
-        asked = Asked(act.actor, told(act), chosen)
+        asked = Asked(act.actor, told(act), chosen, partial(require_unchanged, act=act))
         return retry_case(context, case_id, approved_by=act.actor if self.uncertain else None, asked=asked)
 
 

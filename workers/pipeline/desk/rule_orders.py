@@ -79,7 +79,11 @@ class MakeRule:
         return Effect(summary, all_rows.height, quantities_of(all_rows), versions, examples, warnings, basis)
 
     def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
-        """Keep the rule, then take up what it helps; a case that a worker holds keeps no other waiting."""
+        """Keep the rule, then take up what it helps; a case that a worker holds keeps no other waiting.
+
+        Raises InputUnusable where somebody has said something else since it was shown.
+        """
+        self._require_nothing_else_said(context, act)
         rule = context.ledger.rules.make(act, self.rule, self.key, self.value)
         busy, records = list[str](), 0
         for case_id in _cases_of(act):
@@ -159,6 +163,15 @@ class MakeRule:
             return pl.lit(value=True)
         spelled = pl.select(folded(pl.lit(pl.Series(names, dtype=pl.String)))).to_series()
         return folded(bare_text(pl.col(EVENT_NAME))).is_in(spelled.implode())
+
+    def _require_nothing_else_said(self, context: Context, act: Act) -> None:
+        made = context.ledger.rules.in_force()
+        if any(one.act_id == act.id for one in made):
+            return
+        unseen = set(self._contradicted(context, made)) - set((act.effect or {})["warnings"])
+        if unseen:
+            said, _, _ = min(unseen).partition(";")
+            raise InputUnusable(f"nothing was done: since it was shown, {said}", where=act.id, mend="look again")
 
     def _contradicted(self, context: Context, made: Sequence[MadeRule]) -> Iterator[str]:
         says = said_by_file(context.rules, self.rule, self.key)

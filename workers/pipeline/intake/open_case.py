@@ -13,7 +13,7 @@ from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Movement, RecordSetRef
-from workers.kernel.ledger.only_counted import unlocated
+from workers.kernel.ledger.only_counted import settled_by_count, unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import NOT_SAMPLED
 from workers.pipeline.case_key import IMPORTED
@@ -131,6 +131,7 @@ def _take_in_again(context: Context, seen: Seen) -> None:
 
 
 _CHANGED = "they stand in the case already; put the file back as it was uploaded if it should be read again"
+_WHICH_ONES = "nobody can tell whether these rows are theirs; take that act back to have them worked on"
 _NO_ROWS = pl.LazyFrame(schema={ORIGIN: pl.String})
 
 
@@ -147,7 +148,7 @@ def _told_again(
     3. Any other new row, and then any new name, takes the place of one that Stripe had only counted.
 
     An imported file is refused once, so rows of it that are more than were counted are those of a changed file:
-    raises Permanent then.
+    raises Permanent then, and where rows may be those of records that somebody has settled while they were counted.
     """
     failure = seen.failure
     named_before = named_without_rows(held.journal)
@@ -161,6 +162,9 @@ def _told_again(
     if failure.kind in IMPORTED and located.len() and count > unnamed.total():
         raise Permanent(f"the file of {failure.case_id} is not what it was when its rows were taken in: {_CHANGED}")
     growth = max(0, records - seen.counted(held))
+    settled = settled_by_count(held.journal)
+    if settled and rows.select(pl.len()).collect().item() > growth:
+        raise Permanent(f"somebody has settled {settled:,} of its records by their count alone: {_WHICH_ONES}")
     by_count = shared_out(unnamed, count - min(count, growth))
     found = pl.concat([named, others.head(by_count.total())])
     moves = list(found_now(context, failure, found, by_name + by_count, event_id=seen.event_id))

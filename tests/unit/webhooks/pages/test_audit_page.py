@@ -56,6 +56,24 @@ def test_many_acts_go_on_over_pages(look: Look, sqlite_ledger: Ledger, clock: Fr
     assert "actor=ada" in address
 
 
+@pytest.mark.usefixtures("short_pages")
+def test_an_address_that_was_tampered_with_leads_nowhere_else(look: Look, sqlite_ledger: Ledger) -> None:
+    """A link that somebody is lured to must not make the page's own links lead out of the console, nor break it."""
+    for each in range(4):
+        sqlite_ledger.acts.ask("retry", None, {}, "ada", f"reason {each}")
+    orders = {
+        "_external": "1",
+        "_scheme": "javascript",
+        "_method": "x",
+        "_anchor": "x",
+        "endpoint": "x",
+        "self": "x",
+    }
+    page = look("/audit", **orders, after="0~9999-12-31T23:59:59-23:59~x")
+    assert next_page(page).startswith("/audit?")
+    assert "reason 3" in look("/audit", after="0~0001-01-01T00:00:00+23:59~x")
+
+
 def test_names_that_mean_no_good_are_only_shown(operator: FlaskClient, look: Look, sqlite_ledger: Ledger) -> None:
     act = sqlite_ledger.acts.ask(HOSTILE, LONG, {}, HOSTILE, HOSTILE)
     sqlite_ledger.acts.end(act, ActState.WITHDRAWN, {"by": HOSTILE})
