@@ -2,8 +2,10 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
+import click
 import pytest
 from click.testing import Result
 
@@ -97,6 +99,20 @@ def test_without_a_yes_the_effect_is_shown_and_nothing_is_done(book: Book, tmp_p
     assert book.balance(Bucket.QUARANTINED) == 3
     assert [act.state for act in book.context.ledger.acts.all()] == [ActState.WITHDRAWN]
     assert book.context.ledger.rules.in_force() == []
+
+
+def test_what_is_broken_off_at_the_question_is_left_for_nobody_to_approve(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He pressed Ctrl-C for what he saw was wrong; open, it would be done at another's first click."""
+
+    def broken_off(_: str) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(decide, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(click, "confirm", broken_off)
+    assert "Aborted" in run(*arguments("map", book, tmp_path), *WHY).stderr
+    assert [act.state for act in book.context.ledger.acts.all()] == [ActState.WITHDRAWN]
 
 
 @COMMANDS
