@@ -13,7 +13,7 @@ from flask_login import current_user  # type: ignore[import-untyped]
 from webhooks.console import address
 from webhooks.console.address import PAGE_LENGTH, the_ledger
 from webhooks.console.session import require_role
-from workers.kernel.advice import MAPPED
+from workers.kernel.advice import KNOWN, MAPPED
 from workers.kernel.case_title import title
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import Transient
@@ -94,7 +94,7 @@ def waiting_of(group: Group) -> Waiting:
     """Say of a cause what has happened, why, and what to do."""
     cause = group.cause
     failure = Failure("", VALIDATION_REPORT, False, "", code=cause.code or "no known code", event_name=cause.meter)
-    known = REASONS.get(cause.reason, _OF_THE_RECORD)
+    known = KNOWN.get(cause.reason, _OF_THE_RECORD)
     called = title(failure, group.tally.records, group.oldest, address.now())
     return Waiting(group, called, known, _command(group), tuple(_forms(group)))
 

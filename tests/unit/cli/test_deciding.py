@@ -178,7 +178,7 @@ def test_an_event_that_failed_is_taken_up_again(book: Book, clock: FrozenClock) 
     events.claim("evt_1", "worker", book.context.lease)
     events.finish("evt_1", "worker", EventState.FAILED, "Stripe answered 403")
     result = run("events", "retry", "evt_1", "--as", "ada")
-    assert (result.exit_code, result.output) == (0, "evt_1: taken up again\n")
+    assert (result.exit_code, result.output) == (0, "evt_1: retried\n")
     stored = events.get("evt_1")
     assert stored is not None
     assert stored.state is EventState.RECEIVED

@@ -13,6 +13,7 @@ from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import Balance, Bucket, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import NO_FAULT_FOUND, REASONS
+from workers.remedies import REMEDIES
 
 AT = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -94,8 +95,12 @@ def test_a_case_says_of_each_reason_in_it_what_it_means_and_what_to_do() -> None
         return EntryRow(1, "moved", *way, 1, "1", 1, None, None, None, None, "metermend", {"reasons": reasons}, AT)
 
     waits, leaves = (Bucket.PENDING, Bucket.QUARANTINED), (Bucket.QUARANTINED, Bucket.PENDING)
-    journal = [entry(waits, no_meter=2, no_fault_found=3, window_open=1), entry(leaves, window_open=1)]
+    journal = [
+        entry(waits, no_meter=1, of_tomorrow=2, no_fault_found=3, window_open=1),
+        entry(leaves, window_open=1),
+    ]
     assert advice.reasons_of(journal) == {
         "no_fault_found": (3, REASONS[NO_FAULT_FOUND]),
-        "no_meter": (2, advice.OF_THE_RECORD),
+        "of_tomorrow": (2, advice.OF_THE_RECORD),
+        "no_meter": (1, REMEDIES["no_meter"].reason),
     }

@@ -121,7 +121,7 @@ def test_all_cases_of_a_cause_are_planned_anew_as_a_worker_shows_and_somebody_ap
 ) -> None:
     ids = [waits(sqlite_ledger, name, UNKNOWN) for name in "ab"]
     waits(sqlite_ledger, "c", Cause("no_meter", "no_meter", "tokens"))
-    assert look("/quarantine").count("Plan all anew") == 1
+    assert look("/quarantine").count("Retry all") == 1
     form = {"code": UNKNOWN.code, "reason": UNKNOWN.reason, "meter": UNKNOWN.meter, "why": "the customer is back"}
     answer = operator.post("/console/quarantine/plan-anew", data=form)
     [act] = sqlite_ledger.acts.all()
@@ -147,7 +147,7 @@ def test_a_viewer_plans_nothing_anew(logged_in: As, sqlite_ledger: Ledger) -> No
         waits(sqlite_ledger, name, UNKNOWN)
     viewer = logged_in(Role.VIEWER)
     assert viewer.post("/console/quarantine/plan-anew", data={"why": "x"}).status_code == 403
-    assert "Plan all anew" not in viewer.get("/console/quarantine").text
+    assert "Retry all" not in viewer.get("/console/quarantine").text
 
 
 def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Look, sqlite_ledger: Ledger) -> None:
@@ -155,7 +155,7 @@ def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Loo
         waits(sqlite_ledger, name, Cause("no_meter", ARRIVAL_UNKNOWN, "tokens"))
     page = look("/quarantine")
     assert "?act=release#decide" in page
-    assert "Plan all anew" not in page
+    assert "Retry all" not in page
 
 
 def test_every_rule_that_mends_a_code_has_its_form_on_the_page_of_a_case(look: Look, sqlite_ledger: Ledger) -> None:
