@@ -25,7 +25,7 @@ from workers.pipeline.desk.waiting import Chosen
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN: Final = 5
 """Examples on the screen."""
-_WAITS: Final = "waits for another's word: metermend approve {} --as NAME"
+_WAITS: Final = "waits for another person's approval: metermend approve {} --as NAME"
 
 
 class RecordKey(click.ParamType[int]):

@@ -20,8 +20,8 @@ NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
         "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
-        "to read them with their reasons, then mend them: by a rule, or one by one. What was mended elsewhere, such as a "
-        "customer that exists by now, goes with `metermend retry {id}`. "
+        "to read them with their reasons, then mend them: by a rule, or one by one. What was mended elsewhere, "
+        "such as a customer that exists by now, goes with `metermend retry {id}`. "
         "What may be billed already stays until somebody who has looked in Stripe lets it go."
     ),
     CaseState.DEFERRED: "Nothing to do: the records become valid later and are sent by themselves then.",

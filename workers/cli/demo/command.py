@@ -76,9 +76,8 @@ def _play(console: Console, folder: Path, processes: Processes, slack: SlackSink
 
 
 def _hold(console: Console, stage: Stage, processes: Processes) -> None:
-    console.print(
-        f"\nwebhooks  {stage.web_url}/webhooks\nconsole   {stage.web_url}/console  (password: {stage.password})"
-    )
+    console.print(f"\nwebhooks  {stage.web_url}/webhooks", soft_wrap=True)
+    console.print(f"console   {stage.web_url}/console  (no name, password: {stage.password})", soft_wrap=True)
     console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}", soft_wrap=True)
     console.print(f"commands  {sourcing(stage)}   in another terminal", soft_wrap=True, markup=False)
     console.print("[dim]Ctrl-C stops everything.[/]")
