@@ -21,13 +21,15 @@ from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.standings import CauseFilter, Group
 from workers.kernel.ledger.users import Role
-from workers.kernel.reasons import REASONS, UNCERTAIN, Reason
+from workers.kernel.reasons import NOT_IN_SOURCES, NOT_SAMPLED, REASONS, UNCERTAIN, Reason
 
 FILTERS: Final = tuple(field.name for field in fields(CauseFilter))
 _MOST_PAGES: Final = 1_000
 _MOST_CASES: Final = 500
 """Cases that are taken up at once; those that are left are there to be asked for again."""
 _LONGEST: Final = 500
+_WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES)
+"""Reasons of records that are only counted: nobody has a row of theirs to edit."""
 _OF_THE_RECORD: Final = Reason(
     "Stripe's code says it, and nothing could be repaired without guessing.",
     "Each record says what would help: look into the largest of its cases.",
@@ -115,6 +117,8 @@ def _forms(group: Group) -> Iterator[str]:
     else:
         if rule:
             yield "_".join(rule.replace("-", "_").split()[:2])
+        if group.cause.reason not in _WITHOUT_ROWS:
+            yield "fix_by_file"
         yield "retry"
     yield from ("corrected", "write_off")
 

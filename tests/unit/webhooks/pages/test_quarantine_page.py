@@ -19,7 +19,7 @@ from workers.kernel.ledger.case_facts import CaseFacts
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.standings import Cause, Standing
 from workers.kernel.ledger.users import Role
-from workers.kernel.reasons import ARRIVAL_UNKNOWN
+from workers.kernel.reasons import ARRIVAL_UNKNOWN, NOT_SAMPLED
 from workers.pipeline.desk.desk import order_of
 from workers.pipeline.desk.retry_orders import Retry
 from workers.pipeline.desk.waiting import Chosen
@@ -166,8 +166,25 @@ def test_every_rule_that_mends_a_code_has_its_form_on_the_page_of_a_case(look: L
         "map_meter",
         "map_value_key",
         "map_decimal_mark",
+        "fix_by_file",
         "retry",
         "corrected",
         "write_off",
     }
-    assert asked <= set(OFFERS)
+    assert asked - {"fix_by_file"} <= set(OFFERS)
+
+
+def test_a_value_is_mended_from_the_row_of_its_cause_where_a_row_is_known(
+    look: Look, sqlite_ledger: Ledger
+) -> None:
+    """Whoever reads "write it as epoch seconds" must see where; what is only counted has no row to edit."""
+    waits(sqlite_ledger, "a", Cause("malformed_record", "timestamp_malformed", "tokens"))
+    waits(sqlite_ledger, "b", Cause("no_meter", NOT_SAMPLED, "tokens"))
+    assert "?act=fix_by_file#decide" in look("/quarantine", reason="timestamp_malformed")
+    assert "?act=fix_by_file#decide" not in look("/quarantine", reason=NOT_SAMPLED)
+
+
+def test_a_code_of_stripes_says_what_it_asks_for(look: Look, sqlite_ledger: Ledger) -> None:
+    """The terminal does; a page that only sends on to the records leaves the reader with a code."""
+    waits(sqlite_ledger, "a", Cause("timestamp_too_far_in_past", "timestamp_too_far_in_past", "tokens"))
+    assert "Bill it otherwise, or let a rule clamp or re-date it" in look("/quarantine")
