@@ -1,4 +1,4 @@
-"""If these fail, a running process keeps to old rules: `retry` says "planned anew" and changes nothing."""
+"""If these fail, a running process keeps to old rules: `retry` says "retried" and changes nothing."""
 
 import logging
 import os
@@ -108,7 +108,7 @@ def test_a_rule_that_is_written_while_a_worker_runs_is_used_by_its_next_case(
 
 
 def test_a_retry_after_a_new_rule_is_planned_by_it(rules: Path, alerts: RecordingAlerts) -> None:
-    """Told "planned anew", the operator would find the same records in quarantine, for the same reason."""
+    """Told "retried", the operator would find the same records in quarantine, for the same reason."""
     case_id = case_of_two(bootstrap.context(), "import_set:1")
     advance_case(case_id)
     rules.write_text(ALIAS)

@@ -84,5 +84,5 @@ def retry_event(event_id: str) -> ResponseReturnValue:
 
 def _effect(event: StoredEvent) -> dict[str, Any]:
     """Return what is shown of the act, as a worker would: an event is read, and no record moves by that alone."""
-    said = {"summary": f"{event.id} is worked on again", "records": 0}
+    said = {"summary": f"{event.id} is retried", "records": 0}
     return {**said, "quantities": {}, "cases": {}, "examples": [], "warnings": [], "basis": ""}

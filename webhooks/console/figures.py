@@ -79,18 +79,18 @@ def title(case: Case) -> str:
 
 
 def eye(tally: Tally) -> str:
-    """Write a quantity rounded, with narrow spaces between thousands; `tally.shown` has all of it."""
-    return rounded_tally(tally).replace(",", "\u202f").replace("-", "\u2212", 1)
+    """Write a quantity rounded; `tally.shown` has all of it."""
+    return rounded_tally(tally).replace("-", "\u2212", 1)
 
 
 def grouped(number: int | str) -> str:
-    """Write a whole or decimal number with a narrow space between thousands: `-12 345.678`; words stay."""
+    """Write a whole or decimal number with commas, as titles and money have them: `-12,345.678`; words stay."""
     text = str(number)
     if not text[-1:].isdigit():
         return text
     sign, digits = ("\u2212", text[1:]) if text.startswith("-") else ("", text)
     whole, _, fraction = digits.partition(".")
-    shown = f"{sign}{int(whole):,}".replace(",", "\u202f")
+    shown = f"{sign}{int(whole):,}"
     return f"{shown}.{fraction.rstrip('0')}" if fraction.strip("0") else shown
 
 
@@ -125,7 +125,7 @@ def why_lost(case: Case) -> str:
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
-    """Write how many of something there are: `1 record`, `2 000 records`."""
+    """Write how many of something there are: `1 record`, `2,000 records`."""
     return f"{grouped(number)} {noun if number == 1 else several or f'{noun}s'}"
 
 

@@ -9,8 +9,14 @@ from workers.kernel.ledger.case_list import CaseFilter
 
 def incident_list() -> str:
     """List incidents, those of the newest cases first."""
-    found = the_ledger().incidents.page(PAGE_LENGTH, address.place())
-    return render_template("console/incidents.html", incidents=found.rows, earlier=address.earlier(found.after))
+    incidents = the_ledger().incidents
+    found = incidents.page(PAGE_LENGTH, address.place())
+    return render_template(
+        "console/incidents.html",
+        incidents=found.rows,
+        titles=incidents.titles(found.rows),
+        earlier=address.earlier(found.after),
+    )
 
 
 def incident_page(incident_id: str) -> str:
@@ -21,6 +27,7 @@ def incident_page(incident_id: str) -> str:
     return render_template(
         "console/incident.html",
         incident=incident,
+        titles=ledger.incidents.titles([incident]),
         at_risk=ledger.money.at_risk(incident_id),
         now=address.now(),
         cases=found.rows,

@@ -139,7 +139,7 @@ OFFERS: Final[Mapping[str, Offer]] = {
         ),
     ),
     "retry": Offer(
-        "retry", "Plan anew", "Take these records up again, with every guard: after you have mended the cause.",
+        "retry", "Retry", "Plan these records again, with every guard: after you have mended the cause.",
         lambda standing: standing.has_certain, _of_cases, chooses=True,
     ),
     "release": Offer(

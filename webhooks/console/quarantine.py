@@ -13,7 +13,7 @@ from flask_login import current_user  # type: ignore[import-untyped]
 from webhooks.console import address
 from webhooks.console.address import PAGE_LENGTH, the_ledger
 from webhooks.console.session import require_role
-from workers.kernel.advice import MAPPED
+from workers.kernel.advice import KNOWN, MAPPED
 from workers.kernel.case_title import title
 from workers.kernel.codes import MALFORMED_RECORD, Code
 from workers.kernel.errors import Transient
@@ -21,13 +21,15 @@ from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.standings import CauseFilter, Group
 from workers.kernel.ledger.users import Role
-from workers.kernel.reasons import REASONS, UNCERTAIN, Reason
+from workers.kernel.reasons import NOT_IN_SOURCES, NOT_SAMPLED, REASONS, UNCERTAIN, Reason
 
 FILTERS: Final = tuple(field.name for field in fields(CauseFilter))
 _MOST_PAGES: Final = 1_000
 _MOST_CASES: Final = 500
 """Cases that are taken up at once; those that are left are there to be asked for again."""
 _LONGEST: Final = 500
+_WITHOUT_ROWS: Final = (NOT_SAMPLED, NOT_IN_SOURCES)
+"""Reasons of records that are only counted: nobody has a row of theirs to edit."""
 _OF_THE_RECORD: Final = Reason(
     "Stripe's code says it, and nothing could be repaired without guessing.",
     "Each record says what would help: look into the largest of its cases.",
@@ -94,7 +96,7 @@ def waiting_of(group: Group) -> Waiting:
     """Say of a cause what has happened, why, and what to do."""
     cause = group.cause
     failure = Failure("", VALIDATION_REPORT, False, "", code=cause.code or "no known code", event_name=cause.meter)
-    known = REASONS.get(cause.reason, _OF_THE_RECORD)
+    known = KNOWN.get(cause.reason, _OF_THE_RECORD)
     called = title(failure, group.tally.records, group.oldest, address.now())
     return Waiting(group, called, known, _command(group), tuple(_forms(group)))
 
@@ -115,6 +117,8 @@ def _forms(group: Group) -> Iterator[str]:
     else:
         if rule:
             yield "_".join(rule.replace("-", "_").split()[:2])
+        if group.cause.reason not in _WITHOUT_ROWS:
+            yield "fix_by_file"
         yield "retry"
     yield from ("corrected", "write_off")
 

@@ -13,6 +13,7 @@ from workers.kernel.ledger.examples import Change, Sample
 from workers.kernel.ledger.journal import Found, Tally
 from workers.kernel.money import written as money_text
 from workers.kernel.rounding import rounded_tally
+from workers.kernel.timeline import counted
 from workers.pipeline.view.case_view import CaseView
 
 _FOUND: Final[Mapping[str, str]] = {
@@ -74,10 +75,9 @@ def _at_risk(view: CaseView, width: int | None, now: datetime) -> Iterator[str]:
     """Yield by when its open usage is lost, and what it is worth."""
     if view.case.deadline is not None:
         left = view.case.deadline - now
-        how_long = f"in {span_text(left)}" if left.total_seconds() > 0 else "which is over"
-        yield from paragraph(
-            f"By {view.case.deadline:%Y-%m-%d %H:%M} UTC, {how_long}, {why_lost(view.case)}.", width
-        )
+        at, why = f"{view.case.deadline:%Y-%m-%d %H:%M} UTC", why_lost(view.case)
+        by_when = f"By {at}, in {span_text(left)}" if left.total_seconds() > 0 else f"Since {at}"
+        yield from paragraph(f"{by_when}, {why}.", width)
     if view.at_risk:
         yield from paragraph(f"At risk: {money_text(view.at_risk)}.", width)
     for lack in view.lacks:
@@ -120,7 +120,7 @@ def _meters(view: CaseView, width: int | None) -> Iterator[str]:
     open_now = dict(open_quantities(view.by_meter))
     for name, buckets in view.by_meter.items():
         total, still = total_of(buckets), open_now.get(name, Tally())
-        said = f"{_cut(name) if name else 'of no known meter'}: {total.records:,} records"
+        said = f"{_cut(name) if name else 'of no known meter'}: {counted(total.records)}"
         if name:
             said += f", quantity {rounded_tally(total)}"
         if still.records:

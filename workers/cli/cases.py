@@ -24,7 +24,7 @@ from workers.kernel.money import written
 from workers.kernel.rounding import rounded
 from workers.pipeline.audit.export import export as export_case
 
-COLUMNS = ("case", "state", "failed", "open", "waiting", "at risk", "lost by", "what")
+COLUMNS = ("case", "state", "open", "waiting", "at risk", "lost by", "what")
 _METERS_SHOWN = 3
 
 
@@ -107,20 +107,19 @@ def _lines(found: Sequence[Case], width: int | None, now: datetime, overdue: Map
         yield "no cases"
         return
     table = [COLUMNS, *(_row(case, now, overdue.get(case.id, 0)) for case in found)]
-    yield from rows(table, width, right=(2, 3, 4, 5))
+    yield from rows(table, width, right=(2, 3, 4))
 
 
 def _row(case: Case, now: datetime, overdue: int) -> tuple[str, ...]:
     settled = sum(case.balance[bucket].records for bucket in SETTLED)
-    counts = (case.balance.failed.records, case.balance.failed.records - settled)
-    waiting = case.balance[Bucket.QUARANTINED].records
+    counts = (case.balance.failed.records - settled, case.balance[Bucket.QUARANTINED].records)
     lost = f"{case.deadline:%Y-%m-%d %H:%M}" if case.deadline else "-"
     stuck = f" (STOPPED: {case.trouble})" if case.trouble is not None and case.due_at is None else ""
     late = f" ({overdue:,} unconfirmed)" if overdue else ""
     return (
         case.id,
         case.state.replace("_", " "),
-        *(f"{count:,}" for count in (*counts, waiting)),
+        *(f"{count:,}" for count in counts),
         written(at_risk(case)) or "-",
         lost,
         f"{title_of(case, now)}{stuck}{late}{_quantities(case)}",

@@ -25,7 +25,7 @@ from workers.pipeline.desk.waiting import Chosen
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN: Final = 5
 """Examples on the screen."""
-_WAITS: Final = "waits for another's word: metermend approve {} --as NAME"
+_WAITS: Final = "waits for another person's approval: metermend approve {} --as NAME"
 
 
 class RecordKey(click.ParamType[int]):
@@ -171,11 +171,15 @@ def carried_out(made: Context, act: Act, name: str) -> Act | None:
 
 
 def _confirm(made: Context, act: Act, name: str) -> None:
-    """Let somebody agree, or end here with nothing done."""
-    if sys.stdin.isatty() and click.confirm("Do this?"):
-        return
+    """Let somebody agree, or end here with nothing done: what he broke off is not there for another to approve."""
+    asked = sys.stdin.isatty()
+    try:
+        if asked and click.confirm("Do this?"):
+            return
+    except click.Abort:  # Ctrl-C, or the end of the input
+        pass
     desk.withdraw(made, act, name)
-    if sys.stdin.isatty():
+    if asked:
         raise click.Abort
     raise InputUnusable("there is no terminal to ask at, so nothing was done", mend="use --yes")
 

@@ -127,7 +127,7 @@ def _shown(
     yield from paragraph(event.type, width)
     facts = [event.id, f"{event.state}{why}", "live" if event.livemode else "test mode", event.account or ""]
     yield from paragraph(", ".join(filter(None, facts)), width)
-    tried = f"received {event.received_at:%Y-%m-%d %H:%M} UTC, worked on {event.attempts:,} times"
+    tried = f"received {event.received_at:%Y-%m-%d %H:%M} UTC, tries: {event.attempts:,}"
     yield from paragraph(tried, width)
     if event.state is EventState.FAILED:
         yield f"\nMend the cause, then: metermend events retry {event.id}"

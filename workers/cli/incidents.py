@@ -1,7 +1,7 @@
 """`metermend incidents` lists what people were told of as one: cases of one cause that came close together."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,8 +20,9 @@ def incidents(limit: int, *, as_json: bool) -> None:
     """List incidents, those of the newest cases first; `metermend cases --incident` lists the cases of one."""
     ledger, _ = open_stores()
     found = ledger.incidents.recent(limit)
+    titles = ledger.incidents.titles(found)
     ledger.close()
-    click.echo(json.dumps(list(map(_as_json, found)), indent=2) if as_json else "\n".join(_lines(found)))
+    click.echo(json.dumps(list(map(_as_json, found)), indent=2) if as_json else "\n".join(_lines(found, titles)))
 
 
 def _as_json(incident: Incident) -> dict[str, Any]:
@@ -38,14 +39,14 @@ def _as_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _lines(found: Sequence[Incident]) -> Iterator[str]:
-    """Yield a line for each incident, and its cause below it."""
+def _lines(found: Sequence[Incident], titles: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each incident, and below it what happened."""
     if not found:
         yield "no incidents"
         return
     rows = [COLUMNS, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    causes = ["", *(f"  {incident.cause}" for incident in found)]
+    causes = ["", *(f"  {titles.get(incident.id, incident.cause)}" for incident in found)]
     for row, cause in zip(rows, causes, strict=True):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         if cause:

@@ -1,4 +1,4 @@
-"""`metermend retry` and `release`: take up what waits, since its cause was mended or somebody answers for it."""
+"""`metermend retry` and `release`: retry what waits, since its cause was mended or somebody answers for it."""
 
 import getpass
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,7 @@ from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
+from workers.pipeline.desk.order import counted
 from workers.pipeline.desk.waiting import Chosen
 
 
@@ -27,7 +28,7 @@ from workers.pipeline.desk.waiting import Chosen
 @click.option("--as", "actor", metavar="NAME", help="Who asks; the login by default.")
 @click.option("--reason", "why", metavar="TEXT", default="the cause was mended", show_default=True)
 def retry(subject: str | None, *, every: bool, include_uncertain: bool, **options: Any) -> None:
-    """Take an event up again, or plan the quarantined records of a case, or of an incident's cases, anew.
+    """Retry an event, or the quarantined records of a case or of an incident's cases: all is planned again.
 
     Without one, --code, --meter, --waiting-for or --all say of all cases which records are meant. Records that may
     be billed already stay where they are: `metermend release` lets them go.
@@ -41,7 +42,7 @@ def retry(subject: str | None, *, every: bool, include_uncertain: bool, **option
         raise InputUnusable("name a case, an event or an incident, or which records of all cases are meant")
     cases, events = _subjects(made, subject, chosen)
     if not cases and not events:
-        click.echo(f"{subject or 'all cases'}: no record is quarantined, so none is planned anew")
+        click.echo(f"{subject or 'all cases'}: no record is quarantined, so there is nothing to retry")
         return
     arguments = {"cases": cases, "events": events, "chosen": asdict(chosen), "uncertain": include_uncertain}
     take_up(made, subject, arguments, options["approve"] or options["actor"], options["why"])
@@ -87,7 +88,7 @@ def _subjects(made: Context, subject: str | None, chosen: Chosen) -> tuple[list[
 
 def _told(made: Context, act: Act) -> Iterator[str]:
     outcome = act.outcome or {}
-    yield from (f"{event_id}: taken up again" for event_id in act.arguments["events"])
+    yield from (f"{event_id}: retried" for event_id in act.arguments["events"])
     for case_id, retried in outcome["cases"].items():
         yield from _lines(case_id, retried, made.ledger.cases.get(case_id))
     yield from (f"  left as it is: {why}" for why in outcome["left"])
@@ -104,10 +105,10 @@ def _lines(case_id: str, retried: Mapping[str, Any], case: Case | None) -> list[
     kept = [f"  left alone: {count:,} {reason}" for reason, count in sorted(kept_back.items())]
     looked = [f"  looking again for the rows behind {event_id}" for event_id in events]
     sent = [f"  to be sent again as they are: {resent:,}"] if resent else []
-    return [f"{case_id}: {reopened:,} records are planned anew", *sent, *looked, *kept]
+    return [f"{case_id}: {counted(reopened, 'record')} retried", *sent, *looked, *kept]
 
 
 def _why_nothing(case: Case) -> str:
     if case.state is CaseState.SETTLED and case.balance.failed.records:
         return "nothing to do: it is settled, every record is confirmed, corrected or written off"
-    return "no record is quarantined, so none is planned anew; what else is due is taken up now"
+    return "no record is quarantined, so there is nothing to retry; what else is due is done now"

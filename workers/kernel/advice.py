@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.kernel.codes import Code
 from workers.kernel.ledger.by_code import BY_CODE
 from workers.kernel.ledger.case import Case, CaseState
@@ -19,10 +20,11 @@ NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
         "{quarantined} of {failed} records cannot be repaired without guessing. Run `metermend quarantine {id}` "
-        "to read them with their reasons, mend the cause or write a rule, then `metermend retry {id}`. "
+        "to read them with their reasons, then mend them: by a rule, or one by one. What was mended elsewhere, "
+        "such as a customer that exists by now, goes with `metermend retry {id}`. "
         "What may be billed already stays until somebody who has looked in Stripe lets it go."
     ),
-    CaseState.DEFERRED: "Nothing to do: the records become valid later and are taken up again by themselves.",
+    CaseState.DEFERRED: "Nothing to do: the records become valid later and are sent by themselves then.",
     CaseState.SETTLED: "Nothing to do: every record is confirmed, corrected or written off.",
 }
 
@@ -43,7 +45,10 @@ OF_THE_RECORD = Reason(
     "Stripe's code says it, and nothing could be repaired without guessing.",
     "The suggestion of each record says what would help: read it with the command above.",
 )
-"""What is said of a code of Stripe's: the words for each are the workers', whose modules no web process loads."""
+"""What is said of a code that has no words of its own here: one that Stripe has added, or a remedy brings."""
+
+KNOWN: Mapping[str, Reason] = {**REASONS, **CODE_REASONS}
+"""What can be said of a reason without loading a remedy."""
 
 MAPPED: Mapping[str, str] = {
     Code.CUSTOMER_NOT_FOUND: "map customer OLD NEW",
@@ -55,7 +60,7 @@ MAPPED: Mapping[str, str] = {
 """What mends all records of a code at once: a command of `metermend`."""
 
 
-def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = REASONS) -> dict[str, tuple[int, Reason]]:
+def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = KNOWN) -> dict[str, tuple[int, Reason]]:
     """Return how many records of the case wait for a person and why, by the slug of the reason, the most first."""
     counts: Counter[str] = Counter()
     for entry in entries:
@@ -106,9 +111,9 @@ def commands(case: Case, entries: Sequence[EntryRow], unconfirmed: int = 0) -> I
         codes = dict.fromkeys(code for entry in entries for code in entry.detail.get(BY_CODE, {}))
         for what in dict.fromkeys(MAPPED[code] for code in codes if code in MAPPED):
             yield f"metermend {what} --reason WHY", "one rule for all of them, in every case"
-        yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to be edited"
+        yield f"metermend quarantine {case.id} -o edit.csv", "all of them as CSV, to edit"
         yield f"metermend fix {case.id} --file edit.csv --reason WHY", "takes the edited CSV back"
         yield f"metermend set {case.id} RECORD FIELD VALUE --reason WHY", "changes a single value"
-    yield f"metermend retry {case.id}", "after the cause was mended"
+    yield f"metermend retry {case.id}", "after the cause was mended elsewhere"
     yield f"metermend corrected {case.id} --reference INVOICE --reason WHY", "billed otherwise"
     yield f"metermend write-off {case.id} --reason WHY", "nobody is billed"

@@ -1,8 +1,8 @@
 """Why a record waits for a person: every reason, what it means, and what to do next.
 
 A record may carry advice of its own (`suggestion`) that names rows and values; this is what is always so. Stripe's
-own codes are reasons, too, where no rule and no remedy applies: each has its words in its file of
-`workers.remedies.codes`, whose `reasons` knows both.
+own codes are reasons, too, where no rule and no remedy applies: their words are in `code_reasons`, and
+`workers.remedies.codes.reasons` knows both.
 """
 
 from collections.abc import Mapping

@@ -97,7 +97,7 @@ def _reopened(entry: EntryRow) -> str:
     if entry.to_bucket == Bucket.QUARANTINED:
         was = (entry.from_bucket or "").replace("_", " ")
         return _records(entry, f"that were {was} wait for a person again")
-    return _records(entry, "are planned anew")
+    return _records(entry, "are planned again")
 
 
 def _noted(entry: EntryRow) -> str:
@@ -105,7 +105,7 @@ def _noted(entry: EntryRow) -> str:
         return "Stripe's totals have not grown by what was sent: it is unconfirmed"
     if "look_again" in entry.detail:
         return "the usage files are looked through once more"
-    return "what is known of the case has changed"
+    return "what metermend knows of the case was noted"
 
 
 def _corrected(entry: EntryRow) -> str:
@@ -119,7 +119,7 @@ def _of_records(words: str) -> Callable[[EntryRow], str]:
 
 _SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
     EntryKind.SEEN: _seen,
-    EntryKind.REVALUED: lambda _: "a rule has made quantities readable",
+    EntryKind.REVALUED: lambda _: "quantities of refused records were read",
     EntryKind.PLANNED: _of_records("were repaired"),
     EntryKind.DEFERRED: _of_records("become valid later and wait until then"),
     EntryKind.QUARANTINED: _quarantined,

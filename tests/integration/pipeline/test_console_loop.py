@@ -104,7 +104,7 @@ def test_a_value_is_mended_in_a_spreadsheet_and_billed_as_it_was_written(loop: L
     assert "Nothing was done" in too_late
     assert "sent or settled since" in too_late
     page = browser.see(f"/console/cases/{case_id}")
-    assert "1 record is planned anew, by ada: as the invoice says" in page
+    assert "1 record is planned again, by ada: as the invoice says" in page
     assert_proved(loop)
 
 
@@ -125,5 +125,5 @@ def test_a_write_off_takes_two_and_is_undone_from_its_page(loop: Loop, case_id: 
     ada.see(f"/console/acts/{undo}")
     ada.press(f"/console/acts/{undo}/approve")
     assert (loop.balance[Bucket.WRITTEN_OFF].records, loop.balance[Bucket.QUARANTINED].records) == (0, 2)
-    assert "records wait again, by grace" in ada.see(f"/console/acts/{act_id}")
+    assert "2 records wait again, by grace" in ada.see(f"/console/acts/{act_id}")
     assert_proved(loop)

@@ -44,7 +44,7 @@ def test_a_page_shows_what_would_wait_again_and_a_worker_takes_it_back_once(loop
     shown = loop.ledger.acts.get(asked.id)
     effect = shown.effect or {}
     assert (shown.state, effect["records"], len(effect["examples"])) == (ActState.SHOWN, 2, 2)
-    assert effect["examples"][0]["before"] == {"": "planned anew"}
+    assert effect["examples"][0]["before"] == {"": "retried"}
     approved = loop.ledger.acts.approve(shown, "Grace", needed=1)
     desk.order_of(approved.kind, approved.arguments).carry_out(loop.context, approved)
     assert desk.settle(loop.context, asked.id) is None

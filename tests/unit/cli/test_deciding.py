@@ -2,8 +2,10 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
+import click
 import pytest
 from click.testing import Result
 
@@ -99,6 +101,20 @@ def test_without_a_yes_the_effect_is_shown_and_nothing_is_done(book: Book, tmp_p
     assert book.context.ledger.rules.in_force() == []
 
 
+def test_what_is_broken_off_at_the_question_is_left_for_nobody_to_approve(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He pressed Ctrl-C for what he saw was wrong; open, it would be done at another's first click."""
+
+    def broken_off(_: str) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(decide, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(click, "confirm", broken_off)
+    assert "Aborted" in run(*arguments("map", book, tmp_path), *WHY).stderr
+    assert [act.state for act in book.context.ledger.acts.all()] == [ActState.WITHDRAWN]
+
+
 @COMMANDS
 def test_with_a_yes_it_is_done_under_a_name_and_can_be_taken_back(book: Book, tmp_path: Path, command: str) -> None:
     waiting = 1 if command == "map" else 2
@@ -162,7 +178,7 @@ def test_an_event_that_failed_is_taken_up_again(book: Book, clock: FrozenClock) 
     events.claim("evt_1", "worker", book.context.lease)
     events.finish("evt_1", "worker", EventState.FAILED, "Stripe answered 403")
     result = run("events", "retry", "evt_1", "--as", "ada")
-    assert (result.exit_code, result.output) == (0, "evt_1: taken up again\n")
+    assert (result.exit_code, result.output) == (0, "evt_1: retried\n")
     stored = events.get("evt_1")
     assert stored is not None
     assert stored.state is EventState.RECEIVED

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from workers.alerts import SlackAlerts
 from workers.cli.demo.report import code_lines
-from workers.cli.demo.stage import folder_of_its_own
+from workers.cli.demo.stage import SlackSink, folder_of_its_own
 from workers.kernel.codes import Code
 from workers.kernel.ledger.examples import Change
 from workers.kernel.ledger.journal import Bucket, Tally
@@ -25,3 +26,10 @@ def test_a_second_demo_takes_a_folder_of_its_own(tmp_path: Path) -> None:
         assert (first.name, second.name) == ("demo", "demo-2")
     with folder_of_its_own(tmp_path / "demo") as again:
         assert again == first
+
+
+def test_the_demo_is_well_in_the_eyes_of_doctor() -> None:
+    """Told that Slack is broken where nothing is, a newcomer mends the wrong thing first."""
+    with SlackSink() as slack:
+        SlackAlerts(slack.url).ask()
+        assert slack.messages == []

@@ -72,7 +72,7 @@ def test_all_that_waits_in_an_incident_is_retried_by_one_command(
     result = run("retry", incident.id)
     assert result.exit_code == 0, result.output
     for book in books:
-        assert f"{book.case_id}: 2 records are planned anew" in result.output
+        assert f"{book.case_id}: 2 records retried" in result.output
         assert book.balance(Bucket.QUARANTINED) == 0
     assert "no record is quarantined" in run("retry", incident.id).output
     assert run("retry", "inc_none").exit_code == 2

@@ -163,7 +163,7 @@ def test_a_retry_of_a_settled_case_says_why_nothing_is_to_be_done(book: Book) ->
     assert case
     nothing = {"reopened": 0, "resent": 0, "kept_back": {}, "events": []}
     assert "nothing to do: it is settled" in _lines(case.id, nothing, case)[0]
-    assert _lines(case.id, {**nothing, "reopened": 2}, case) == [f"{case.id}: 2 records are planned anew"]
+    assert _lines(case.id, {**nothing, "reopened": 2}, case) == [f"{case.id}: 2 records retried"]
 
 
 def test_an_undo_that_can_ask_nobody_takes_nothing_back() -> None:

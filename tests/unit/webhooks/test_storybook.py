@@ -154,6 +154,7 @@ ACT = Act(
     outcome=None,
 )
 SHOWN: dict[str, Any] = {
+    "titles": {},
     "act": ACT,
     "needed": 1,
     "waits": False,

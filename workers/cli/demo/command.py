@@ -76,9 +76,8 @@ def _play(console: Console, folder: Path, processes: Processes, slack: SlackSink
 
 
 def _hold(console: Console, stage: Stage, processes: Processes) -> None:
-    console.print(
-        f"\nwebhooks  {stage.web_url}/webhooks\nconsole   {stage.web_url}/console  (password: {stage.password})"
-    )
+    console.print(f"\nwebhooks  {stage.web_url}/webhooks", soft_wrap=True)
+    console.print(f"console   {stage.web_url}/console  (no name, password: {stage.password})", soft_wrap=True)
     console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}", soft_wrap=True)
     console.print(f"commands  {sourcing(stage)}   in another terminal", soft_wrap=True, markup=False)
     console.print("[dim]Ctrl-C stops everything.[/]")
@@ -142,7 +141,7 @@ def _look(stage: Stage, ledger: Ledger) -> DemoState:
     return DemoState(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
 
 
-def _worked_on(counts: Mapping[str, int]) -> int:
+def _processed(counts: Mapping[str, int]) -> int:
     """Return how many events are through: an ignored one stays behind no other."""
     return sum(counts.get(state, 0) for state in ENDED)
 
@@ -150,7 +149,7 @@ def _worked_on(counts: Mapping[str, int]) -> int:
 def _shown(look: DemoState) -> Table:
     table = Table.grid(padding=(0, 2))
     counts = look.events
-    table.add_row("events", f"{sum(counts.values())} received, {_worked_on(counts)} worked on")
+    table.add_row("events", f"{sum(counts.values())} received, {_processed(counts)} processed")
     table.add_row("cases", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(look.cases.items())))
     table.add_row("records", f"{look.balance.failed.records} refused, {look.balance.in_flight.records} in flight")
     table.add_row("", f"[green]{look.balance[Bucket.CONFIRMED].records} recovered[/]")

@@ -185,10 +185,13 @@ class SlackSink:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
+                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                says_something = bool(message.get("text"))  # `doctor` asks with an empty one, which Slack refuses
+                if says_something:
+                    messages.append(message)
+                self.send_response(200 if says_something else 400)
                 self.end_headers()
-                self.wfile.write(b"ok")
+                self.wfile.write(b"ok" if says_something else b"no_text")
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

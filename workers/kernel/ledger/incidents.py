@@ -112,6 +112,17 @@ class Incidents:
         query = select(incident_cases.c.status).where(incident_cases.c.incident_id == incident_id)
         yield from self._database.values(query.order_by(incident_cases.c.case_id))
 
+    def titles(self, found: Sequence[Incident]) -> Mapping[str, str]:
+        """Return what the only case of an incident is called, by the incident's id; none where it has several.
+
+        A title names what a person knows, the meter's event name, where a cause may have nothing but its id.
+        """
+        alone = [incident.id for incident in found if incident.cases == 1]
+        query = select(incident_cases.c.incident_id, incident_cases.c.status)
+        rows = self._database.rows(query.where(incident_cases.c.incident_id.in_(alone)))
+        titles = {row["incident_id"]: row["status"].get("title", "") for row in rows}
+        return {incident_id: title for incident_id, title in titles.items() if title}
+
     def case_ids(self, incident_id: str) -> Sequence[str]:
         """Return the cases of an incident; none where there is no such incident."""
         query = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident_id)

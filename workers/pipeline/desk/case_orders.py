@@ -119,7 +119,7 @@ class WriteOff(Settle):
 
     kind = EntryKind.WRITTEN_OFF
     bucket = Bucket.WRITTEN_OFF
-    words = "written off: nobody will be billed for them"
+    words = "written off, nobody is billed"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Corrected(Settle):
 
     kind = EntryKind.CORRECTED
     bucket = Bucket.CORRECTED
-    words = "billed otherwise: metermend sends them no more"
+    words = "billed otherwise, not sent any more"
 
 
 def require_unchanged(held: HeldCase, act: Act, own: int = 0) -> None:

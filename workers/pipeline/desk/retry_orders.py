@@ -35,7 +35,7 @@ class Retry:
     chosen: Chosen = field(default_factory=Chosen)
     uncertain: bool = False
 
-    words: ClassVar[str] = "planned anew"
+    words: ClassVar[str] = "retried"
 
     def effect(self, context: Context) -> Effect:
         """Return what would be taken up; a case without such records is only looked at again."""
@@ -58,7 +58,7 @@ class Retry:
         all_rows = pl.concat(amounts)
         left = [f"{count:,} more stay: {reason}" for reason, count in sorted(kept.items())]
         what = f"{counted(all_rows.height, 'record')} of {_named(self.cases, 'case')}: {self.words}"
-        read = f"{_named(self.events, 'event')} is worked on again"
+        read = f"{_named(self.events, 'event')} is retried"
         summary = read if self.events and not self.cases else what
         return Effect(summary, all_rows.height, quantities_of(all_rows), versions, examples, left)
 

@@ -69,7 +69,7 @@ def headline_of(statuses: Sequence[CaseStatus]) -> str:
     overdue = sum(status.unconfirmed for status in statuses)
     counts = {word: balance[bucket].records for bucket, word in _WORDS}
     counts = {**counts, "resubmitted": counts["resubmitted"] - overdue, "unconfirmed": overdue}
-    parts = [f"{records:,} {word}" for word, records in counts.items() if records]
+    parts = [f"{records:,} {_of(records, word)}" for word, records in counts.items() if records]
     decided_so_far = ", ".join(parts) or "nothing decided yet"
     if len(statuses) == 1 and statuses[0].title:
         return f"{statuses[0].title}: {decided_so_far}"
@@ -79,6 +79,10 @@ def headline_of(statuses: Sequence[CaseStatus]) -> str:
     summaries = {status.summary for status in statuses}
     what = summaries.pop() if len(summaries) == 1 else pattern_of(min(summaries))
     return f"{what}: {len(statuses):,} cases, {stands}"
+
+
+def _of(records: int, word: str) -> str:
+    return word.replace("need ", "needs ") if records == 1 else word
 
 
 def _balance(statuses: Sequence[CaseStatus]) -> Balance:

@@ -72,7 +72,7 @@ def _decide(context: Context, incident: Incident, statuses: Sequence[CaseStatus]
     say = "".join(f"{words}, or " for _, _, words in maps)
     if len(statuses) > 1:
         read = f"Look at the cases (`metermend cases --incident {incident.id}`) and the records of one"
-        mend = f"(`metermend quarantine CASE`), {say}mend their cause, then plan all again."
+        mend = f"(`metermend quarantine CASE`), {say}mend their cause, then retry all."
         return NextStep(f"{read} {mend}", f"metermend retry {incident.id}", link)
     case_id, forms = statuses[0].case_id, {label: name for name, label, _ in maps}
     read = f"Read the quarantined records (`metermend quarantine {case_id}`)"
@@ -80,8 +80,8 @@ def _decide(context: Context, incident: Incident, statuses: Sequence[CaseStatus]
         look = "look in Stripe whether they are billed already, and let them go if they are not."
         answer = f"{read}, {look}", f"metermend release {case_id} --reason WHY"
         return NextStep(*answer, link, _addresses(context, case_id, {"Release": "release", **_SETTLES}))
-    then = f"{read}, {say}mend their cause, then plan them again.", f"metermend retry {case_id}"
-    return NextStep(*then, link, _addresses(context, case_id, {**forms, "Plan anew": "retry", **_SETTLES}))
+    then = f"{read}, {say}mend their cause, then retry.", f"metermend retry {case_id}"
+    return NextStep(*then, link, _addresses(context, case_id, {**forms, "Retry": "retry", **_SETTLES}))
 
 
 def _addresses(context: Context, case_id: str, forms: Mapping[str, str]) -> dict[str, str]:

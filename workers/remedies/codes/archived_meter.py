@@ -6,8 +6,8 @@ will be nobody knows, so it is deferred without a time.
 
 import polars as pl
 
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.kernel.ledger.awaited import METER
-from workers.kernel.reasons import Reason
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
 from workers.remedies.remedy import Remedy, RepairContext, offer, translate
@@ -30,10 +30,7 @@ def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
 ARCHIVED_METER = Remedy(
     "archived_meter",
     "meter",
-    Reason(
-        "The meter of this event_name is archived.",
-        "Reactivate the meter, or name its successor (rule archived_meters).",
-    ),
+    CODE_REASONS["archived_meter"],
     mend,
     defer=defer,
     shown_in=EVENT_NAME,

@@ -9,7 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.reasons import FORM, Reason
+from workers.kernel.code_reasons import CODE_REASONS
+from workers.kernel.reasons import FORM
 from workers.records import timestamps
 from workers.records.schema import TIMESTAMP
 from workers.records.validation import TIMESTAMP_MALFORMED, fault_column, first_fault
@@ -44,7 +45,7 @@ def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
 MALFORMED_RECORD = Remedy(
     "malformed_record",
     "record",
-    Reason("Stripe refused it for its form.", "The row cannot be read as a record; see the original file."),
+    CODE_REASONS["malformed_record"],
     mend,
     advise,
 )

@@ -6,8 +6,8 @@ exactly one customer that carries the id in its metadata (Stripe docs, "Search",
 
 import polars as pl
 
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.kernel.ledger.awaited import CUSTOMER
-from workers.kernel.reasons import Reason
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
@@ -58,10 +58,7 @@ def _existing(catalog: Catalog) -> pl.DataFrame:
 CUSTOMER_NOT_FOUND = Remedy(
     "meter_event_customer_not_found",
     "customer",
-    Reason(
-        "No customer has this id.",
-        "Create the customer in Stripe, or say which one is meant (rule customers.aliases).",
-    ),
+    CODE_REASONS["meter_event_customer_not_found"],
     mend,
     advise,
     shown_in=CUSTOMER_ID,

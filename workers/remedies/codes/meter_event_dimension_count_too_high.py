@@ -6,7 +6,7 @@ By rule only: the payload keys to keep, or those to drop. The customer's and the
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN
 from workers.records.schema import payload_column, payload_columns
 from workers.remedies.remedy import Remedy, RepairContext, replace
@@ -36,9 +36,6 @@ def _given_up(rows: pl.DataFrame, rule: DimensionRule) -> list[str]:
 DIMENSION_COUNT_TOO_HIGH = Remedy(
     "meter_event_dimension_count_too_high",
     "dimension",
-    Reason(
-        "The record has more dimensions than the meter takes.",
-        "Say which payload keys to keep or to drop (rule dimensions).",
-    ),
+    CODE_REASONS["meter_event_dimension_count_too_high"],
     mend,
 )

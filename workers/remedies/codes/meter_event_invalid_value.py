@@ -8,7 +8,8 @@ rule: what the marks mean, and units.
 
 import polars as pl
 
-from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION, Reason
+from workers.kernel.code_reasons import CODE_REASONS
+from workers.kernel.reasons import VALUE_OF_OTHER_NOTATION
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.notation import COMMA_SHOWN, POINT_SHOWN
@@ -83,10 +84,7 @@ def _weighed(read: pl.DataFrame) -> pl.DataFrame:
 INVALID_VALUE = Remedy(
     "meter_event_invalid_value",
     "value",
-    Reason(
-        "The quantity is no plain decimal number.",
-        "Correct the quantity, or say how its file is written (rules values).",
-    ),
+    CODE_REASONS["meter_event_invalid_value"],
     mend,
     advise,
     shown_in=VALUE_TEXT,

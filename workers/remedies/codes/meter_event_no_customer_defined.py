@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.notation import customer_like, is_stranger
 from workers.records.quantities import bare_text, is_blank
@@ -94,10 +94,7 @@ def _candidates(rows: pl.DataFrame, catalog: Catalog) -> pl.Expr:
 NO_CUSTOMER_DEFINED = Remedy(
     "meter_event_no_customer_defined",
     "customer",
-    Reason(
-        "Nothing stands under the meter's customer key.",
-        "Name the customer, or where it stands (rule customers.missing).",
-    ),
+    CODE_REASONS["meter_event_no_customer_defined"],
     mend,
     advise,
 )

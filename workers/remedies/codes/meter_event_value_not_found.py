@@ -7,7 +7,7 @@ By rule: a column for the meter, or 1 for a meter that counts.
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records import quantities
 from workers.records.catalog import CUSTOMER_COLUMN, VALUE_COLUMN, VALUE_TEXT, Catalog
 from workers.records.schema import EVENT_NAME, VALUE, payload_columns, with_columns_of
@@ -58,7 +58,7 @@ def _is_taken(column: str, catalog: Catalog) -> pl.Expr:
 VALUE_NOT_FOUND = Remedy(
     "meter_event_value_not_found",
     "value",
-    Reason("Nothing stands under the meter's value key.", "Name the column of the quantity (rule values.column)."),
+    CODE_REASONS["meter_event_value_not_found"],
     mend,
     advise,
 )

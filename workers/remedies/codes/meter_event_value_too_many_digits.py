@@ -6,7 +6,7 @@ By rule: the value is rounded to a number of digits.
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records import quantities
 from workers.records.catalog import VALUE_TEXT
 from workers.records.schema import MAX_SIGNIFICANT_DIGITS
@@ -43,10 +43,7 @@ def _rounded(rows: pl.DataFrame, rule: ValueRule, text: pl.Expr) -> pl.Series:
 VALUE_TOO_MANY_DIGITS = Remedy(
     "meter_event_value_too_many_digits",
     "value",
-    Reason(
-        "The quantity has more than 15 significant digits.",
-        "Stripe takes 15 digits; a rule may round (rule values.round_to_digits).",
-    ),
+    CODE_REASONS["meter_event_value_too_many_digits"],
     mend,
     shown_in=VALUE_TEXT,
 )

@@ -5,7 +5,7 @@ Source: stripe-python's `V1BillingMeterErrorReportTriggeredEvent`. By rule only:
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records.quantities import is_blank
 from workers.records.schema import payload_column, with_columns_of
 from workers.remedies.remedy import Remedy, RepairContext, replace
@@ -24,9 +24,6 @@ def mend(rows: pl.DataFrame, context: RepairContext) -> pl.DataFrame:
 MISSING_DIMENSION_PAYLOAD_KEYS = Remedy(
     "missing_dimension_payload_keys",
     "dimension",
-    Reason(
-        "The payload lacks one of the meter's dimensions.",
-        "Fill in the dimension, or give its key a default (rule dimensions.defaults).",
-    ),
+    CODE_REASONS["missing_dimension_payload_keys"],
     mend,
 )

@@ -6,7 +6,7 @@ By rule: an alias.
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records.catalog import Catalog, folded
 from workers.records.quantities import bare_text
 from workers.records.schema import EVENT_NAME
@@ -42,10 +42,7 @@ def _spellings(catalog: Catalog) -> pl.DataFrame:
 NO_METER = Remedy(
     "no_meter",
     "meter",
-    Reason(
-        "No meter has this event_name.",
-        "Create a meter with this event name, or say which one is meant (rule event_names.aliases).",
-    ),
+    CODE_REASONS["no_meter"],
     mend,
     advise,
     shown_in=EVENT_NAME,

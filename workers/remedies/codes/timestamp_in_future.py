@@ -6,7 +6,7 @@ Alone: the number is milli-, micro- or nanoseconds whose seconds Stripe takes. B
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records import timestamps
 from workers.records.schema import MAX_AHEAD, TIMESTAMP
 from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
@@ -43,10 +43,7 @@ def defer(context: RepairContext) -> tuple[pl.Expr, pl.Expr]:
 TIMESTAMP_IN_FUTURE = Remedy(
     "timestamp_in_future",
     "timestamp",
-    Reason(
-        "The timestamp is more than 5 minutes ahead.",
-        "Correct the time, or let it wait (rule timestamps.horizon_hours).",
-    ),
+    CODE_REASONS["timestamp_in_future"],
     mend,
     advise,
     defer,

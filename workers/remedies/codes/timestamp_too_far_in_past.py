@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.reasons import Reason
+from workers.kernel.code_reasons import CODE_REASONS
 from workers.records import timestamps
 from workers.records.schema import MAX_AGE, TIMESTAMP
 from workers.remedies.remedy import Remedy, RepairContext, offer, sentence
@@ -44,10 +44,7 @@ def advise(rows: pl.DataFrame, context: RepairContext) -> pl.Series:
 TIMESTAMP_TOO_FAR_IN_PAST = Remedy(
     "timestamp_too_far_in_past",
     "timestamp",
-    Reason(
-        "The timestamp is more than 35 days old.",
-        "Bill it otherwise, or let a rule clamp or re-date it (rule timestamps).",
-    ),
+    CODE_REASONS["timestamp_too_far_in_past"],
     mend,
     advise,
     shown_in=TIMESTAMP,

@@ -111,7 +111,7 @@ def test_a_single_case_is_told_as_itself(context: Context, storm: Storm, clock: 
     assert buttons(notice) == {
         "Open in the console": page,
         "Map a customer": f"{page}?act=map_customer#act-map_customer",
-        "Plan anew": f"{page}?act=retry#act-retry",
+        "Retry": f"{page}?act=retry#act-retry",
         "Billed otherwise": f"{page}?act=corrected#act-corrected",
         "Write off": f"{page}?act=write_off#act-write_off",
     }

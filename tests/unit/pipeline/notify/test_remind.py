@@ -69,7 +69,7 @@ def test_what_waits_is_told_again_at_a_half_three_quarters_and_nine_tenths_of_it
     company.case(7, WAITS)
     assert len(company.told(days=1)) == 1, "its incident"
     assert company.told(days=3.9) == []
-    what = "rows of usage-7.csv were refused for their format: 1 refused, 1 need a person"
+    what = "rows of usage-7.csv were refused for their format: 1 refused, 1 needs a person"
     assert company.told(days=0.2) == [f"Reminder, 4 days left: {what}"]
     assert company.told(days=2.3) == []
     assert company.told(days=0.2) == [f"Reminder, 2 days left: {what}"]

@@ -14,19 +14,29 @@ from workers.kernel.ledger.journal import EntryKind
 HOUR = timedelta(hours=1)
 
 
-def happens(ledger: Ledger, name: str, cause: str, **about: str) -> str:
+def happens(ledger: Ledger, name: str, cause: str, title: str = "", **about: str) -> str:
     """A case that people are to be told of."""
     case_id = open_case(ledger, a_failure(name, **about)).id
     with ledger.cases.hold(case_id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
         draft.move(a_movement(EntryKind.SEEN, 12))
     case = ledger.cases.get(case_id)
     assert case is not None
-    ledger.incidents.note(case, cause, {}, HOUR)
+    ledger.incidents.note(case, cause, {"title": title} if title else {}, HOUR)
     return case_id
 
 
 def test_nothing_to_tell_is_said_in_so_many_words(look: Look) -> None:
     assert "Nothing has happened that people had to be told of." in look("/incidents")
+
+
+def test_an_incident_of_one_case_is_called_like_it(look: Look, sqlite_ledger: Ledger) -> None:
+    """The id of a meter, which may be all that a cause has, tells whoever is called at night nothing."""
+    case_id = happens(sqlite_ledger, "a", "no_meter on mtr_1", "12 records of tokens go to no meter")
+    assert "12 records of tokens go to no meter" in look("/incidents")
+    assert "mtr_1" not in look("/incidents")
+    assert "<h1>12 records of tokens" in look(f"/incidents/{sqlite_ledger.incidents.of_case(case_id)}")
+    happens(sqlite_ledger, "b", "no_meter on mtr_1", "3 records of tokens go to no meter")
+    assert "no_meter on mtr_1" in look("/incidents"), "of several it is what they have in common"
 
 
 def test_an_incident_leads_to_its_cases_and_to_no_others(look: Look, sqlite_ledger: Ledger) -> None:

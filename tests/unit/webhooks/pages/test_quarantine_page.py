@@ -19,7 +19,7 @@ from workers.kernel.ledger.case_facts import CaseFacts
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.standings import Cause, Standing
 from workers.kernel.ledger.users import Role
-from workers.kernel.reasons import ARRIVAL_UNKNOWN
+from workers.kernel.reasons import ARRIVAL_UNKNOWN, NOT_SAMPLED
 from workers.pipeline.desk.desk import order_of
 from workers.pipeline.desk.retry_orders import Retry
 from workers.pipeline.desk.waiting import Chosen
@@ -121,7 +121,7 @@ def test_all_cases_of_a_cause_are_planned_anew_as_a_worker_shows_and_somebody_ap
 ) -> None:
     ids = [waits(sqlite_ledger, name, UNKNOWN) for name in "ab"]
     waits(sqlite_ledger, "c", Cause("no_meter", "no_meter", "tokens"))
-    assert look("/quarantine").count("Plan all anew") == 1
+    assert look("/quarantine").count("Retry all") == 1
     form = {"code": UNKNOWN.code, "reason": UNKNOWN.reason, "meter": UNKNOWN.meter, "why": "the customer is back"}
     answer = operator.post("/console/quarantine/plan-anew", data=form)
     [act] = sqlite_ledger.acts.all()
@@ -147,7 +147,7 @@ def test_a_viewer_plans_nothing_anew(logged_in: As, sqlite_ledger: Ledger) -> No
         waits(sqlite_ledger, name, UNKNOWN)
     viewer = logged_in(Role.VIEWER)
     assert viewer.post("/console/quarantine/plan-anew", data={"why": "x"}).status_code == 403
-    assert "Plan all anew" not in viewer.get("/console/quarantine").text
+    assert "Retry all" not in viewer.get("/console/quarantine").text
 
 
 def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Look, sqlite_ledger: Ledger) -> None:
@@ -155,7 +155,7 @@ def test_what_may_be_billed_already_is_not_planned_anew_by_the_hundred(look: Loo
         waits(sqlite_ledger, name, Cause("no_meter", ARRIVAL_UNKNOWN, "tokens"))
     page = look("/quarantine")
     assert "?act=release#decide" in page
-    assert "Plan all anew" not in page
+    assert "Retry all" not in page
 
 
 def test_every_rule_that_mends_a_code_has_its_form_on_the_page_of_a_case(look: Look, sqlite_ledger: Ledger) -> None:
@@ -166,8 +166,25 @@ def test_every_rule_that_mends_a_code_has_its_form_on_the_page_of_a_case(look: L
         "map_meter",
         "map_value_key",
         "map_decimal_mark",
+        "fix_by_file",
         "retry",
         "corrected",
         "write_off",
     }
-    assert asked <= set(OFFERS)
+    assert asked - {"fix_by_file"} <= set(OFFERS)
+
+
+def test_a_value_is_mended_from_the_row_of_its_cause_where_a_row_is_known(
+    look: Look, sqlite_ledger: Ledger
+) -> None:
+    """Whoever reads "write it as epoch seconds" must see where; what is only counted has no row to edit."""
+    waits(sqlite_ledger, "a", Cause("malformed_record", "timestamp_malformed", "tokens"))
+    waits(sqlite_ledger, "b", Cause("no_meter", NOT_SAMPLED, "tokens"))
+    assert "?act=fix_by_file#decide" in look("/quarantine", reason="timestamp_malformed")
+    assert "?act=fix_by_file#decide" not in look("/quarantine", reason=NOT_SAMPLED)
+
+
+def test_a_code_of_stripes_says_what_it_asks_for(look: Look, sqlite_ledger: Ledger) -> None:
+    """The terminal does; a page that only sends on to the records leaves the reader with a code."""
+    waits(sqlite_ledger, "a", Cause("timestamp_too_far_in_past", "timestamp_too_far_in_past", "tokens"))
+    assert "Bill it otherwise, or let a rule clamp or re-date it" in look("/quarantine")
