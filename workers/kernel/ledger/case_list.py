@@ -113,7 +113,9 @@ class CaseList:
 def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.states:
-        found.append(cases.c.state.in_(list(wanted.states)))
+        # One alone as such: an index finds it in order then.
+        [only, *more] = wanted.states
+        found.append(cases.c.state.in_(list(wanted.states)) if more else cases.c.state == only)
     if wanted.code is not None:
         found.append(or_(cases.c.code == wanted.code, cases.c.id.in_(cases_of_code(wanted.code))))
     if wanted.opened_before is not None:

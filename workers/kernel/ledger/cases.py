@@ -23,6 +23,7 @@ from workers.kernel.ledger.hash_chain import genesis
 from workers.kernel.ledger.journal import Balance, Bucket
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
+from workers.kernel.ledger.open_parts import forget_open
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
@@ -217,3 +218,5 @@ def _append(connection: Connection, rows: Sequence[dict[str, Any]], before: Case
         raise Corrupt(f"{rows[0]['case_id']} has entries beyond its head") from error
     extend(connection, after.id, after.version, after.head)
     keep(connection, before, after)
+    if after.state is CaseState.SETTLED and before.state is not CaseState.SETTLED:
+        forget_open(connection, after.id)

@@ -1,24 +1,43 @@
 """What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, case, cast, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.case_facts import SETTLED
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.journal import Bucket, Tally
-from workers.kernel.ledger.tables import UtcTime, cases, incident_cases, recoveries
-from workers.kernel.money import Money, added, from_json
+from workers.kernel.ledger.journal import Tally
+from workers.kernel.ledger.tables import (
+    Quantity,
+    UtcTime,
+    cases,
+    incident_cases,
+    open_money,
+    open_usage,
+    recoveries,
+)
+from workers.kernel.money import DIGITS, Amount, Money, added, from_json
 
 _UNSETTLED: Final = [state for state in CaseState if state is not CaseState.SETTLED]
 """Named one by one: an index finds them, among however many settled cases."""
-_OPEN: Final = [bucket for bucket in Bucket if bucket not in SETTLED]
 
 
 @dataclass(frozen=True)
@@ -56,27 +75,23 @@ class MoneyTotals:
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
-        theirs = [cases.c.state.in_(_UNSETTLED), cases.c.version > 0]
-        if incident is not None:
-            of_it = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
-            theirs.append(cases.c.id.in_(of_it))
         now = literal(self._clock(), UtcTime)
         counts: list[Any] = [
             func.count().label("cases"),
-            cast(func.coalesce(func.sum(_records("failed") - sum(map(_records, SETTLED))), 0), BigInteger).label(
-                "records"
-            ),
+            cast(func.coalesce(func.sum(cases.c.open_records), 0), BigInteger).label("records"),
             func.min(case((cases.c.deadline > now, cases.c.deadline))).label("deadline"),
             func.count(case((cases.c.deadline <= now, 1))).label("overdue"),
         ]
-        [counted] = self._database.rows(select(*counts).where(*theirs))
-        rows = self._database.rows(select(cases.c.meters, cases.c.at_risk).where(*theirs))
-        return AtRisk(
-            **counted,
-            money=added(from_json(row["at_risk"]) for row in rows),
-            unpriced=sum(not row["at_risk"] for row in rows),
-            by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
-        )
+        usage: Select[Any] = select(*_narrow(open_usage.c.meter, open_usage.c.records, open_usage.c.quantity))
+        money: Select[Any] = select(*_narrow(*open_money.c))
+        with self._database.read() as connection:
+            counted = connection.execute(
+                select(*counts).where(cases.c.state.in_(_UNSETTLED), *_of(cases.c.id, incident))
+            )
+            by_meter = _by_meter(connection.execute(usage.where(*_of(open_usage.c.case_id, incident))))
+            priced, worth = _money(connection.execute(money.where(*_of(open_money.c.case_id, incident))))
+            found = dict(counted.mappings().one())
+        return AtRisk(**found, money=worth, unpriced=found["cases"] - priced, by_meter=by_meter)
 
     def recovered(self, since: datetime) -> Recovered:
         """Return what was recovered from a moment on. Raises LedgerUnavailable."""
@@ -88,16 +103,37 @@ class MoneyTotals:
         )
 
 
-def _records(bucket: str) -> Any:
-    return cast(cases.c.balance[(bucket, "records")].as_string(), BigInteger)
+def _of(case_id: Column[Any], incident: str | None) -> list[ColumnElement[bool]]:
+    """Tell whether a row is about a case of the incident; nothing to tell where none is named."""
+    if incident is None:
+        return []
+    return [case_id.in_(select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident))]
 
 
-def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
-    """Yield what is not settled of each meter, by what `CaseFacts.columns` has made."""
-    for name, balance in (meters or {}).items():
-        for bucket in _OPEN:
-            if balance[bucket]["records"]:
-                yield name, Tally(balance[bucket]["records"], Decimal(balance[bucket]["quantity"]))
+def _narrow(*columns: Column[Any]) -> Iterator[ColumnElement[Any]]:
+    """Take quantities as the text that they are kept as: there may be one for every case."""
+    yield from (type_coerce(column, Text) if isinstance(column.type, Quantity) else column for column in columns)
+
+
+def _by_meter(rows: Iterable[Sequence[Any]]) -> dict[str, Tally]:
+    """Add up (meter, records, quantity)."""
+    records, quantities = Counter[str](), defaultdict[str, Decimal](Decimal)
+    with localcontext(prec=DIGITS):
+        for meter, count, quantity in rows:
+            records[meter] += count
+            quantities[meter] += Decimal(quantity)
+    return _most_first((meter, Tally(count, quantities[meter])) for meter, count in records.items())
+
+
+def _money(rows: Iterable[Sequence[Any]]) -> tuple[int, Money]:
+    """Add up (case, currency, low, high); return the number of cases, and the sums."""
+    of, lows, highs = set[str](), defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
+    with localcontext(prec=DIGITS):
+        for case_id, currency, low, high in rows:
+            of.add(case_id)
+            lows[currency] += Decimal(low)
+            highs[currency] += Decimal(high)
+    return len(of), {currency: Amount(low, highs[currency]) for currency, low in lows.items()}
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
