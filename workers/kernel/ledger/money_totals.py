@@ -1,7 +1,6 @@
 """What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -11,10 +10,10 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Select,
     Text,
     case,
     cast,
+    distinct,
     func,
     literal,
     select,
@@ -26,7 +25,6 @@ from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.tables import (
-    Quantity,
     UtcTime,
     cases,
     incident_cases,
@@ -38,6 +36,7 @@ from workers.kernel.money import DIGITS, Amount, Money, added, from_json
 
 _UNSETTLED: Final = [state for state in CaseState if state is not CaseState.SETTLED]
 """Named one by one: an index finds them, among however many settled cases."""
+_BETWEEN: Final = " "
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,29 @@ class MoneyTotals:
             func.min(case((cases.c.deadline > now, cases.c.deadline))).label("deadline"),
             func.count(case((cases.c.deadline <= now, 1))).label("overdue"),
         ]
-        usage: Select[Any] = select(*_narrow(open_usage.c.meter, open_usage.c.records, open_usage.c.quantity))
-        money: Select[Any] = select(*_narrow(*open_money.c))
+        unsettled = select(*counts).where(cases.c.state.in_(_UNSETTLED))
+        [counted] = self._database.rows(unsettled.where(*_of(cases.c.id, incident)))
+        priced = select(func.count(distinct(open_money.c.case_id))).where(*_of(open_money.c.case_id, incident))
+        return AtRisk(
+            **counted,
+            money=self._open_money(incident),
+            unpriced=counted["cases"] - self._database.values(priced)[0],
+            by_meter=self._open_usage(incident),
+        )
+
+    def _open_usage(self, incident: str | None) -> Mapping[str, Tally]:
+        columns = open_usage.c.meter, func.sum(open_usage.c.records), _all_of(open_usage.c.quantity)
+        query = select(*columns).where(*_of(open_usage.c.case_id, incident)).group_by(open_usage.c.meter)
         with self._database.read() as connection:
-            counted = connection.execute(
-                select(*counts).where(cases.c.state.in_(_UNSETTLED), *_of(cases.c.id, incident))
-            )
-            by_meter = _by_meter(connection.execute(usage.where(*_of(open_usage.c.case_id, incident))))
-            priced, worth = _money(connection.execute(money.where(*_of(open_money.c.case_id, incident))))
-            found = dict(counted.mappings().one())
-        return AtRisk(**found, money=worth, unpriced=found["cases"] - priced, by_meter=by_meter)
+            rows = connection.execute(query).all()
+        return _most_first((meter, Tally(int(records), _sum(quantities))) for meter, records, quantities in rows)
+
+    def _open_money(self, incident: str | None) -> Money:
+        columns = open_money.c.currency, _all_of(open_money.c.low), _all_of(open_money.c.high)
+        query = select(*columns).where(*_of(open_money.c.case_id, incident)).group_by(open_money.c.currency)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {currency: Amount(_sum(lows), _sum(highs)) for currency, lows, highs in rows}
 
     def recovered(self, since: datetime) -> Recovered:
         """Return what was recovered from a moment on. Raises LedgerUnavailable."""
@@ -110,30 +122,15 @@ def _of(case_id: Column[Any], incident: str | None) -> list[ColumnElement[bool]]
     return [case_id.in_(select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident))]
 
 
-def _narrow(*columns: Column[Any]) -> Iterator[ColumnElement[Any]]:
-    """Take quantities as the text that they are kept as: there may be one for every case."""
-    yield from (type_coerce(column, Text) if isinstance(column.type, Quantity) else column for column in columns)
+def _all_of(column: Column[Any]) -> ColumnElement[str]:
+    """Return all quantities of a group as one text: databases would round their sum, and a row for each is slow."""
+    return func.aggregate_strings(type_coerce(column, Text), _BETWEEN)
 
 
-def _by_meter(rows: Iterable[Sequence[Any]]) -> dict[str, Tally]:
-    """Add up (meter, records, quantity)."""
-    records, quantities = Counter[str](), defaultdict[str, Decimal](Decimal)
+def _sum(quantities: str) -> Decimal:
+    """Add up what `_all_of` has joined, exactly."""
     with localcontext(prec=DIGITS):
-        for meter, count, quantity in rows:
-            records[meter] += count
-            quantities[meter] += Decimal(quantity)
-    return _most_first((meter, Tally(count, quantities[meter])) for meter, count in records.items())
-
-
-def _money(rows: Iterable[Sequence[Any]]) -> tuple[int, Money]:
-    """Add up (case, currency, low, high); return the number of cases, and the sums."""
-    of, lows, highs = set[str](), defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
-    with localcontext(prec=DIGITS):
-        for case_id, currency, low, high in rows:
-            of.add(case_id)
-            lows[currency] += Decimal(low)
-            highs[currency] += Decimal(high)
-    return len(of), {currency: Amount(low, highs[currency]) for currency, low in lows.items()}
+        return sum(map(Decimal, quantities.split(_BETWEEN)), Decimal(0))
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, delete, func, insert, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, tuple_, type_coerce
 
 from workers.kernel.clock import from_text
 from workers.kernel.ledger.database import Database
@@ -152,10 +152,9 @@ class Standings:
         return parts
 
 
-def cases_of_code(code: str) -> Select[tuple[str]]:
-    """Return the query for the ids of the cases with records of a code; a file's refusals may have several."""
-    buckets = [bucket.value for bucket in Bucket]  # named one by one, so that the index finds the code below them
-    return select(standings.c.case_id).where(standings.c.bucket.in_(buckets), standings.c.code == code)
+def has_code(case_id: ColumnElement[str], code: str) -> ColumnElement[bool]:
+    """Tell whether a case has records of a code; a file's refusals may have several."""
+    return exists().where(standings.c.case_id == case_id, standings.c.code == code)
 
 
 def _group(cause: Cause, parts: Sequence[_Part]) -> Group:
