@@ -32,16 +32,7 @@ from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, Movement, Tally
 from workers.kernel.ledger.schema import upgrade
 from workers.kernel.ledger.standings import Cause, Standing
-from workers.kernel.ledger.tables import (
-    case_names,
-    cases,
-    entries,
-    events,
-    incident_cases,
-    open_money,
-    open_usage,
-    standings,
-)
+from workers.kernel.ledger.tables import cases, events, metadata
 from workers.kernel.money import Amount
 from workers.kernel.settings import Settings, load
 
@@ -56,6 +47,7 @@ ACTS: Final = 200
 VISITS: Final = 20
 GROWN: Final = (5_000, 20_000)
 """Open cases, beside those of a million records."""
+COPIED: Final = ("cases", "standings", "case_names", "entries", "incident_cases", "open_usage", "open_money")
 DUE: Final = 500
 """Cases that one sweep takes."""
 OF_ALL: Final = ("overview", "cases", "cases by risk", "cases of a code, by quantity", "quarantine", "incidents")
@@ -130,7 +122,7 @@ def _grow(ledger: Ledger, size: int) -> None:
     names = {"id", "key", "case_id"}
     with ledger.database.write() as connection:
         for number in range(there // CASES, size // CASES):
-            for table in (cases, standings, case_names, entries, incident_cases, open_usage, open_money):
+            for table in map(metadata.tables.__getitem__, COPIED):
                 copied = [
                     (column + f"~{number}").label(column.name) if column.name in names else column
                     for column in table.c

@@ -104,7 +104,7 @@ def test_a_value_is_mended_in_a_spreadsheet_and_billed_as_it_was_written(loop: L
     assert "Nothing was done" in too_late
     assert "sent or settled since" in too_late
     page = browser.see(f"/console/cases/{case_id}")
-    assert "1 record are planned anew, by ada: as the invoice says" in page
+    assert "1 record is planned anew, by ada: as the invoice says" in page
     assert_proved(loop)
 
 
