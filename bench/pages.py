@@ -1,18 +1,22 @@
-"""How long the server takes for each page of the console over a million quarantined records in 500 causes."""
+"""How long the server takes for each page of the console over a million quarantined records in 500 causes.
+
+And how that grows with the open cases: the pages that tell of all of them, and the sweeper's look at the due.
+"""
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from flask.testing import FlaskClient
-from sqlalchemy import insert, text
+from sqlalchemy import func, insert, select, text, update
 from werkzeug.security import generate_password_hash
 
 from bench.faults.databases import LedgerDatabase, Postgres, SqliteFile
@@ -28,7 +32,7 @@ from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import ROUTES, Bucket, EntryKind, Movement, Tally
 from workers.kernel.ledger.schema import upgrade
 from workers.kernel.ledger.standings import Cause, Standing
-from workers.kernel.ledger.tables import events
+from workers.kernel.ledger.tables import cases, events, metadata
 from workers.kernel.money import Amount
 from workers.kernel.settings import Settings, load
 
@@ -41,6 +45,13 @@ EACH: Final = 5
 EVENTS: Final = 20_000
 ACTS: Final = 200
 VISITS: Final = 20
+GROWN: Final = (5_000, 20_000)
+"""Open cases, beside those of a million records."""
+COPIED: Final = ("cases", "standings", "case_names", "entries", "incident_cases", "open_usage", "open_money")
+DUE: Final = 500
+"""Cases that one sweep takes."""
+OF_ALL: Final = ("overview", "cases", "cases by risk", "cases of a code, by quantity", "quarantine", "incidents")
+"""The pages that tell of all open cases."""
 GOAL_MS: Final = 150
 PASSWORD: Final = "measured"
 CODES: Final = ("meter_event_customer_not_found", "meter_event_invalid_value", "timestamp_too_far_in_past")
@@ -52,7 +63,10 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("SQLite", "PostgreSQL"):
         with _database(name) as database, _ledger(database.url, CASES * (4 if full else 1)) as ledger:
-            found[name] = _measured(ledger, VISITS * rounds)
+            found[name] = _measured(_client(ledger), _pages(ledger), VISITS * rounds)
+            for size in GROWN:
+                _grow(ledger, size)
+                found[name] |= _grown(ledger, size)
         if not quiet:
             _print(name, found[name])
     return found
@@ -89,12 +103,35 @@ def _ledger(url: str, cases: int) -> Iterator[Ledger]:
     for number in range(ACTS):
         act = ledger.acts.ask("make_rule", None, {}, f"person {number % 7}", "they have merged")
         ledger.rules.make(act, "customer", f"old {number}", f"cus_{number}")
+    _settle_down(ledger)
+    yield ledger
+    ledger.close()
+
+
+def _settle_down(ledger: Ledger) -> None:
+    """Bring up to date what is kept of all cases, and what the database knows of its tables."""
     ledger.recount()
     if ledger.database.engine.dialect.name == "postgresql":
         with ledger.database.write() as connection:
             connection.execute(text("ANALYZE"))
-    yield ledger
-    ledger.close()
+
+
+def _grow(ledger: Ledger, size: int) -> None:
+    """Copy the cases under other names until there are so many; all of them are due."""
+    [there] = ledger.database.values(select(func.count()).select_from(cases))
+    names = {"id", "key", "case_id"}
+    with ledger.database.write() as connection:
+        for number in range(there // CASES, size // CASES):
+            for table in map(metadata.tables.__getitem__, COPIED):
+                copied = [
+                    (column + f"~{number}").label(column.name) if column.name in names else column
+                    for column in table.c
+                ]
+                own = table.c.id if table is cases else table.c.case_id
+                query = select(*copied).where(~own.contains("~"))
+                connection.execute(insert(table).from_select(list(table.c), query))
+        connection.execute(update(cases).values(due_at=cases.c.changed_at))
+    _settle_down(ledger)
 
 
 def _case(ledger: Ledger, number: int, now: datetime) -> None:
@@ -132,10 +169,17 @@ def _event(number: int, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _measured(ledger: Ledger, visits: int) -> dict[str, dict[str, float]]:
+def _measured(client: FlaskClient, pages: Mapping[str, str], visits: int) -> dict[str, dict[str, float]]:
     """Return page -> {p50, p95, cpu} in milliseconds; `cpu` is our own processor's time, whatever else runs."""
-    client = _client(ledger)
-    return {name: _timed(client, address, visits) for name, address in _pages(ledger).items()}
+    return {name: _timed(partial(_visit, client, address), visits) for name, address in pages.items()}
+
+
+def _grown(ledger: Ledger, size: int) -> dict[str, dict[str, float]]:
+    """Measure over so many open cases the pages that tell of all of them, and the sweeper's look."""
+    all_pages = _pages(ledger)
+    figures = _measured(_client(ledger), {name: all_pages[name] for name in OF_ALL}, VISITS)
+    figures["due for a sweep"] = _timed(lambda: ledger.cases.due(DUE), VISITS)
+    return {f"{name}, {size:,} cases": found for name, found in figures.items()}
 
 
 def _client(ledger: Ledger) -> FlaskClient:
@@ -175,16 +219,20 @@ def _pages(ledger: Ledger) -> Mapping[str, str]:
     }
 
 
-def _timed(client: FlaskClient, address: str, visits: int) -> dict[str, float]:
+def _visit(client: FlaskClient, address: str) -> None:
+    answer = client.get(f"/console{address}")
+    if answer.status_code != 200:
+        raise RuntimeError(f"{address} answers {answer.status_code}")
+
+
+def _timed(look: Callable[[], object], visits: int) -> dict[str, float]:
     taken, worked = [], []
     for visit in range(visits + 1):
         begun, works = time.perf_counter(), time.process_time()
-        answer = client.get(f"/console{address}")
+        look()
         if visit:  # the first one compiles the template
             taken.append((time.perf_counter() - begun) * 1000)
             worked.append((time.process_time() - works) * 1000)
-        if answer.status_code != 200:
-            raise RuntimeError(f"{address} answers {answer.status_code}")
     return {"p50": median(taken), "p95": quantiles(taken, n=20)[-1], "cpu": median(worked)}
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 from _pytest.nodeid import coerce_node_id
+from flask import Flask
 from hypothesis import settings
+from jinja2 import FileSystemBytecodeCache
 
 from tests.servers import PostgresServer, RedisServer
 from workers.kernel.ledger import Ledger, connect
@@ -60,6 +62,15 @@ def short_folder() -> Iterator[str]:
     """A folder for unix sockets, whose paths may have some 100 characters: pytest's own folders exceed that."""
     with tempfile.TemporaryDirectory(prefix="mm-") as folder:
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep templates compiled for the next app: each compiled its own, most of the time of tests of pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        patch.setitem(Flask.jinja_options, "bytecode_cache", cache)
+        yield
 
 
 @pytest.fixture(scope="session")

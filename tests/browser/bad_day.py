@@ -4,7 +4,7 @@ texts in all that others write."""
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from werkzeug.security import generate_password_hash
 
@@ -34,6 +34,9 @@ CODES = (
     "meter_event_no_customer_defined",
     "a_code_that_nobody_has_seen_before",
 )
+MANY: Final = 18
+"""Cases and events: three of each way that a case may go, and more than one page of `PAGE_LENGTH`."""
+PAGE_LENGTH: Final = 15
 STEPS: Mapping[str, tuple[EntryKind, ...]] = {
     "open": (),
     "planned": (EntryKind.PLANNED,),
@@ -48,8 +51,8 @@ def fill(ledger: Ledger, clock: FrozenClock) -> None:
     """Write the day down, from its first event to the last decision."""
     ledger.users.add("ada", Role.APPROVER, generate_password_hash(PASSWORD, method="pbkdf2:sha256:1"))
     clock.turn(days=-6)
-    for number in range(60):
-        clock.turn(hours=2)
+    for number in range(MANY):
+        clock.turn(hours=6)
         _case(ledger, clock, number, list(STEPS)[number % len(STEPS)])
     _sent(ledger, clock)
     _hostile(ledger, clock)
@@ -115,7 +118,7 @@ def _hostile(ledger: Ledger, clock: FrozenClock) -> None:
 
 
 def _events(ledger: Ledger) -> None:
-    for number in range(60):
+    for number in range(MANY):
         event_id = f"evt_{number}"
         raw = b'{"id": "%s", "long": "%s"}' % (event_id.encode(), b"y" * 400)
         kind = "v1.billing.meter.error_report_triggered"

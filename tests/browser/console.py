@@ -51,7 +51,7 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
-    """Follow the links from the first page; yield one page of each kind: its route, and where it is."""
+    """Follow the links from the first page; open one page of each kind, and yield its route, and where it is."""
     waiting, seen = [f"{address}/console/"], set()
     while waiting:
         there = waiting.pop(0)
@@ -59,20 +59,23 @@ def pages(page: Page, app: Flask, address: str) -> Iterator[tuple[str, str]]:
         if kind in seen:
             continue
         seen.add(kind)
-        yield str(kind), there
         page.goto(there)
         links = page.eval_on_selector_all(
             "a[href]:not([download])", "links => links.map(each => each.href.split('#')[0])"
         )
         waiting += [link for link in links if link.startswith(f"{address}/console/")]
+        yield str(kind), there
 
 
-def unlucky_and_usual(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:
-    """Return where there is a page of each kind, and the unlucky ones after a bad day: by what it is."""
+def usual_and_unlucky(page: Page, app: Flask, address: str, ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Open a page of each kind, and the unlucky ones after a bad day; yield what it is, and where."""
+    yield from pages(page, app, address)
     unlucky = {"a hostile case": f"{address}/console/cases/{HOSTILE_CASE}", "nowhere": f"{address}/console/nowhere"}
     looked_at = (ActState.ASKED, ActState.DONE)
     acts = {
         f"an act that is {act.state}": f"{address}/console/acts/{act.id}"
         for act in ledger.acts.all(states=looked_at)
     }
-    return {**dict(pages(page, app, address)), **unlucky, **acts}
+    for what, where in {**unlucky, **acts}.items():
+        page.goto(where)
+        yield what, where

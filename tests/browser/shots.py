@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.bad_day import PASSWORD, fill
 from tests.browser.chromium import chromium, log_in
-from tests.browser.console import an_app, served, unlucky_and_usual
+from tests.browser.console import an_app, served, usual_and_unlucky
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.database import Database
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
         with served(app) as console, chromium() as browser:
             page = browser.new_page()
             log_in(page, console, "ada", PASSWORD)
-            places = unlucky_and_usual(page, app, console, ledger)
+            places = dict(usual_and_unlucky(page, app, console, ledger))
             page.close()
             for size in SIZES:
                 for scheme in SCHEMES:

@@ -3,16 +3,17 @@ that others can still mend."""
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page
 
-from tests.browser.bad_day import PASSWORD, fill
+from tests.browser.bad_day import PAGE_LENGTH, PASSWORD, fill
 from tests.browser.chromium import chromium, faults, load_axe, log_in, needs_chromium
-from tests.browser.console import an_app, served, unlucky_and_usual
+from tests.browser.console import an_app, served, usual_and_unlucky
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger, connect
 
@@ -20,6 +21,10 @@ pytestmark = [pytest.mark.xdist_group("browser"), needs_chromium]
 
 COLOURS = ("color-contrast", "link-in-text-block")
 """What is another thing in the dark; all else that axe looks at is the same."""
+BY_NIGHT = ("pages.overview", "pages.case_list", "a hostile case", "an act that is done")
+"""Between them they have every piece that has a colour."""
+ALIKE = ("acts.act_list", "pages.case_page", "pages.audit", "pages.incident_list", "pages.incident_page")
+"""Pages of which each piece stands on another one, too: axe says the same of them."""
 NOTHING: dict[str, Any] = {"records": 0, "quantities": {}, "cases": {}, "examples": [], "warnings": []}
 PHONE, TABLET, LAPTOP, DESK = (360, 740), (780, 900), (1160, 800), (1440, 900)
 """On a tablet tables are as narrow as they get, on a laptop their cells are wide for the first time."""
@@ -38,8 +43,11 @@ def ledger(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="module")
-def app(ledger: Ledger) -> Flask:
-    return an_app(ledger, FrozenClock())
+def app(ledger: Ledger) -> Iterator[Flask]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("cases", "events"):
+            patch.setattr(f"webhooks.console.{name}.PAGE_LENGTH", PAGE_LENGTH)
+        yield an_app(ledger, FrozenClock())
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +69,42 @@ def page(browser: Browser, address: str) -> Page:
     return page
 
 
+@dataclass
+class Seen:
+    """What was seen on all pages: which are wider than their screen, and what axe finds, each by what it is."""
+
+    wide: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="module")
-def places(page: Page, app: Flask, address: str, ledger: Ledger) -> dict[str, str]:
-    return unlucky_and_usual(page, app, address, ledger)
-
-
-def test_no_page_is_wider_than_a_phone(page: Page, places: dict[str, str]) -> None:
-    wide = {}
-    for what, where in places.items():
-        page.goto(where)
+def seen(page: Page, app: Flask, address: str, ledger: Ledger) -> Seen:
+    """Open each page once, and look at it in all ways."""
+    seen = Seen()
+    for what, _ in usual_and_unlucky(page, app, address, ledger):
         for width, height in (PHONE, TABLET, LAPTOP, DESK):
             page.set_viewport_size({"width": width, "height": height})
             if (over := page.evaluate("document.documentElement.scrollWidth")) > width:
-                wide[f"{what} at {width}"] = over
-    assert wide == {}
+                seen.wide[f"{what} at {width}"] = over
+        if what in ALIKE:
+            continue
+        load_axe(page)
+        seen.faults[what] = faults(page)
+        if what in BY_NIGHT:
+            page.emulate_media(color_scheme="dark")
+            page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+            seen.faults[f"{what}, at night"] = faults(page, *COLOURS)
+            page.emulate_media(color_scheme="light")
+    return seen
+
+
+def test_no_page_is_wider_than_a_phone(seen: Seen) -> None:
+    assert seen.wide == {}
+
+
+def test_nobody_is_kept_out_of_a_page(seen: Seen) -> None:
+    assert set(BY_NIGHT) <= set(seen.faults)
+    assert {what: serious for what, serious in seen.faults.items() if serious} == {}
 
 
 def test_a_case_is_found_and_opened_without_a_mouse(page: Page, address: str) -> None:
@@ -124,20 +154,3 @@ def test_a_page_that_waits_for_a_worker_shows_his_answer_and_keeps_the_focus(
     assert page.evaluate("window.same && document.activeElement.textContent") == "Acts"
     assert page.get_by_role("status").text_content() == "shown"
     assert page.get_by_role("button", name="Approve").is_visible()
-
-
-def test_nobody_is_kept_out_of_a_page(page: Page, places: dict[str, str]) -> None:
-    found = {}
-    for what, where in places.items():
-        look_at(page, "light", DESK)
-        page.goto(where)
-        load_axe(page)
-        found[what] = faults(page)
-        look_at(page, "dark", PHONE)
-        found[f"{what}, at night"] = faults(page, *COLOURS)
-    assert {what: serious for what, serious in found.items() if serious} == {}
-
-
-def look_at(page: Page, scheme: Literal["light", "dark"], size: tuple[int, int]) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": size[0], "height": size[1]})

@@ -10,7 +10,7 @@ ZERO_DECIMAL: Final = frozenset(
 )
 """Currencies whose minor unit is the unit itself; ISK and UGX are not (Stripe docs, "Supported currencies")."""
 THREE_DECIMAL: Final = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
-_DIGITS: Final = 400
+DIGITS: Final = 400
 """Enough for any quantity times any price to be exact."""
 
 
@@ -22,7 +22,7 @@ class Amount:
     high: Decimal
 
     def __add__(self, other: Self) -> "Amount":
-        with localcontext(prec=_DIGITS):
+        with localcontext(prec=DIGITS):
             return Amount(self.low + other.low, self.high + other.high)
 
     def __neg__(self) -> "Amount":
@@ -65,7 +65,7 @@ def worth(prices: Iterable[UnitPrice], units: Decimal) -> Money:
     """
     by_currency: dict[str, Amount] = {}
     for price in prices:
-        with localcontext(prec=_DIGITS):
+        with localcontext(prec=DIGITS):
             ends = [(units * end).scaleb(-decimals(price.currency)) for end in (price.low, price.high)]
         there = by_currency.get(price.currency)
         ends += [there.low, there.high] if there else []
@@ -106,7 +106,7 @@ def _rounded(amount: Decimal, places: int) -> str:
     smallest = Decimal(1).scaleb(-places)
     if amount and abs(amount) < smallest:
         return f"{'-' if amount < 0 else ''}<{smallest:f}"
-    with localcontext(prec=_DIGITS):
+    with localcontext(prec=DIGITS):
         return f"{amount.quantize(smallest, ROUND_HALF_EVEN):,f}"
 
 

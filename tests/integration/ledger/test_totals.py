@@ -153,7 +153,8 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         connection.exec_driver_sql("DROP INDEX cases_windows")
         sorted_by = "changed", "opened", "deadline", "size", "urgent", "appraise", "trouble"
         listed = "entries_event", "entries_at", "events_state", "events_type", "submission_chunks_file"
-        for index in (*(f"cases_{name}" for name in sorted_by), *listed):
+        later_sorted_by = "state_urgent", "state_size", "open"
+        for index in (*(f"cases_{name}" for name in (*sorted_by, *later_sorted_by)), *listed):
             connection.exec_driver_sql(f"DROP INDEX {index}")
         appraised = (
             "too_old_at",
@@ -165,7 +166,10 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
             "urgent_at",
             "appraise_at",
         )
-        columns = {"cases": ("deadline", "size", "meters", "named", *appraised), "events": ("fetched",)}
+        columns = {
+            "cases": ("deadline", "size", "meters", "named", "open_records", *appraised),
+            "events": ("fetched",),
+        }
         for table, names in {**columns, "submission_chunks": ("file",)}.items():
             for name in names:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
@@ -175,6 +179,8 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
             "case_names",
             "case_examples",
             "standings",
+            "open_usage",
+            "open_money",
             "reminders",
             "meter_prices",
             "billing_periods",

@@ -19,6 +19,7 @@ from workers.kernel.ledger.case import Case, case_of
 from workers.kernel.ledger.case_facts import LONGEST_NAME, ByMeter, open_quantities
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Tally
+from workers.kernel.ledger.open_parts import keep_open_money
 from workers.kernel.ledger.tables import billing_periods, cases, meter_prices
 from workers.kernel.money import NO_MONEY, Money, UnitPrice, added, prices_from_json, prices_to_json, worth
 
@@ -170,4 +171,5 @@ class Appraisals:
             for case, appraisal, again in sorted(appraised, key=lambda one: one[0].id):
                 mine = cases.c.id == case.id, cases.c.version == case.version
                 values = {**appraisal.columns(case.opened_at, now), "appraise_at": again}
-                connection.execute(update(cases).where(*mine).values(values))
+                if connection.execute(update(cases).where(*mine).values(values)).rowcount:
+                    keep_open_money(connection, case.id, appraisal.at_risk)

@@ -12,7 +12,7 @@ from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.case_facts import NameKind, cases_named, cases_with_more
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.paging import Page, Stretch, page
-from workers.kernel.ledger.standings import cases_of_code
+from workers.kernel.ledger.standings import has_code
 from workers.kernel.ledger.tables import cases, incident_cases
 
 SEARCHED: Final = 20_000
@@ -113,9 +113,11 @@ class CaseList:
 def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.states:
-        found.append(cases.c.state.in_(list(wanted.states)))
+        # One alone as such: an index finds it in order then.
+        [only, *more] = wanted.states
+        found.append(cases.c.state.in_(list(wanted.states)) if more else cases.c.state == only)
     if wanted.code is not None:
-        found.append(or_(cases.c.code == wanted.code, cases.c.id.in_(cases_of_code(wanted.code))))
+        found.append(or_(cases.c.code == wanted.code, has_code(cases.c.id, wanted.code)))
     if wanted.opened_before is not None:
         found.append(cases.c.opened_at <= wanted.opened_before)
     if wanted.lost_before is not None:

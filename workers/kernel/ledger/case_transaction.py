@@ -12,11 +12,12 @@ from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
-from workers.kernel.ledger.case_facts import CaseFacts, keep_names, keep_recovered
+from workers.kernel.ledger.case_facts import SETTLED, CaseFacts, keep_names, keep_recovered
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.examples import forget_examples, keep_examples
 from workers.kernel.ledger.hash_chain import entry_hash
-from workers.kernel.ledger.journal import EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
+from workers.kernel.ledger.open_parts import keep_open_money, keep_open_usage
 from workers.kernel.ledger.standings import keep_standings
 from workers.kernel.ledger.submissions import CaseSubmissions
 
@@ -80,6 +81,8 @@ class CaseTransaction:
         keep_names(self._connection, self._case.id, facts.names)
         keep_standings(self._connection, self._case.id, facts.standings)
         keep_recovered(self._connection, self._case.id, self._version, facts, self._now)
+        keep_open_usage(self._connection, self._case.id, facts.by_meter)
+        keep_open_money(self._connection, self._case.id, appraisal.at_risk)
 
     def describe(self, **fields: str | None) -> None:
         """Complete what is known of the failure, such as the meter's event name."""
@@ -117,7 +120,9 @@ class CaseTransaction:
         return row
 
     def changes(self) -> dict[str, Any]:
-        return {**self._standing(), "balance": self.balance.to_json(), **self._described}
+        still_open = sum(self.balance[bucket].records for bucket in Bucket if bucket not in SETTLED)
+        kept = {"balance": self.balance.to_json(), "open_records": still_open}
+        return {**self._standing(), **kept, **self._described}
 
     def case(self) -> Case:
         failure = replace(self._case.failure, **self._described)

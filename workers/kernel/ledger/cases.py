@@ -23,6 +23,7 @@ from workers.kernel.ledger.hash_chain import genesis
 from workers.kernel.ledger.journal import Balance, Bucket
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import extend
+from workers.kernel.ledger.open_parts import forget_open
 from workers.kernel.ledger.queries import EntryRow, as_stored, entry_of, journal_of
 from workers.kernel.ledger.submissions import Submission, submissions_of_case
 from workers.kernel.ledger.tables import cases, entries
@@ -89,11 +90,13 @@ class Cases:
         # A case that was written by a clock that was ahead is due: nobody knows when it really is.
         due = or_(cases.c.due_at <= now, cases.c.changed_at > now + LONGEST_WAIT)
         first = func.coalesce(cases.c.urgent_at, cases.c.due_at)
+        free = is_over(cases, "lease_until", now, lease)
+        # First which, then what of them: of a hundred thousand that are due only those are read whole.
+        ids = select(cases.c.id).where(cases.c.due_at.is_not(None), due, free)
+        ids = ids.order_by(first, cases.c.due_at).limit(limit)
         pending = cast(cases.c.balance[(Bucket.PENDING.value, "records")].as_string(), BigInteger)
-        query = select(cases.c.id, cases.c.version, pending.label("pending")).where(
-            cases.c.due_at.is_not(None), due, is_over(cases, "lease_until", now, lease)
-        )
-        return [DueCase(**row) for row in self._database.rows(query.order_by(first, cases.c.due_at).limit(limit))]
+        query = select(cases.c.id, cases.c.version, pending.label("pending")).where(cases.c.id.in_(ids))
+        return [DueCase(**row) for row in self._database.rows(query.order_by(first, cases.c.due_at))]
 
     def join(self, failure: Failure, gap: timedelta, longest: timedelta) -> Failure:
         """Return the failure that a window of refusals belongs to: one whose case is open for it from now on.
@@ -217,3 +220,5 @@ def _append(connection: Connection, rows: Sequence[dict[str, Any]], before: Case
         raise Corrupt(f"{rows[0]['case_id']} has entries beyond its head") from error
     extend(connection, after.id, after.version, after.head)
     keep(connection, before, after)
+    if after.state is CaseState.SETTLED and before.state is not CaseState.SETTLED:
+        forget_open(connection, after.id)

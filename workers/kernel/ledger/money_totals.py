@@ -1,24 +1,42 @@
 """What all open cases put at risk, and what was recovered: per currency, and quantities per meter."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, case, cast, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Text,
+    case,
+    cast,
+    distinct,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.case_facts import SETTLED
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.journal import Bucket, Tally
-from workers.kernel.ledger.tables import UtcTime, cases, incident_cases, recoveries
-from workers.kernel.money import Money, added, from_json
+from workers.kernel.ledger.journal import Tally
+from workers.kernel.ledger.tables import (
+    UtcTime,
+    cases,
+    incident_cases,
+    open_money,
+    open_usage,
+    recoveries,
+)
+from workers.kernel.money import DIGITS, Amount, Money, added, from_json
 
 _UNSETTLED: Final = [state for state in CaseState if state is not CaseState.SETTLED]
 """Named one by one: an index finds them, among however many settled cases."""
-_OPEN: Final = [bucket for bucket in Bucket if bucket not in SETTLED]
+_BETWEEN: Final = " "
 
 
 @dataclass(frozen=True)
@@ -56,27 +74,36 @@ class MoneyTotals:
 
     def at_risk(self, incident: str | None = None) -> AtRisk:
         """Return what all open cases, or those of an incident, put at risk. Raises LedgerUnavailable."""
-        theirs = [cases.c.state.in_(_UNSETTLED), cases.c.version > 0]
-        if incident is not None:
-            of_it = select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident)
-            theirs.append(cases.c.id.in_(of_it))
         now = literal(self._clock(), UtcTime)
         counts: list[Any] = [
             func.count().label("cases"),
-            cast(func.coalesce(func.sum(_records("failed") - sum(map(_records, SETTLED))), 0), BigInteger).label(
-                "records"
-            ),
+            cast(func.coalesce(func.sum(cases.c.open_records), 0), BigInteger).label("records"),
             func.min(case((cases.c.deadline > now, cases.c.deadline))).label("deadline"),
             func.count(case((cases.c.deadline <= now, 1))).label("overdue"),
         ]
-        [counted] = self._database.rows(select(*counts).where(*theirs))
-        rows = self._database.rows(select(cases.c.meters, cases.c.at_risk).where(*theirs))
+        unsettled = select(*counts).where(cases.c.state.in_(_UNSETTLED))
+        [counted] = self._database.rows(unsettled.where(*_of(cases.c.id, incident)))
+        priced = select(func.count(distinct(open_money.c.case_id))).where(*_of(open_money.c.case_id, incident))
         return AtRisk(
             **counted,
-            money=added(from_json(row["at_risk"]) for row in rows),
-            unpriced=sum(not row["at_risk"] for row in rows),
-            by_meter=_most_first(one for row in rows for one in _open(row["meters"])),
+            money=self._open_money(incident),
+            unpriced=counted["cases"] - self._database.values(priced)[0],
+            by_meter=self._open_usage(incident),
         )
+
+    def _open_usage(self, incident: str | None) -> Mapping[str, Tally]:
+        columns = open_usage.c.meter, func.sum(open_usage.c.records), _all_of(open_usage.c.quantity)
+        query = select(*columns).where(*_of(open_usage.c.case_id, incident)).group_by(open_usage.c.meter)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return _most_first((meter, Tally(int(records), _sum(quantities))) for meter, records, quantities in rows)
+
+    def _open_money(self, incident: str | None) -> Money:
+        columns = open_money.c.currency, _all_of(open_money.c.low), _all_of(open_money.c.high)
+        query = select(*columns).where(*_of(open_money.c.case_id, incident)).group_by(open_money.c.currency)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {currency: Amount(_sum(lows), _sum(highs)) for currency, lows, highs in rows}
 
     def recovered(self, since: datetime) -> Recovered:
         """Return what was recovered from a moment on. Raises LedgerUnavailable."""
@@ -88,16 +115,22 @@ class MoneyTotals:
         )
 
 
-def _records(bucket: str) -> Any:
-    return cast(cases.c.balance[(bucket, "records")].as_string(), BigInteger)
+def _of(case_id: Column[Any], incident: str | None) -> list[ColumnElement[bool]]:
+    """Tell whether a row is about a case of the incident; nothing to tell where none is named."""
+    if incident is None:
+        return []
+    return [case_id.in_(select(incident_cases.c.case_id).where(incident_cases.c.incident_id == incident))]
 
 
-def _open(meters: Mapping[str, Any] | None) -> Iterator[tuple[str, Tally]]:
-    """Yield what is not settled of each meter, by what `CaseFacts.columns` has made."""
-    for name, balance in (meters or {}).items():
-        for bucket in _OPEN:
-            if balance[bucket]["records"]:
-                yield name, Tally(balance[bucket]["records"], Decimal(balance[bucket]["quantity"]))
+def _all_of(column: Column[Any]) -> ColumnElement[str]:
+    """Return all quantities of a group as one text: databases would round their sum, and a row for each is slow."""
+    return func.aggregate_strings(type_coerce(column, Text), _BETWEEN)
+
+
+def _sum(quantities: str) -> Decimal:
+    """Add up what `_all_of` has joined, exactly."""
+    with localcontext(prec=DIGITS):
+        return sum(map(Decimal, quantities.split(_BETWEEN)), Decimal(0))
 
 
 def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

@@ -8,14 +8,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, tuple_, type_coerce
 
+from workers.kernel.clock import from_text
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.tables import cases, standings
+from workers.kernel.money import DIGITS
 
 MOST_CASES: Final = 3
 """Cases of a cause that are named beside it, those with the most records."""
@@ -90,6 +92,9 @@ _CAUSE: Final = tuple(standings.c[name] for name in Cause.__dataclass_fields__)
 _WAITS: Final = standings.c.bucket == Bucket.QUARANTINED.value
 _RECORDS: Final = func.sum(standings.c.records)
 
+_Part = tuple[str, int, str, str]
+"""What one case has of a cause: the case, records, their quantity, and when the case was opened."""
+
 
 class Standings:
     """Reading the standings table."""
@@ -99,17 +104,11 @@ class Standings:
 
     def groups(self, wanted: CauseFilter, limit: int, offset: int = 0) -> Sequence[Group]:
         """Return what waits for a person, grouped by its cause, the most records first."""
-        counted = (
-            _RECORDS.label("records"),
-            func.count().label("cases"),
-            func.min(cases.c.opened_at).label("oldest"),
-        )
-        query = select(*_CAUSE, *counted).join(cases, cases.c.id == standings.c.case_id)
-        grouped = query.where(_WAITS, *_conditions(wanted)).group_by(*_CAUSE)
+        grouped = select(*_CAUSE).where(_WAITS, *_conditions(wanted)).group_by(*_CAUSE)
         rows = self._database.rows(grouped.order_by(_RECORDS.desc(), *_CAUSE).limit(limit).offset(offset))
-        found = [Cause(*(row[name] for name in Cause.__dataclass_fields__)) for row in rows]
-        shares = self._shares(found)
-        return [_group(cause, row, shares[cause]) for cause, row in zip(found, rows, strict=True)]
+        found = [Cause(**row) for row in rows]
+        parts = self._parts(found)
+        return [_group(cause, parts[cause]) for cause in found if parts[cause]]
 
     def count(self, wanted: CauseFilter) -> tuple[int, int]:
         """Return (causes, records) of what waits."""
@@ -136,30 +135,37 @@ class Standings:
             found[row["code"]][Bucket(row["bucket"])] = int(row["records"])
         return found
 
-    def _shares(self, of: Sequence[Cause]) -> Mapping[Cause, Sequence[Share]]:
-        """Return each case's share of each cause, the most records first."""
-        shares: dict[Cause, list[Share]] = {cause: [] for cause in of}
+    def _parts(self, of: Sequence[Cause]) -> Mapping[Cause, Sequence[_Part]]:
+        """Return what each case has of each cause, the most records first."""
+        parts: dict[Cause, list[_Part]] = {cause: [] for cause in of}
         if not of:
-            return shares
-        columns = standings.c.case_id, standings.c.records, standings.c.quantity
+            return parts
+        # As texts: there may be many more of them than are shown.
+        quantity, opened = type_coerce(standings.c.quantity, Text), type_coerce(cases.c.opened_at, Text)
+        columns = standings.c.case_id, standings.c.records, quantity, opened
         asked = [(cause.code, cause.reason, cause.meter, cause.customer) for cause in of]
-        mine = select(*columns, *_CAUSE).where(_WAITS, tuple_(*_CAUSE).in_(asked))
+        mine = select(*columns, *_CAUSE).join(cases, cases.c.id == standings.c.case_id)
+        mine = mine.where(_WAITS, tuple_(*_CAUSE).in_(asked))
         with self._database.read() as connection:
             for row in connection.execute(mine.order_by(standings.c.records.desc(), standings.c.case_id)):
-                shares[Cause(*row[len(columns) :])].append(Share(*row[: len(columns)]))
-        return shares
+                parts[Cause(*row[len(columns) :])].append(tuple(row[: len(columns)]))
+        return parts
 
 
-def cases_of_code(code: str) -> Select[tuple[str]]:
-    """Return the query for the ids of the cases with records of a code; a file's refusals may have several."""
-    buckets = [bucket.value for bucket in Bucket]  # named one by one, so that the index finds the code below them
-    return select(standings.c.case_id).where(standings.c.bucket.in_(buckets), standings.c.code == code)
+def has_code(case_id: ColumnElement[str], code: str) -> ColumnElement[bool]:
+    """Tell whether a case has records of a code; a file's refusals may have several."""
+    return exists().where(standings.c.case_id == case_id, standings.c.code == code)
 
 
-def _group(cause: Cause, row: RowMapping, shares: Sequence[Share]) -> Group:
+def _group(cause: Cause, parts: Sequence[_Part]) -> Group:
     """Sum the quantities here: databases would round them."""
-    total = sum((Tally(share.records, share.quantity) for share in shares), Tally())
-    return Group(cause, total, int(row["cases"]), row["oldest"], shares[:MOST_CASES])
+    with localcontext(prec=DIGITS):
+        total = Tally(
+            sum(records for _, records, _, _ in parts), sum((Decimal(part[2]) for part in parts), Decimal(0))
+        )
+    oldest = from_text(min(opened for *_, opened in parts))
+    largest = [Share(case_id, records, Decimal(quantity)) for case_id, records, quantity, _ in parts[:MOST_CASES]]
+    return Group(cause, total, len(parts), oldest, largest)
 
 
 def _conditions(wanted: CauseFilter) -> list[ColumnElement[bool]]:

@@ -124,6 +124,7 @@ cases = Table(
     Column("lacks", JSON),
     Column("urgent_at", UtcTime),
     Column("appraise_at", UtcTime),
+    Column("open_records", BigInteger, nullable=False, server_default="0"),
     Index("cases_due", "due_at"),
     Index("cases_changed", "changed_at"),
     Index("cases_opened", "opened_at"),
@@ -132,6 +133,9 @@ cases = Table(
     Index("cases_urgent", "urgent_at"),
     Index("cases_appraise", "appraise_at"),
     Index("cases_state", "state", "changed_at"),
+    Index("cases_state_urgent", "state", "urgent_at"),
+    Index("cases_state_size", "state", "size"),
+    Index("cases_open", "state", "deadline", "open_records"),
     Index("cases_trouble", "due_at", "changed_at", sqlite_where=TROUBLED, postgresql_where=TROUBLED),
     Index("cases_windows", "code", "meter_id", "window_end"),
 )
@@ -164,7 +168,26 @@ standings = Table(
     Column("customer", Text, primary_key=True),
     Column("records", BigInteger, nullable=False),
     Column("quantity", Quantity, nullable=False),
-    Index("standings_cause", "bucket", "code", "reason", "meter", "customer"),
+    Index("standings_cause", "bucket", "code", "reason", "meter", "customer", "records"),
+    Index("standings_code", "case_id", "code", "bucket", "records"),
+)
+
+open_usage = Table(
+    "open_usage",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+)
+
+open_money = Table(
+    "open_money",
+    metadata,
+    Column("case_id", Text, ForeignKey("cases.id"), primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("low", Quantity, nullable=False),
+    Column("high", Quantity, nullable=False),
 )
 
 meter_prices = Table(
