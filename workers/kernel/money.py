@@ -85,6 +85,15 @@ def added(moneys: Iterable[Money]) -> Money:
     return sums
 
 
+def share(money: Money, part: Decimal, whole: Decimal) -> Money:
+    """Return what a part of something is worth, of which the whole is worth this; each end of a range by itself.
+
+    So what is counted off and was added before leaves nothing, whatever its price is by now.
+    """
+    with localcontext(prec=_DIGITS):
+        return {name: Amount(one.low * part / whole, one.high * part / whole) for name, one in money.items()}
+
+
 def negative(money: Money) -> Money:
     """Return it with the other sign."""
     return {currency: -amount for currency, amount in money.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -23,6 +24,7 @@ from workers.kernel.ledger.case_facts import by_meter as kept_by_meter
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, Tally
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.money import NO_MONEY, Money, share
 from workers.pipeline.context import Context, Stores
 from workers.pipeline.record_sets import FINDING, records_in, scan
 from workers.pipeline.standings import standings
@@ -50,14 +52,31 @@ def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
     known = held.case.meters is not None
     grown = confirmed_since(kept_by_meter(held.case.meters), usage.by_meter) if known else {}
     prices = context.ledger.appraisals.prices(account, grown)
+    taken_off = _taken_off(context, held.case.id, {n: tally for n, tally in grown.items() if tally.records <= 0})
     facts = CaseFacts(
         by_meter=usage.by_meter,
         names=_names(context, held),
         named=held.case.version,
         standings=standings(context, held.case, held.journal),
-        recovered={name: (tally, value_of(tally, prices.get(name))) for name, tally in grown.items()},
+        recovered={
+            name: (tally, value_of(tally, prices.get(name)) if tally.records > 0 else taken_off.get(name, NO_MONEY))
+            for name, tally in grown.items()
+        },
     )
     return facts, context.ledger.appraisals.of(account, usage, context.invoice_grace)
+
+
+def _taken_off(context: Context, case_id: str, taken: Mapping[str, Tally]) -> Mapping[str, Money]:
+    """Return what is recovered no more of each meter: its part of what stands as recovered of the case."""
+    there = context.ledger.money.recovered_of(case_id) if taken else {}
+    found: dict[str, Money] = {}
+    for name, tally in taken.items():
+        whole = there[name].by_meter[name] if name in there else Tally()
+        if whole.quantity:
+            found[name] = share(there[name].money, tally.quantity, whole.quantity)
+        elif whole.records:
+            found[name] = share(there[name].money, Decimal(tally.records), Decimal(whole.records))
+    return found
 
 
 def payers_of(stores: Stores, journal: Sequence[EntryRow]) -> list[str]:

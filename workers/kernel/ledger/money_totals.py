@@ -107,12 +107,23 @@ class MoneyTotals:
 
     def recovered(self, since: datetime) -> Recovered:
         """Return what was recovered from a moment on. Raises LedgerUnavailable."""
-        rows = self._database.rows(select(recoveries).where(recoveries.c.at >= since))
-        return Recovered(
-            records=sum(row["records"] for row in rows),
-            money=added(from_json(row["money"]) for row in rows),
-            by_meter=_most_first((row["meter"], Tally(row["records"], row["quantity"])) for row in rows),
-        )
+        return _sum(self._database.rows(select(recoveries).where(recoveries.c.at >= since)))
+
+    def recovered_of(self, case_id: str) -> Mapping[str, Recovered]:
+        """Return what stands as recovered of a case, by meter. Raises LedgerUnavailable."""
+        found: dict[str, list[Any]] = {}
+        for row in self._database.rows(select(recoveries).where(recoveries.c.case_id == case_id)):
+            found.setdefault(row["meter"], []).append(row)
+        return {meter: _sum(rows) for meter, rows in found.items()}
+
+
+def _sum(rows: Iterable[Mapping[Any, Any]]) -> Recovered:
+    rows = list(rows)
+    return Recovered(
+        records=sum(row["records"] for row in rows),
+        money=added(from_json(row["money"]) for row in rows),
+        by_meter=_most_first((row["meter"], Tally(row["records"], row["quantity"])) for row in rows),
+    )
 
 
 def _of(case_id: Column[Any], incident: str | None) -> list[ColumnElement[bool]]:

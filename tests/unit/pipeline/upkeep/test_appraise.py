@@ -243,3 +243,22 @@ def test_what_is_proven_to_count_is_recovered_and_no_more_at_risk(
     left = sqlite_ledger.money.at_risk()
     assert (left.cases, left.records, left.money["usd"].high) == (1, 1, Decimal("0.025"))
     assert sqlite_ledger.money.recovered(clock.now + HOUR).records == 0
+
+
+def test_what_counts_no_more_is_recovered_no_more_whatever_it_costs_by_now(
+    a_book: Callable[..., Book], sqlite_ledger: Ledger, clock: FrozenClock, stripe: RecordingStripeApi
+) -> None:
+    """Else each refusal of what was confirmed widens what is said to be recovered, up to twice of it."""
+    stripe.prices["mtr_api_calls"] = [UnitPrice("usd", Decimal(1), Decimal(2))]
+    book = a_book(2)
+    appraise(book.context)
+    book.move(EntryKind.REOPENED, [0, 1], route=1)
+    book.confirm([0, 1], book.send([0, 1]))
+    keep_facts(book)
+    clock.turn(hours=2)
+    stripe.prices["mtr_api_calls"] = [CENT]
+    appraise(book.context)
+    book.move(EntryKind.REFUSED, [0, 1], route=1)
+    keep_facts(book)
+    week = sqlite_ledger.money.recovered(clock.now - timedelta(days=7))
+    assert (week.records, week.money) == (0, {"usd": Amount(Decimal(0), Decimal(0))})
