@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from workers.cli.open_ledger import open_stores
+from workers.cli.paragraphs import paragraph, terminal_width
 from workers.kernel.clock import to_text
 from workers.kernel.ledger.incidents import Incident
 
@@ -22,7 +23,11 @@ def incidents(limit: int, *, as_json: bool) -> None:
     found = ledger.incidents.recent(limit)
     titles = ledger.incidents.titles(found)
     ledger.close()
-    click.echo(json.dumps(list(map(_as_json, found)), indent=2) if as_json else "\n".join(_lines(found, titles)))
+    click.echo(
+        json.dumps(list(map(_as_json, found)), indent=2)
+        if as_json
+        else "\n".join(_lines(found, titles, terminal_width()))
+    )
 
 
 def _as_json(incident: Incident) -> dict[str, Any]:
@@ -39,18 +44,18 @@ def _as_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _lines(found: Sequence[Incident], titles: Mapping[str, str]) -> Iterator[str]:
+def _lines(found: Sequence[Incident], titles: Mapping[str, str], width: int | None) -> Iterator[str]:
     """Yield a line for each incident, and below it what happened."""
     if not found:
         yield "no incidents"
         return
     rows = [COLUMNS, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    causes = ["", *(f"  {titles.get(incident.id, incident.cause)}" for incident in found)]
+    causes = ["", *(titles.get(incident.id, incident.cause) for incident in found)]
     for row, cause in zip(rows, causes, strict=True):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield "  ".join(cell.ljust(widest) for cell, widest in zip(row, widths, strict=True)).rstrip()
         if cause:
-            yield cause
+            yield from paragraph(cause, width, indent="  ")
 
 
 def _row(incident: Incident) -> tuple[str, ...]:
