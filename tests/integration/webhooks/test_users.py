@@ -104,7 +104,7 @@ def test_a_role_that_is_taken_away_is_gone_at_once(as_: As, ledger: Ledger) -> N
     assert press(ada, act, "approve") == 403
 
 
-@pytest.mark.parametrize("name", ["nobody", "ADA", "ada ", "", "\x00", "x" * 10_000, "ada.0"])
+@pytest.mark.parametrize("name", ["nobody", "ADA", "ada ", "", "x" * 10_000, "ada.0"])
 def test_no_other_name_opens_anything(ledger: Ledger, client: FlaskClient, name: str) -> None:
     assert come(client, name, "wrong") == 401
     assert client.get("/console/").status_code == 302
