@@ -140,7 +140,7 @@ def _case(ledger: Ledger, number: int, now: datetime) -> None:
         f"report:{number}", VALIDATION_REPORT, False, f"records of {meter} were refused", code=code, meter_id=meter,
         event_name=meter, window_start=f"{now:%Y-%m-%dT%H:%M:%SZ}",
     )  # fmt: skip
-    share = Tally(RECORDS // EACH, Decimal("1234.5"))
+    share = Tally(RECORDS // EACH, Decimal(number) + Decimal("1234.5"))
     causes = [(number * EACH + each) % CAUSES for each in range(EACH)]
     waits = [
         Standing(Bucket.QUARANTINED, Cause(code, code, f"meter_{cause % 20}", f"customer {cause}"), share)
