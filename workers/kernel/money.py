@@ -25,9 +25,6 @@ class Amount:
         with localcontext(prec=DIGITS):
             return Amount(self.low + other.low, self.high + other.high)
 
-    def __neg__(self) -> "Amount":
-        return Amount(-self.high, -self.low)
-
 
 Money = Mapping[str, Amount]
 """Currency, in lower case as Stripe writes it -> amount."""
@@ -92,11 +89,6 @@ def share(money: Money, part: Decimal, whole: Decimal) -> Money:
     """
     with localcontext(prec=_DIGITS):
         return {name: Amount(one.low * part / whole, one.high * part / whole) for name, one in money.items()}
-
-
-def negative(money: Money) -> Money:
-    """Return it with the other sign."""
-    return {currency: -amount for currency, amount in money.items()}
 
 
 def written(money: Money) -> str:
