@@ -87,7 +87,7 @@ def share(money: Money, part: Decimal, whole: Decimal) -> Money:
 
     So what is counted off and was added before leaves nothing, whatever its price is by now.
     """
-    with localcontext(prec=_DIGITS):
+    with localcontext(prec=DIGITS):
         return {name: Amount(one.low * part / whole, one.high * part / whole) for name, one in money.items()}
 
 

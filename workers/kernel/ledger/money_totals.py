@@ -107,17 +107,17 @@ class MoneyTotals:
 
     def recovered(self, since: datetime) -> Recovered:
         """Return what was recovered from a moment on. Raises LedgerUnavailable."""
-        return _sum(self._database.rows(select(recoveries).where(recoveries.c.at >= since)))
+        return _summed(self._database.rows(select(recoveries).where(recoveries.c.at >= since)))
 
     def recovered_of(self, case_id: str) -> Mapping[str, Recovered]:
         """Return what stands as recovered of a case, by meter. Raises LedgerUnavailable."""
         found: dict[str, list[Any]] = {}
         for row in self._database.rows(select(recoveries).where(recoveries.c.case_id == case_id)):
             found.setdefault(row["meter"], []).append(row)
-        return {meter: _sum(rows) for meter, rows in found.items()}
+        return {meter: _summed(rows) for meter, rows in found.items()}
 
 
-def _sum(rows: Iterable[Mapping[Any, Any]]) -> Recovered:
+def _summed(rows: Iterable[Mapping[Any, Any]]) -> Recovered:
     rows = list(rows)
     return Recovered(
         records=sum(row["records"] for row in rows),
