@@ -10,6 +10,7 @@ from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import ActFilter
+from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.case_list import CaseFilter, CaseOrder
 from workers.kernel.ledger.event_list import EventFilter
 from workers.kernel.ledger.events import EventState, NewEvent
@@ -41,9 +42,13 @@ def some_cases(ledger: Ledger, clock: FrozenClock, number: int) -> list[str]:
         case_id = open_case(ledger, a_failure(f"case {each}")).id
         with ledger.cases.hold(case_id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
             draft.move(a_movement(EntryKind.SEEN))
-        values = {"deadline": DEADLINE + timedelta(days=each % 2), "size": f"{each % 2:03}"} if each % 4 else {}
+        day = DEADLINE + timedelta(days=each % 2)
+        values = {"deadline": day, "urgent_at": day, "size": f"{each % 2:03}"} if each % 4 else {}
+        state = CaseState.SETTLED if each % 8 == 0 else CaseState.NEEDS_PERSON
         with ledger.database.write() as connection:
-            connection.execute(update(cases).where(cases.c.id == case_id).values(changed_at=clock(), **values))
+            connection.execute(
+                update(cases).where(cases.c.id == case_id).values(changed_at=clock(), state=state, **values)
+            )
         ids.append(case_id)
     return ids
 
@@ -63,6 +68,14 @@ def test_page_by_page_every_case_is_seen_once_in_every_order(
     assert sorted(paged) == sorted(ids)
 
 
+def test_what_is_lost_already_stands_after_what_can_be_saved_and_before_what_is_settled(
+    sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    ids = some_cases(sqlite_ledger, clock, 9)
+    listed = [case.id for case in sqlite_ledger.case_list.find(CaseFilter(), CaseOrder.RISK)]
+    assert (listed[-3], set(listed[-2:])) == (ids[4], {ids[0], ids[8]})
+
+
 def test_what_comes_in_meanwhile_moves_no_case_off_its_page(sqlite_ledger: Ledger, clock: FrozenClock) -> None:
     some_cases(sqlite_ledger, clock, 6)
     lists = sqlite_ledger.case_list
@@ -73,7 +86,7 @@ def test_what_comes_in_meanwhile_moves_no_case_off_its_page(sqlite_ledger: Ledge
     assert [case.id for case in lists.page(CaseFilter(), limit=3, after=first.after).rows] == before[3:]
 
 
-@pytest.mark.parametrize("place", ["", "nonsense", "0~", "7~x~y", "0~no time~case_1", "0~~"])
+@pytest.mark.parametrize("place", ["", "nonsense", "0~", "7~x~y", "2~x~y", "0~no time~case_1", "0~~"])
 def test_a_place_that_makes_no_sense_is_the_beginning(
     sqlite_ledger: Ledger, clock: FrozenClock, place: str
 ) -> None:

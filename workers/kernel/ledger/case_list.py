@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.case_facts import NameKind, cases_named, cases_with_more
@@ -39,14 +39,18 @@ _STRETCHES: Final[Mapping[CaseOrder, Sequence[Stretch]]] = {
     ),
     CaseOrder.RISK: (
         Stretch(cases.c.urgent_at, descending=False, rows=cases.c.urgent_at.is_not(None)),
-        replace(_BY_CHANGE, rows=cases.c.urgent_at.is_(None)),
+        replace(_BY_CHANGE, rows=and_(cases.c.urgent_at.is_(None), cases.c.state != CaseState.SETTLED)),
+        replace(_BY_CHANGE, rows=and_(cases.c.urgent_at.is_(None), cases.c.state == CaseState.SETTLED)),
     ),
     CaseOrder.DEADLINE: (
         Stretch(cases.c.deadline, descending=False, rows=cases.c.deadline.is_not(None)),
         replace(_BY_CHANGE, rows=cases.c.deadline.is_(None)),
     ),
 }
-"""What comes first in each order; what has nothing to be ordered by comes last, the last changed first."""
+"""What comes first in each order; what has nothing to be ordered by comes last, the last changed first.
+
+By risk, what is lost already comes after what can be saved, and what is settled after that.
+"""
 
 
 @dataclass(frozen=True)

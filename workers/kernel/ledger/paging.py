@@ -41,11 +41,11 @@ class _Place:
     id: str
 
     @classmethod
-    def read(cls, text: str | None) -> Self | None:
-        """Return the place that an address names; None where it names none."""
+    def read(cls, text: str | None, stretches: int) -> Self | None:
+        """Return the place that an address names in a list of so many stretches; None where it names none."""
         stretch, _, rest = (text or "").partition(_MARK)
         value, mark, row_id = rest.partition(_MARK)
-        return cls(int(stretch), value, row_id) if mark and stretch in {"0", "1"} else None
+        return cls(int(stretch), value, row_id) if mark and stretch in map(str, range(stretches)) else None
 
     def __str__(self) -> str:
         return _MARK.join((str(self.stretch), self.value, self.id))
@@ -63,7 +63,7 @@ def page(
 
     The query has to select the columns that order the stretches, and the ids.
     """
-    place = _Place.read(after)
+    place = _Place.read(after, len(stretches))
     found: list[tuple[int, RowMapping]] = []
     for number, stretch in enumerate(stretches):
         if len(found) > limit or (place and number < place.stretch):
