@@ -44,7 +44,7 @@ types: setup
 tests: setup
 	@avail=$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1); \
 	  test "$${avail:-0}" -lt 4000000 || export TMPDIR=/dev/shm; \
-	  $(BIN)/pytest --collect-only -q >/dev/null; $(BIN)/pytest -n 4 --dist loadgroup -q
+	  $(BIN)/pytest --collect-only -q >/dev/null; $(BIN)/pytest -n 3 --dist loadgroup -q
 
 # What only npm has, without the scripts of packages. A slow download keeps no test but those that need it, which wait
 # while the mark is there.

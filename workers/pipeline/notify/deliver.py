@@ -76,7 +76,7 @@ def _words_of_incidents(context: Context, quiet: timedelta) -> Iterator[Word]:
     for incident in _due_incidents(context, quiet):
         look = Look(context, incident)
         if look.has_news:
-            yield Word(look.notice(), look.was_said, look.earlier)
+            yield Word(look.notice(), look.was_said, look.earlier, look.notice_in_full)
         else:
             look.had_no_news()
 
@@ -121,7 +121,7 @@ def _post(context: Context, pace: Pace, word: Word) -> None:
     message, sign = None, Sign.ALERT_TAKEN
     with pace.speaking(update=word.earlier is not None):
         try:
-            message = context.alerts.post(word.alert, word.earlier)
+            message = context.alerts.post(word.in_full() if word.in_full else word.alert, word.earlier)
         except Permanent as error:  # it will never be taken, and must not keep the others from being said
             log.error("alert_refused", headline=word.alert.headline, error=str(error))
             sign = Sign.ALERT_FAILED

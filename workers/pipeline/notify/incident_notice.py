@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from workers.alerts import CodeCount, Notice, ReasonCount
@@ -30,9 +31,8 @@ _WORDS: Final = (
 
 
 def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatus], *, over: bool) -> Notice:
-    """Return all that is worth saying of an incident whose cases stand like this."""
+    """Return what an incident is whose cases stand like this; `in_full` adds what is looked up for it."""
     oldest = min((status.oldest for status in statuses if status.oldest), default=None)
-    first = _first_lost(context, incident)
     only = statuses[0] if len(statuses) == 1 else None
     headline = headline_of(statuses)
     return Notice(
@@ -43,12 +43,16 @@ def notice_of(context: Context, incident: Incident, statuses: Sequence[CaseStatu
         cases=len(statuses),
         codes=list(_codes(merged(status.by_code for status in statuses))),
         reasons=_reasons(statuses),
-        about=about_of(context, incident),
         oldest_usage=oldest,
-        **(lost_of(first) if first else {}),
         next_step=next_step(context, incident, statuses),
         files=only.files if only else {},
     )
+
+
+def in_full(context: Context, incident: Incident, notice: Notice) -> Notice:
+    """Return a notice with whom it is about, what that is worth, and by when it is lost."""
+    first = _first_lost(context, incident)
+    return replace(notice, about=about_of(context, incident), **(lost_of(first) if first else {}))
 
 
 def _first_lost(context: Context, incident: Incident) -> Case | None:

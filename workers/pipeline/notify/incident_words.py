@@ -9,7 +9,7 @@ from workers.alerts import Notice
 from workers.kernel.ledger.incidents import Incident
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
-from workers.pipeline.notify.incident_notice import notice_of
+from workers.pipeline.notify.incident_notice import in_full, notice_of
 
 GROWTH: Final = 10
 """How many times as many records as were told make an incident worth telling again."""
@@ -71,7 +71,12 @@ class Look:
         return bool(now.demands - before.demands) or now.records >= GROWTH * before.records
 
     def notice(self) -> Notice:
+        """Return what is to be said, in short."""
         return notice_of(self._context, self._incident, self._statuses, over=self._over)
+
+    def notice_in_full(self) -> Notice:
+        """Return it with what has to be looked up: for what is said now, not for all that waits in a storm."""
+        return in_full(self._context, self._incident, self.notice())
 
     def was_said(self, message: str | None) -> None:
         """Write down that a person was told."""

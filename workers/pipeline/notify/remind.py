@@ -14,7 +14,7 @@ from workers.kernel.ledger.reminders import Reminder, Waiting
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
-from workers.pipeline.notify.incident_notice import lost_of, notice_of
+from workers.pipeline.notify.incident_notice import in_full, lost_of, notice_of
 from workers.pipeline.notify.word import Word
 
 log = get_logger(__name__)
@@ -63,7 +63,7 @@ def _notice(context: Context, incident_id: str, due: Sequence[Reminder]) -> Noti
     incident = context.ledger.incidents.get(incident_id)
     if not waiting or incident is None:
         return None
-    notice = notice_of(context, incident, waiting, over=False)
+    notice = in_full(context, incident, notice_of(context, incident, waiting, over=False))
     time = min(one.deadline for one in due) - context.clock()
     when = f"{left(time)} left" if time > timedelta(0) else "too late for the first of it"
     first = context.ledger.cases.get(due[0].case_id)
