@@ -21,7 +21,7 @@ from workers.kernel.ledger.schema import upgrade
 
 # How long an example takes is no property of ours: a busy machine takes long to load polars. The gate is run often
 # and takes few examples of each property; `pytest --hypothesis-profile thorough` takes many.
-settings.register_profile("gate", deadline=None, max_examples=6)
+settings.register_profile("gate", deadline=None, max_examples=4)
 settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile("gate")
 

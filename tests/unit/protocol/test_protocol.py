@@ -33,7 +33,7 @@ def machine(ledger: NewLedger, kind: type[Protocol], world: type[World] = World)
 
 
 def test_whatever_happens_nothing_is_lost_and_nothing_is_billed_twice(sqlite: NewLedger) -> None:
-    run_state_machine_as_test(machine(sqlite, Everything), settings=settings(FAST, max_examples=5))
+    run_state_machine_as_test(machine(sqlite, Everything), settings=settings(FAST, max_examples=3))
 
 
 @pytest.mark.postgres
