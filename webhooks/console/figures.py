@@ -10,7 +10,7 @@ from webhooks.console.address import now
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import from_text
 from workers.kernel.equation import terms
-from workers.kernel.ledger.appraisal import WORDS, at_risk, lost_by
+from workers.kernel.ledger.appraisal import at_risk, why_lost
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
 from workers.kernel.ledger.journal import Balance, Tally
@@ -116,12 +116,6 @@ def left(span: timedelta) -> str:
 def time_left(case: Case) -> str:
     """Write how long it is until usage of a case is lost; nothing where that is not known."""
     return left(case.deadline - now()) if case.deadline else ""
-
-
-def why_lost(case: Case) -> str:
-    """Write why a case has its deadline; nothing where it has none."""
-    reason = lost_by(case)
-    return WORDS[reason] if reason else ""
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:

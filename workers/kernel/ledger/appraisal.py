@@ -99,7 +99,7 @@ def lost_by(case: Case) -> LostBy | None:
     return LostBy.INVOICE if case.deadline == case.invoice_at else LostBy.TOO_OLD
 
 
-WORDS: Final[Mapping[LostBy, str]] = {
+_WORDS: Final[Mapping[LostBy, str]] = {
     LostBy.TOO_OLD: "its oldest open usage is too old to bill: Stripe takes usage of the last 35 days",
     LostBy.INVOICE: "the next invoice of {customer} is finalised, without this usage",
 }
@@ -109,4 +109,4 @@ WORDS: Final[Mapping[LostBy, str]] = {
 def why_lost(case: Case) -> str:
     """Say why a case has its deadline, by the name of the customer whose invoice it is; empty where it has none."""
     reason = lost_by(case)
-    return WORDS[reason].format(customer=case.invoice_of or "a customer of it") if reason else ""
+    return _WORDS[reason].format(customer=case.invoice_of or "a customer of it") if reason else ""

@@ -69,6 +69,18 @@ def test_a_case_says_what_it_is_worth_and_when_that_is_lost(
     assert "2026-11-24 09:30:01 UTC: its oldest open usage is too old to bill" in page
 
 
+def test_a_case_names_the_customer_whose_invoice_is_its_deadline(
+    look: Look, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
+    case = open_case(sqlite_ledger, a_failure())
+    at = clock() + timedelta(days=3)
+    with sqlite_ledger.cases.hold(case.id, "one", timedelta(minutes=5)) as held, held.transaction() as draft:
+        draft.move(a_movement(EntryKind.SEEN, 12))
+        draft.know(CaseFacts({}, {}, 1), Appraisal(12, at + timedelta(days=9), invoice_at=at, invoice_of="cus_9"))
+    for page in (look("/cases"), look(f"/cases/{case.id}")):
+        assert "the next invoice of cus_9 is finalised" in page
+
+
 def test_what_nobody_has_finds_nothing(look: Look, sqlite_ledger: Ledger) -> None:
     case_id = refused(sqlite_ledger, "a")
     for asked in ({"q": "%"}, {"customer": "acm"}, {"incident": "inc_none"}, {"state": "settled"}):
