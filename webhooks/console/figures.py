@@ -9,6 +9,7 @@ from typing import Any, Final
 from webhooks.console.address import now
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import from_text
+from workers.kernel.counting import counted
 from workers.kernel.equation import terms
 from workers.kernel.ledger.appraisal import at_risk, why_lost
 from workers.kernel.ledger.case import Case
@@ -116,11 +117,6 @@ def left(span: timedelta) -> str:
 def time_left(case: Case) -> str:
     """Write how long it is until usage of a case is lost; nothing where that is not known."""
     return left(case.deadline - now()) if case.deadline else ""
-
-
-def counted(number: int, noun: str, several: str | None = None) -> str:
-    """Write how many of something there are: `1 record`, `2,000 records`."""
-    return f"{grouped(number)} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def pretty_json(raw: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from workers.cli.moments import span_text
 from workers.cli.paragraphs import paragraph, rows
+from workers.kernel.counting import counted
 from workers.kernel.equation import terms
 from workers.kernel.ledger.appraisal import why_lost
 from workers.kernel.ledger.case_facts import open_quantities, total_of
@@ -13,7 +14,6 @@ from workers.kernel.ledger.examples import Change, Sample
 from workers.kernel.ledger.journal import Found, Tally
 from workers.kernel.money import written as money_text
 from workers.kernel.rounding import rounded_tally
-from workers.kernel.timeline import counted
 from workers.pipeline.view.case_view import CaseView
 
 _FOUND: Final[Mapping[str, str]] = {
@@ -120,7 +120,7 @@ def _meters(view: CaseView, width: int | None) -> Iterator[str]:
     open_now = dict(open_quantities(view.by_meter))
     for name, buckets in view.by_meter.items():
         total, still = total_of(buckets), open_now.get(name, Tally())
-        said = f"{_cut(name) if name else 'of no known meter'}: {counted(total.records)}"
+        said = f"{_cut(name) if name else 'of no known meter'}: {counted(total.records, 'record')}"
         if name:
             said += f", quantity {rounded_tally(total)}"
         if still.records:

@@ -10,8 +10,9 @@ from typing import Any, Final
 import click
 
 from workers.cli.options import engine_options, knowledge, plan_options, planned
-from workers.cli.show import FaultGroup, counted, fault_groups, show_faults, show_files, show_unchecked
+from workers.cli.show import FaultGroup, fault_groups, show_faults, show_files, show_unchecked
 from workers.kernel import terminal
+from workers.kernel.counting import counted
 from workers.kernel.reasons import IDENTIFIER_REPEATED, NO_FAULT_FOUND, VALUE_OF_OTHER_NOTATION
 from workers.offline.repair_files import PlanSummary
 from workers.offline.summary import OutcomeCounts

@@ -14,12 +14,12 @@ import click
 
 from workers.cli.open_ledger import open_context, open_stores
 from workers.kernel.clock import to_text
+from workers.kernel.counting import counted
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act, ActState
 from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
-from workers.pipeline.desk.order import counted
 from workers.pipeline.desk.waiting import Chosen
 
 Command = TypeVar("Command", bound=Callable[..., Any])

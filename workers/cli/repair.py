@@ -10,7 +10,6 @@ import click
 
 from workers.cli.options import engine_options, knowledge, plan_options, planned
 from workers.cli.show import (
-    counted,
     outcomes_table,
     show_files,
     show_unchecked,
@@ -18,6 +17,7 @@ from workers.cli.show import (
 )
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
+from workers.kernel.counting import counted
 from workers.offline.repair_files import PlanSummary
 from workers.offline.revisions import RefusedFor
 from workers.records.files.stripe_formats import TEMPLATES

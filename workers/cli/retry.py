@@ -9,13 +9,13 @@ import click
 
 from workers.cli.decide import carried_out, choosing, chosen_of, decide, deciding
 from workers.cli.open_ledger import open_context
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
-from workers.pipeline.desk.order import counted
 from workers.pipeline.desk.waiting import Chosen
 
 

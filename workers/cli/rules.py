@@ -13,10 +13,11 @@ from rich.table import Table
 from workers.cli.decide import decide, deciding
 from workers.cli.open_ledger import open_context, open_stores
 from workers.cli.options import PATH, engine_options, knowledge, plan_options
-from workers.cli.show import amount_text, counted, show_unchecked
+from workers.cli.show import amount_text, show_unchecked
 from workers.kernel import terminal
 from workers.kernel.clock import to_text
 from workers.kernel.codes import Outcome
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.rules import MadeRule
 from workers.kernel.settings import load

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from workers.kernel import terminal
 from workers.kernel.codes import Outcome
+from workers.kernel.counting import counted
 from workers.offline.differences import Difference
 from workers.offline.repair_files import OnPart
 from workers.offline.summary import OutcomeCounts
@@ -146,12 +147,6 @@ def show_faults(console: Console, groups: Iterable[FaultGroup]) -> None:
         example = "" if group.example is None else f", e.g. row {group.rows[0]}: {_shortened(group.example)}"
         console.print(f"{group.fault}: {counted(group.records, 'record')}, {rows}", markup=False)
         console.print(f"  {group.meaning}{example}", markup=False)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 record`, `2,000 records`, `2 aliases`."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def outcomes_table(outcomes: OutcomeCounts) -> Table:

@@ -9,6 +9,7 @@ from typing import Final
 
 from workers.kernel.clock import from_text
 from workers.kernel.codes import MALFORMED_RECORD, Code
+from workers.kernel.counting import counted
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case, Failure
 
 LONGEST_NAME: Final = 60
@@ -60,15 +61,15 @@ def since(case: Case) -> datetime:
 
 
 def _what(failure: Failure, records: int) -> str:
-    counted = f"{records:,} {'record' if records == 1 else 'records'}"
+    refused_records = counted(records, "record")
     if failure.kind == VALIDATION_REPORT and failure.code:
         of = f" of {_short(failure.event_name or failure.meter_id or 'an unknown meter')}"
         refused = f"{'was' if records == 1 else 'were'} refused for {_short(failure.code)}"
         one, several = _VERBS.get(failure.code, (refused, refused))
-        return f"{counted}{of} {one if records == 1 else several}"
+        return f"{refused_records}{of} {one if records == 1 else several}"
     said = " ".join(failure.summary.split())
     if not said.startswith("rows of "):
-        return f"{said} ({counted})"
+        return f"{said} ({refused_records})"
     one_row = said.replace("rows of", "row of", 1).replace(" were refused", " was refused", 1)
     return f"{records:,} {one_row if records == 1 else said}"
 

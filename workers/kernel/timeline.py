@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from workers.kernel.counting import counted
 from workers.kernel.ledger.journal import FOUND_BY, Bucket, EntryKind, Found
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import RELEASED, UNCONFIRMED
@@ -51,21 +52,16 @@ def sentence_of(entry: EntryRow) -> str:
     return f"{said}{by}{f': {why}' if why else ''}"
 
 
-def counted(number: int, noun: str = "record") -> str:
-    """Return `1 record`, `2,000 records`."""
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
-
-
 def _records(entry: EntryRow, words: str) -> str:
     """Return how many records, and what of them: `words` as they are said of several, `are billed`."""
-    said = f"{counted(entry.records)} {words}"
+    said = f"{counted(entry.records, 'record')} {words}"
     return _PLURAL.sub(lambda word: _OF_ONE[word[0]], said) if entry.records == 1 else said
 
 
 def _seen(entry: EntryRow) -> str:
     if entry.record_set is None:
-        return f"Stripe counts {counted(entry.records)} and names none of them"
-    return f"Stripe refused {counted(entry.records)}"
+        return f"Stripe counts {counted(entry.records, 'record')} and names none of them"
+    return f"Stripe refused {counted(entry.records, 'record')}"
 
 
 def _located(entry: EntryRow) -> str:

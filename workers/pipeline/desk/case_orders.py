@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.by_code import BY_CODE
@@ -16,7 +17,7 @@ from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import Effect, counted
+from workers.pipeline.desk.order import Effect
 from workers.pipeline.desk.traces import TOOK_BACK, entries_of, taken_back, told
 from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting
 from workers.pipeline.record_sets import keep, movement, reasons_of

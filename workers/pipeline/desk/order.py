@@ -11,11 +11,6 @@ from workers.pipeline.context import Context
 MOST_EXAMPLES: Final = 20
 
 
-def counted(number: int, noun: str) -> str:
-    """Write how many of something there are: `1 record`, `1,200 records`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 @dataclass(frozen=True)
 class Example:
     """One record before and after: the sender's columns that matter, as text."""

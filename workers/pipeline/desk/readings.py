@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import polars as pl
 
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import CSV, Act
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.audit.case_csv import Sheet, sheet, sheet_of
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import counted
 from workers.pipeline.desk.waiting import require_case
 from workers.pipeline.record_sets import scan, workspace
 from workers.records.schema import IDENTIFIER

@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.codes import Outcome
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.cases import HeldCase
@@ -17,7 +18,7 @@ from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
 from workers.pipeline.desk.edited_csv import AFTER, BEFORE, COLUMN, Edits
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
 from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import tried

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.counting import counted
 from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.files import file_name
 from workers.kernel.ledger.acts import Act
@@ -18,7 +19,7 @@ from workers.kernel.ledger.unconfirmed import RELEASED, is_noted
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, counted
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect
 from workers.pipeline.desk.retry_orders import Retry, is_uncertain
 from workers.pipeline.desk.traces import told
 from workers.pipeline.desk.waiting import SHOWN, examples_of, quantities_of

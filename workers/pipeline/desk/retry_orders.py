@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from workers.kernel.counting import counted
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.reasons import UNCERTAIN
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
 from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.waiting import Chosen, examples_of, quantities_of, require_case, waiting

@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from workers.kernel.clock import to_text
+from workers.kernel.counting import counted
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.acts import Act
 from workers.kernel.ledger.case import Case
@@ -18,7 +19,7 @@ from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.rules import MadeRule, rule_id_of
 from workers.kernel.reasons import UNCERTAIN, UNDONE
 from workers.pipeline.context import Context
-from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example, counted
+from workers.pipeline.desk.order import MOST_EXAMPLES, Effect, Example
 from workers.pipeline.desk.taking_back import require_all_unsent, take_back_of
 from workers.pipeline.desk.traces import entries_of, told
 from workers.pipeline.desk.trial import helped

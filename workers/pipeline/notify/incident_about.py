@@ -6,6 +6,7 @@ from typing import Final
 
 from workers.alerts.phrases import moment
 from workers.kernel.case_title import title_of
+from workers.kernel.counting import counted
 from workers.kernel.ledger.appraisal import at_risk, why_lost
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import NameKind, meters_of, open_quantities
@@ -48,7 +49,7 @@ def by_meter(tallies: Mapping[str, Tally]) -> str:
     """Write quantities, each in the unit of its meter: over meters nothing is added."""
     known = [_quantity(name, tally) for name, tally in tallies.items() if name]
     more = len(known) - METERS_TOLD
-    rest = f" and {more:,} more meter{'' if more == 1 else 's'}" if more > 0 else ""
+    rest = f" and {counted(more, 'more meter')}" if more > 0 else ""
     return ", ".join(known[:METERS_TOLD]) + rest
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from workers.alerts import Digest, NextStep
 from workers.alerts.phrases import moment
 from workers.kernel.clock import to_text
+from workers.kernel.counting import counted
 from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.span import Waits, refused_since, waits_at, written_off_since
 from workers.kernel.money import Money, written
@@ -73,12 +74,12 @@ def digest_since(context: Context, since: datetime) -> Digest | None:
 def _line(what: str, records: int, meters: Mapping[str, Tally], money: Money | None = None) -> str:
     worth = f", worth {written(money)}" if money else ""
     quantities = f" ({by_meter(meters)})" if records and by_meter(meters) else ""
-    return f"{what}: {records:,} {'record' if records == 1 else 'records'}{quantities}{worth}"
+    return f"{what}: {counted(records, 'record')}{quantities}{worth}"
 
 
 def _times(waits: Waits) -> Iterator[str]:
     if waits.oldest:
-        cases = f"{waits.usage.cases:,} {'case' if waits.usage.cases == 1 else 'cases'}"
+        cases = counted(waits.usage.cases, "case")
         lost = f"; the first usage is lost by {moment(waits.deadline)}" if waits.deadline else ""
         yield f"They are of {cases}, the oldest since {moment(waits.oldest)}{lost}"
 
