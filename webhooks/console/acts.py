@@ -12,12 +12,12 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 
+from webhooks.console.address import the_ledger
 from webhooks.console.files import keep_upload
 from webhooks.console.offers import OFFERS, Field
 from webhooks.console.session import require_login, require_role
 from workers.kernel.errors import Conflict, InputUnusable, MetermendError, Transient
 from workers.kernel.jobqueue import JobQueue
-from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.acts import CSV, Act, ActState
 from workers.kernel.ledger.users import Role
 
@@ -33,7 +33,7 @@ _LONGEST: Final = 2000
 @blueprint.get("/")
 def act_list() -> str:
     """List what people have decided, what waits for somebody first."""
-    acts, waiting = _ledger().acts, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED)
+    acts, waiting = the_ledger().acts, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED)
     return render_template(
         "console/acts.html", open_acts=acts.all(states=waiting, limit=_LENGTH), acts=acts.all(limit=_LENGTH)
     )
@@ -54,12 +54,12 @@ def ask(case_id: str) -> ResponseReturnValue:
     _require_case(case_id)
     if offer is None:
         abort(404)
-    fields = {field.name: _field(field.name) for field in offer.fields}
+    fields = {field.name: field_of(field.name) for field in offer.fields}
     missing = [field.label for field in offer.fields if not _is_given(field, fields[field.name])]
-    if missing or not _field("why"):
+    if missing or not field_of("why"):
         return _incomplete(case_id, form, [*missing, "why"][0])
-    reason = _field("waiting_for") if offer.chooses else ""
-    return _asked(
+    reason = field_of("waiting_for") if offer.chooses else ""
+    return asked(
         offer.kind, case_id, offer.arguments(case_id, fields, {"chosen": {"reason": reason}} if reason else {})
     )
 
@@ -69,22 +69,22 @@ def ask_by_file(case_id: str) -> ResponseReturnValue:
     """Ask for what was edited in a CSV, which is kept; a worker reads it."""
     _require_case(case_id)
     file = request.files.get("file")
-    if file is None or not file.filename or not _field("why"):
-        return _incomplete(case_id, "fix_by_file", "file" if _field("why") else "why")
+    if file is None or not file.filename or not field_of("why"):
+        return _incomplete(case_id, "fix_by_file", "file" if field_of("why") else "why")
     try:
         kept = keep_upload(case_id, "edited", file)
     except MetermendError as error:
         return render_template("console/error.html", title="The file cannot be kept", advice=str(error)), 503
-    return _asked("fix_by_file", case_id, {"case_id": case_id, "file": kept})
+    return asked("fix_by_file", case_id, {"case_id": case_id, "file": kept})
 
 
 @blueprint.post("/csv/<path:case_id>")
 def ask_for_csv(case_id: str) -> ResponseReturnValue:
     """Have a worker write the quarantine of a case, or what was sent in a submission, as CSV."""
     _require_case(case_id)
-    submission = _field("submission")
+    submission = field_of("submission")
     arguments = {"case_id": case_id, **({"submission": submission} if submission else {})}
-    return _asked(CSV, case_id, arguments, why="to be read")
+    return asked(CSV, case_id, arguments, why="to be read")
 
 
 @blueprint.post("/<act_id>/take-back")
@@ -94,9 +94,9 @@ def ask_to_take_back(act_id: str) -> ResponseReturnValue:
     act = _act(act_id)
     if act.state is not ActState.DONE:
         return _refused(act, "It is not done any more, so there is nothing to take back.")
-    if not _field("why"):
+    if not field_of("why"):
         return _refused(act, "Nothing was asked for: say why.")
-    return _asked("take_back", act.subject, {"act_id": act.id})
+    return asked("take_back", act.subject, {"act_id": act.id})
 
 
 @blueprint.post("/rule/<rule_id>/revert")
@@ -104,12 +104,12 @@ def revert_rule(rule_id: str) -> ResponseReturnValue:
     """Ask that a rule holds no longer."""
     require_role(Role.OPERATOR)
     try:
-        _ledger().rules.get(rule_id)
+        the_ledger().rules.get(rule_id)
     except InputUnusable:
         abort(404)
-    if not _field("why"):
+    if not field_of("why"):
         return redirect(url_for("pages.rule_list"))
-    return _asked("revert_rule", rule_id, {"rule_id": rule_id})
+    return asked("revert_rule", rule_id, {"rule_id": rule_id})
 
 
 @blueprint.post("/<act_id>/approve")
@@ -120,7 +120,7 @@ def approve(act_id: str) -> ResponseReturnValue:
     if request.form.get("fingerprint") != act.fingerprint:
         return _refused(act, "It has been looked at anew since you saw it: this is what it would change now.")
     try:
-        _hint(_ledger().acts.approve(act, current_user.name, current_app.config["APPROVALS"]))
+        hint(the_ledger().acts.approve(act, current_user.name, current_app.config["APPROVALS"]))
     except (InputUnusable, Conflict) as error:
         return _refused(_act(act_id), str(error))
     return redirect(url_for("acts.act_page", act_id=act_id))
@@ -132,14 +132,14 @@ def withdraw(act_id: str) -> ResponseReturnValue:
     require_role(Role.OPERATOR)
     act = _act(act_id)
     with suppress(Conflict):
-        _ledger().acts.end(act, ActState.WITHDRAWN, {"by": current_user.name})
+        the_ledger().acts.end(act, ActState.WITHDRAWN, {"by": current_user.name})
     return redirect(url_for("acts.act_page", act_id=act_id))
 
 
 def _require_case(case_id: str) -> None:
     """Answer 403 to whoever may not ask, 404 where there is no such case."""
     require_role(Role.OPERATOR)
-    if _ledger().cases.get(case_id) is None:
+    if the_ledger().cases.get(case_id) is None:
         abort(404)
 
 
@@ -152,10 +152,10 @@ def _incomplete(case_id: str, form: str, missing: str) -> ResponseReturnValue:
     return redirect(url_for("pages.case_page", case_id=case_id, act=form, missing=missing, _anchor="decide"))
 
 
-def _asked(kind: str, subject: str | None, arguments: Mapping[str, Any], why: str = "") -> ResponseReturnValue:
+def asked(kind: str, subject: str | None, arguments: Mapping[str, Any], why: str = "") -> ResponseReturnValue:
     """Write down what is asked for, and lead to the page that shows what it would change."""
-    act = _ledger().acts.ask(kind, subject, arguments, current_user.name, why or _field("why"))
-    _hint(act)
+    act = the_ledger().acts.ask(kind, subject, arguments, current_user.name, why or field_of("why"))
+    hint(act)
     return redirect(url_for("acts.act_page", act_id=act.id))
 
 
@@ -183,22 +183,18 @@ def _waits(act: Act) -> bool:
 
 def _act(act_id: str) -> Act:
     try:
-        return _ledger().acts.get(act_id)
+        return the_ledger().acts.get(act_id)
     except InputUnusable:
         abort(404)
 
 
-def _field(name: str) -> str:
+def field_of(name: str) -> str:
+    """Return what is written into a field of the form."""
     return request.form.get(name, "").strip()[:_LONGEST]
 
 
-def _hint(act: Act) -> None:
+def hint(act: Act) -> None:
     """Tell a worker; where Redis is away, the clock finds the act."""
     queue: JobQueue = current_app.extensions["job_queue"]
     with suppress(Transient):
         queue.enqueue_act(act.id, len(act.approvals))
-
-
-def _ledger() -> Ledger:
-    ledger: Ledger = current_app.extensions["console"]
-    return ledger

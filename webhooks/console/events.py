@@ -1,17 +1,16 @@
 """What Stripe has told, event by event, and taking one up again."""
 
-from contextlib import suppress
 from typing import Any, Final
 
-from flask import abort, current_app, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 
 from webhooks.console import address
+from webhooks.console.acts import field_of, hint
 from webhooks.console.address import PAGE_LENGTH, SPANS, the_ledger
 from webhooks.console.session import require_role
 from workers.kernel.codes import EventType
-from workers.kernel.errors import Transient
 from workers.kernel.ledger.event_list import EventFilter
 from workers.kernel.ledger.events import OPEN, EventState, StoredEvent
 from workers.kernel.ledger.users import Role
@@ -72,13 +71,12 @@ def retry_event(event_id: str) -> ResponseReturnValue:
     event = the_ledger().events.get(event_id) or abort(404)
     if not may_be_retried(event):
         abort(409)
-    why = request.form.get("why", "").strip()[:_LONGEST]
+    why = field_of("why")[:_LONGEST]
     if not why:
         return redirect(url_for("pages.event_page", event_id=event_id, missing="why"))
     arguments = {"cases": [], "events": [event_id]}
     act = the_ledger().acts.order("retry", event_id, arguments, current_user.name, why, _effect(event))
-    with suppress(Transient):  # the clock finds it
-        current_app.extensions["job_queue"].enqueue_act(act.id, len(act.approvals))
+    hint(act)
     return redirect(url_for("acts.act_page", act_id=act.id))
 
 

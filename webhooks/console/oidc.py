@@ -18,10 +18,9 @@ from joserfc.errors import JoseError
 from requests import RequestException
 from werkzeug.exceptions import TooManyRequests
 
+from webhooks.console.address import the_ledger
 from webhooks.console.session import enter, login_page
 from workers.kernel.errors import MetermendError, Permanent, Transient
-from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.users import User
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings
 
@@ -144,8 +143,7 @@ def come_back() -> ResponseReturnValue:
         name = _provider().visitor()
     except MetermendError as error:
         return _refused(error)
-    ledger: Ledger = current_app.extensions["console"]
-    user: User | None = ledger.users.get(name)
+    user = the_ledger().users.get(name)
     if user is None:
         log.warning("login_refused", address=request.remote_addr, by="oidc", name=name)
         return login_page(_STRANGER), 403

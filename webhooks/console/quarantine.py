@@ -1,22 +1,21 @@
 """What waits for a person, grouped by its cause: as many rows as there are causes, whatever the records."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from shlex import quote
 from typing import Final
 
-from flask import current_app, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user  # type: ignore[import-untyped]
 
 from webhooks.console import address
+from webhooks.console.acts import asked, field_of
 from webhooks.console.address import PAGE_LENGTH, the_ledger
 from webhooks.console.session import require_role
 from workers.kernel.advice import KNOWN, MAPPED
 from workers.kernel.case_title import title
 from workers.kernel.codes import MALFORMED_RECORD, Code
-from workers.kernel.errors import Transient
 from workers.kernel.ledger.case import VALIDATION_REPORT, Failure
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.standings import CauseFilter, Group
@@ -80,16 +79,12 @@ def plan_anew() -> ResponseReturnValue:
     A worker shows which ones first; what may be billed already is left alone.
     """
     require_role(Role.OPERATOR)
-    why = request.form.get("why", "").strip()[:_LONGEST]
-    meant = {name: value for name in ("code", "reason", "meter") if (value := request.form.get(name, "").strip())}
+    meant = {name: value for name in ("code", "reason", "meter") if (value := field_of(name))}
     case_ids = the_ledger().standings.case_ids(CauseFilter(**meant), _MOST_CASES)
+    why = field_of("why")[:_LONGEST]
     if not why or not case_ids:
         return redirect(url_for("pages.quarantine"))
-    arguments = {"cases": list(case_ids), "events": [], "chosen": meant}
-    act = the_ledger().acts.ask("retry", None, arguments, current_user.name, why)
-    with suppress(Transient):  # the clock finds it
-        current_app.extensions["job_queue"].enqueue_act(act.id, len(act.approvals))
-    return redirect(url_for("acts.act_page", act_id=act.id))
+    return asked("retry", None, {"cases": list(case_ids), "events": [], "chosen": meant}, why)
 
 
 def waiting_of(group: Group) -> Waiting:

@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from webhooks import health, receiver
+from webhooks.console.address import the_ledger
 from webhooks.console.logins import Logins, name_of
 from workers.kernel.clock import utc_now
 from workers.kernel.ledger import Ledger
@@ -135,7 +136,7 @@ def login_page(fault: str | None = None) -> str:
 def enter(user: User, then: str) -> Response:
     """Open a session for a user whose login is proven; return the way to where he wanted to go."""
     _close_session()
-    token = current_app.extensions["console"].sessions.open(LASTING)
+    token = the_ledger().sessions.open(LASTING)
     login_user(Person(user.name, user.role, user.password_hash, token))
     return redirect(_inside(then))
 
@@ -150,7 +151,7 @@ def logout() -> ResponseReturnValue:
 
 def _close_session() -> None:
     if "_user_id" in session and current_user.is_authenticated:
-        current_app.extensions["console"].sessions.close(current_user.token)
+        the_ledger().sessions.close(current_user.token)
 
 
 def _browser() -> str:
