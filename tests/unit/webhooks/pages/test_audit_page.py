@@ -57,9 +57,12 @@ def test_many_acts_go_on_over_pages(look: Look, sqlite_ledger: Ledger, clock: Fr
 
 
 @pytest.mark.usefixtures("short_pages")
-def test_an_address_that_was_tampered_with_leads_nowhere_else(look: Look, sqlite_ledger: Ledger) -> None:
+def test_an_address_that_was_tampered_with_leads_nowhere_else(
+    look: Look, sqlite_ledger: Ledger, clock: FrozenClock
+) -> None:
     """A link that somebody is lured to must not make the page's own links lead out of the console, nor break it."""
     for each in range(4):
+        clock.turn(seconds=1)
         sqlite_ledger.acts.ask("retry", None, {}, "ada", f"reason {each}")
     orders = {
         "_external": "1",
