@@ -41,8 +41,9 @@ _UNSETTLED: Final = (Bucket.QUARANTINED, Bucket.DEFERRED, Bucket.PLANNED)
 
 def open_usage(context: Context, case: Case, journal: Sequence[EntryRow]) -> OpenUsage:
     """Return what of a case is to be appraised. Raises as the archive does."""
-    too_old_at = deadline_of(context, journal, context.clock())
-    return OpenUsage(by_meter(context, case, journal), too_old_at, payers_of(context, journal))
+    unsettled = list(_unsettled(context, journal))
+    too_old_at = _too_old_at(unsettled, context.clock())
+    return OpenUsage(by_meter(context, case, journal), too_old_at, _payers(unsettled))
 
 
 def facts_of(context: Context, held: HeldCase) -> tuple[CaseFacts, Appraisal]:
@@ -79,10 +80,10 @@ def _taken_off(context: Context, case_id: str, taken: Mapping[str, Tally]) -> Ma
     return found
 
 
-def payers_of(stores: Stores, journal: Sequence[EntryRow]) -> list[str]:
+def _payers(unsettled: Sequence[pl.LazyFrame]) -> list[str]:
     """Return the customers with usage that is not settled, the largest quantity first."""
     columns = CUSTOMER, QUANTITY
-    there = [with_columns_of(records, columns).select(columns) for records in _unsettled(stores, journal)]
+    there = [with_columns_of(records, columns).select(columns) for records in unsettled]
     if not there:
         return []
     size = pl.col(QUANTITY).cast(pl.Float64, strict=False).abs().sum()  # for the order only
@@ -134,11 +135,15 @@ def deadline_of(stores: Stores, journal: Sequence[EntryRow], now: datetime) -> d
 
     So a record that is lost hides no other that can still be saved.
     """
+    return _too_old_at(list(_unsettled(stores, journal)), now)
+
+
+def _too_old_at(unsettled: Sequence[pl.LazyFrame], now: datetime) -> datetime | None:
     time = pl.col(TIMESTAMP).cast(pl.Int64, strict=False)
     known = time.is_between(1, int(now.timestamp()))
     saved = known & (time > int((now - MAX_AGE).timestamp()))
     ends = time.filter(saved).min().alias("first"), time.filter(known).max().alias("last")
-    found = [records.select(ends).collect().row(0) for records in _unsettled(stores, journal)]
+    found = [records.select(ends).collect().row(0) for records in unsettled]
     first = min((first for first, _ in found if first is not None), default=None)
     last = max((last for _, last in found if last is not None), default=None)
     at_stake = last if first is None else first

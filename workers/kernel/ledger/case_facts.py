@@ -4,7 +4,7 @@ Kept with each commit of a worker that has changed what stands where; a view tha
 has up to `MOST_NAMES` names of a kind, so that a million customers are never a million rows.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -93,6 +93,14 @@ def open_quantities(of: ByMeter) -> Iterator[tuple[str, Tally]]:
 def total_of(buckets: Mapping[Bucket, Tally]) -> Tally:
     """Return the sum over all buckets of one meter."""
     return sum(buckets.values(), Tally())
+
+
+def added_by_meter(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
+    """Add up what is of each meter, the most records first."""
+    sums: dict[str, Tally] = {}
+    for name, tally in named:
+        sums[name] = sums.get(name, Tally()) + tally
+    return dict(sorted(sums.items(), key=_most_first))
 
 
 def _most_first(named: tuple[str, Tally]) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import CaseState
+from workers.kernel.ledger.case_facts import added_by_meter
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Tally
 from workers.kernel.ledger.tables import (
@@ -96,7 +97,7 @@ class MoneyTotals:
         query = select(*columns).where(*_of(open_usage.c.case_id, incident)).group_by(open_usage.c.meter)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        return _most_first((meter, Tally(int(records), _sum(quantities))) for meter, records, quantities in rows)
+        return added_by_meter((meter, Tally(int(records), _sum(quantities))) for meter, records, quantities in rows)
 
     def _open_money(self, incident: str | None) -> Money:
         columns = open_money.c.currency, _all_of(open_money.c.low), _all_of(open_money.c.high)
@@ -122,7 +123,7 @@ def _summed(rows: Iterable[Mapping[Any, Any]]) -> Recovered:
     return Recovered(
         records=sum(row["records"] for row in rows),
         money=added(from_json(row["money"]) for row in rows),
-        by_meter=_most_first((row["meter"], Tally(row["records"], row["quantity"])) for row in rows),
+        by_meter=added_by_meter((row["meter"], Tally(row["records"], row["quantity"])) for row in rows),
     )
 
 
@@ -142,10 +143,3 @@ def _sum(quantities: str) -> Decimal:
     """Add up what `_all_of` has joined, exactly."""
     with localcontext(prec=DIGITS):
         return sum(map(Decimal, quantities.split(_BETWEEN)), Decimal(0))
-
-
-def _most_first(named: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
-    sums: dict[str, Tally] = {}
-    for name, tally in named:
-        sums[name] = sums.get(name, Tally()) + tally
-    return dict(sorted(sums.items(), key=lambda one: (-one[1].records, one[0])))

@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 
 from workers.kernel.ledger.appraisal import at_risk
 from workers.kernel.ledger.case import Case, CaseState, case_of
-from workers.kernel.ledger.case_facts import meters_of, total_of
+from workers.kernel.ledger.case_facts import added_by_meter, meters_of, total_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.journal import Bucket, Tally
 from workers.kernel.ledger.tables import cases, entries
@@ -77,7 +77,7 @@ def _moved(database: Database, since: datetime, bucket: Bucket | None) -> Usage:
 
 def _usage(found: Iterable[tuple[Case, Tally]], bucket: Bucket | None) -> Usage:
     """Add up what is of each case, by meter where what is kept of the case adds up to it, or is of one meter."""
-    sums: defaultdict[str, Tally] = defaultdict(Tally)
+    parts: list[tuple[str, Tally]] = []
     of_cases = 0
     for case, tally in found:
         kept = {
@@ -85,8 +85,6 @@ def _usage(found: Iterable[tuple[Case, Tally]], bucket: Bucket | None) -> Usage:
             for name, buckets in meters_of(case).items()
         }
         adds_up = sum(kept.values(), Tally()).records == tally.records
-        for name, part in (kept if adds_up else {next(iter(kept)) if len(kept) == 1 else "": tally}).items():
-            sums[name] += part
+        parts += (kept if adds_up else {next(iter(kept)) if len(kept) == 1 else "": tally}).items()
         of_cases += tally.records > 0
-    most_first = sorted(sums.items(), key=lambda one: (-one[1].records, one[0]))
-    return Usage(of_cases, {name: tally for name, tally in most_first if tally.records})
+    return Usage(of_cases, {name: tally for name, tally in added_by_meter(parts).items() if tally.records})
