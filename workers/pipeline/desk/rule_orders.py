@@ -39,7 +39,6 @@ _WORDS: Final = {
     RuleKind.VALUE_KEY: "the quantity of {} stands under {}",
     RuleKind.DECIMAL_MARK: "the quantities of {} are written with {}",
 }
-_KEPT: Final = (RECORD, ORIGIN, EVENT_NAME, QUANTITY)
 
 
 def in_words(kind: str, key: str, value: str) -> str:
