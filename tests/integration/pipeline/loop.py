@@ -76,7 +76,7 @@ class Loop:
             settings=known,
             ledger=self.ledger,
             queue=self.queue,
-            stripe=LiveStripeApi(known),
+            stripe=LiveStripeApi(known, sleep=lambda _: None),
             sources=StoredUsageSources((str(self.sources),), folder / "scratch" / "sources"),
             archive=Archive(open_store(self.archive_url), folder / "scratch"),
             target=FileTarget(f"file://{self.bucket}", pace_seconds=0, clock=self.clock),
