@@ -2,6 +2,7 @@
 """gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -35,7 +36,8 @@ control_socket_disable = True
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Make room for a worker's counters before it loads the app."""
+    """Make room for a worker's counters before it loads the app, and let a stop end it while it does."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the master's handler, inherited, would swallow it
     metric_files.reserve(worker.pid or os.getpid())
 
 
