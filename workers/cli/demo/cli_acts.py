@@ -1,0 +1,111 @@
+"""`metermend demo --stripe-cli`: what one types with the Stripe CLI, one after another, and what comes of each."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from rich.console import Console
+
+from workers.cli.demo.stage import Stage
+from workers.cli.demo.stripe_cli import Listening, StripeCli
+from workers.cli.processes import Processes
+from workers.kernel.counting import counted
+from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.journal import Bucket
+
+IMPORTED: Final = "data_management.import_set.succeeded"
+"""The type of the event that is resent: the day's uploads have caused some."""
+
+
+class Outcome(NamedTuple):
+    """How many records were refused, and how many of them ended confirmed, or with a person."""
+
+    refused: int
+    confirmed: int
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class Act:
+    """A command that sends usage, and what must come of it."""
+
+    command: tuple[str, ...]
+    told: Outcome
+
+
+ACTS: Final = (
+    Act(("trigger", "v1.billing.meter.error_report_triggered"), Outcome(1, 1, 0)),
+    Act(("trigger", "v1.billing.meter.no_meter_found"), Outcome(1, 0, 1)),
+    Act(("trigger", "fixtures/cli/error_report_triggered.json"), Outcome(1, 1, 0)),
+    Act(("trigger", "fixtures/cli/no_meter_found.json"), Outcome(1, 0, 1)),
+    Act(("fixtures", "fixtures/cli/bad_day.json"), Outcome(10, 3, 7)),
+)
+
+
+class _Line(NamedTuple):
+    """What came of a command; `well` where it is what it was told."""
+
+    command: Sequence[str]
+    came: str
+    well: bool
+
+
+def play_acts(
+    console: Console, stage: Stage, ledger: Ledger, processes: Processes, settle: Callable[[], bool]
+) -> bool:
+    """Run all of it while `stripe listen` forwards; print what came of each; return whether all is as told.
+
+    `settle` waits until the loop has come to rest, and returns whether it has. Raises InputUnusable where the CLI
+    is not here or a command of it fails.
+    """
+    cli = StripeCli.found(stage.cli_variables)
+    snapshot, thin = (
+        Listening(cli, processes, kind, f"{stage.web_url}/webhooks/{kind}") for kind in ("snapshot", "thin")
+    )
+    if not (snapshot.is_ready() and thin.is_ready()):
+        console.print(f"[red]stripe listen does not come to listen: see {processes.log_dir}[/]")
+        return False
+    lines = [*(_played(act, cli, ledger, settle) for act in ACTS), _resent(cli, snapshot)]
+    lines += [_forwarded(one) for one in (snapshot, thin)]
+    _print(console, lines)
+    return all(line.well for line in lines)
+
+
+def _played(act: Act, cli: StripeCli, ledger: Ledger, settle: Callable[[], bool]) -> _Line:
+    before = _totals(ledger)
+    cli.run(*act.command)
+    settled = settle()
+    came = Outcome(*(now - then for now, then in zip(_totals(ledger), before, strict=True)))
+    words = f"{came.refused} refused: {came.confirmed} confirmed, {came.quarantined} with a person"
+    return _Line(act.command, words, settled and came == act.told)
+
+
+def _totals(ledger: Ledger) -> Outcome:
+    balance = ledger.queries.balance()
+    tallies = (balance.failed, balance[Bucket.CONFIRMED], balance[Bucket.QUARANTINED])
+    return Outcome(*(tally.records for tally in tallies))
+
+
+def _resent(cli: StripeCli, listening: Listening) -> _Line:
+    """Have an event sent once more, which then `stripe listen` alone is sent."""
+    listed = json.loads(cli.run("events", "list", "--limit", "1", "-d", f"type={IMPORTED}"))
+    event_id = str(listed["data"][0]["id"])
+    cli.run("events", "resend", event_id)
+    forwarded = listening.has_forwarded(event_id)
+    return _Line(("events", "resend", event_id), "forwarded" if forwarded else "not forwarded", forwarded)
+
+
+def _forwarded(listening: Listening) -> _Line:
+    answers = listening.answers()
+    taken = sum(status == 200 for status in answers.values())
+    words = f"{counted(len(answers), 'event')} forwarded, {taken} taken with 200"
+    return _Line(listening.command, words, 0 < taken == len(answers))
+
+
+def _print(console: Console, lines: Sequence[_Line]) -> None:
+    width = max(len(line.came) for line in lines)
+    console.print("\n[bold]What came of what was typed[/]")
+    for line in lines:
+        mark = "[green]as told [/]" if line.well else "[red]NOT SO  [/]"
+        console.print(f"{mark}  {line.came:<{width}}  stripe {' '.join(line.command)}", soft_wrap=True)
