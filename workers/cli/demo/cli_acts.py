@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from rich.console import Console
 
-from workers.cli.demo.stage import Stage
 from workers.cli.demo.stripe_cli import Listening, StripeCli
 from workers.cli.processes import Processes
 from workers.kernel.counting import counted
@@ -52,17 +51,19 @@ class _Line(NamedTuple):
 
 
 def play_acts(
-    console: Console, stage: Stage, ledger: Ledger, processes: Processes, settle: Callable[[], bool]
+    console: Console,
+    cli: StripeCli,
+    webhooks: str,
+    ledger: Ledger,
+    processes: Processes,
+    settle: Callable[[], bool],
 ) -> bool:
     """Run all of it while `stripe listen` forwards; print what came of each; return whether all is as told.
 
-    `settle` waits until the loop has come to rest, and returns whether it has. Raises InputUnusable where the CLI
-    is not here or a command of it fails.
+    `webhooks` is where to; `settle` waits until the loop has come to rest, and returns whether it has. Raises
+    InputUnusable where a command fails.
     """
-    cli = StripeCli.found(stage.cli_variables)
-    snapshot, thin = (
-        Listening(cli, processes, kind, f"{stage.web_url}/webhooks/{kind}") for kind in ("snapshot", "thin")
-    )
+    snapshot, thin = (Listening(cli, processes, kind, f"{webhooks}/{kind}") for kind in ("snapshot", "thin"))
     if not (snapshot.is_ready() and thin.is_ready()):
         console.print(f"[red]stripe listen does not come to listen: see {processes.log_dir}[/]")
         return False
@@ -91,16 +92,17 @@ def _resent(cli: StripeCli, listening: Listening) -> _Line:
     """Have an event sent once more, which then `stripe listen` alone is sent."""
     listed = json.loads(cli.run("events", "list", "--limit", "1", "-d", f"type={IMPORTED}"))
     event_id = str(listed["data"][0]["id"])
+    before = [event for event, _ in listening.answers()].count(event_id)
     cli.run("events", "resend", event_id)
-    forwarded = listening.has_forwarded(event_id)
+    forwarded = listening.forwards(event_id, before + 1)
     return _Line(("events", "resend", event_id), "forwarded" if forwarded else "not forwarded", forwarded)
 
 
 def _forwarded(listening: Listening) -> _Line:
-    answers = listening.answers()
-    taken = sum(status == 200 for status in answers.values())
-    words = f"{counted(len(answers), 'event')} forwarded, {taken} taken with 200"
-    return _Line(listening.command, words, 0 < taken == len(answers))
+    statuses = [status for _, status in listening.answers()]
+    taken = statuses.count(200)
+    words = f"{counted(len(statuses), 'event')} forwarded, {taken} taken with 200"
+    return _Line(listening.command, words, 0 < taken == len(statuses))
 
 
 def _print(console: Console, lines: Sequence[_Line]) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from workers.cli.demo.cli_acts import play_acts
 from workers.cli.demo.report import report, sourcing
 from workers.cli.demo.stage import SlackSink, Stage, folder_of_its_own, set_stage
+from workers.cli.demo.stripe_cli import StripeCli, find_cli
 from workers.cli.demo.watch import dead, watch
 from workers.cli.main import exit_code
 from workers.cli.processes import Processes
@@ -40,13 +41,14 @@ def demo(folder: Path, *, keep: bool, with_cli: bool) -> None:
     """
     if not Path("fixtures/bad_day.py").is_file():
         raise InputUnusable("fixtures/ is not here", mend="run it from a checkout of metermend: make demo")
+    stripe = find_cli() if with_cli else None
     console = terminal.console(highlight=False)
     try:
         with folder_of_its_own(folder.resolve()) as place:
             logs = place.parent / f"{place.name}-logs"
             shutil.rmtree(logs, ignore_errors=True)
             with SlackSink() as slack, Processes(logs) as processes:
-                well = _play(console, place, processes, slack, keep=keep, with_cli=with_cli)
+                well = _play(console, place, processes, slack, stripe, keep=keep)
     except KeyboardInterrupt as interrupt:
         with suppress(OSError):  # after a hang-up there is no terminal to write to
             console.print("stopped; every process is down")
@@ -55,7 +57,7 @@ def demo(folder: Path, *, keep: bool, with_cli: bool) -> None:
 
 
 def _play(
-    console: Console, folder: Path, processes: Processes, slack: SlackSink, *, keep: bool, with_cli: bool
+    console: Console, folder: Path, processes: Processes, slack: SlackSink, stripe: str | None, *, keep: bool
 ) -> bool:
     started = time.monotonic()
     with console.status("starting Redis, the twin of Stripe, web, workers and clock"):
@@ -65,8 +67,9 @@ def _play(
     settle = functools.partial(watch, console, stage, ledger, processes)
     drained = settle()
     well = report(console, stage, ledger, slack.messages, sent) and drained
-    if with_cli:
-        well = play_acts(console, stage, ledger, processes, settle) and well
+    if stripe:
+        cli = StripeCli(stripe, stage.cli_variables)
+        well = play_acts(console, cli, f"{stage.web_url}/webhooks", ledger, processes, settle) and well
     ledger.close()
     console.print(f"[dim]{time.monotonic() - started:.1f} s[/]")
     if keep:

@@ -34,27 +34,27 @@ def cli_variables(proxy: str, authority: Path) -> dict[str, str]:
     }
 
 
+def find_cli() -> str:
+    """Return the CLI's program, PATH's before npm's. Raises InputUnusable where there is none."""
+    program = shutil.which("stripe") or shutil.which("stripe", path=FOLDER)
+    if program is None:
+        raise InputUnusable("the Stripe CLI is not here", mend="make by-npm, or npm install -g @stripe/cli")
+    return program
+
+
 @dataclass(frozen=True)
 class StripeCli:
-    """The program and its environment."""
+    """The program, and the variables that it is given besides our own."""
 
     program: str
-    env: Mapping[str, str]
-
-    @classmethod
-    def found(cls, env: Mapping[str, str]) -> "StripeCli":
-        """Take the CLI that is on PATH, else npm's. Raises InputUnusable where there is none."""
-        program = shutil.which("stripe") or shutil.which("stripe", path=FOLDER)
-        if program is None:
-            raise InputUnusable("the Stripe CLI is not here", mend="make by-npm, or npm install -g @stripe/cli")
-        return cls(program, {**os.environ, **env})
+    variables: Mapping[str, str]
 
     def run(self, *arguments: str) -> str:
         """Run a command to its end and return what it printed. Raises InputUnusable when it fails."""
         try:
             done = subprocess.run(
                 [self.program, *arguments],
-                env=self.env,
+                env={**os.environ, **self.variables},
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,
@@ -75,19 +75,19 @@ class Listening:
         self.command = ("listen", f"--all-{kind}", "--forward-to", url)
         name = f"stripe-listen-{kind}"
         self._log = processes.log_dir / f"{name}.log"
-        processes.start(name, [cli.program, *self.command, "--skip-update"], cli.env)
+        processes.start(name, [cli.program, *self.command, "--skip-update"], cli.variables)
 
     def is_ready(self) -> bool:
         """Wait until it hears of Stripe's events; False when it does not come to it."""
         return _comes_true(lambda: "Ready!" in self._printed())
 
-    def has_forwarded(self, event_id: str) -> bool:
-        """Wait until we have answered it for this event; False when none came."""
-        return _comes_true(lambda: event_id in self.answers())
+    def forwards(self, event_id: str, times: int) -> bool:
+        """Wait until we have answered it for this event so many times; False when it does not come to it."""
+        return _comes_true(lambda: [event for event, _ in self.answers()].count(event_id) >= times)
 
-    def answers(self) -> dict[str, int]:
-        """Return the last status of ours for each event that it has forwarded."""
-        return {found["event"]: int(found["status"]) for found in _FORWARDED.finditer(self._printed())}
+    def answers(self) -> list[tuple[str, int]]:
+        """Return each event that it has forwarded, with the status of our answer."""
+        return [(found["event"], int(found["status"])) for found in _FORWARDED.finditer(self._printed())]
 
     def _printed(self) -> str:
         return self._log.read_text(errors="replace")
