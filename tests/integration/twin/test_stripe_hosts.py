@@ -73,6 +73,7 @@ def test_the_authority_leaves_no_key_behind(proxied: requests.Session) -> None:
 def test_usage_is_logged_in_the_shape_of_stripes_template(tmp_path: Path, path: str, body: str) -> None:
     log_usage(tmp_path, path, body.encode())
     log_usage(tmp_path, "/v1/customers", b"name=Anna")
+    log_usage(tmp_path, "/v2/billing/meter_event_stream", b"no JSON, which Stripe answers with 400")
     [file] = tmp_path.iterdir()
     expected = {"event_name": "calls", "identifier": "a", "timestamp": 1795176000, "payload": {"value": "7"}}
     assert json.loads(file.read_text()) == expected

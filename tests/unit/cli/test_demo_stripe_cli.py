@@ -33,6 +33,7 @@ def _cli(folder: Path, script: str) -> StripeCli:
 
 LISTENS = """case $1 in
 listen) echo 'Ready!'; echo '<--  [200] POST http://here [evt_1]'; echo '<--  [400] POST http://here [evt_2]'; cat;;
+billing) echo '{"data": [{"id": "mtr_1", "event_name": "metermend_cli_archived"}]}';;
 events) echo '{"data": [{"id": "evt_1"}]}'; echo '<--  [200] POST http://here [evt_1]' >>LOG;;
 esac"""
 
@@ -44,7 +45,7 @@ def test_a_command_that_brings_nothing_about_is_not_as_told(tmp_path: Path, ledg
     with Processes(tmp_path / "logs") as processes:
         assert not play_acts(console, cli, "http://here", ledger, processes, settle=lambda: True)
     said = console.export_text()
-    assert said.count("NOT SO") == len(ACTS) + 2
+    assert said.count("NOT SO") == len(ACTS) + 3
     assert "as told" in next(line for line in said.splitlines() if "resend" in line)
     assert "2 events forwarded, 1 taken with 200" in said
 

@@ -3,18 +3,19 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 
 from workers.cli.demo.stripe_cli import Listening, StripeCli
 from workers.cli.processes import Processes
+from workers.kernel.codes import EventType
 from workers.kernel.counting import counted
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
 
-IMPORTED: Final = "data_management.import_set.succeeded"
-"""The type of the event that is resent: the day's uploads have caused some."""
+ARCHIVED: Final = "metermend_cli_archived"
+"""The meter that the bad day of the CLI has archived, and sends usage for."""
 
 
 class Outcome(NamedTuple):
@@ -67,10 +68,18 @@ def play_acts(
     if not (snapshot.is_ready() and thin.is_ready()):
         console.print(f"[red]stripe listen does not come to listen: see {processes.log_dir}[/]")
         return False
-    lines = [*(_played(act, cli, ledger, settle) for act in ACTS), _resent(cli, snapshot)]
+    lines = [_played(act, cli, ledger, settle) for act in ACTS]
+    lines += [_played(_reactivation(cli), cli, ledger, settle), _resent(cli, snapshot)]
     lines += [_forwarded(one) for one in (snapshot, thin)]
     _print(console, lines)
     return all(line.well for line in lines)
+
+
+def _reactivation(cli: StripeCli) -> Act:
+    """Return the act that lets the usage of the archived meter go: its events wake what waits for the meter."""
+    archived = _listed(cli, "billing", "meters", "list", "-d", "status=inactive")
+    meter = next(meter for meter in archived if meter["event_name"] == ARCHIVED)
+    return Act(("billing", "meters", "reactivate", str(meter["id"])), Outcome(0, 1, -1))
 
 
 def _played(act: Act, cli: StripeCli, ledger: Ledger, settle: Callable[[], bool]) -> _Line:
@@ -78,8 +87,12 @@ def _played(act: Act, cli: StripeCli, ledger: Ledger, settle: Callable[[], bool]
     cli.run(*act.command)
     settled = settle()
     came = Outcome(*(now - then for now, then in zip(_totals(ledger), before, strict=True)))
-    words = f"{came.refused} refused: {came.confirmed} confirmed, {came.quarantined} with a person"
-    return _Line(act.command, words, settled and came == act.told)
+    return _Line(act.command, _in_words(came), settled and came == act.told)
+
+
+def _in_words(came: Outcome) -> str:
+    fewer = "fewer " if came.quarantined < 0 else ""
+    return f"{came.refused} refused: {came.confirmed} confirmed, {abs(came.quarantined)} {fewer}with a person"
 
 
 def _totals(ledger: Ledger) -> Outcome:
@@ -90,12 +103,15 @@ def _totals(ledger: Ledger) -> Outcome:
 
 def _resent(cli: StripeCli, listening: Listening) -> _Line:
     """Have an event sent once more, which then `stripe listen` alone is sent."""
-    listed = json.loads(cli.run("events", "list", "--limit", "1", "-d", f"type={IMPORTED}"))
-    event_id = str(listed["data"][0]["id"])
+    event_id = str(_listed(cli, "events", "list", "-d", f"type={EventType.IMPORT_SET_SUCCEEDED}")[0]["id"])
     before = [event for event, _ in listening.answers()].count(event_id)
     cli.run("events", "resend", event_id)
     forwarded = listening.forwards(event_id, before + 1)
     return _Line(("events", "resend", event_id), "forwarded" if forwarded else "not forwarded", forwarded)
+
+
+def _listed(cli: StripeCli, *command: str) -> list[dict[str, Any]]:
+    return list(json.loads(cli.run(*command, "--limit", "100"))["data"])
 
 
 def _forwarded(listening: Listening) -> _Line:
