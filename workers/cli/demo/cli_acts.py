@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from workers.cli.demo.stripe_cli import Listening, StripeCli
 from workers.cli.processes import Processes
 from workers.kernel.codes import EventType
 from workers.kernel.counting import counted
+from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import Bucket
 
@@ -61,25 +63,39 @@ def play_acts(
 ) -> bool:
     """Run all of it while `stripe listen` forwards; print what came of each; return whether all is as told.
 
-    `webhooks` is where to; `settle` waits until the loop has come to rest, and returns whether it has. Raises
-    InputUnusable where a command fails.
+    `webhooks` is where to; `settle` waits until the loop has come to rest, and returns whether it has.
     """
     snapshot, thin = (Listening(cli, processes, kind, f"{webhooks}/{kind}") for kind in ("snapshot", "thin"))
     if not (snapshot.is_ready() and thin.is_ready()):
         console.print(f"[red]stripe listen does not come to listen: see {processes.log_dir}[/]")
         return False
-    lines = [_played(act, cli, ledger, settle) for act in ACTS]
-    lines += [_played(_reactivation(cli), cli, ledger, settle), _resent(cli, snapshot)]
-    lines += [_forwarded(one) for one in (snapshot, thin)]
+    steps: list[Callable[[], _Line]] = [
+        *(partial(_played, act, cli, ledger, settle) for act in ACTS),
+        lambda: _played(_reactivation(cli), cli, ledger, settle),
+        lambda: _resent(cli, snapshot),
+        lambda: _forwarded(snapshot),
+        lambda: _forwarded(thin),
+    ]
+    lines = [_line_of(step) for step in steps]
     _print(console, lines)
     return all(line.well for line in lines)
 
 
+def _line_of(step: Callable[[], _Line]) -> _Line:
+    """Take a step; where a command of it fails, that is its line, and the next one is taken all the same."""
+    try:
+        return step()
+    except InputUnusable as failure:
+        return _Line((), str(failure), well=False)
+
+
 def _reactivation(cli: StripeCli) -> Act:
     """Return the act that lets the usage of the archived meter go: its events wake what waits for the meter."""
-    archived = _listed(cli, "billing", "meters", "list", "-d", "status=inactive")
-    meter = next(meter for meter in archived if meter["event_name"] == ARCHIVED)
-    return Act(("billing", "meters", "reactivate", str(meter["id"])), Outcome(0, 1, -1))
+    meters = _listed(cli, "billing", "meters", "list", "-d", "status=inactive")
+    archived = [str(meter["id"]) for meter in meters if meter["event_name"] == ARCHIVED]
+    if not archived:
+        raise InputUnusable(f"no meter {ARCHIVED} is archived")
+    return Act(("billing", "meters", "reactivate", archived[0]), Outcome(0, 1, -1))
 
 
 def _played(act: Act, cli: StripeCli, ledger: Ledger, settle: Callable[[], bool]) -> _Line:
@@ -87,7 +103,9 @@ def _played(act: Act, cli: StripeCli, ledger: Ledger, settle: Callable[[], bool]
     cli.run(*act.command)
     settled = settle()
     came = Outcome(*(now - then for now, then in zip(_totals(ledger), before, strict=True)))
-    return _Line(act.command, _in_words(came), settled and came == act.told)
+    well = settled and came == act.told
+    told = "" if well else f"; told: {_in_words(act.told)}"
+    return _Line(act.command, f"{_in_words(came)}{told}{'' if settled else '; not at rest'}", well)
 
 
 def _in_words(came: Outcome) -> str:
@@ -126,4 +144,5 @@ def _print(console: Console, lines: Sequence[_Line]) -> None:
     console.print("\n[bold]What came of what was typed[/]")
     for line in lines:
         mark = "[green]as told [/]" if line.well else "[red]NOT SO  [/]"
-        console.print(f"{mark}  {line.came:<{width}}  stripe {' '.join(line.command)}", soft_wrap=True)
+        typed = " ".join(("stripe", *line.command)) if line.command else ""
+        console.print(f"{mark}  {line.came:<{width}}  {typed}", soft_wrap=True)
