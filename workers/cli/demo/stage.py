@@ -19,7 +19,7 @@ import requests
 from werkzeug.security import generate_password_hash
 
 from workers.cli.db import migrate
-from workers.cli.demo.stripe_cli import KEY, cli_variables
+from workers.cli.demo.stripe_cli import FOLDER, KEY, cli_variables
 from workers.cli.processes import Processes, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable
 
@@ -123,7 +123,6 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin", "listen")]
     env = _environment(stage, redis, slack_url, signing)
     _keep_environment(stage, env)
-    stage.cli_environment.write_text(as_shell(stage.cli_variables))
     migrate(stage.database_url)
     processes.start("redis", redis_command(redis, folder / "redis"))
     processes.start("twin", _twin_command(stage, twin, signing))
@@ -162,11 +161,12 @@ def _empty(folder: Path) -> None:
 
 def _keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
     stage.environment.touch(mode=0o600)
-    stage.environment.write_text(as_shell(env))
+    stage.environment.write_text(_as_shell(env))
+    on_path = f'PATH="$PATH":{shlex.quote(str(FOLDER.absolute()))}\n'
+    stage.cli_environment.write_text(_as_shell(stage.cli_variables) + on_path)
 
 
-def as_shell(env: Mapping[str, str]) -> str:
-    """Return lines that a shell sources."""
+def _as_shell(env: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items()))
 
 
