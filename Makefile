@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test format bench lock siege sbom audit clean
+.PHONY: help setup demo stripe-cli test format bench lock siege sbom audit clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the metermend command in it
 
@@ -27,6 +27,9 @@ $(READY): pyproject.toml $(LOCK)
 
 demo: setup ## play a company's bad day through the whole loop (KEEP=1 leaves it running)
 	@$(BIN)/metermend demo $(if $(KEEP),--keep)
+
+stripe-cli: setup by-npm ## type what the Stripe CLI can trigger, against a demo, and say what became of each
+	@$(BIN)/metermend demo --stripe-cli
 
 test: setup ## the whole gate: format, lint, types, import rules, all tests
 	$(BIN)/ruff format --check .

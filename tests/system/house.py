@@ -24,6 +24,7 @@ from tests.servers import RedisServer, free_ports
 
 SECRET = "whsec_system_snapshot"
 THIN_SECRET = "whsec_system_thin"
+LISTEN_SECRET = "whsec_system_listen"
 KEY = "sk_test_system0001"
 PATIENCE = 90.0
 TIMEOUT = 10.0
@@ -106,7 +107,7 @@ class House:
             "PYTHONPATH": str(Path.cwd()),
             **dict.fromkeys(bases, self.twin),
             "STRIPE_API_KEY": KEY,
-            "STRIPE_WEBHOOK_SECRETS": f"{SECRET},{THIN_SECRET}",
+            "STRIPE_WEBHOOK_SECRETS": f"{SECRET},{THIN_SECRET},{LISTEN_SECRET}",
             "REDIS_URL": self._redis.url,
             "DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
             "ARCHIVE_URL": str(self.folder / "archive"),
@@ -180,8 +181,10 @@ class House:
     def _twin_command(self) -> list[str]:
         places = ["--port", self.twin.rsplit(":", 1)[1], "--bucket", f"file://{self.bucket}"]
         hooks = [f"snapshot={self.web}/webhooks,{SECRET}", f"thin={self.web}/webhooks,{THIN_SECRET}"]
-        pace = ("poll_seconds=0.2", "window_seconds=1", "retry_seconds=0.5")
-        flags = [("--destination", hook) for hook in hooks] + [("--set", one) for one in pace]
+        settings = (
+            "poll_seconds=0.2", "window_seconds=1", "retry_seconds=0.5", f"listen_secret={LISTEN_SECRET}"
+        )  # fmt: skip
+        flags = [("--destination", hook) for hook in hooks] + [("--set", one) for one in settings]
         return ["fixtures.twin", *places, *(part for flag in flags for part in flag)]
 
     @staticmethod

@@ -150,7 +150,9 @@ def test_an_event_is_delivered_again_on_request(
     _import(twin, tmp_path, line("a"))
     [event] = [event for event in twin.events() if event.type == SUCCEEDED]
     assert twin.deliver([event.id], times=2) == 2
-    assert http.post(f"{twin.url}/v1/events/{event.id}/retry", timeout=5).json()["id"] == event.id
+    retry = f"{twin.url}/v1/events/{event.id}/retry"
+    assert http.post(retry, timeout=5).json()["id"] == event.id
+    http.post(retry, data={"for_stripecli": "true"}, timeout=5)  # nobody listens, and it is for nobody else
     assert twin.drained()
     assert [body["id"] for body in _bodies(endpoint_of_both)] == [event.id] * 4
 

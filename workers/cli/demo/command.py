@@ -1,34 +1,30 @@
 """The command itself: set the stage, play the day, watch it drain, report, and leave nothing running."""
 
+import functools
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
+from workers.cli.demo.cli_acts import play_acts
 from workers.cli.demo.report import report, sourcing
 from workers.cli.demo.stage import SlackSink, Stage, folder_of_its_own, set_stage
+from workers.cli.demo.stripe_cli import StripeCli, find_cli
+from workers.cli.demo.watch import dead, watch
 from workers.cli.main import exit_code
 from workers.cli.processes import Processes
 from workers.kernel import terminal
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger import Ledger, connect
-from workers.kernel.ledger.events import ENDED, EventState
-from workers.kernel.ledger.journal import Balance, Bucket
-
-DRAIN_SECONDS = 90.0
+from workers.kernel.ledger import connect
 
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--stripe-cli", "with_cli", is_flag=True, help="Afterwards trigger failures with the Stripe CLI.")
 @click.option(
     "--dir",
     "folder",
@@ -37,20 +33,22 @@ DRAIN_SECONDS = 90.0
     show_default=True,
     help="Where the demo keeps its files; emptied first.",
 )
-def demo(folder: Path, *, keep: bool) -> None:
+def demo(folder: Path, *, keep: bool, with_cli: bool) -> None:
     """Play a company's bad day: Stripe's twin refuses usage, metermend recovers it and shows what came of it.
 
-    Exits with 0 only when every refused record is accounted for and nothing is left in flight.
+    Exits with 0 only when every refused record is accounted for and nothing is left in flight; with --stripe-cli,
+    when every command of it brought about what it should, too.
     """
     if not Path("fixtures/bad_day.py").is_file():
         raise InputUnusable("fixtures/ is not here", mend="run it from a checkout of metermend: make demo")
+    stripe = find_cli() if with_cli else None
     console = terminal.console(highlight=False)
     try:
         with folder_of_its_own(folder.resolve()) as place:
             logs = place.parent / f"{place.name}-logs"
             shutil.rmtree(logs, ignore_errors=True)
             with SlackSink() as slack, Processes(logs) as processes:
-                well = _play(console, place, processes, slack, keep=keep)
+                well = _play(console, place, processes, slack, stripe, keep=keep)
     except KeyboardInterrupt as interrupt:
         with suppress(OSError):  # after a hang-up there is no terminal to write to
             console.print("stopped; every process is down")
@@ -58,14 +56,20 @@ def demo(folder: Path, *, keep: bool) -> None:
     sys.exit(0 if well else 1)
 
 
-def _play(console: Console, folder: Path, processes: Processes, slack: SlackSink, *, keep: bool) -> bool:
+def _play(
+    console: Console, folder: Path, processes: Processes, slack: SlackSink, stripe: str | None, *, keep: bool
+) -> bool:
     started = time.monotonic()
     with console.status("starting Redis, the twin of Stripe, web, workers and clock"):
         stage = set_stage(folder, processes, slack.url)
     ledger = connect(stage.database_url)
     sent = stage.play_bad_day()
-    drained = watch(console, stage, ledger, processes, DRAIN_SECONDS)
+    settle = functools.partial(watch, console, stage, ledger, processes)
+    drained = settle()
     well = report(console, stage, ledger, slack.messages, sent) and drained
+    if stripe:
+        cli = StripeCli(stripe, stage.cli_variables)
+        well = play_acts(console, cli, f"{stage.web_url}/webhooks", ledger, processes, settle) and well
     ledger.close()
     console.print(f"[dim]{time.monotonic() - started:.1f} s[/]")
     if keep:
@@ -79,78 +83,9 @@ def _hold(console: Console, stage: Stage, processes: Processes) -> None:
     console.print(f"\nwebhooks  {stage.web_url}/webhooks", soft_wrap=True)
     console.print(f"console   {stage.web_url}/console  (no name, password: {stage.password})", soft_wrap=True)
     console.print(f"twin      {stage.twin_url}\nlogs      {processes.log_dir}", soft_wrap=True)
-    console.print(f"commands  {sourcing(stage)}   in another terminal", soft_wrap=True, markup=False)
+    for name, environment in (("commands", stage.environment), ("stripe", stage.cli_environment)):
+        console.print(f"{name:<8}  {sourcing(environment)}   in another terminal", soft_wrap=True, markup=False)
     console.print("[dim]Ctrl-C stops everything.[/]")
     while (ended := processes.first_ended()) is None:
         time.sleep(0.5)
-    raise _dead(ended, processes)
-
-
-def _dead(ended: tuple[str, int], processes: Processes) -> InputUnusable:
-    """Return what is said when a process of the demo dies: it stops then, and so do the others."""
-    name, code = ended
-    return InputUnusable(f"{name} ended with exit code {code}", mend=f"see {processes.log_dir}/{name}.log")
-
-
-STILL_SECONDS: Final = 2.0
-"""How long nothing may happen before the day counts as over: longer than a poll, a window and its lag."""
-_LOOK_SECONDS: Final = 0.2
-
-
-@dataclass(frozen=True)
-class DemoState:
-    """The ledger at one moment."""
-
-    events: Mapping[str, int]
-    cases: Mapping[str, int]
-    balance: Balance
-    undelivered: int
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether nothing is under way here or on its way here."""
-        working = self.events.get(EventState.RECEIVED, 0) + self.events.get(EventState.PROCESSING, 0)
-        return bool(self.events) and not working and not self.balance.in_flight.records and not self.undelivered
-
-
-def watch(console: Console, stage: Stage, ledger: Ledger, processes: Processes, seconds: float) -> bool:
-    """Show the progress until the loop has come to rest; return False when `seconds` were not enough.
-
-    Raises InputUnusable when one of the processes ends.
-    """
-    deadline = time.monotonic() + seconds
-    last, since = None, time.monotonic()
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
-        while time.monotonic() < deadline:
-            look = _look(stage, ledger)
-            live.update(_shown(look))
-            if not look.at_rest or look != last:
-                last, since = look, time.monotonic()
-            elif time.monotonic() - since > STILL_SECONDS:
-                return True
-            if ended := processes.first_ended():
-                raise _dead(ended, processes)
-            time.sleep(_LOOK_SECONDS)
-    return False
-
-
-def _look(stage: Stage, ledger: Ledger) -> DemoState:
-    queries = ledger.queries
-    twin = stage.twin_state()
-    undelivered = twin["waiting_to_publish"] + sum(one["undelivered_events"] for one in twin["accounts"].values())
-    return DemoState(queries.event_counts(), queries.case_counts(), queries.balance(), undelivered)
-
-
-def _processed(counts: Mapping[str, int]) -> int:
-    """Return how many events are through: an ignored one stays behind no other."""
-    return sum(counts.get(state, 0) for state in ENDED)
-
-
-def _shown(look: DemoState) -> Table:
-    table = Table.grid(padding=(0, 2))
-    counts = look.events
-    table.add_row("events", f"{sum(counts.values())} received, {_processed(counts)} processed")
-    table.add_row("cases", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(look.cases.items())))
-    table.add_row("records", f"{look.balance.failed.records} refused, {look.balance.in_flight.records} in flight")
-    table.add_row("", f"[green]{look.balance[Bucket.CONFIRMED].records} recovered[/]")
-    return table
+    raise dead(ended, processes)

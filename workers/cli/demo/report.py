@@ -98,9 +98,9 @@ def _print_money(console: Console, ledger: Ledger) -> None:
     console.print(f"[bold]at risk[/]      {written(at_risk.money) or NOT_KNOWN}{by_when}")
 
 
-def sourcing(stage: Stage) -> str:
-    """Return the line that lets a shell work on the demo's ledger."""
-    return f"set -a; . {shlex.quote(_near(stage.environment))}; set +a"
+def sourcing(environment: Path) -> str:
+    """Return the line that lets a shell take over an environment."""
+    return f"set -a; . {shlex.quote(_near(environment))}; set +a"
 
 
 def equation_in_a_line(balance: Balance) -> str:
@@ -119,7 +119,7 @@ def _print_places(console: Console, stage: Stage, places: Stores) -> None:
     for line in (
         f"\n[bold]corrected[/]    {_near(stage.bucket)}/metermend-*.csv",
         f"[bold]quarantined[/]  {_near(folder)}/case_*.csv",
-        f"[bold]commands[/]     {sourcing(stage)}",
+        f"[bold]commands[/]     {sourcing(stage.environment)}",
         "             metermend cases, metermend case show CASE, metermend events, metermend prove\n",
     ):
         console.print(line, soft_wrap=True)

@@ -19,6 +19,7 @@ import requests
 from werkzeug.security import generate_password_hash
 
 from workers.cli.db import migrate
+from workers.cli.demo.stripe_cli import FOLDER, KEY, cli_variables
 from workers.cli.processes import Processes, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable
 
@@ -50,6 +51,7 @@ class Stage:
     folder: Path
     web_url: str
     twin_url: str
+    hosts_url: str
     database_url: str
     password: str
 
@@ -67,6 +69,21 @@ class Stage:
     def environment(self) -> Path:
         """A file to source: with it every `metermend` command works on the demo's ledger and archive."""
         return self.folder / "env"
+
+    @property
+    def cli_environment(self) -> Path:
+        """A file to source: with it the Stripe CLI speaks with the twin where it would with Stripe."""
+        return self.folder / "stripe-cli.env"
+
+    @property
+    def cli_variables(self) -> dict[str, str]:
+        """What stands in that file."""
+        return cli_variables(self.hosts_url, self.authority)
+
+    @property
+    def authority(self) -> Path:
+        """The certificate (PEM) of who signs for Stripe's hosts here."""
+        return self.folder / "stripe-ca.pem"
 
     @property
     def archive(self) -> Path:
@@ -93,26 +110,29 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     """Start everything and return where it is. Raises InputUnusable when something does not start."""
     _empty(folder)
     (folder / "bucket").mkdir(parents=True)
-    web, twin, redis = free_ports(PORT, 12111, 0)
+    (folder / "sources").mkdir()
+    web, twin, hosts, redis = free_ports(PORT, 12111, 12112, 0)
     stage = Stage(
         folder,
         f"http://127.0.0.1:{web}",
         f"http://127.0.0.1:{twin}",
+        f"http://127.0.0.1:{hosts}",
         f"sqlite:///{folder}/ledger.db",
         secrets.token_urlsafe(9),
     )
-    signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin")]
+    signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin", "listen")]
     env = _environment(stage, redis, slack_url, signing)
     _keep_environment(stage, env)
     migrate(stage.database_url)
     processes.start("redis", redis_command(redis, folder / "redis"))
     processes.start("twin", _twin_command(stage, twin, signing))
+    processes.start("stripe-hosts", _hosts_command(stage, hosts))
     processes.start("web", web_command(web), {**env, "WEB_CONCURRENCY": "1"})
     processes.wait_until_listening("redis", redis, 10)
     for number in range(WORKERS):
         processes.start(f"worker-{number + 1}", own_command("worker"), env)
     processes.start("clock", own_command("clock"), env)
-    for name, port in (("twin", twin), ("web", web)):
+    for name, port in (("twin", twin), ("stripe-hosts", hosts), ("web", web)):
         processes.wait_until_listening(name, port, 20)
     return stage
 
@@ -140,9 +160,14 @@ def _empty(folder: Path) -> None:
 
 
 def _keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
-    lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items())]
     stage.environment.touch(mode=0o600)
-    stage.environment.write_text("".join(lines))
+    stage.environment.write_text(_as_shell(env))
+    on_path = f'PATH="$PATH":{shlex.quote(str(FOLDER.absolute()))}\n'
+    stage.cli_environment.write_text(_as_shell(stage.cli_variables) + on_path)
+
+
+def _as_shell(env: Mapping[str, str]) -> str:
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items()))
 
 
 def _environment(stage: Stage, redis: int, slack_url: str, signing: list[str]) -> dict[str, str]:
@@ -150,7 +175,7 @@ def _environment(stage: Stage, redis: int, slack_url: str, signing: list[str]) -
     return {
         **SETTINGS,
         **dict.fromkeys(places, stage.twin_url),
-        "STRIPE_API_KEY": "sk_test_metermend_demo",
+        "STRIPE_API_KEY": KEY,
         "STRIPE_WEBHOOK_SECRETS": ",".join(signing),
         "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
         "DATABASE_URL": stage.database_url,
@@ -166,14 +191,17 @@ def _environment(stage: Stage, redis: int, slack_url: str, signing: list[str]) -
 
 
 def _twin_command(stage: Stage, port: int, signing: list[str]) -> list[str]:
-    hooks = [
-        f"{kind}={stage.web_url}/webhooks,{secret}"
-        for kind, secret in zip(("snapshot", "thin"), signing, strict=True)
-    ]
+    snapshot, thin, listen = signing
+    hooks = [f"{kind}={stage.web_url}/webhooks,{key}" for kind, key in (("snapshot", snapshot), ("thin", thin))]
     destinations = [part for hook in hooks for part in ("--destination", hook)]
-    settings = [part for setting in TWIN_SETTINGS for part in ("--set", setting)]
+    settings = [part for setting in (*TWIN_SETTINGS, f"listen_secret={listen}") for part in ("--set", setting)]
     bucket = ["--bucket", f"file://{stage.bucket}"]
     return [sys.executable, "-m", "fixtures.twin", "--port", str(port), *bucket, *destinations, *settings]
+
+
+def _hosts_command(stage: Stage, port: int) -> list[str]:
+    places = ["--ca", str(stage.authority), "--usage-log", str(stage.sources)]
+    return [sys.executable, "-m", "fixtures.stripe_hosts", "--port", str(port), "--twin", stage.twin_url, *places]
 
 
 class SlackSink:
