@@ -1,5 +1,7 @@
-# ruff: noqa: N999 (the name that gunicorn looks for)
-"""gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
+"""gunicorn's settings for the web process, named to it as a module: `gunicorn -c python:webhooks.gunicorn_conf`.
+
+Read by the master, which forks: nothing here may import polars.
+"""
 
 import os
 import sys
