@@ -45,4 +45,4 @@ def child_exit(_server: Any, worker: Any) -> None:
     """Tell prometheus_client that a worker's live gauges are over; its counters stay."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(worker.pid)
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
