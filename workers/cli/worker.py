@@ -25,6 +25,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
+from workers.cli.main import signals_answered
+from workers.cli.main import stop as break_off
 from workers.cli.open_ledger import await_ledger
 from workers.cli.stop_request import Stop
 from workers.kernel import logs
@@ -80,7 +82,8 @@ def _ready(settings: Settings) -> Redis:
 
     logs.configure(settings.log_format)
     redis = reachable(settings.redis_url.get_secret_value())
-    await_ledger(settings)
+    with signals_answered(break_off):  # the first process of a container hears no signal that it has no answer to
+        await_ledger(settings)
     context()
     return redis
 
