@@ -18,6 +18,7 @@ from webhooks.health import blueprint
 from workers.cli.main import COMMANDS
 from workers.kernel.settings import Settings
 from workers.schedule import LAST_SECONDS
+from workers.stripe_api.errors import PERMISSIONS
 
 OTHERS = {"PATH"}
 """Variables that somebody else reads."""
@@ -161,3 +162,9 @@ def test_no_process_runs_as_root_or_writes_beside_its_state() -> None:
         assert pod["containers"][0]["securityContext"] == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
         }  # fmt: skip
+
+
+def test_the_runbook_names_what_the_key_must_be_allowed_as_doctor_does() -> None:
+    """Somebody makes a key by the table, and is told by `doctor` of a permission that it does not have."""
+    table = (ROOT / "docs" / "OPERATIONS.md").read_text().partition("## What the API key must be allowed")[2]
+    assert [named for named in PERMISSIONS.values() if named not in table.partition("\n## ")[0]] == []

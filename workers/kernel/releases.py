@@ -1,4 +1,4 @@
-"""What another release has written into the ledger, read by this one: while an upgrade rolls on both are at work."""
+"""What another release has written into the ledger, read by this one: while an upgrade rolls on both work."""
 
 from collections.abc import Mapping
 from dataclasses import fields

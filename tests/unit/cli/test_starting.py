@@ -1,6 +1,8 @@
 """What cannot start must say so in one line: a traceback at night sends the operator the wrong way."""
 
 import logging
+import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -94,6 +96,14 @@ def test_what_is_started_beside_the_migration_waits_for_it(monkeypatch: pytest.M
     migration.join()
     assert result.exit_code == 0, result.output
     assert result.output.count("ledger_awaited") == 1
+
+
+def test_what_waits_for_the_migration_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first process of a container it would hear no SIGTERM, and be killed when all patience is over."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///absent.db")
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    result = run("worker")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (128 + signal.SIGTERM, "stopped")
 
 
 @pytest.mark.parametrize("command", [["worker"], ["db", "upgrade"]])
