@@ -8,12 +8,15 @@ import sysconfig
 import time
 import venv
 import zipfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from tests.architecture.test_licences import pinned
 from tests.servers import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -66,16 +69,23 @@ def test_it_holds_every_file_of_a_package(packed: set[str], package: str) -> Non
 
 @pytest.fixture
 def image(wheel: Path, tmp_path: Path) -> Path:
-    """The programs of an environment as the Dockerfile makes it, on the pinned packages of this one."""
+    """The programs of an environment as the Dockerfile makes it: the wheel, what is pinned for it, and no more."""
     venv.create(tmp_path / "image", with_pip=False)
-    here = sysconfig.get_path(
-        "purelib", vars={"base": str(tmp_path / "image"), "platbase": str(tmp_path / "image")}
-    )
-    (Path(here) / "pinned.pth").write_text(sysconfig.get_path("purelib"))
+    base = str(tmp_path / "image")
+    packages = Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
+    for top in {top for name in pinned() for top in tops(name)}:
+        (packages / top).symlink_to(Path(sysconfig.get_path("purelib")) / top)
     programs = tmp_path / "image" / "bin"
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
     subprocess.run([*install, "--python", programs / "python", wheel], check=True, timeout=60)
     return programs
+
+
+def tops(name: str) -> set[str]:
+    """What a package lays beside the others; nothing where it is not installed, being another platform's."""
+    with suppress(PackageNotFoundError):
+        return {file.parts[0] for file in files(name) or ()} - {"..", "__pycache__"}
+    return set()
 
 
 def test_what_the_image_holds_migrates_and_serves_far_from_any_checkout(image: Path, tmp_path: Path) -> None:
@@ -83,15 +93,13 @@ def test_what_the_image_holds_migrates_and_serves_far_from_any_checkout(image: P
     [port] = free_ports(1)
     folder = tmp_path / "state"
     folder.mkdir()
-    settings = {
-        "PATH": str(image),
-        "STRIPE_WEBHOOK_SECRETS": "whsec_image",
-        "PORT": str(port),
-        "TMPDIR": str(tmp_path),
-    }
+    settings = {"PATH": str(image), "STRIPE_WEBHOOK_SECRETS": "whsec_image", "PORT": str(port),
+                "TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "1"}  # fmt: skip
     ran: dict[str, Any] = {"cwd": folder, "env": settings}
-    where = [str(image / "python"), "-c", "import webhooks, workers; print(webhooks.__file__, workers.__file__)"]
-    assert subprocess.check_output(where, text=True, timeout=60, **ran).count(str(image.parent)) == 2
+    parts = "import webhooks.wsgi, workers.cli.worker, workers.jobs, workers.schedule"
+    where = f"{parts}; print(webhooks.__file__, workers.__file__)"
+    whence = subprocess.check_output([str(image / "python"), "-c", where], text=True, timeout=60, **ran)
+    assert whence.count(str(image.parent)) == 2
     subprocess.run([str(image / "metermend"), "db", "upgrade"], check=True, timeout=60, **ran)
     serve = [str(image / "python"), "-m", "gunicorn", "-c", "python:webhooks.gunicorn_conf"]
     with subprocess.Popen(serve, stderr=subprocess.DEVNULL, text=True, **ran) as web:
