@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import click
 
 from workers.bootstrap import context
-from workers.cli.db import migrate
 from workers.cli.open_ledger import open_stores
 from workers.cli.reconcile import take_in_what_is_lost
 from workers.kernel.clock import utc_now
@@ -35,14 +34,13 @@ def backup(place: str) -> None:
 @click.argument("place")
 @click.option("--ledger", "name", metavar="NAME", help="Which ledger under PLACE/ledgers. Default: the newest.")
 def restore(place: str, name: str | None) -> None:
-    """Restore what `metermend backup` has put to PLACE, into an empty ledger and the archive.
+    """Restore what `metermend backup` has put to PLACE, into a new database and the archive.
 
     Stop web, workers and clock before. What `metermend restored` does is done with it. Exit code 1 where files of
     the backup are damaged, or a list of Stripe's could not be compared to its end: then run `metermend restored`.
     """
     made = context()
     settings = made.settings
-    migrate(settings.database_url.get_secret_value())
     files = open_store(settings.archive_url)
     found = restore_from(Place.at(place), name, made.ledger, files, settings.scratch_dir, made.clock())
     click.echo(f"restored {found.ledger}: see what `metermend prove` says before the service starts")

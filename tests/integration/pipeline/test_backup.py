@@ -19,7 +19,7 @@ from workers.kernel.ledger.copy import copy_ledger
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.ledger.journal import EntryKind
-from workers.kernel.ledger.schema import upgrade
+from workers.kernel.ledger.schema import NEWEST, revision
 from workers.kernel.ledger.tables import checkpoints, metadata, sessions
 from workers.kernel.storage import open_store
 from workers.pipeline.audit.prove import prove
@@ -50,13 +50,12 @@ def place(tmp_path: Path) -> Place:
 def empty_ledger(
     ledger: Ledger, request: pytest.FixtureRequest, tmp_path: Path, clock: FrozenClock
 ) -> Iterator[Ledger]:
-    """A new ledger on the other database than the one that is backed up."""
+    """A new database of the other kind than the one that is backed up."""
     url = f"sqlite:///{tmp_path}/new.db"
     if ledger.database.engine.dialect.name == "sqlite":
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.create(f"new_{tmp_path.name}")
     made = connect(url, clock)
-    upgrade(made.database)
     yield made
     made.close()
 
@@ -82,6 +81,19 @@ def rows(database: Database, *, but: tuple[sa.Table, ...] = ()) -> dict[str, set
 
 def breaches(ledger: Ledger, archive: Archive) -> list[Any]:
     return [one.breach for one in prove(ledger, archive) if one.breach]
+
+
+def is_empty_database(database: Database) -> bool:
+    with database.read() as connection:
+        return sa.inspect(connection).get_table_names() == []
+
+
+def set_revision(database: Database, number: str) -> str | None:
+    """Let a ledger be at another revision; return at which it was."""
+    with database.write() as connection:
+        before = revision(connection)
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :number"), {"number": number})
+    return before
 
 
 def in_place(place: Place, folder: Path, name: str | None = None) -> tuple[Ledger, Archive]:
@@ -178,8 +190,12 @@ def test_a_ledger_that_is_not_empty_and_a_backup_that_is_none_are_refused(
     with pytest.raises(InputUnusable, match=r"the ledger is not empty - restore into a new database"):
         restored(place, book.context.ledger, tmp_path, clock)
     assert rows(book.context.ledger.database) == before
+    set_revision(book.context.ledger.database, "0014")
+    with pytest.raises(InputUnusable, match="the ledger is not empty"):
+        restored(place, book.context.ledger, tmp_path, clock)
+    assert set_revision(book.context.ledger.database, NEWEST) == "0014", "a ledger in use was migrated by mistake"
     with pytest.raises(InputUnusable, match=r"there is no backup yesterday\.db - there is 2026-11-21T093000Z\.db"):
         restored(place, empty_ledger, tmp_path, clock, "yesterday.db")
     with pytest.raises(InputUnusable, match=r"there is no backup - name what `metermend backup` was given"):
         restored(Place.at(str(tmp_path / "nowhere")), empty_ledger, tmp_path, clock)
-    assert rows(empty_ledger.database)["entries"] == set()
+    assert is_empty_database(empty_ledger.database)

@@ -20,7 +20,8 @@ from workers.archive import Archive
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.copy import copy_ledger, is_empty
-from workers.kernel.ledger.schema import upgrade
+from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.schema import NEWEST, revision, upgrade
 from workers.kernel.storage import Store, open_store
 from workers.pipeline.restores import Restore, note_restore
 
@@ -81,15 +82,14 @@ def back_up(ledger: Ledger, archive: Archive, place: Place, scratch_dir: Path, n
 def restore(
     place: Place, name: str | None, ledger: Ledger, files: Store, scratch_dir: Path, now: datetime
 ) -> Restored:
-    """Let an empty ledger, and `files` as its archive, hold what a backup holds, the newest one without a `name`.
+    """Let a new ledger, and `files` as its archive, hold what a backup holds, the newest one without a `name`.
 
     That the ledger was restored is written down in the same transaction: no worker ever sees one without that.
     Nobody stays logged in. Raises InputUnusable where there is no such backup or the ledger is not empty, and what
     the stores raise.
     """
-    if not is_empty(ledger.database):
-        raise InputUnusable("the ledger is not empty", where="DATABASE_URL", mend="restore into a new database")
     chosen = place.chosen(name)
+    _make_ready(ledger.database)
     with _scratch(scratch_dir) as file:
         place.ledgers.get_to_file(chosen, file, _LARGEST)
         _, damaged = Archive(place.files, scratch_dir).copy_to(files)
@@ -98,6 +98,16 @@ def restore(
             copy.sessions.close_all()
             copy_ledger(copy.database, ledger.database)
     return Restored(place.ledgers.location(chosen), lost, damaged)
+
+
+def _make_ready(database: Database) -> None:
+    """Migrate a new database; one that somebody has migrated stays as it is. Raises InputUnusable."""
+    with database.read() as connection:
+        found = revision(connection)
+    if found is None:
+        upgrade(database)
+    elif found != NEWEST or not is_empty(database):
+        raise InputUnusable("the ledger is not empty", where="DATABASE_URL", mend="restore into a new database")
 
 
 @contextmanager
