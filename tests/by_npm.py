@@ -1,4 +1,4 @@
-"""What only npm has: the Stripe CLI and axe-core, which `make by-npm` lays into .venv/npm while other tests run."""
+"""What only npm has, and `make by-npm` lays into .venv/npm while tests run: the Stripe CLI, axe-core, a linter."""
 
 import shutil
 import time

@@ -27,7 +27,7 @@ ANSWER_SECONDS: Final = 30
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """The worker class that `gunicorn.conf.py` names."""
+    """The worker class that `gunicorn_conf` names."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -4,11 +4,13 @@ Owns where record sets and downloaded files are kept, and the proof that they ar
 `workers.kernel` only. Start with `Archive`: `keep` a file, `fetch` it back, verified.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from workers.kernel.errors import Corrupt, Permanent
-from workers.kernel.files import case_folder, kept_name, sha256_of
+from workers.kernel.files import CASES, case_folder, kept_name, sha256_of, unfinished
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.storage import Store
 from workers.kernel.storage.cache import FileCache
@@ -31,6 +33,7 @@ class Archive:
     def __init__(self, store: Store, scratch_dir: Path) -> None:
         self._store = store
         self._copies = FileCache(scratch_dir / "archive", CACHE_BYTES, SPARE_SECONDS)
+        self._passing = scratch_dir / "archive-passing"
 
     def keep(self, case_id: str, label: str, path: Path) -> RecordSetRef:
         """Put a file into the archive and return its name and digest; the same bytes always get the same name.
@@ -70,7 +73,7 @@ class Archive:
 
         Raises as `fetch` does.
         """
-        return self.fetch(RecordSetRef(name, name.rpartition("-")[2].partition(".")[0]))
+        return self.fetch(_ref(name))
 
     def ping(self) -> None:
         """Raise Transient or Permanent unless the store answers."""
@@ -83,6 +86,36 @@ class Archive:
     def names(self, case_id: str) -> list[str]:
         """Return the names of a case's files, sorted."""
         return sorted(found.key for found in self._store.list(f"{case_folder(case_id)}/"))
+
+    def copy_to(self, store: Store) -> tuple[int, list[str]]:
+        """Copy what another store lacks of it; return how many files, and where those lie that are damaged.
+
+        What is damaged is not copied. What is gone when its turn comes was removed by retention.
+        """
+        there = {found.key for found in store.list(CASES)}
+        copied, damaged = 0, []
+        for name in (found.key for found in self._store.list(CASES) if found.key not in there):
+            try:
+                with self._passing_file(name) as path:
+                    store.put_file(name, path)
+                copied += 1
+            except Corrupt:
+                damaged.append(self._store.location(name))
+            except Permanent:
+                if self._store.head(name):
+                    raise
+        return copied, damaged
+
+    @contextmanager
+    def _passing_file(self, name: str) -> Iterator[Path]:
+        """Name a verified file, to be read in the block; a remote store's is gone from here after it."""
+        if self._store.local_path(name):
+            yield self.fetch_named(name)
+            return
+        with unfinished(self._passing) as path:
+            self._store.get_to_file(name, path, MAX_BYTES)
+            self._verify(_ref(name), path)
+            yield path
 
     def delete(self, name: str) -> None:
         """Remove one file, for retention; one that is gone already is no error."""
@@ -105,3 +138,8 @@ class Archive:
             raise Corrupt(
                 f"{self._store.location(ref.name)} has the digest {found[:16]}…, but {ref.sha256[:16]}… was kept"
             )
+
+
+def _ref(name: str) -> RecordSetRef:
+    """Return what is known of a kept file by its name: that holds the beginning of its digest."""
+    return RecordSetRef(name, name.rpartition("-")[2].partition(".")[0])

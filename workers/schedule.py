@@ -63,7 +63,7 @@ REMINDING = 300.0
 PREPARE_SECONDS = 20.0
 """How long one turn indexes the files of one account; a file that is begun is finished."""
 LAST_SECONDS = 5.0
-"""How long a duty may take to come to an end once the clock is stopped; what it leaves undone is found undone."""
+"""How long duties may take to come to an end once the clock is stopped; what they leave undone is found undone."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,9 @@ def run(now: Callable[[], Context], stop: threading.Event) -> None:
     for thread in threads:
         thread.start()
     stop.wait()
+    ends = time.monotonic() + LAST_SECONDS
     for thread in threads:
-        thread.join(LAST_SECONDS)
+        thread.join(max(ends - time.monotonic(), 0))
 
 
 def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...]:

@@ -46,7 +46,7 @@ def _plan_as_large(records: str, role: str) -> None:
 def _run_web(bind: str) -> None:
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]
 
-    sys.argv = ["gunicorn", "-c", "webhooks/gunicorn.conf.py", "-b", bind]
+    sys.argv = ["gunicorn", "-c", "python:webhooks.gunicorn_conf", "-b", bind]
     run()
 
 

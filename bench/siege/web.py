@@ -82,7 +82,7 @@ def running() -> Iterator[Web]:
             "WEBHOOK_MAX_BODY": str(MAX_BODY),
         }
         # A process that is recycled in its turn would look like one that died.
-        options = ["-c", str(ROOT / "webhooks" / "gunicorn.conf.py"), "--max-requests", "0"]
+        options = ["-c", "python:webhooks.gunicorn_conf", "--max-requests", "0"]
         supervisor.start("web", [sys.executable, "-m", "gunicorn", *options], settings)
         web = Web(port, supervisor.pids("web")[0], url, folder / "web.log")
         web.wait()

@@ -52,7 +52,7 @@ class House:
 
     def _open(self) -> None:
         self.start("twin", *self._twin_command())
-        self.start("web", "gunicorn", "-c", "webhooks/gunicorn.conf.py", "-b", self.web.removeprefix("http://"))
+        self.start("web", "gunicorn", "-c", "python:webhooks.gunicorn_conf", "-b", self.web.removeprefix("http://"))
         self.start("worker", "workers.cli", "worker")
         self.start("clock", "workers.cli", "clock")
         self.until(lambda: self._answers(f"{self.twin}/_control/state") and self._answers(f"{self.web}/healthz"))

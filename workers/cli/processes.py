@@ -158,9 +158,7 @@ def redis_command(port: int, directory: Path) -> list[str]:
 
 def web_command(port: int) -> list[str]:
     """Return the command of the web process."""
-    config = Path(__file__).parents[2] / "webhooks" / "gunicorn.conf.py"
-    bind = f"127.0.0.1:{port}"
-    return [sys.executable, "-m", "gunicorn", "-c", str(config), "-b", bind, "webhooks.wsgi:app"]
+    return [sys.executable, "-m", "gunicorn", "-c", "python:webhooks.gunicorn_conf", "-b", f"127.0.0.1:{port}"]
 
 
 def own_command(*arguments: str) -> list[str]:

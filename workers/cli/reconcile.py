@@ -8,7 +8,8 @@ import click
 from workers.cli.open_ledger import open_context
 from workers.kernel.clock import from_text
 from workers.kernel.errors import InputUnusable
-from workers.pipeline.restores import note_restore
+from workers.pipeline.context import Context
+from workers.pipeline.restores import Restore, note_restore
 from workers.pipeline.upkeep.reconcile import OVERLAP, Look, lost_since
 from workers.pipeline.upkeep.reconcile import reconcile as reconcile_lists
 
@@ -65,6 +66,10 @@ def restored() -> None:
     not be compared to its end: run it again, which looks through the whole time again.
     """
     made = open_context()
-    lost = note_restore(made)
+    take_in_what_is_lost(made, note_restore(made.ledger, made.clock()))
+
+
+def take_in_what_is_lost(context: Context, lost: Restore) -> None:
+    """Say what a restored ledger does not know, and take in what Stripe lists of that time; ends as `show` does."""
     click.echo(f"nothing is known from {lost.since:%Y-%m-%d %H:%M} to {lost.until:%Y-%m-%d %H:%M} UTC")
-    show(reconcile_lists(made, lost_since(made) - OVERLAP))
+    show(reconcile_lists(context, lost_since(context) - OVERLAP))

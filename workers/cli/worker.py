@@ -25,7 +25,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
-from workers.cli.open_ledger import require_ledger
+from workers.cli.main import signals_answered
+from workers.cli.main import stop as break_off
+from workers.cli.open_ledger import await_ledger
 from workers.cli.stop_request import Stop
 from workers.kernel import logs
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
@@ -74,13 +76,14 @@ def _beat() -> None:
 def _ready(settings: Settings) -> Redis:
     """Return Redis once all that the settings name can be used; a start that must fail fails here, in one line.
 
-    Raises SettingsUnusable and LedgerUnavailable.
+    Raises SettingsUnusable and LedgerUnavailable. A ledger that is not migrated yet is waited for.
     """
     from workers.bootstrap import context
 
     logs.configure(settings.log_format)
     redis = reachable(settings.redis_url.get_secret_value())
-    require_ledger(settings)
+    with signals_answered(break_off):  # the first process of a container hears no signal that it has no answer to
+        await_ledger(settings)
     context()
     return redis
 

@@ -51,9 +51,13 @@ def kept_name(case_id: str, label: str, path: Path, sha256: str) -> str:
     return f"{case_folder(case_id)}/{_word(label)}-{sha256[:16]}{''.join(suffixes)}"
 
 
+CASES: Final = "cases/"
+"""The folder of the archive below which everything lies."""
+
+
 def case_folder(case_id: str) -> str:
     """Return the folder of a case in the archive."""
-    return f"cases/{_word(case_id)}"
+    return f"{CASES}{_word(case_id)}"
 
 
 def _word(text: str) -> str:

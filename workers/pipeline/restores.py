@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from workers.kernel.clock import from_text, to_text
+from workers.kernel.ledger import Ledger
 from workers.pipeline.context import Context
 
 RESTORES: Final = "restores"
@@ -24,12 +25,11 @@ class Restore:
     until: datetime
 
 
-def note_restore(context: Context) -> Restore:
-    """Write down that the ledger was restored just now, and return the time that it has lost."""
-    now = context.clock()
-    restore = Restore(min(context.ledger.queries.newest_moment() or now, now), now)
-    noted = context.ledger.checkpoints.get(RESTORES) or []
-    context.ledger.checkpoints.save(RESTORES, [*noted, [to_text(restore.since), to_text(restore.until)]])
+def note_restore(ledger: Ledger, now: datetime) -> Restore:
+    """Write down that a ledger was restored just now, and return the time that it has lost."""
+    restore = Restore(min(ledger.queries.newest_moment() or now, now), now)
+    noted = ledger.checkpoints.get(RESTORES) or []
+    ledger.checkpoints.save(RESTORES, [*noted, [to_text(restore.since), to_text(restore.until)]])
     return restore
 
 

@@ -12,9 +12,14 @@ import pytest
 
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_attacks_planning import assert_proved, reasons
+from workers.archive import Archive
+from workers.cli.db import migrate
+from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import PERHAPS_SENT_BEFORE
+from workers.kernel.storage import open_store
 from workers.pipeline.restores import last_restore, note_restore
+from workers.pipeline.upkeep import backup
 from workers.pipeline.upkeep.reconcile import OVERLAP, reconcile, start_from_now
 from workers.pipeline.upkeep.retry import retry_case
 from workers.remedies.rules import parse_rules
@@ -47,7 +52,7 @@ def restore(loop: Loop, folder: Path, *, said: bool) -> None:
         (folder / name).unlink(missing_ok=True)
     shutil.copy(folder / "backup.db", folder / "ledger.db")
     if said:
-        lost = note_restore(loop.context)
+        lost = note_restore(loop.ledger, loop.clock())
         list(reconcile(loop.context, lost.since - OVERLAP))
     list(reconcile(loop.context))
 
@@ -102,6 +107,33 @@ def test_what_was_planned_before_the_backup_and_sent_after_it_is_not_sent_again(
     go_on(api_loop)
     assert (total(api_loop), reasons(api_loop)) == (["5"], [PERHAPS_SENT_BEFORE])
     assert_proved(api_loop)
+
+
+def test_what_was_sent_after_a_backup_of_ours_is_not_sent_again_once_it_is_restored(
+    api_loop: Loop, tmp_path: Path
+) -> None:
+    """Planned in the backup, sent after it: 5 would be billed as 10."""
+    able, place = api_loop.context, backup.Place.at(str(tmp_path / "backups"))
+    api_loop.context = replace(able, target=None)
+    api_loop.upload("a.csv", usage("i1,{t},api_requests,cus_1,+5"))
+    backup.back_up(api_loop.ledger, able.archive, place, tmp_path / "scratch", api_loop.clock())
+    api_loop.context = able
+    retry_case(able, api_loop.cases()[0].id)
+    go_on(api_loop)
+    assert total(api_loop) == ["5"]
+    turn(api_loop, hours=20)
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    migrate(url)
+    api_loop.ledger = connect(url, api_loop.clock)
+    files = open_store(str(tmp_path / "new-archive"))
+    backup.restore(place, None, api_loop.ledger, files, tmp_path / "scratch", api_loop.clock())
+    archive = Archive(files, tmp_path / "new-scratch")
+    api_loop.context = replace(able, ledger=api_loop.ledger, archive=archive)
+    retry_case(api_loop.context, api_loop.cases()[0].id)
+    go_on(api_loop)
+    assert (total(api_loop), reasons(api_loop)) == (["5"], [PERHAPS_SENT_BEFORE])
+    assert_proved(api_loop)
+    api_loop.ledger.close()
 
 
 def late(loop: Loop, *rows: str, deliver: bool = True) -> None:
@@ -207,10 +239,10 @@ def test_the_gap_begins_with_the_newest_moment_that_the_ledger_knows(loop: Loop)
     loop.upload("a.csv", usage("i1,{t},api_requests,cus_1,+5"))
     before = loop.clock()
     turn(loop, days=3)
-    lost = note_restore(loop.context)
+    lost = note_restore(loop.ledger, loop.clock())
     assert lost.since <= before
     assert before - lost.since < timedelta(minutes=1)
     turn(loop, days=1)
-    again = note_restore(loop.context)
+    again = note_restore(loop.ledger, loop.clock())
     assert again.since >= lost.until
     assert last_restore(loop.context) == again.until

@@ -5,6 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.books import a_context
 from tests.conftest import FrozenClock
 from tests.recording import RecordingStripeApi
@@ -14,7 +16,7 @@ from workers.kernel.ledger.events import NewEvent
 from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
-from workers.schedule import duties, run
+from workers.schedule import Duty, duties, run
 from workers.sources import StoredUsageSources
 
 
@@ -55,6 +57,20 @@ def test_the_clock_sweeps_and_reconciles_at_its_intervals(
     run_until(context, done)
     assert done.is_set(), "the clock neither swept evt_lost nor found evt_missed"
     assert {Sign.CLOCK, Sign.ARCHIVE} <= sqlite_ledger.heartbeats.last().keys()
+
+
+def test_duties_that_hang_hold_up_a_stop_once_and_not_one_after_the_other(
+    sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops the clock would lose patience, and kill it."""
+    hanging, stop = threading.Event(), threading.Event()
+    monkeypatch.setattr("workers.schedule.LAST_SECONDS", 0.2)
+    monkeypatch.setattr("workers.schedule.duties", lambda *_: [Duty(str(n), 60, hanging.wait) for n in range(9)])
+    threading.Timer(0.1, stop.set).start()
+    begun = time.monotonic()
+    run(lambda: a_context(sqlite_ledger, tmp_path, clock), stop)
+    assert time.monotonic() - begun < 1
+    hanging.set()
 
 
 def test_a_duty_that_fails_holds_up_no_other(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import MakeClient, an_event, signed

@@ -34,11 +34,10 @@ def environment(**settings: str) -> dict[str, str]:
 
 pytestmark = pytest.mark.xdist_group("gunicorn")
 
-CONF = ROOT / "webhooks" / "gunicorn.conf.py"
-IMPATIENT = f"""
-from runpy import run_path
+CONF = "python:webhooks.gunicorn_conf"
+IMPATIENT = """
+from webhooks.gunicorn_conf import *
 
-globals().update(run_path({str(CONF)!r}))
 keepalive = 2
 
 
@@ -51,10 +50,9 @@ def post_worker_init(worker):
 
 
 def gunicorn(folder: Path, settings: dict[str, str], *, impatient: bool = False) -> subprocess.Popen[str]:
-    conf = folder / "impatient.py" if impatient else CONF
-    if impatient:
-        conf.write_text(IMPATIENT)
-    command = [sys.executable, "-m", "gunicorn", "-c", str(conf)]
+    (folder / "impatient.py").write_text(IMPATIENT)
+    conf = str(folder / "impatient.py") if impatient else CONF
+    command = [sys.executable, "-m", "gunicorn", "-c", conf]
     settings = {"TMPDIR": str(folder)} | settings
     with (folder / "web.log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, env=settings, stderr=log, text=True)

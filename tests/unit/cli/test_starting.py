@@ -1,7 +1,12 @@
 """What cannot start must say so in one line: a traceback at night sends the operator the wrong way."""
 
 import logging
+import os
+import signal
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,8 @@ import structlog
 
 from tests.unit.cli.usage import run
 from workers.bootstrap import _of_process
+from workers.cli.db import migrate
+from workers.kernel.ledger.schema import NEWEST
 from workers.kernel.settings import Settings
 
 LEDGER = "sqlite:///ledger.db"
@@ -73,10 +80,40 @@ def test_a_ledger_that_is_not_migrated_is_told_with_what_migrates_it(
     monkeypatch: pytest.MonkeyPatch, command: str, url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setattr("workers.cli.open_ledger.MIGRATION_SECONDS", 0)
     result = run(command)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "run `metermend db upgrade`" in result.stderr
+
+
+def test_what_is_started_beside_the_migration_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Procfile starts all its lines at once, and ends them all with the first that ends."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///absent.db")
+    migration = threading.Timer(0.2, migrate, ["sqlite:///absent.db"])
+    migration.start()
+    result = run("worker", "--burst")
+    migration.join()
+    assert result.exit_code == 0, result.output
+    assert result.output.count("ledger_awaited") == 1
+
+
+def test_what_waits_for_the_migration_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first process of a container it would hear no SIGTERM, and be killed when all patience is over."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///absent.db")
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    result = run("worker")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (128 + signal.SIGTERM, "stopped")
+
+
+@pytest.mark.parametrize("command", [["worker"], ["db", "upgrade"]])
+def test_what_a_later_release_has_migrated_is_left_to_it_at_once(command: list[str]) -> None:
+    """A worker of yesterday would write what the ledger of today does not add up any more."""
+    with closing(sqlite3.connect("ledger.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    result = run(*command)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("which knows " + NEWEST + " - run the release that migrated it\n")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import case_examples
+from workers.kernel.releases import known_fields
 
 MOST: Final = 20
 """Samples, and changes, that are kept of a case; codes take turns."""
@@ -105,7 +106,8 @@ def _read(connection: Connection, case_id: str) -> Examples:
     row = connection.execute(mine).mappings().one_or_none()
     if row is None:
         return Examples()
-    return Examples([Sample(**one) for one in row["samples"]], [Change(**one) for one in row["changes"]])
+    samples = [Sample(**known_fields(Sample, one)) for one in row["samples"]]
+    return Examples(samples, [Change(**known_fields(Change, one)) for one in row["changes"]])
 
 
 class _OfACode(Protocol):

@@ -32,6 +32,11 @@ class Sessions:
         with self._database.read() as connection:
             return connection.scalar(lasts) is not None
 
+    def close_all(self) -> None:
+        """End every session. Raises LedgerUnavailable."""
+        with self._database.write() as connection:
+            connection.execute(delete(sessions))
+
     def close(self, token: str) -> None:
         """End a session. Raises LedgerUnavailable."""
         with self._database.write() as connection:

@@ -18,6 +18,7 @@ from workers.kernel.ledger.journal import WAITING, Balance, Bucket, Tally
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import UNCONFIRMED, unconfirmed
+from workers.kernel.releases import known_fields
 from workers.pipeline.case_facts import oldest_unsettled
 from workers.pipeline.context import Context
 from workers.pipeline.notify.cause import cause_of
@@ -86,7 +87,7 @@ class CaseStatus:
             "reasons": [ReasonCount(*one) for one in data["reasons"]],
             "oldest": from_text(data["oldest"]) if data["oldest"] else None,
         }
-        return cls(**{**data, **read})
+        return cls(**{**known_fields(cls, data), **read})
 
 
 def _tallies(buckets: Mapping[Bucket, Tally]) -> Mapping[str, Any]:

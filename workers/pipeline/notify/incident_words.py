@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from workers.alerts import Notice
 from workers.kernel.ledger.incidents import Incident
+from workers.kernel.releases import known_fields
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.incident_notice import in_full, notice_of
@@ -32,7 +33,7 @@ class Said:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**{**data, "demands": frozenset(data["demands"])})
+        return cls(**{**known_fields(cls, data), "demands": frozenset(data["demands"])})
 
 
 class Look:

@@ -8,6 +8,7 @@ from workers.alerts import NextStep, Trouble
 from workers.kernel.errors import LedgerUnavailable
 from workers.kernel.ledger.troubles import StoredTrouble
 from workers.kernel.logs import get_logger
+from workers.kernel.releases import known_fields
 from workers.pipeline.context import Context
 from workers.pipeline.notify.incident_about import about_case
 from workers.pipeline.notify.pages import page_of
@@ -28,9 +29,9 @@ def trouble(context: Context, subject: str, headline: str, detail: str, step: Ne
 def trouble_of(context: Context, stored: StoredTrouble) -> Trouble:
     """Return a trouble that is to be told: what case it is about, where to look, and how many are alike."""
     step: Mapping[str, Any] | None = stored.trouble["next_step"]
-    told = Trouble(
-        **{**stored.trouble, "next_step": NextStep(**step) if step else None, "alike": stored.untold - 1}
-    )
+    next_step = NextStep(**known_fields(NextStep, step)) if step else None
+    known = known_fields(Trouble, stored.trouble)
+    told = Trouble(**{**known, "next_step": next_step, "alike": stored.untold - 1})
     if told.next_step:
         told = replace(told, next_step=replace(told.next_step, link=page_of(context, told.subject)))
     case = context.ledger.cases.get(told.subject)

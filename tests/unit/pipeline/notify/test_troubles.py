@@ -55,6 +55,16 @@ def test_a_case_that_cannot_go_on_is_told_with_its_customers_quantity_and_deadli
     assert buttons(alert) == {"Open in the console": f"{CONSOLE}/console/cases/{case}"}
 
 
+def test_what_a_later_release_has_written_keeps_nobody_from_being_told(context: Context) -> None:
+    """While its worker and our clock run side by side, one unknown word would silence all messages."""
+    step = {"sentence": "Mend it.", "command": "metermend doctor", "urgency": "new"}
+    later = {"subject": "worker", "headline": "it broke", "detail": "", "next_step": step, "severity": {"new": 1}}
+    context.ledger.troubles.note("worker", "it broke", later)
+    assert told(context, "archive").headline == "it cannot go on"
+    assert isinstance(context.alerts, RecordingAlerts)
+    assert [alert.headline for alert in context.alerts.posted] == ["it broke", "it cannot go on"]
+
+
 @pytest.mark.parametrize(
     ("subject", "page"), [("evt_1", "/events/evt_1"), ("act_1", "/acts/act_1"), ("worker", None), ("rules", None)]
 )

@@ -1,5 +1,7 @@
-# ruff: noqa: N999 (the name that gunicorn looks for)
-"""gunicorn's settings for the web process. Read by the master, which forks: nothing here may import polars."""
+"""gunicorn's settings for the web process, named to it as a module: `gunicorn -c python:webhooks.gunicorn_conf`.
+
+Read by the master, which forks: nothing here may import polars.
+"""
 
 import os
 import signal
@@ -45,4 +47,4 @@ def child_exit(_server: Any, worker: Any) -> None:
     """Tell prometheus_client that a worker's live gauges are over; its counters stay."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(worker.pid)
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
