@@ -5,6 +5,7 @@
 - Record sets and evidence: all files of a case that has been settled for that long. Its entries stay, and an entry
   says that the files are gone.
 - Prices and billing periods that were read longer ago than usage can be billed.
+- What SQLite's file still holds of a customer who was erased, where it could not be written anew at once.
 
 The entry comes first and the files go after it; a checkpoint names the case meanwhile, so that a crash between the
 two is mended at the next turn. Nothing is removed of a case that has records in flight, deferred or quarantined.
@@ -20,7 +21,7 @@ from workers.kernel.errors import Conflict
 from workers.kernel.ledger.appraisal import LONGEST
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import EntryKind, Movement
-from workers.kernel.ledger.ledger import BODIES_REMOVED
+from workers.kernel.ledger.ledger import BODIES_REMOVED, REWRITE_DUE
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 
@@ -41,12 +42,20 @@ class Removed:
 def retain(context: Context) -> Removed:
     """Remove what is older than the settings keep it. Raises Transient while the archive is away."""
     settings = context.settings
+    rewrite_if_due(context)
     context.ledger.appraisals.forget(context.clock() - LONGEST)
     bodies = _remove_bodies(context, settings.retention_raw_days) if settings.retention_raw_days else 0
     cases = (
         _remove_files(context, settings.retention_record_sets_days) if settings.retention_record_sets_days else 0
     )
     return Removed(bodies, cases)
+
+
+def rewrite_if_due(context: Context) -> None:
+    """Write the ledger's file anew where a customer was erased from it. Raises LedgerUnavailable."""
+    ledger = context.ledger
+    if ledger.checkpoints.get(REWRITE_DUE) and ledger.database.rewrite():
+        ledger.checkpoints.save(REWRITE_DUE, value=False)
 
 
 def _remove_bodies(context: Context, days: int) -> int:
