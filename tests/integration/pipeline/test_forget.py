@@ -33,7 +33,7 @@ def company(database_url: str, tmp_path: Path) -> Iterator[Loop]:
         twin.add_customers([HIM, "cus_2"])
         loop = Loop(tmp_path, twin, ledger, clock)
         rows = (
-            f"{HIM}-i1,{{t}},api_requests,{HIM},+5",
+            f"i1,{{t}},api_requests,{HIM},+5",
             "i2,{t},api_requests,cus_2,+7",
             f"i3,{{t}},api_requests,{ALIAS},2",
         )
@@ -41,7 +41,9 @@ def company(database_url: str, tmp_path: Path) -> Iterator[Loop]:
         loop.clock.turn(seconds=15)
         twin.clock.advance(15)
         written = f"{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}"
-        loop.upload("night.csv", usage(f"j1,{written},api_requests,{HIM},9", f"j2,{written},api_requests,cus_2,11"))
+        loop.upload(
+            "night.csv", usage(f"{HIM}-j1,{written},api_requests,{HIM},9", f"j2,{written},api_requests,cus_2,11")
+        )
         yield loop
     ledger.close()
 
@@ -96,3 +98,18 @@ def test_of_a_customer_who_asks_for_it_nothing_is_left_and_all_that_was_proved_h
     assert list(prove(company.ledger, company.context.archive, against=anchor))
     assert [p.breach for p in prove(company.ledger, company.context.archive, against=anchor) if p.breach] == []
     assert (company.balance, company.billed()) == (balance, billed)
+
+
+def test_what_is_told_again_of_a_customer_who_was_erased_is_not_billed_twice(company: Loop) -> None:
+    """His identifiers are all that says that his usage was sent."""
+    bill_all(company)
+    forget(company)
+    billed, balance = company.billed(), company.balance
+    for page in list(company.ledger.events.pages()):
+        for event in page:
+            company.ledger.events.retry(event.id)
+    company.work()
+    company.stripe_works()
+    company.pass_window()
+    assert (company.billed(), company.balance) == (billed, balance)
+    assert breaches(company) == []

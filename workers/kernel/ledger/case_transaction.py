@@ -13,7 +13,7 @@ from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
-from workers.kernel.ledger.case_facts import SETTLED, CaseFacts, keep_names, keep_recovered
+from workers.kernel.ledger.case_facts import SETTLED, CaseFacts, forget_customers, keep_names, keep_recovered
 from workers.kernel.ledger.erasure import EVENTS, erase_from_case
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.examples import forget_examples, keep_examples
@@ -53,9 +53,10 @@ class CaseTransaction:
             self._movements.append(movement)
             keep_examples(self._connection, self._case.id, movement.examples)
 
-    def forget_examples(self) -> None:
-        """Remove the few records that are kept for showing: the case's files go."""
+    def forget_records(self) -> None:
+        """Remove the few records that are kept for showing, and whose they all were: the case's files go."""
         forget_examples(self._connection, self._case.id)
+        forget_customers(self._connection, self._case.id)
 
     def erase(self, eraser: Eraser, records: Collection[int], act_id: str) -> Mapping[str, Any]:
         """Erase a customer from all rows of the case; return what the entry that says so must tell of it.

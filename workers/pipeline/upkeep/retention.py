@@ -2,8 +2,8 @@
 
 - Event bodies: of events that are done or ignored and behind no case that is unsettled. Their rows stay, and a
   checkpoint says up to when bodies may be gone, so that `prove` knows an end from a loss.
-- Record sets and evidence: all files of a case that has been settled for that long. Its entries stay, and an entry
-  says that the files are gone.
+- Record sets and evidence: all files of a case that has been settled for that long, and with them the names of the
+  customers that it is found by. Its entries stay, and an entry says that the files are gone.
 - Prices and billing periods that were read longer ago than usage can be billed.
 - What SQLite's file still holds of a customer who was erased, where it could not be written anew at once.
 
@@ -91,7 +91,7 @@ def _remove(context: Context, case_id: str) -> bool:
         gone = Movement(EntryKind.REMOVED, None, None, 0, Decimal(0), actor="retention", detail={"files": files})
         with held.transaction() as transaction:
             transaction.move(gone)
-            transaction.forget_examples()
+            transaction.forget_records()
         _delete(context, case_id)
     return True
 
