@@ -1,8 +1,8 @@
-"""Erasing one customer from the ledger: every row that names him loses his names, and the chains lead on.
+"""Erasing one customer from rows of the ledger: each that names him loses his names, and the chains lead on.
 
 What belongs to a case is erased in a commit of that case, whose `erased` entry has the digests of what is left: an
-entry keeps its hash and an event its digest, so that `prove` takes exactly this change and no other. All other rows
-are erased at the end, in one commit.
+entry keeps its hash and an event its digest, so that `prove` takes exactly this change and no other. What belongs
+to none is `erasures.py`'s.
 """
 
 import json
@@ -32,12 +32,9 @@ from sqlalchemy import (
 )
 
 from workers.kernel.erasing import ERASED, Eraser
-from workers.kernel.ledger.acts import FORGET, ActState
 from workers.kernel.ledger.case import Failure
-from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import ENDED, LEFT, OPEN, RECEIVED_AS, EventState, digest_of
+from workers.kernel.ledger.events import ENDED, LEFT, RECEIVED_AS, digest_of
 from workers.kernel.ledger.hash_chain import entry_hash, genesis
-from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.tables import (
     acts,
     awaited,
@@ -48,7 +45,6 @@ from workers.kernel.ledger.tables import (
     entries,
     events,
     incident_cases,
-    metadata,
     recoveries,
     rules,
     standings,
@@ -58,9 +54,8 @@ from workers.kernel.ledger.tables import (
 ACT: Final = "act"
 EVENTS: Final = "events"
 """Where it is told what is left of events: event id -> digest of the body, None where nothing is left of it."""
-_OF_A_CASE: Final = (case_names, case_examples, standings, awaited, recoveries, incident_cases, submissions)
+OF_A_CASE: Final = (case_names, case_examples, standings, awaited, recoveries, incident_cases, submissions)
 """Tables with a `case_id` whose rows are erased with their case, beside those that are told below."""
-_CHAINED: Final = (entries, cases, chunks, events, *_OF_A_CASE)
 _FAILURE: Final = tuple(Failure.__dataclass_fields__)
 
 
@@ -95,7 +90,7 @@ def erase_from_case(
     theirs = _event_rows(connection, case_id, eraser)
     left = {row["id"]: erase_event(connection, row, eraser, act_id) for row in theirs}
     _erase_examples(connection, case_id, records)
-    for table in _OF_A_CASE:
+    for table in OF_A_CASE:
         erase_rows(connection, table, eraser, table.c.case_id == case_id)
     sent = select(submissions.c.id).where(submissions.c.case_id == case_id)
     erase_rows(connection, chunks, eraser, chunks.c.submission_id.in_(sent))
@@ -127,12 +122,8 @@ def _erase_examples(connection: Connection, case_id: str, records: Collection[in
 
 
 def _event_rows(connection: Connection, case_id: str, eraser: Eraser) -> list[dict[str, Any]]:
-    return list(_naming(connection, events, eraser, _behind(case_id), events.c.state.in_(ENDED)))
-
-
-def _behind(case_id: str) -> ColumnElement[bool]:
     theirs = select(entries.c.event_id).where(entries.c.case_id == case_id, entries.c.event_id.is_not(None))
-    return events.c.id.in_(theirs)
+    return list(rows_naming(connection, events, eraser, events.c.id.in_(theirs), events.c.state.in_(ENDED)))
 
 
 def erase_event(connection: Connection, row: Mapping[str, Any], eraser: Eraser, act_id: str) -> str | None:
@@ -171,7 +162,7 @@ def _changed(table: Table, row: Mapping[str, Any], eraser: Eraser) -> dict[str, 
     return {name: value for name, value in erased.items() if value != row[name]}
 
 
-def _naming(
+def rows_naming(
     connection: Connection, table: Table, eraser: Eraser, *chosen: ColumnElement[bool]
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table that hold a name."""
@@ -202,84 +193,3 @@ def _holds(connection: Connection, column: Column[Any], text: str) -> ColumnElem
     if connection.dialect.name == "postgresql":
         return func.encode(column, "escape").contains(text, autoescape=True)
     return func.instr(column, text.encode()) > 0
-
-
-class Erasures:
-    """Finding and erasing what names a customer, over the whole ledger."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def rows_of_case(self, case_id: str, eraser: Eraser) -> int:
-        """Return how many rows of a case name the customer."""
-        chosen = [(table, table.c.case_id == case_id) for table in (entries, *_OF_A_CASE)]
-        sent = select(submissions.c.id).where(submissions.c.case_id == case_id)
-        chosen += [
-            (cases, cases.c.id == case_id),
-            (chunks, chunks.c.submission_id.in_(sent)),
-            (events, _behind(case_id)),
-        ]
-        with self._database.read() as connection:
-            return sum(_count(connection, table, eraser, where) for table, where in chosen)
-
-    def other_rows(self, eraser: Eraser) -> dict[str, int]:
-        """Return how many rows of no case name the customer, by table; acts that ask to forget him are none."""
-        with self._database.read() as connection:
-            found = {table.name: _count(connection, table, eraser, *chosen) for table, chosen in _others()}
-        return {name: count for name, count in found.items() if count}
-
-    def open_events(self, eraser: Eraser) -> list[str]:
-        """Return the events that name the customer and are not worked on yet."""
-        with self._database.read() as connection:
-            return sorted(row["id"] for row in _naming(connection, events, eraser, events.c.state.in_(OPEN)))
-
-    def failed_events(self, eraser: Eraser) -> list[str]:
-        """Return the events that name the customer and led to nothing: what they tell of him is in no case."""
-        failed = events.c.state == EventState.FAILED
-        with self._database.read() as connection:
-            return sorted(row["id"] for row in _naming(connection, events, eraser, failed))
-
-    def open_acts(self, eraser: Eraser) -> list[str]:
-        """Return the acts that name the customer and wait for somebody, but for those that ask to forget him."""
-        waiting = acts.c.state.in_([ActState.ASKED, ActState.SHOWN, ActState.APPROVED]), acts.c.kind != FORGET
-        with self._database.read() as connection:
-            return sorted(row["id"] for row in _naming(connection, acts, eraser, *waiting))
-
-    def erase_others(self, eraser: Eraser, act_id: str) -> dict[str, str | None]:
-        """Erase the customer from the rows of no case; return what is told of the events among them.
-
-        A rule that names him holds no longer: it would bill a mark.
-        """
-        with self._database.write() as connection:
-            behind_none = list(_naming(connection, events, eraser, _behind_none(), events.c.state.in_(ENDED)))
-            for table, chosen in _others():
-                if table is not events:
-                    mine = (acts.c.id != act_id,) if table is acts else chosen
-                    erase_rows(connection, table, eraser, *mine)
-            return {row["id"]: erase_event(connection, row, eraser, act_id) for row in behind_none}
-
-    def told(self) -> dict[str, set[str | None]]:
-        """Return what entries and acts tell of what is left of events: event id -> digests of their bodies."""
-        said = select(entries.c.detail).where(entries.c.kind == EntryKind.ERASED)
-        done = select(acts.c.outcome).where(acts.c.kind == FORGET, acts.c.state == ActState.DONE)
-        told: dict[str, set[str | None]] = {}
-        for detail in (*self._database.values(said), *self._database.values(done)):
-            for event_id, left in detail.get(EVENTS, {}).items():
-                told.setdefault(event_id, set()).add(left)
-        return told
-
-
-def _others() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
-    """Yield the tables that are of no case, with which of their rows are meant."""
-    meant = {events: (_behind_none(),), acts: (acts.c.kind != FORGET,)}
-    for table in metadata.sorted_tables:
-        if table in meant or table not in _CHAINED:
-            yield table, meant.get(table, ())
-
-
-def _behind_none() -> ColumnElement[bool]:
-    return events.c.id.not_in(select(entries.c.event_id).where(entries.c.event_id.is_not(None)))
-
-
-def _count(connection: Connection, table: Table, eraser: Eraser, *chosen: ColumnElement[bool]) -> int:
-    return sum(1 for _ in _naming(connection, table, eraser, *chosen))

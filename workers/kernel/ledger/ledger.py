@@ -15,7 +15,7 @@ from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.days import Days
-from workers.kernel.ledger.erasure import Erasures
+from workers.kernel.ledger.erasures import Erasures
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.examples import CaseExamples

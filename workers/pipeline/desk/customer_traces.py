@@ -1,4 +1,4 @@
-"""Where a customer stands in one case: in which of its records, files and rows."""
+"""Where a customer stands in one case: in which of its records and files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,16 @@ UNSETTLED = (*IN_FLIGHT, *WAITING)
 
 @dataclass(frozen=True)
 class CaseTraces:
-    """What of a case tells of the customer.
+    """What of a case's files tells of the customer.
 
     `files` are those that the journal names, by name, and `leftovers` those that nothing needs, such as a CSV that
-    somebody read. `rows` counts those of the ledger. `standing` has his records by the bucket that they stand in.
+    somebody read. `standing` has his records by the bucket that they stand in.
     """
 
     case: Case
     person: Person
     files: Mapping[str, Path]
     leftovers: Sequence[str]
-    rows: int
     standing: Mapping[Bucket, pl.DataFrame]
 
     @property
@@ -41,18 +40,15 @@ class CaseTraces:
         return {bucket: self.standing[bucket].height for bucket in UNSETTLED if bucket in self.standing}
 
 
-def traces_in(context: Context, case: Case, journal: Sequence[EntryRow], eraser: Eraser) -> CaseTraces | None:
-    """Look for a customer in a case; None where nothing of it tells of him. Raises as the archive does."""
+def traces_in(context: Context, case: Case, journal: Sequence[EntryRow], eraser: Eraser) -> CaseTraces:
+    """Look for a customer in the files of a case. Raises as the archive does."""
     there = {name: context.archive.fetch_named(name) for name in context.archive.names(case.id)}
     named = set(_files_named(case.id, journal))
     person = person_in([path for name, path in there.items() if name in named], eraser)
     telling = {name: path for name, path in there.items() if tells_of(path, person)}
-    rows = context.ledger.erasures.rows_of_case(case.id, eraser)
-    if not telling and not rows:
-        return None
     files = {name: path for name, path in telling.items() if name in named}
     standing = dict(_standing(context, journal, person)) if person.records else {}
-    return CaseTraces(case, person, files, sorted(telling.keys() - files.keys()), rows, standing)
+    return CaseTraces(case, person, files, sorted(telling.keys() - files.keys()), standing)
 
 
 def _files_named(case_id: str, journal: Sequence[EntryRow]) -> Iterator[str]:

@@ -6,8 +6,10 @@ not whom. Records, quantities and digests stay, so the equation holds and `prove
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -42,6 +44,10 @@ APPROVED_BY: Final = "approved_by"
 _OUT_OF_REACH: Final = "what lies in USAGE_SOURCES and SUBMIT_TO, at Stripe, in Slack, in backups and in logs stays"
 
 
+_LOOKING: Final = timedelta(hours=1)
+"""How long it may take to see what an act is about, before it is asked for."""
+
+
 @dataclass(frozen=True)
 class Forget:
     """Erase a customer, by his id at Stripe, and by what rules say that he is also called."""
@@ -53,7 +59,8 @@ class Forget:
         if not _ID.fullmatch(self.customer):
             raise InputUnusable("is no customer's id", where=self.customer, mend="name it as Stripe does: cus_…")
         eraser = self._eraser(context)
-        found = list(_traces(context, eraser))
+        rows = context.ledger.erasures.rows_of_cases(eraser)
+        found = list(_traces(context, eraser, rows, context.ledger.queries.case_ids()))
         others = context.ledger.erasures.other_rows(eraser)
         if not found and not others:
             raise InputUnusable(
@@ -63,7 +70,7 @@ class Forget:
         records = sum(len(one.person.records) for one in found)
         of_whom = f"{counted(records, 'record')} of {counted(len(found), 'case')}"
         return Effect(
-            f"one customer is erased for ever, and whose {of_whom} are: {', '.join(_places(found, others))}",
+            f"one customer is erased for ever, and whose {of_whom} are: {', '.join(_places(found, rows, others))}",
             records,
             quantities_of(pl.concat([_NO_ROWS, *(rows for one in found for rows in one.standing.values())])),
             {one.case.id: one.case.version for one in found},
@@ -76,12 +83,13 @@ class Forget:
         The act ends with it, since it must not tell any longer whom it was about. Raises InputUnusable where a
         record of his is not settled by now.
         """
-        eraser = self._eraser(context)
-        _require_nothing_open(context, eraser, list(_traces(context, eraser)))
+        eraser, case_ids = self._eraser(context), _cases_of(context, act)
+        found = list(_traces(context, eraser, context.ledger.erasures.rows_of_cases(eraser), case_ids))
+        _require_nothing_open(context, eraser, found)
         busy, done = list[str](), list[EntryRow]()
-        for case_id in context.ledger.queries.case_ids():
+        for case_id in case_ids:
             try:
-                done += _erase_case(context, case_id, eraser, act)
+                done += _erase_case(context, case_id, eraser, act, tells=case_id in {one.case.id for one in found})
             except Conflict:
                 busy.append(case_id)
         if busy:
@@ -139,21 +147,27 @@ class Forget:
 _NO_ROWS: Final = pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})
 
 
-def _places(found: Sequence[CaseTraces], others: Mapping[str, int]) -> Iterator[str]:
+def _places(found: Sequence[CaseTraces], rows: Counter[str], others: Mapping[str, int]) -> Iterator[str]:
     """Say in how many files and rows the customer stands."""
-    files, rows = sum(len(one.files) + len(one.leftovers) for one in found), sum(one.rows for one in found)
-    yield counted(files, "file")
-    yield counted(rows, "row of cases", "rows of cases")
+    yield counted(sum(len(one.files) + len(one.leftovers) for one in found), "file")
+    yield counted(rows.total(), "row of cases", "rows of cases")
     for table, count in others.items():
         kind = table.replace("_", " ")
         yield counted(count, f"row of {kind}", f"rows of {kind}")
 
 
-def _traces(context: Context, eraser: Eraser) -> Iterator[CaseTraces]:
-    for case_id in context.ledger.queries.case_ids():
-        case = context.ledger.cases.get(case_id)
-        found = traces_in(context, case, context.ledger.queries.entries(case_id), eraser) if case else None
-        if found:
+def _cases_of(context: Context, act: Act) -> list[str]:
+    """Return the cases that can tell of the customer: those that were shown, and those that have changed since."""
+    shown, since = (act.effect or {})["cases"], act.asked_at - _LOOKING
+    cases = map(context.ledger.cases.get, context.ledger.queries.case_ids())
+    return [case.id for case in cases if case and (case.id in shown or case.changed_at >= since)]
+
+
+def _traces(context: Context, eraser: Eraser, rows: Counter[str], case_ids: Sequence[str]) -> Iterator[CaseTraces]:
+    """Yield what tells of the customer in those cases of which a file or a row does."""
+    for case in filter(None, map(context.ledger.cases.get, case_ids)):
+        found = traces_in(context, case, context.ledger.queries.entries(case.id), eraser)
+        if found.files or found.leftovers or rows[case.id]:
             yield found
 
 
@@ -186,14 +200,13 @@ def _require_nothing_open(context: Context, eraser: Eraser, found: Sequence[Case
         )
 
 
-def _erase_case(context: Context, case_id: str, eraser: Eraser, act: Act) -> list[EntryRow]:
+def _erase_case(context: Context, case_id: str, eraser: Eraser, act: Act, *, tells: bool) -> list[EntryRow]:
     """Erase the customer from a case and return the entries that say so. Raises Conflict while a worker holds it.
 
     The entry comes first and the files go after it; where that broke off, they go now.
     """
     journal = context.ledger.queries.entries(case_id)
-    case = context.ledger.cases.get(case_id)
-    if not entries_of(journal, act) and case and traces_in(context, case, journal, eraser):
+    if tells and not entries_of(journal, act):
         with (
             context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
             heartbeat(context, held.renew),
@@ -210,8 +223,6 @@ def _erase_case(context: Context, case_id: str, eraser: Eraser, act: Act) -> lis
 def _write(context: Context, held: HeldCase, eraser: Eraser, act: Act) -> None:
     """Keep the case's files anew without the customer, then have its rows name these, in one commit."""
     found = traces_in(context, held.case, held.journal, eraser)
-    if found is None:
-        return
     _require_nothing_open(context, eraser, [found])
     anew = {
         name: keep_without(context, held.case.id, name, path, found.person) for name, path in found.files.items()

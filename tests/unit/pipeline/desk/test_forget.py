@@ -20,7 +20,7 @@ from workers.kernel.event_envelope import read_envelope
 from workers.kernel.ledger import Ledger, tables
 from workers.kernel.ledger.acts import Act, Acts, ActState
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.erasure import Erasures
+from workers.kernel.ledger.erasures import Erasures
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.context import Context
@@ -187,6 +187,7 @@ def test_what_was_killed_half_way_is_finished(context: Context, monkeypatch: pyt
     """Half of a customer erased is a promise broken, and nobody looks at it again."""
     for number in range(2):
         a_book(context, [HIM, OTHER], key=f"case {number}")
+    event(context, "evt_else", data={"object": {"id": "x", "object": "x", "said": f"no such customer: {HIM}"}})
     act = asked(context)
     with monkeypatch.context() as patch:
         patch.setattr(*STEPS[step], dies)
