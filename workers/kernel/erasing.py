@@ -9,14 +9,14 @@ from typing import Any, Final
 ERASED: Final = "erased"
 """Stands where a customer's name stood."""
 _SHORTEST: Final = 4
-"""Characters of a name that can be told from the text around it."""
+_UNLIKE_WORDS: Final = re.compile("(?=.*[A-Za-z])(?=.*[0-9@])")
 _WITHIN: Final = "[A-Za-z0-9]"
 """What a name goes on with: cus_1 does not stand in cus_12, but in cus_1-2026."""
 
 
 def is_unmistakable(name: str) -> bool:
-    """Whether a name can be looked for in any text: a number may as well be a quantity, and two letters a word."""
-    return len(name) >= _SHORTEST and re.search("[^0-9.,+-]", name) is not None
+    """Whether a name can be looked for in any text: a number may be a quantity, and letters alone a word."""
+    return len(name) >= _SHORTEST and _UNLIKE_WORDS.match(name) is not None
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,18 @@ class Eraser:
     """Takes a customer's names out of texts, JSON and rows of tables.
 
     `names` are the customer's id at Stripe and what rules say that he is also called. `files` says which texts
-    become which others on the way: names and digests of files that were written anew without him.
+    become which others on the way: names and digests of files that were written anew without him. A name that is
+    like a word is looked for where customers stand alone; `boldly`, also in JSON that is about him, but for keys.
     """
 
     names: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
+    boldly: bool = False
 
     @cached_property
     def told(self) -> tuple[str, ...]:
         """The names that are looked for in any text."""
-        return tuple(name for name in self.names if is_unmistakable(name))
+        return tuple(name for name in self.names if self.boldly or is_unmistakable(name))
 
     @property
     def words(self) -> str:
@@ -61,5 +63,5 @@ class Eraser:
         if isinstance(value, bytes):
             return self.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         if isinstance(value, Mapping):
-            return {self.value(name): self.value(part) for name, part in value.items()}
+            return {name if self.boldly else self.value(name): self.value(part) for name, part in value.items()}
         return [self.value(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from workers.kernel.erasing import ERASED, Eraser
+from workers.kernel.ledger.awaited import CUSTOMER
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import ENDED, LEFT, RECEIVED_AS, digest_of
 from workers.kernel.ledger.hash_chain import entry_hash, genesis
@@ -90,6 +91,7 @@ def erase_from_case(
     theirs = _event_rows(connection, case_id, eraser)
     left = {row["id"]: erase_event(connection, row, eraser, act_id) for row in theirs}
     _erase_examples(connection, case_id, records)
+    _forget_names(connection, case_id, eraser)
     for table in OF_A_CASE:
         erase_rows(connection, table, eraser, table.c.case_id == case_id)
     sent = select(submissions.c.id).where(submissions.c.case_id == case_id)
@@ -119,6 +121,17 @@ def _erase_examples(connection: Connection, case_id: str, records: Collection[in
     if row is not None:
         kept = {name: [one for one in row[name] if one["record"] not in records] for name in ("samples", "changes")}
         connection.execute(update(case_examples).where(here).values(kept))
+
+
+def _forget_names(connection: Connection, case_id: str, eraser: Eraser) -> None:
+    """Remove the rows by which a case is found by the customer, also by names that are like words."""
+    awaiting = [f"{CUSTOMER}{name}" for name in eraser.names]
+    for column, names in (
+        (case_names.c.name, eraser.names),
+        (standings.c.customer, eraser.names),
+        (awaited.c.name, awaiting),
+    ):
+        connection.execute(delete(column.table).where(column.table.c.case_id == case_id, column.in_(names)))
 
 
 def _event_rows(connection: Connection, case_id: str, eraser: Eraser) -> list[dict[str, Any]]:
@@ -157,7 +170,9 @@ def erase_rows(connection: Connection, table: Table, eraser: Eraser, *chosen: Co
 def _changed(table: Table, row: Mapping[str, Any], eraser: Eraser) -> dict[str, Any]:
     """Return the columns of a row that name the customer, or a file that was written anew, as they are without."""
     erased = {
-        column.name: eraser.value(row[column.name]) for column in _texts(table) if row[column.name] is not None
+        column.name: eraser.value(row[column.name])
+        for column in _texts(table, eraser)
+        if row[column.name] is not None
     }
     return {name: value for name, value in erased.items() if value != row[name]}
 
@@ -177,13 +192,14 @@ def _candidates(
     wanted = [*eraser.told, *eraser.files]
     spelled = {*wanted, *(json.dumps(text)[1:-1] for text in wanted)}  # as it stands in JSON, too
     found = or_(
-        false(), *(_holds(connection, column, text) for column in _texts(table) for text in sorted(spelled))
+        false(), *(_holds(connection, column, text) for column in _texts(table, eraser) for text in sorted(spelled))
     )
     yield from map(dict, connection.execute(select(table).where(and_(true(), *chosen), found)).mappings().all())
 
 
-def _texts(table: Table) -> list[Column[Any]]:
-    return [column for column in table.columns if isinstance(column.type, (String, JSON, LargeBinary))]
+def _texts(table: Table, eraser: Eraser) -> list[Column[Any]]:
+    types = JSON if eraser.boldly else (String, JSON, LargeBinary)
+    return [column for column in table.columns if isinstance(column.type, types)]
 
 
 def _holds(connection: Connection, column: Column[Any], text: str) -> ColumnElement[bool]:

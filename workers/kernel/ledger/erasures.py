@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -68,6 +69,8 @@ class Erasures:
                 with self._database.write() as connection:
                     if table is not events:
                         erase_rows(connection, table, eraser, here)
+                    if table is acts:
+                        erase_rows(connection, table, replace(eraser, boldly=True), here)
                     for there in rows_naming(connection, events, eraser, here) if table is events else ():
                         erase_event(connection, there, eraser, act_id)
         return self._left_alone(act_id)

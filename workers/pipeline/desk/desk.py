@@ -181,9 +181,9 @@ def carry_on_open(context: Context) -> int:
 
 
 def _refuse(context: Context, act: Act, reason: str) -> None:
-    _end(context, act, ActState.REFUSED, {"error": reason})
+    ended = _end(context, act, ActState.REFUSED, {"error": reason})
     if act.state is ActState.APPROVED:
-        _tell_refused(context, act, reason)
+        _tell_refused(context, ended, reason)
 
 
 def _tell_refused(context: Context, act: Act, reason: str) -> None:

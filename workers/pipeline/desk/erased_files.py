@@ -75,8 +75,12 @@ class Person:
     def tells(self, line: bytes) -> bool:
         """Whether a line names him or one of his records."""
         text = line.decode("utf-8", "surrogateescape")
-        return self.eraser.is_named_in(text) or not self.identifiers.isdisjoint(
-            cell.strip() for cell in _BETWEEN_CELLS.split(text)
+        cells = {cell.strip() for cell in _BETWEEN_CELLS.split(text)}
+        told = cells & self.identifiers
+        return (
+            self.eraser.is_named_in(text)
+            or any(map(is_unmistakable, told))
+            or (bool(told) and not cells.isdisjoint(self.eraser.names))
         )
 
 
@@ -97,7 +101,7 @@ def person_in(paths: Sequence[Path], eraser: Eraser) -> Person:
         for column in frame.filter(pl.col(RECORD).is_in(list(records))).select(_identifiers(names)).collect()
         for text in column.drop_nulls()
     }
-    return Person(eraser, frozenset(records), frozenset(filter(is_unmistakable, identifiers)))
+    return Person(eraser, frozenset(records), frozenset(identifiers))
 
 
 def _identifiers(columns: Sequence[str]) -> list[str]:

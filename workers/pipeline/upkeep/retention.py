@@ -42,12 +42,12 @@ class Removed:
 def retain(context: Context) -> Removed:
     """Remove what is older than the settings keep it. Raises Transient while the archive is away."""
     settings = context.settings
-    rewrite_if_due(context)
     context.ledger.appraisals.forget(context.clock() - LONGEST)
     bodies = _remove_bodies(context, settings.retention_raw_days) if settings.retention_raw_days else 0
     cases = (
         _remove_files(context, settings.retention_record_sets_days) if settings.retention_record_sets_days else 0
     )
+    rewrite_if_due(context)
     return Removed(bodies, cases)
 
 

@@ -23,6 +23,7 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.erasures import Erasures
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.pipeline.audit.prove import prove
+from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
 from workers.pipeline.record_sets import DATA, numbered
@@ -108,6 +109,28 @@ def test_another_customer_of_nearly_the_same_name_keeps_all_of_his(context: Cont
         (OTHER, False),
     }
     assert book.balance(Bucket.CONFIRMED) == 2
+
+
+@pytest.mark.parametrize("alias", ["unknown", "files", "42", "him@example.com"])
+def test_a_name_that_a_rule_gives_him_goes_with_him_and_breaks_no_word_of_ours(
+    context: Context, alias: str
+) -> None:
+    """A quantity of 42, a target called files, a reason called arrival_unknown: the books are full of words."""
+    rule, _ = desk.ask(
+        context, "make_rule", None, {"rule": "customer", "key": alias, "value": HIM}, actor="Ada", why="agreed"
+    )
+    desk.approve(context, rule, "Ada")
+    book = a_book(context, [HIM, alias, OTHER])
+    with book.held() as held, held.transaction() as transaction:
+        transaction.know(*facts_of(context, held))
+    done = forget(context)
+    assert (done.outcome or {})["records"] == 2
+    assert context.ledger.acts.get(rule.id).arguments == {"rule": "customer", "key": "erased", "value": "erased"}
+    assert context.ledger.rules.history() == []
+    assert not [text for text in kept(context) if text.startswith("case_names") and f"'{alias}'" in text]
+    rows = [row for text in kept(context) if text.startswith("[") for row in json.loads(text)]
+    assert {row[CUSTOMER] for row in rows} == {"erased", OTHER}
+    assert (naming(context), breaches(context)) == ([], [])
 
 
 def test_two_customers_can_be_erased_from_one_case_one_after_the_other(context: Context) -> None:
