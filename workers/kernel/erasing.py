@@ -9,7 +9,7 @@ from typing import Any, Final
 ERASED: Final = "erased"
 """Stands where a customer's name stood."""
 _SHORTEST: Final = 4
-_UNLIKE_WORDS: Final = re.compile("(?=.*[A-Za-z])(?=.*[0-9@])")
+_UNLIKE_WORDS: Final = re.compile("cus_|(?=.*[A-Za-z])(?=.*[0-9@])")
 _WITHIN: Final = "[A-Za-z0-9]"
 """What a name goes on with: cus_1 does not stand in cus_12, but in cus_1-2026."""
 

@@ -59,7 +59,7 @@ def erased_digests(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     told: dict[int, str] = {}
     for row in rows:
         if row["kind"] == EntryKind.ERASED:
-            told |= {int(number): digest for number, digest in row["detail"][ENTRIES].items()}
+            told |= {int(number): digest for number, digest in row["detail"].get(ENTRIES, {}).items()}
     return told
 
 

@@ -146,13 +146,15 @@ def test_a_name_that_a_rule_gives_him_goes_with_him_and_breaks_no_word_of_ours(
     assert (naming(context), breaches(context)) == ([], [])
 
 
-def test_two_customers_can_be_erased_from_one_case_one_after_the_other(context: Context) -> None:
+def test_all_customers_of_one_case_can_be_erased_one_after_the_other(context: Context) -> None:
     a_book(context, [HIM, OTHER, "cus_third"])
     forget(context, OTHER)
     forget(context)
     assert (naming(context), breaches(context)) == ([], [])
+    forget(context, "cus_third")
+    assert (naming(context, "cus_third"), breaches(context)) == ([], [])
     [proof] = [proof for proof in prove(context.ledger, context.archive) if proof.case_id]
-    assert [erasure.actor for erasure in proof.erasures] == ["Ada", "Ada"]
+    assert [erasure.actor for erasure in proof.erasures] == ["Ada", "Ada", "Ada"]
 
 
 def test_a_case_that_is_known_by_the_customer_gets_another_key(context: Context) -> None:
