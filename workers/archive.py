@@ -24,7 +24,7 @@ MAX_BYTES: Final = 64 * 1024**3
 
 
 class Archive:
-    """Keeps a case's files as `cases/{case_id}/{label}-{first 16 hex digits of sha256}{extension}`, for ever.
+    """Keeps a case's files as `cases/{case_id}/{label}-{first 16 hex digits of sha256}{extension}`.
 
     A directory's files are read where they lie; those of a remote store are copied to `scratch_dir` once. Every
     method raises what the store raises; a full disk is Transient and leaves nothing half written.
@@ -118,8 +118,9 @@ class Archive:
             yield path
 
     def delete(self, name: str) -> None:
-        """Remove one file, for retention; one that is gone already is no error."""
+        """Remove one file and its copy on this machine; one that is gone already is no error."""
         self._store.delete(name)
+        self._copies.drop(name)
 
     def _copied(self, ref: RecordSetRef) -> Path:
         """Return the local copy; one that is damaged is made again."""

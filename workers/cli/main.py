@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "events": "workers.cli.events:events",
     "export": "workers.cli.cases:export",
     "fix": "workers.cli.fix:fix",
+    "forget": "workers.cli.forget:forget",
     "incidents": "workers.cli.incidents:incidents",
     "map": "workers.cli.map:map_",
     "prove": "workers.cli.prove:prove",

@@ -14,10 +14,12 @@ from workers.kernel.clock import to_text, utc_now
 from workers.kernel.equation import lines, terms
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.journal import Balance
+from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.audit.anchor import Anchor, read, take
 from workers.pipeline.audit.prove import CaseProof
 from workers.pipeline.audit.prove import prove as prove_cases
 from workers.pipeline.audit.record_trail import Breach
+from workers.pipeline.desk.traces import ACT, WHY
 from workers.records.quantities import to_text as plain
 
 
@@ -31,6 +33,7 @@ class Proved:
     record_sets: int = 0
     breached: list[tuple[str | None, Breach]] = field(default_factory=list)
     removed: list[tuple[str | None, datetime]] = field(default_factory=list)
+    erased: list[tuple[str | None, EntryRow]] = field(default_factory=list)
 
     def add(self, proof: CaseProof) -> None:
         self.balance += proof.balance
@@ -39,6 +42,7 @@ class Proved:
         self.record_sets += proof.record_sets
         self.breached += [(proof.case_id, proof.breach)] if proof.breach else []
         self.removed += [(proof.case_id, proof.removed_at)] if proof.removed_at else []
+        self.erased += [(proof.case_id, erasure) for erasure in proof.erasures]
 
     @property
     def holds(self) -> bool:
@@ -110,6 +114,17 @@ def _as_json(proved: Proved, compared: _Compared | None) -> dict[str, Any]:
         "equation": {name: {"records": t.records, "quantity": plain(t.quantity)} for name, t in sides.items()},
         "breaches": [{"case": case, "entry": of.entry, "what": of.what} for case, of in proved.breached],
         "removed": [{"case": case, "at": to_text(at)} for case, at in proved.removed],
+        "erased": [
+            {
+                "case": case,
+                "entry": said.number,
+                "at": to_text(said.at),
+                "by": said.actor,
+                "act": said.detail[ACT],
+                "records": said.records,
+            }
+            for case, said in proved.erased
+        ],
         **({"compared": compared.as_json()} if compared else {}),
     }
 
@@ -119,6 +134,9 @@ def _as_text(proved: Proved, compared: _Compared | None) -> Iterator[str]:
     yield ""
     for case, removed_at in proved.removed:
         yield f"{case}: record sets retained until {removed_at:%Y-%m-%d}; proved by its entries"
+    for case, said in proved.erased:
+        by = f"{said.actor} ({said.detail[ACT]}: {said.detail[WHY]})"
+        yield f"{case}: a customer was erased on {said.at:%Y-%m-%d} by {by}; quantities and digests stayed"
     for case, breach in proved.breached:
         at = f" entry {breach.entry}:" if breach.entry else ""
         yield f"{case or 'ledger'}:{at} {breach.what}"

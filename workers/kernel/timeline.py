@@ -131,5 +131,6 @@ _SENTENCES: Final[Mapping[EntryKind, Callable[[EntryRow], str]]] = {
     EntryKind.CORRECTED: _corrected,
     EntryKind.WRITTEN_OFF: _of_records("were written off: nobody is billed for them"),
     EntryKind.REMOVED: lambda _: "the files of this case were removed after their time",
+    EntryKind.ERASED: _of_records("lost what told whose they are: a customer was erased"),
     EntryKind.NOTED: _noted,
 }

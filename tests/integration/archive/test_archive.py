@@ -118,6 +118,8 @@ def test_a_bucket_is_read_once_and_a_damaged_copy_is_made_again(s3: str, s3_endp
     client.delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/{ref.name}")
     client.close()
     assert archive.fetch(ref) == copy
+    archive.delete(ref.name)
+    assert not copy.exists(), "what was erased still lies on this machine"
 
 
 def test_the_cache_gives_up_what_was_used_longest_ago(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def test_what_an_earlier_release_has_kept_is_at_risk_after_it(tmp_path: Path, cl
             connection.exec_driver_sql(f"DROP {gone}")
         for gone in ("INDEX cases_state_size", "INDEX standings_code"):
             connection.exec_driver_sql(f"DROP {gone}")
-        connection.exec_driver_sql("ALTER TABLE cases DROP COLUMN open_records")
+        for gone in ("cases DROP COLUMN open_records", "events DROP COLUMN erased"):
+            connection.exec_driver_sql(f"ALTER TABLE {gone}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0014'")
     schema.upgrade(ledger.database)
     assert ledger.money.at_risk() == before

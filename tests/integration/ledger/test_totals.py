@@ -168,7 +168,7 @@ def test_a_ledger_of_the_first_release_is_counted_as_it_is_migrated(tmp_path: Pa
         )
         columns = {
             "cases": ("deadline", "size", "meters", "named", "open_records", *appraised),
-            "events": ("fetched",),
+            "events": ("fetched", "erased"),
         }
         for table, names in {**columns, "submission_chunks": ("file",)}.items():
             for name in names:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from sqlalchemy import insert, select, update
 
 from workers.kernel.clock import Clock, to_text
+from workers.kernel.erasing import Eraser
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.paging import Page, Stretch, page
@@ -24,6 +25,9 @@ from workers.kernel.ledger.tables import acts
 
 CSV: Final = "write_csv"
 """The kind of an act that changes nothing: it is done as soon as a worker has done it."""
+
+FORGET: Final = "forget"
+"""The kind of an act that erases a customer: when it ends, it says no more whom it was about."""
 
 
 class ActState(StrEnum):
@@ -182,7 +186,9 @@ class Acts:
             ActState.WITHDRAWN: (ActState.ASKED, ActState.SHOWN),
             ActState.TAKEN_BACK: (ActState.DONE,),
         }.get(state, (ActState.ASKED, ActState.SHOWN, ActState.APPROVED))
-        return self._change(act, before, state, outcome=outcome, ended_at=self._clock())
+        without = Eraser(tuple(act.arguments.values())) if act.kind == FORGET else Eraser(())
+        said = {"arguments": without.value(act.arguments), "why": without.text(act.why)}
+        return self._change(act, before, state, outcome=outcome, ended_at=self._clock(), **said)
 
     def _change(self, act: Act, before: Sequence[ActState], after: ActState, **values: Any) -> Act:
         """Write to an act that nobody has changed since it was read. Raises Conflict.

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from workers.kernel.codes import Code
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
@@ -144,6 +144,12 @@ def keep_names(connection: Connection, case_id: str, names: Mapping[NameKind, Co
         if added:
             rows = [{"kind": kind.value, "name": name, "case_id": case_id} for name in added]
             connection.execute(insert(case_names), rows)
+
+
+def forget_customers(connection: Connection, case_id: str) -> None:
+    """Remove the names of the customers in a case's records, with its files."""
+    mine = case_names.c.case_id == case_id, case_names.c.kind == NameKind.CUSTOMER.value
+    connection.execute(delete(case_names).where(*mine))
 
 
 def _names_of(connection: Connection, case_id: str, kind: NameKind) -> set[str]:

@@ -1,6 +1,6 @@
 """One commit to a case: its entries, its submissions and when it is looked at next; all of it or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -8,14 +8,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from workers.kernel.erasing import Eraser
 from workers.kernel.errors import Corrupt
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.awaited import CaseAwaited
 from workers.kernel.ledger.case import Case, facts_of, state_of
-from workers.kernel.ledger.case_facts import SETTLED, CaseFacts, keep_names, keep_recovered
+from workers.kernel.ledger.case_facts import SETTLED, CaseFacts, forget_customers, keep_names, keep_recovered
+from workers.kernel.ledger.erasure import EVENTS, erase_from_case
 from workers.kernel.ledger.events import receipt_digests
 from workers.kernel.ledger.examples import forget_examples, keep_examples
-from workers.kernel.ledger.hash_chain import entry_hash
+from workers.kernel.ledger.hash_chain import ENTRIES, GENESIS, entry_hash
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.open_parts import keep_open_money, keep_open_usage
 from workers.kernel.ledger.standings import keep_standings
@@ -51,9 +53,21 @@ class CaseTransaction:
             self._movements.append(movement)
             keep_examples(self._connection, self._case.id, movement.examples)
 
-    def forget_examples(self) -> None:
-        """Remove the few records that are kept for showing: the case's files go."""
+    def forget_records(self) -> None:
+        """Remove the few records that are kept for showing, and whose they all were: the case's files go."""
         forget_examples(self._connection, self._case.id)
+        forget_customers(self._connection, self._case.id)
+
+    def erase(self, eraser: Eraser, records: Collection[int], act_id: str) -> Mapping[str, Any]:
+        """Erase a customer from all rows of the case; return what the entry that says so must tell of it.
+
+        `records` are the numbers of his records. Raises as the ledger does.
+        """
+        left = erase_from_case(self._connection, self._case.id, eraser, records, act_id)
+        self._changes |= left.columns
+        self._described |= left.failure
+        begun = {GENESIS: left.genesis} if left.genesis else {}
+        return {ENTRIES: left.entries, EVENTS: left.events, **begun}
 
     def show(self, evidence: Iterable[RecordSetRef]) -> None:
         """Name files of the archive that show why the entries of this commit are made."""

@@ -75,6 +75,27 @@ class Database:
         finally:
             self._write_turn.release()
 
+    def rewrite(self) -> bool:
+        """Write SQLite's file anew, so that nothing is left in it of what was changed or deleted.
+
+        Takes as much free disk as the ledger has, and keeps every other writer waiting. False while another process
+        reads: it is to be done again. PostgreSQL's own VACUUM does it there. Raises LedgerUnavailable.
+        """
+        if self._write_turn is None:
+            return True
+        with self._turn():
+            pooled = self.engine.raw_connection()
+            try:
+                connection = pooled.driver_connection
+                assert isinstance(connection, sqlite3.Connection)
+                connection.execute("VACUUM")
+                [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise LedgerUnavailable(f"the ledger's file cannot be written anew: {error}") from error
+            finally:
+                pooled.close()
+        return not busy
+
     def close(self) -> None:
         self.engine.dispose()
 

@@ -64,7 +64,10 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event as the ledger holds it. `raw` is None once retention has removed the body."""
+    """An event as the ledger holds it. `raw` is None once retention has removed the body.
+
+    `erased` is what `erasure.erase_event` notes of one that a customer was erased from.
+    """
 
     id: str
     kind: str
@@ -82,11 +85,12 @@ class StoredEvent:
     reason: str | None
     attempts: int
     deaths: int
+    erased: Mapping[str, Any] | None = None
 
     @property
     def digest(self) -> str:
         """The digest of the event as it was received, which entries and anchors hold."""
-        return receipt_digest(vars(self))
+        return digest_of(vars(self))
 
 
 _COLUMNS = [events.c[name] for name in StoredEvent.__dataclass_fields__]
@@ -98,15 +102,27 @@ RECEIPT: Final = (
 """What never changes of an event: the columns that its digest covers."""
 
 
+RECEIVED_AS: Final = "digest"
+"""In what is noted of an event that a customer was erased from: its digest as it was received."""
+LEFT: Final = "sha256"
+"""Likewise: the digest of what is left of its body; None where nothing is."""
+
+
 def receipt_digest(event: Mapping[str, Any]) -> str:
     """Return the digest of an event as it was received; `event` has the columns of the events table."""
     return digest({name: event[name] for name in RECEIPT})
 
 
+def digest_of(event: Mapping[str, Any]) -> str:
+    """Return the digest that an event had as it was received, also where a customer was erased from it since."""
+    erased = event["erased"]
+    return str(erased[RECEIVED_AS]) if erased else receipt_digest(event)
+
+
 def receipt_digests(connection: Connection, event_ids: Collection[str]) -> dict[str, str]:
     """Return the digest of each of these events that the ledger holds."""
-    query = select(*(events.c[name] for name in RECEIPT)).where(events.c.id.in_(event_ids))
-    return {row["id"]: receipt_digest(dict(row)) for row in connection.execute(query).mappings()}
+    query = select(*(events.c[name] for name in (*RECEIPT, "erased"))).where(events.c.id.in_(event_ids))
+    return {row["id"]: digest_of(dict(row)) for row in connection.execute(query).mappings()}
 
 
 _RECEIVED = ("id", "kind", "type", "livemode", "raw", "account", "object_id", "created_at", "large", "origin")

@@ -55,6 +55,7 @@ class EntryKind(StrEnum):
     CORRECTED = "corrected"
     WRITTEN_OFF = "written_off"
     REMOVED = "removed"
+    ERASED = "erased"
     NOTED = "noted"
 
 
@@ -95,6 +96,8 @@ ROUTES: Mapping[EntryKind, tuple[Route, ...]] = {
     EntryKind.WRITTEN_OFF: ((Bucket.QUARANTINED, Bucket.WRITTEN_OFF), (Bucket.DEFERRED, Bucket.WRITTEN_OFF)),
     # Retention has removed the case's record sets; the journal goes on standing without them.
     EntryKind.REMOVED: ((None, None),),
+    # A customer was erased from the case: earlier entries have lost what named him, and this one has their digests.
+    EntryKind.ERASED: ((None, None),),
     # What is known of the case or of a submission has changed, and no record has moved with it.
     EntryKind.NOTED: ((None, None),),
 }

@@ -15,6 +15,7 @@ from workers.kernel.ledger.cases import Cases
 from workers.kernel.ledger.chunks import Chunks
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.days import Days
+from workers.kernel.ledger.erasures import Erasures
 from workers.kernel.ledger.event_list import EventList
 from workers.kernel.ledger.events import Events
 from workers.kernel.ledger.examples import CaseExamples
@@ -37,6 +38,9 @@ from workers.kernel.ledger.users import Users
 
 BODIES_REMOVED: Final = "retention:bodies"
 """Checkpoint: bodies of events that were received before this time may be gone."""
+
+REWRITE_DUE: Final = "erasure:rewrite"
+"""Checkpoint: a customer was erased, and the database's file may still hold what was there before."""
 
 
 class Checkpoints:
@@ -91,6 +95,7 @@ class Ledger:
         self.appraisals = Appraisals(database, clock)
         self.money = MoneyTotals(database, clock)
         self.rules = MadeRules(database, clock)
+        self.erasures = Erasures(database)
         self.alert_channels = AlertChannels(database, clock)
 
     def recount(self) -> None:

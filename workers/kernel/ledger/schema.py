@@ -11,7 +11,7 @@ from sqlalchemy import Connection, column, inspect, select, table, text
 from workers.kernel.errors import SettingsUnusable
 from workers.kernel.ledger.database import Database
 
-NEWEST: Final = "0015"
+NEWEST: Final = "0017"
 """The revision that this release needs: that of the last file in `migrations/versions`."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x6D6D656E64

@@ -76,6 +76,7 @@ events = Table(
     Column("lease_owner", Text),
     Column("due_at", UtcTime),
     Column("fetched", LargeBinary),
+    Column("erased", JSON(none_as_null=True)),
     Index("events_due", "state", "due_at"),
     Index("events_received", "received_at"),
     Index("events_state", "state", "received_at"),

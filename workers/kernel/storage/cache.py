@@ -38,6 +38,10 @@ class FileCache:
             return None
         return path
 
+    def drop(self, name: str) -> None:
+        """Remove a copy; one that is not there is no error."""
+        (self.directory / name).unlink(missing_ok=True)
+
     @contextmanager
     def make(self, name: str) -> Iterator[Path]:
         """Give a path to write the copy to; it takes its name when the block ends well, and is gone otherwise.

@@ -45,7 +45,9 @@ How to verify it, with nothing but sha256 and a JSON library:
 2. Each entry's `hash` is the sha256 of this JSON text: its fields {fields},
    keys sorted, no blanks after `,` and `:`, characters as they are, UTF-8. The first entry's `previous` is the
    sha256 of "metermend case " and the case's key; each other's is the `hash` before it; the last `hash` is the
-   `head` in case.json. An entry that was altered, removed or slipped in breaks this chain.
+   `head` in case.json. An entry that was altered, removed or slipped in breaks this chain. Where a customer was
+   erased at his request, an entry of the kind `erased` says so. Its detail has under `entries` the digests of what
+   is left of earlier ones, which then have these; under `genesis`, if it is there, the first `previous`.
 3. Each entry takes `records` and `quantity` from `from_bucket` to `to_bucket`. Added up from the first to the last
    they give the balance in case.json, where failed = the sum of all buckets.
 4. `record_set` names the file below files/ that holds exactly the records that an entry moved, and
@@ -54,7 +56,8 @@ How to verify it, with nothing but sha256 and a JSON library:
 5. An entry's `detail` says beside it what was written with it: `case`, what the case is about; `submissions`, what
    was written of each; `evidence`, the digests of files that show the refusal. The last of these is what case.json
    and submissions.json say. `event_digest` is the sha256 of the JSON text, made as in 2, of {event_fields}
-   of the event that `event_id` names, where `sha256` is that of its body.
+   of the event that `event_id` names, where `sha256` is that of its body. What is left of an event that a
+   customer was erased from has the digest that an `erased` entry says under `events`.
 """
 
 

@@ -2,7 +2,8 @@
 
 For each case, in this order, until something does not hold:
 
-1. The hash chain: no entry was altered, removed or added, and none is another than an anchor saw.
+1. The hash chain: no entry was altered, removed or added, and none is another than an anchor saw. One that a
+   customer was erased from is what the entry says that tells of it.
 2. What the case is about is what its entries say.
 3. The balance, folded again from the entries, is the one that the case shows, and the equation holds in it.
 4. Every submission stands in the journal as it was sent, with Stripe's verdict on it.
@@ -44,7 +45,8 @@ READS: Final = 10
 class CaseProof:
     """What proving one case found. `removed_at`: when retention removed its record sets, so step 6 fell out.
 
-    `case_id` is None for what is no case's, such as an event.
+    `case_id` is None for what is no case's, such as an event. `erasures` are the entries that say that a customer
+    was erased from it.
     """
 
     case_id: str | None
@@ -53,6 +55,7 @@ class CaseProof:
     record_sets: int
     breach: Breach | None
     removed_at: datetime | None
+    erasures: Sequence[EntryRow] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def _proof(ledger: Ledger, archive: Archive, case_id: str, against: Anchor | Non
     except UNREADABLE as error:
         return CaseProof(case_id, Balance(), 0, 0, Breach(None, unreadable(error)), None)
     sets = sum(entry.record_set is not None for entry in stored.entries)
-    return CaseProof(case_id, stored.case.balance, len(stored.entries), sets, breach, stored.removed_at)
+    erasures = [entry for entry in stored.entries if entry.kind == EntryKind.ERASED]
+    return CaseProof(case_id, stored.case.balance, len(stored.entries), sets, breach, stored.removed_at, erasures)
 
 
 def _read(ledger: Ledger, case_id: str) -> _StoredCase:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from workers.kernel.clock import from_text
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.events import LEFT, StoredEvent
 from workers.kernel.ledger.ledger import BODIES_REMOVED
 from workers.kernel.ledger.links import LANES, genesis, link_hash
 from workers.pipeline.audit.anchor import Anchor, changed_events, changed_lanes
@@ -67,15 +67,19 @@ def _broken_lane(ledger: Ledger, lane: int) -> Iterator[str]:
 
 
 def damaged(ledger: Ledger, events: Sequence[StoredEvent]) -> Iterator[tuple[StoredEvent, str]]:
-    """Yield the events whose body is neither as received nor removed by retention, and what is wrong with it.
+    """Yield the events whose body is neither as received nor as retention or an erasure left it, and what is wrong.
 
     `events` were read before: retention says how far it goes before it removes anything.
     """
     said = ledger.checkpoints.get(BODIES_REMOVED)
     removed_before = from_text(said) if said else None
+    told = ledger.erasures.told() if any(event.erased for event in events) else {}
     for event in events:
         is_removed = removed_before is not None and event.received_at < removed_before
-        if event.raw is None and not is_removed:
+        kept = event.erased[LEFT] if event.erased else event.sha256
+        if event.erased and kept not in told.get(event.id, ()):
+            yield event, "it says that a customer was erased from it, and nothing else says so"
+        elif event.raw is None and kept is not None and not is_removed:
             yield event, "the body is missing, and retention has not come to it"
-        elif event.raw is not None and sha256(event.raw).hexdigest() != event.sha256:
+        elif event.raw is not None and sha256(event.raw).hexdigest() != kept:
             yield event, "the body was altered"

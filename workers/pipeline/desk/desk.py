@@ -13,11 +13,12 @@ import polars as pl
 
 from workers.alerts import NextStep
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
-from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger.acts import FORGET, Act, ActState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import Corrected, WriteOff
+from workers.pipeline.desk.forget_orders import Forget
 from workers.pipeline.desk.order import Effect, Example, Order
 from workers.pipeline.desk.page_orders import FixByFile, SetValue
 from workers.pipeline.desk.readings import READINGS, is_reading
@@ -83,6 +84,7 @@ ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
     "set_value": SetValue,
     "make_rule": MakeRule,
     "revert_rule": RevertRule,
+    FORGET: Forget,
     "take_back": TakeBack,
 }
 """The kinds of acts. Adding one is a class like these and its line here."""
@@ -179,9 +181,9 @@ def carry_on_open(context: Context) -> int:
 
 
 def _refuse(context: Context, act: Act, reason: str) -> None:
-    _end(context, act, ActState.REFUSED, {"error": reason})
+    ended = _end(context, act, ActState.REFUSED, {"error": reason})
     if act.state is ActState.APPROVED:
-        _tell_refused(context, act, reason)
+        _tell_refused(context, ended, reason)
 
 
 def _tell_refused(context: Context, act: Act, reason: str) -> None:

@@ -72,6 +72,9 @@ def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
     except Corrupt:
         raise
     except Permanent:
+        now = context.ledger.submissions.get(submission.id)
+        if now is not None and now.ref != submission.ref:  # a customer was erased from it meanwhile
+            return _kept_of(context, now)
         entries = context.ledger.queries.entries(submission.case_id)
         if any(entry.kind == EntryKind.REMOVED for entry in entries):
             return None

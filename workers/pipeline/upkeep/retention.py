@@ -2,9 +2,10 @@
 
 - Event bodies: of events that are done or ignored and behind no case that is unsettled. Their rows stay, and a
   checkpoint says up to when bodies may be gone, so that `prove` knows an end from a loss.
-- Record sets and evidence: all files of a case that has been settled for that long. Its entries stay, and an entry
-  says that the files are gone.
+- Record sets and evidence: all files of a case that has been settled for that long, and with them the names of the
+  customers that it is found by. Its entries stay, and an entry says that the files are gone.
 - Prices and billing periods that were read longer ago than usage can be billed.
+- What SQLite's file still holds of a customer who was erased, where it could not be written anew at once.
 
 The entry comes first and the files go after it; a checkpoint names the case meanwhile, so that a crash between the
 two is mended at the next turn. Nothing is removed of a case that has records in flight, deferred or quarantined.
@@ -20,7 +21,7 @@ from workers.kernel.errors import Conflict
 from workers.kernel.ledger.appraisal import LONGEST
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.journal import EntryKind, Movement
-from workers.kernel.ledger.ledger import BODIES_REMOVED
+from workers.kernel.ledger.ledger import BODIES_REMOVED, REWRITE_DUE
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
 
@@ -46,7 +47,15 @@ def retain(context: Context) -> Removed:
     cases = (
         _remove_files(context, settings.retention_record_sets_days) if settings.retention_record_sets_days else 0
     )
+    rewrite_if_due(context)
     return Removed(bodies, cases)
+
+
+def rewrite_if_due(context: Context) -> None:
+    """Write the ledger's file anew where a customer was erased from it. Raises LedgerUnavailable."""
+    ledger = context.ledger
+    if ledger.checkpoints.get(REWRITE_DUE) and ledger.database.rewrite():
+        ledger.checkpoints.save(REWRITE_DUE, value=False)
 
 
 def _remove_bodies(context: Context, days: int) -> int:
@@ -82,7 +91,7 @@ def _remove(context: Context, case_id: str) -> bool:
         gone = Movement(EntryKind.REMOVED, None, None, 0, Decimal(0), actor="retention", detail={"files": files})
         with held.transaction() as transaction:
             transaction.move(gone)
-            transaction.forget_examples()
+            transaction.forget_records()
         _delete(context, case_id)
     return True
 
