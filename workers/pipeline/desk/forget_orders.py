@@ -42,8 +42,6 @@ FILES: Final = "files"
 """In the detail of an `erased` entry: the names of files that are gone, and of what was written in their place."""
 APPROVED_BY: Final = "approved_by"
 _OUT_OF_REACH: Final = "what lies in USAGE_SOURCES and SUBMIT_TO, at Stripe, in Slack, in backups and in logs stays"
-
-
 _LOOKING: Final = timedelta(hours=1)
 """How long it may take to see what an act is about, before it is asked for."""
 
