@@ -68,9 +68,9 @@ class Chunk:
     judged: bool = False
     fresh: bool = False
 
-    def is_late(self, now: datetime) -> bool:
+    def is_late(self, now: datetime, within: timedelta = RESEND_WITHIN) -> bool:
         """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""
-        return not is_within(self.intended_at, RESEND_WITHIN, now)
+        return not is_within(self.intended_at, within, now)
 
 
 class Progress(Protocol):
