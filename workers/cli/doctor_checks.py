@@ -25,7 +25,7 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnu
 from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.rules import MadeRule
-from workers.kernel.places import METER_EVENTS, Places, is_table
+from workers.kernel.places import APIS, Places, is_table
 from workers.kernel.service_health import LEAST_FREE, faults
 from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems
@@ -98,8 +98,8 @@ def _places(settings: Settings) -> Iterator[Check]:
         question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
         yield asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
-        if folder != METER_EVENTS:
-            yield asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
+        if folder not in APIS:
+            yield asked(name, partial(_written, folder), "see SUBMIT_TO")
     rules = settings.rules_file
     if rules:
         yield asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")

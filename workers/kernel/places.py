@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 METER_EVENTS: Final = "meter-events"
-"""The place in SUBMIT_TO that is no folder: Stripe's meter events API, which serves every account."""
+METER_EVENT_STREAM: Final = "meter-event-stream"
+APIS: Final = frozenset({METER_EVENTS, METER_EVENT_STREAM})
+"""The places in SUBMIT_TO that are no folder: Stripe's APIs for usage, which serve every account."""
 
 Places = Mapping[str | None, tuple[str, ...]]
 """Places by the account that they belong to; None is the account of our own API key."""
@@ -36,10 +38,17 @@ def by_account(entries: Iterable[str]) -> Places:
 
 
 def require_targets(places: Places) -> None:
-    """Raise ValueError where an account has more places to submit to than a folder and the API."""
+    """Raise ValueError where an account has more places than a folder and an API, or two APIs are named."""
     for account, named in places.items():
-        if len([place for place in named if place != METER_EVENTS]) > 1:
+        if len([place for place in named if place not in APIS]) > 1:
             raise ValueError(f"{account or 'our own account'} has several folders, and corrected usage goes to one")
+    if len(apis_in(places)) > 1:
+        raise ValueError(f"{' and '.join(sorted(APIS))} are both named, and usage goes by one of them")
+
+
+def apis_in(places: Places) -> frozenset[str]:
+    """Return those of Stripe's APIs that are named, for whichever account."""
+    return APIS & {place for named in places.values() for place in named}
 
 
 def _read(entry: str) -> tuple[str | None, str]:

@@ -37,7 +37,7 @@ def problems(settings: "Settings") -> list[Problem]:
             None not in settings.target_places,
             "SUBMIT_TO",
             "unset: repaired records are planned and kept, but not sent",
-            "set s3://bucket/folder (the connector's folder) or meter-events",
+            "set s3://bucket/folder (the connector's folder), meter-events or meter-event-stream",
             False,
         ),
         (

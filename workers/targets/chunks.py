@@ -66,6 +66,20 @@ class Answers:
             self.refused.append([identifier, error.get("code"), message])
 
 
+class Called:
+    """A target that is called: what a call has brought is there, and the adapter keeps the pace of the calls."""
+
+    at_once = True
+
+    def lies_there(self, name: str) -> bool:
+        """Say no: nothing waits to be fetched."""
+        del name
+        return False
+
+    def keep_pace(self) -> None:
+        """Let it go."""
+
+
 SendChunk = Callable[[Sequence[Record], Chunk | None], Answers]
 """Sends these records of a chunk; what the ledger knew of it before, None where it is intended in this very try."""
 Withhold = Callable[[pl.DataFrame], Sequence[Withheld]]

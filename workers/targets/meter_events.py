@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.places import METER_EVENTS
 from workers.records.schema import EVENT_NAME, IDENTIFIER, TIMESTAMP, payload_column
-from workers.targets.chunks import Answer, Answers, Record, payload_of, send_in_chunks, unresolved
+from workers.targets.chunks import Answer, Answers, Called, Record, payload_of, send_in_chunks, unresolved
 from workers.targets.target import Chunk, Outgoing, Progress, Sent
 
 CHUNK: Final = 200
@@ -46,22 +46,13 @@ class MeterEventsApi(Protocol):
 
 
 @dataclass(frozen=True)
-class MeterEventsTarget:
+class MeterEventsTarget(Called):
     """Sends records one by one to `/v1/billing/meter_events`."""
 
     name = METER_EVENTS
-    at_once = True
 
     api: MeterEventsApi
     clock: Clock = utc_now
-
-    def lies_there(self, name: str) -> bool:
-        """Say no: what a call has brought, Stripe has."""
-        del name
-        return False
-
-    def keep_pace(self) -> None:
-        """Let it go: the adapter keeps the pace of the calls."""
 
     def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
         """Send every chunk that has no result yet; see `Target.send`. Raises Corrupt for an unfit record set."""
