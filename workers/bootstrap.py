@@ -11,10 +11,10 @@ from workers.alerts import Alerts, NextStep, PrintedAlerts, SlackAlerts, SlackBo
 from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.errors import InputUnusable
+from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.places import APIS, METER_EVENT_STREAM, apis_in, is_table
+from workers.kernel.places import METER_EVENT_STREAM, METRONOME, SERVICES, apis_in, is_table
 from workers.kernel.settings import Settings, load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
@@ -33,6 +33,8 @@ from workers.targets import Target
 from workers.targets.files import FileTarget
 from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.meter_events import MeterEventsTarget
+from workers.targets.metronome import MetronomeTarget
+from workers.targets.metronome_api import MetronomeApi
 
 _RULES_FAULT = "rules_fault"
 """The checkpoint of what was told last of a rules file that cannot be read."""
@@ -106,11 +108,23 @@ def alerts_of(settings: Settings) -> Alerts:
 def _target(
     settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
 ) -> Target:
-    """Return the folder that an account's corrected usage goes to; the API where it names none."""
-    folder = next((place for place in named if place not in APIS), None)
+    """Return the folder that an account's corrected usage goes to; the service where it names none.
+
+    Raises SettingsUnusable where it is Metronome, and no token is set.
+    """
+    if METRONOME in named:
+        return MetronomeTarget(metronome_api(settings), partial(stripe.list_meters, None), clock)
+    folder = next((place for place in named if place not in SERVICES), None)
     if folder is None:
         return _api_target(named, stripe, clock)
     return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
+
+
+def metronome_api(settings: Settings) -> MetronomeApi:
+    """Return the way to Metronome. Raises SettingsUnusable when there is no token."""
+    if settings.metronome_token is None:
+        raise SettingsUnusable("no API token", where="METRONOME_TOKEN", mend="create one in Metronome")
+    return MetronomeApi(settings.metronome_base, settings.metronome_token.get_secret_value())
 
 
 def _api_target(named: Collection[str], stripe: LiveStripeApi, clock: Clock) -> Target:

@@ -28,6 +28,7 @@ from workers.targets.target import Chunk, Held, Outgoing, Progress, RefusedRecor
 Record = dict[str, str | None]
 """A record of a submission, by the columns of its record set."""
 
+_NEEDED: Final = (IDENTIFIER, TIMESTAMP, EVENT_NAME)
 _ALREADY_EXISTS: Final = "already exists with identifier"
 
 
@@ -157,6 +158,12 @@ def unresolved(records: Sequence[Record]) -> Answers:
     return Answers(unresolved=[str(record[IDENTIFIER]) for record in records])
 
 
+def record_columns(records: pl.LazyFrame) -> pl.LazyFrame:
+    """Return of records what is sent of them."""
+    payload = [name for name in records.collect_schema().names() if is_payload(name)]
+    return records.select(*_NEEDED, *payload)
+
+
 def payload_of(record: Record) -> dict[str, str]:
     """Return a record's payload by its keys, without those that it lacks."""
     return {payload_key(name): text for name, text in record.items() if is_payload(name) and text is not None}
@@ -164,14 +171,11 @@ def payload_of(record: Record) -> dict[str, str]:
 
 def _read(outgoing: Outgoing) -> pl.DataFrame:
     """Return the records, as many as promised, each with an identifier of its own and a time in whole seconds."""
-    columns = [IDENTIFIER, TIMESTAMP, EVENT_NAME]
-    scanned = scan_record_set(outgoing.record_set)
-    payload = [name for name in scanned.collect_schema().names() if is_payload(name)]
-    records = scanned.select(*columns, *payload).collect()
+    records = record_columns(scan_record_set(outgoing.record_set)).collect()
     sound = (
         records.height == outgoing.records
         and records[IDENTIFIER].n_unique() == records.height
-        and sum(records.select(columns).null_count().row(0), 0) == 0
+        and sum(records.select(_NEEDED).null_count().row(0), 0) == 0
         and bool(records[TIMESTAMP].str.contains(r"^-?[0-9]+$").all())
     )
     if not sound:

@@ -27,7 +27,7 @@ def by_stream(order: dict[str, Any]) -> None:
 def test_answers_that_are_lost_on_the_way_bill_nothing_twice(twin: Twin, order: dict[str, Any]) -> None:
     for after in range(3):
         for fault in ({"mode": "cut_after"}, {"mode": "status", "status": 429}):
-            twin.fail_next(path=STREAM, after=after, **fault)  # type: ignore[arg-type]
+            twin.fail_next(path=STREAM, after=after, **fault)
     twin.fail_next("cut_before", path=SESSION)
     assert send(order).accepted == RECORDS
     assert_each_is_billed_once(twin)

@@ -23,6 +23,7 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
+from workers.kernel.places import is_at_stripe
 
 
 class SubmissionState(StrEnum):
@@ -61,6 +62,11 @@ class Submission:
     @property
     def ref(self) -> RecordSetRef:
         return RecordSetRef(self.record_set, self.record_set_sha256)
+
+    @property
+    def is_at_stripe(self) -> bool:
+        """Whether it went to Stripe's meters; what went elsewhere shows in none of their totals."""
+        return is_at_stripe(self.target)
 
     @property
     def was_refused_whole(self) -> bool:

@@ -150,11 +150,19 @@ def _why_not(context: Context, case: CaseReading, submission: Submission) -> Inp
         if target.lies_there(name):
             mend = "see that its connector reads the folder; if none will, remove the file and ask again"
             return _refused(submission, f"{name} lies in its folder, and Stripe may read it yet", mend)
+    return _why_perhaps_there(context, case, submission)
+
+
+def _why_perhaps_there(context: Context, case: CaseReading, submission: Submission) -> InputUnusable | None:
+    """Return why some of a submission may have arrived; None where nothing of it shows."""
     try:
-        if nothing_arrived(context, account, submission):
+        if nothing_arrived(context, case.case.failure.account, case.journal, submission):
             return None
     except (Transient, Permanent) as error:
-        return _refused(submission, f"Stripe does not tell its totals: {error}", "ask again when it does")
+        teller = "Stripe does not tell its totals" if submission.is_at_stripe else "its target does not tell"
+        return _refused(submission, f"{teller}: {error}", "ask again when it does")
+    if not submission.is_at_stripe:
+        return _refused(submission, "its target shows some of it", "the case's next look decides on that")
     mend = "compare it with Stripe's summaries; it is confirmed by itself once they hold all of it"
     return _refused(submission, "Stripe's totals have grown since, so that some of it may have arrived", mend)
 

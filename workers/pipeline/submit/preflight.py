@@ -21,6 +21,7 @@ from workers.kernel.errors import Overtaken, Transient
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.places import is_at_stripe
 from workers.kernel.reasons import WINDOW_OPEN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import first_stopped, quarantined
@@ -73,7 +74,8 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
             return None
         try:
             target, planned_part = _next_part(context, held, windows)
-            totals = totals_before(context, account, windows.catalog, planned_part)
+            told = is_at_stripe(target.name)
+            totals = totals_before(context, account, windows.catalog, planned_part) if told else {}
             return intend(context, held, target, planned_part, turn, totals)
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
