@@ -156,8 +156,8 @@ REASONS: Final[Mapping[str, Reason]] = {
         "Name the place that it lies in under USAGE_SOURCES, then retry the event.",
     ),
     IDENTIFIER_TAKEN: Reason(
-        "Stripe holds its identifier, and no submission of ours carried it.",
-        "Look in Stripe whose usage that is; send it again only if it is another's.",
+        "Its identifier is held already, and not by a submission of ours.",
+        "Look there whose usage that is; send it again only if it is another's.",
     ),
     IN_OLDER_FILE: Reason(
         "The same usage stands in another file, older than the one that Stripe refused or one that mends it.",

@@ -17,7 +17,7 @@ import polars as pl
 
 from workers.kernel.clock import Clock, from_epoch, from_text, named_moment, to_text, utc_now
 from workers.kernel.places import METRONOME
-from workers.kernel.reasons import NOT_BILLED_THERE, TOO_OLD_THERE
+from workers.kernel.reasons import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, NOT_BILLED_THERE, TOO_OLD_THERE
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import CUSTOMER, EVENT_NAME, IDENTIFIER, TIMESTAMP, payload_key
 from workers.targets.chunks import (
@@ -38,7 +38,7 @@ KNOWN_FOR: Final = timedelta(days=34) - timedelta(hours=1)
 """How long an id is known and how old usage may be: 34 days, less an hour for clocks and slow calls."""
 
 _TOO_OLD: Final = "Metronome takes usage of the last 34 days only: bill it there by hand, as a charge of its own."
-_OTHER: Final = "Other usage stands in Metronome under this transaction_id: compare, and give this one its own."
+_OTHER: Final = "Other usage stands in Metronome under this transaction_id: released, this goes under another."
 _REPEATED: Final = (
     "Metronome calls it a duplicate and does not show the first: see there what this id was used for."
 )
@@ -94,7 +94,7 @@ class MetronomeTarget(Called):
                 if not _is_processed(shown[identifier]):
                     continue
                 if why_not := _why_not_counted(event, shown[identifier]):
-                    not_counted.append(NotCounted(identifier, NOT_BILLED_THERE, why_not))
+                    not_counted.append(NotCounted(identifier, *why_not))
                     continue
                 counted.append(identifier)
                 latest = max(latest, *(str(one.get("processed_at") or "") for one in shown[identifier]))
@@ -133,17 +133,17 @@ def _is_processed(shown: Sequence[Mapping[str, Any]]) -> bool:
     return any(one.get("processed_at") or one.get("matched_customer") for one in shown)
 
 
-def _why_not_counted(event: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return why an event that has been processed does not count, for a person; None where it does."""
+def _why_not_counted(event: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return reason and advice where an event that has been processed does not count; None where it does."""
     first = next((one for one in shown if not one.get("is_duplicate")), None)
     if first is None:
-        return _REPEATED
+        return ARRIVAL_UNKNOWN, _REPEATED
     if not _is_same(event, first):
-        return _OTHER
+        return IDENTIFIER_TAKEN, _OTHER
     if not first.get("matched_customer"):
-        return _NO_CUSTOMER.format(event["customer_id"])
+        return NOT_BILLED_THERE, _NO_CUSTOMER.format(event["customer_id"])
     without = first.get("matched_billable_metrics", first.get("billable_metrics")) == []
-    return _NO_METRIC.format(event["event_type"]) if without else None
+    return (NOT_BILLED_THERE, _NO_METRIC.format(event["event_type"])) if without else None
 
 
 def _is_same(event: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:

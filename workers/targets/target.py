@@ -138,7 +138,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class NotCounted:
-    """A record that the target has and bills to nobody; `reason` and `advice` are its word to a person."""
+    """A record that the target does not count as what was sent; `reason` and `advice` are its word to a person."""
 
     identifier: str
     reason: str

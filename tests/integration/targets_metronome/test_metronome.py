@@ -15,7 +15,7 @@ from fixtures.twin.metronome import INGEST, SEARCH, TOKEN
 from fixtures.twin.metronome_book import Metronome
 from tests.unit.targets.stripe_double import Kept, outgoing
 from workers.kernel.errors import Permanent, Transient
-from workers.kernel.reasons import NOT_BILLED_THERE, TOO_OLD_THERE
+from workers.kernel.reasons import IDENTIFIER_TAKEN, NOT_BILLED_THERE, TOO_OLD_THERE
 from workers.targets import Outgoing, Sent
 from workers.targets.metronome import MetronomeTarget
 from workers.targets.metronome_api import ATTEMPTS, MetronomeApi
@@ -158,7 +158,9 @@ def test_only_what_metronome_bills_counts_as_arrived(house: House) -> None:
     arrived = house.target.arrived(records)
     assert arrived.counted == ("id-0~r2", "id-2~r2")
     assert [(one.identifier, one.reason) for one in arrived.not_counted] == [
-        (f"id-{number}~r2", NOT_BILLED_THERE) for number in (1, 3, 4)
+        ("id-1~r2", NOT_BILLED_THERE),
+        ("id-3~r2", NOT_BILLED_THERE),
+        ("id-4~r2", IDENTIFIER_TAKEN),
     ]
     said = [one.advice for one in arrived.not_counted]
     assert ["no customer by cus_1" in said[0], "event type x" in said[1], "Other usage" in said[2]] == [True] * 3

@@ -37,7 +37,7 @@ _LET_GO: Final = "It is unconfirmed, and somebody who has looked in Stripe lets 
 
 @dataclass(frozen=True)
 class Release(Retry):
-    """Let held records go, and those of unconfirmed submissions of which Stripe's totals show nothing.
+    """Let held records go, and those of unconfirmed submissions of which nothing shows.
 
     An unconfirmed record is first put before a person as one whose arrival is unknown, and then sent as it was: as
     one that was held from the start.
@@ -174,8 +174,9 @@ def _refused(submission: Submission, what: str, mend: str = "name it again, and 
 def _warnings(records: int) -> Iterator[str]:
     if records:
         yield (
-            f"{counted(records, 'record')} of them are unconfirmed: Stripe's totals show nothing of them; it skips "
-            "their identifiers for a day only, so what it counts later still would be billed twice"
+            f"{counted(records, 'record')} of them are unconfirmed: Stripe's totals (or Metronome) show nothing of "
+            "them. Stripe skips their identifiers for a day only, Metronome for 34: what is counted later still "
+            "would be billed twice"
         )
 
 
