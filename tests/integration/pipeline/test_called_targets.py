@@ -4,14 +4,20 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
+import pytest
+
 from fixtures.twin.metronome import SEARCH, TOKEN
 from tests.integration.pipeline.loop import Loop, usage
+from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.kernel.reasons import NOT_BILLED_THERE
 from workers.kernel.timeline import sentence_of
+from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
+from workers.pipeline.undo.cancel import undoable
+from workers.pipeline.undo.reverse import counter_enter
 from workers.targets import Target
 from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.metronome import MetronomeTarget
@@ -104,6 +110,25 @@ def test_of_a_submission_what_shows_is_confirmed_and_the_rest_looked_for(loop: L
     loop.clock.turn(hours=1)
     loop.work()
     assert loop.balance[Bucket.CONFIRMED].records == 2
+    assert [proof for proof in prove(loop.ledger, loop.context.archive) if proof.breach] == []
+
+
+def test_what_metronome_bills_is_taken_back_there_and_by_nobody_else(loop: Loop) -> None:
+    """Stripe would pay back what it has not billed, and Metronome go on billing it."""
+    metronome(loop, "cus_1")
+    loop.upload("day.csv", MENDED)
+    loop.pass_window()
+    [one] = undoable(loop.context, loop.cases()[0].id)
+    assert not one.fresh, "Stripe has nothing to cancel"
+    to_metronome = loop.context.target
+    submit_to(loop, MeterEventStreamTarget(loop.context.stripe, loop.clock))
+    with pytest.raises(InputUnusable, match="went to metronome"):
+        counter_enter(loop.context, one.submission, approved_by="ada")
+    submit_to(loop, to_metronome)
+    counter_enter(loop.context, one.submission, approved_by="ada")
+    loop.work()
+    assert loop.twin.world.metronome.billed() == {("api_requests", "cus_1"): Decimal(0)}
+    assert loop.billed() == {("api_requests", "cus_1"): "2"}
 
 
 def test_nothing_is_confirmed_while_submit_to_leads_elsewhere_or_metronome_is_away(loop: Loop) -> None:
