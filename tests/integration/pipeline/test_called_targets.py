@@ -110,7 +110,18 @@ def test_of_a_submission_what_shows_is_confirmed_and_the_rest_looked_for(loop: L
     loop.clock.turn(hours=1)
     loop.work()
     assert loop.balance[Bucket.CONFIRMED].records == 2
-    assert [proof for proof in prove(loop.ledger, loop.context.archive) if proof.breach] == []
+    assert_proved(loop)
+
+
+def test_what_never_shows_ends_before_a_person_and_what_was_confirmed_stays_so(loop: Loop) -> None:
+    metronome(loop, "cus_1", "cus_2")
+    loop.upload("day.csv", usage("use-1,{t},api_requests, cus_1,40", "use-2,{t},api_requests, cus_2,2"))
+    loop.twin.world.metronome.ingested.pop()
+    loop.pass_window()
+    loop.clock.turn(days=35)
+    loop.work()
+    assert (loop.balance[Bucket.CONFIRMED].records, loop.balance[Bucket.QUARANTINED].records) == (1, 1)
+    assert_proved(loop)
 
 
 def test_what_metronome_bills_is_taken_back_there_and_by_nobody_else(loop: Loop) -> None:
@@ -146,6 +157,10 @@ def test_nothing_is_confirmed_while_submit_to_leads_elsewhere_or_metronome_is_aw
     loop.clock.turn(days=1)
     loop.work()
     assert loop.balance[Bucket.CONFIRMED].records == 1
+
+
+def assert_proved(loop: Loop) -> None:
+    assert [proof for proof in prove(loop.ledger, loop.context.archive) if proof.breach] == []
 
 
 def submit_to(loop: Loop, target: Target | None) -> None:
