@@ -188,12 +188,16 @@ class Submissions:
         with self._database.read() as connection:
             return submissions_of_case(connection, case_id)
 
-    def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
-        """Return every submission for an account, or those intended since `moment`, oldest first."""
+    def since(
+        self, moment: datetime | None, account: str | None, *, target: str | None = None
+    ) -> Sequence[Submission]:
+        """Return an account's submissions, of those since `moment` and for `target` if given, oldest first."""
         theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
         query = select(*SUBMISSION_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
         if moment is not None:
             query = query.where(submissions.c.intended_at >= moment)
+        if target is not None:
+            query = query.where(submissions.c.target == target)
         return list(map(submission_of, self._database.rows(query.order_by(submissions.c.intended_at))))
 
     def last_turn(self, account: str | None) -> int:

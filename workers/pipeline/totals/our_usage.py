@@ -11,6 +11,7 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.places import METRONOME
 from workers.kernel.reasons import SENT_BEFORE
 from workers.pipeline.case_key import AUDIT, COUNTER_ENTRY
 from workers.pipeline.context import Context
@@ -44,7 +45,7 @@ def our_usage(context: Context, account: str | None, reader: Reader, since: date
     about no record that Stripe refused.
     """
     refused, sent = [_nothing_refused()], [reader.nothing()]
-    elsewhere = [one for one in context.ledger.submissions.since(None, account) if not one.is_at_stripe]
+    elsewhere = context.ledger.submissions.since(None, account, target=METRONOME)
     unnamed = 0
     for case, journal in context.ledger.queries.journals_since(since, account):
         if case.failure.kind in {COUNTER_ENTRY, AUDIT}:
