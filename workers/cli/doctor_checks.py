@@ -170,6 +170,9 @@ def _metronome(settings: Settings) -> str:
         api.search(["metermend-doctor"])
     finally:
         api.close()
+    if settings.livemode is False:
+        what = "the token may search; STRIPE_API_KEY is a test key, and the token may be of no sandbox"
+        raise Noted(what, "see in Metronome that it is: else test usage is billed")
     return f"{settings.metronome_base}, the token may search"
 
 

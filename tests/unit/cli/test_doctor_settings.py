@@ -296,6 +296,13 @@ def test_the_stream_needs_a_session_and_no_permission_of_the_api(company: Callab
     require_mend(said, "MEND permission: write on Meter events: /v2/billing/meter_event_session")
 
 
+def test_a_token_of_metronome_beside_a_test_key_is_pointed_out(company: Callable[..., list[str]]) -> None:
+    """Usage that somebody tries out would be on a customer's invoice."""
+    answers: dict[str, Answer] = {"/v1/events/search": (200, "[]")}
+    said = company(answers, SUBMIT_TO="metronome", METRONOME_TOKEN="x", METRONOME_BASE="$STUB")
+    require_mend(said, "note Metronome: the token may search; STRIPE_API_KEY is a test key")
+
+
 def test_types_that_only_save_time_are_a_hint(company: Callable[..., list[str]]) -> None:
     """Usage that waits for a customer would go out a day later, and nobody would know that it need not."""
     needed = SNAPSHOT | {"enabled_events": SNAPSHOT["enabled_events"][:2]}

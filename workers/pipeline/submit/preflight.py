@@ -21,7 +21,6 @@ from workers.kernel.errors import Overtaken, Transient
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
-from workers.kernel.places import is_at_stripe
 from workers.kernel.reasons import WINDOW_OPEN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import first_stopped, quarantined
@@ -50,7 +49,7 @@ from workers.pipeline.submit.window_guards import (
 )
 from workers.records.schema import OUTCOME, REASON, TIMESTAMP, VALID_FROM
 from workers.records.timestamps import rfc3339
-from workers.targets import Target
+from workers.targets import Proving, Target
 
 MOST_OVERTAKEN: Final = 20
 """How often an intent may lose its turn at a stretch; then the case waits for a quieter moment."""
@@ -74,8 +73,8 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
             return None
         try:
             target, planned_part = _next_part(context, held, windows)
-            told = is_at_stripe(target.name)
-            totals = totals_before(context, account, windows.catalog, planned_part) if told else {}
+            by_totals = not isinstance(target, Proving)
+            totals = totals_before(context, account, windows.catalog, planned_part) if by_totals else {}
             return intend(context, held, target, planned_part, turn, totals)
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
