@@ -44,9 +44,7 @@ LONGEST_LOOK: Final = timedelta(days=1)
 """How long at most until a submission that has not shown is looked for again."""
 _SHORTEST_LOOK: Final = timedelta(seconds=1)
 _NOT_SHOWN: Final = "Stripe's totals do not show it after 35 days: compare with its summaries before sending it."
-_NOT_THERE: Final = (
-    "Metronome does not show it after 35 days: compare with its invoices before you bill it otherwise."
-)
+_NOT_THERE: Final = "Metronome has not shown it in 35 days: compare with its invoices before you bill it otherwise."
 _UNJUDGED: Final = (
     "Stripe has told what it imported of other files of its submission and nothing of this one: see whether it "
     "lies in the folder still, and in Stripe's summaries whether it arrived."
