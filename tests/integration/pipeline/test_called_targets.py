@@ -18,6 +18,7 @@ from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
 from workers.pipeline.undo.cancel import undoable
 from workers.pipeline.undo.reverse import counter_enter
+from workers.pipeline.upkeep.retry import retry_case
 from workers.targets import Target
 from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.metronome import MetronomeTarget
@@ -137,6 +138,12 @@ def test_what_metronome_bills_is_taken_back_there_and_by_nobody_else(loop: Loop)
         counter_enter(loop.context, one.submission, approved_by="ada")
     submit_to(loop, to_metronome)
     counter_enter(loop.context, one.submission, approved_by="ada")
+    submit_to(loop, MeterEventStreamTarget(loop.context.stripe, loop.clock))
+    loop.work()
+    assert loop.billed() == {("api_requests", "cus_1"): "2"}
+    submit_to(loop, to_metronome)
+    [stuck] = loop.ledger.queries.stuck_cases()
+    retry_case(loop.context, stuck.id)
     loop.work()
     assert loop.twin.world.metronome.billed() == {("api_requests", "cus_1"): Decimal(0)}
     assert loop.billed() == {("api_requests", "cus_1"): "2"}

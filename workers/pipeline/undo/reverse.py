@@ -20,7 +20,7 @@ from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.places import is_at_stripe
 from workers.kernel.reasons import COUNTER_ENTERED
-from workers.pipeline.case_key import COUNTER_ENTRY
+from workers.pipeline.case_key import COUNTER_ENTRY, COUNTERED
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
@@ -144,7 +144,8 @@ def _open_case(context: Context, case: Case, submission: Submission, undo_id: st
             ref = keep(context, held.case.id, "planned", negated)
             with held.transaction(last=True) as transaction:
                 transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), ref))
-                transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), ref))
+                route, detail = (Bucket.PENDING, Bucket.PLANNED), {COUNTERED: submission.target}
+                transaction.move(movement(context, EntryKind.PLANNED, route, ref, detail=detail))
                 transaction.reschedule(context.clock())
     return failure.case_id
 
