@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import requests
 
 from fixtures.twin import Twin
 from fixtures.twin.metronome import INGEST, SEARCH, TOKEN
@@ -187,6 +188,22 @@ def test_a_search_that_is_asked_for_too_often_waits_and_asks_again(house: House)
     house.twin.fail_next("status", path=SEARCH, status=429, times=ATTEMPTS - 1)
     assert house.target.api.search(["id-0~r2"]) == []
     assert len(house.naps) == ATTEMPTS - 1
+
+
+def test_the_twin_takes_what_metronome_takes_and_tells_what_it_bills(house: House) -> None:
+    """What it were more lenient about would be found out by a customer."""
+    control = f"{house.twin.url}/_control/metronome"
+    requests.post(control, json={"aliases": ["cus_9"]}, timeout=5).raise_for_status()
+    for when, taken in (
+        ("2026-11-22T11:59:00Z", True),
+        ("2026-11-22T12:01:00Z", False),
+        ("2026-10-18T11:59:00Z", False),
+    ):
+        answer = house.target.api.ingest([{**_event(when, "cus_9"), "timestamp": when}])
+        assert (answer.error is None) is taken
+    assert requests.get(control, timeout=5).json()["billed"] == [
+        {"event_type": "calls", "customer": "cus_9", "total": "1"}
+    ]
 
 
 def _event(identifier: str, customer: str) -> dict[str, Any]:
