@@ -114,9 +114,9 @@ class Book:
             moved = movement(self.context, kind, ROUTES[kind][route], ref, detail=detail)
             transaction.move(replace(with_examples(self.context, moved), **fields))
 
-    def send(self, records: Sequence[int], *, ordinal: int = 1, totals: Mapping[str, Any] | None = None) -> str:
-        """Plan, intend and send records as one submission; return its id. The intent says `totals`."""
-        submission_id = self.intend(records, ordinal=ordinal, totals=totals)
+    def send(self, records: Sequence[int], **intent: Any) -> str:
+        """Plan, intend and send records as one submission; return its id. `intent` is as `intend` takes it."""
+        submission_id = self.intend(records, **intent)
         with self.held() as held, held.transaction() as transaction:
             sent = movement(self.context, EntryKind.SENT, (None, None), self.keep(records))
             transaction.move(replace(sent, submission_id=submission_id))
@@ -131,7 +131,7 @@ class Book:
         target: str = "recording",
         totals: Mapping[str, Any] | None = None,
     ) -> str:
-        """Plan records and intend them as one submission; return its id."""
+        """Plan records and intend them as one submission; return its id. The intent says `totals`."""
         submission_id = f"{self.case_id}-{ordinal}"
         self.frame = self.frame.with_columns(
             pl.when(pl.col(RECORD).is_in(list(records)))

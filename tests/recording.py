@@ -158,6 +158,14 @@ class RecordingStripeApi:
             return MeterEventReceipt({"type": "invalid_request_error", "message": message})
         return MeterEventReceipt(None)
 
+    def stream_meter_events(self, events: Sequence[Mapping[str, Any]], account: str | None) -> MeterEventReceipt:
+        """Record as the stream does: what is known is passed over, and what is refused is not told."""
+        self._note("stream_meter_events", ",".join(event["identifier"] for event in events), account)
+        for event in events:
+            if event["identifier"] not in self.refuse:
+                self.meter_events.setdefault(event["identifier"], {**event, "key": None})
+        return MeterEventReceipt(None)
+
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
         self._note("cancel_meter_event", identifier, account)
         if self.meter_events.pop(identifier, None) is None:

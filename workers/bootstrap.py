@@ -1,6 +1,7 @@
 """From settings to a context: the only place that builds adapters. Each process builds its own, after any fork."""
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -10,10 +11,10 @@ from workers.alerts import Alerts, NextStep, PrintedAlerts, SlackAlerts, SlackBo
 from workers.archive import Archive
 from workers.kernel import logs
 from workers.kernel.clock import Clock, utc_now
-from workers.kernel.errors import InputUnusable
+from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.places import METER_EVENTS, is_table
+from workers.kernel.places import METER_EVENT_STREAM, METRONOME, SERVICES, apis_in, is_table
 from workers.kernel.settings import Settings, load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
@@ -30,7 +31,10 @@ from workers.sources import (
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
 from workers.targets.files import FileTarget
+from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.meter_events import MeterEventsTarget
+from workers.targets.metronome import MetronomeTarget
+from workers.targets.metronome_api import MetronomeApi
 
 _RULES_FAULT = "rules_fault"
 """The checkpoint of what was told last of a rules file that cannot be read."""
@@ -56,7 +60,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         account: _target(settings, stripe, clock, account, named)
         for account, named in settings.target_places.items()
     }
-    by_api = any(METER_EVENTS in named for named in settings.target_places.values())
+    apis = apis_in(settings.target_places)
     return Context(
         settings=settings,
         ledger=ledger,
@@ -67,7 +71,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         archive=archive,
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
-        api_target=MeterEventsTarget(stripe, clock) if by_api else None,
+        api_target=_api_target(apis, stripe, clock) if apis else None,
         alerts=alerts_of(settings),
         rules=rules,
         clock=clock,
@@ -104,11 +108,28 @@ def alerts_of(settings: Settings) -> Alerts:
 def _target(
     settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
 ) -> Target:
-    """Return the folder that an account's corrected usage goes to; the API where it names none."""
-    folder = next((place for place in named if place != METER_EVENTS), None)
+    """Return the folder that an account's corrected usage goes to; the service where it names none.
+
+    Raises SettingsUnusable where it is Metronome, and no token is set.
+    """
+    if METRONOME in named:
+        return MetronomeTarget(metronome_api(settings), partial(stripe.list_meters, None), clock)
+    folder = next((place for place in named if place not in SERVICES), None)
     if folder is None:
-        return MeterEventsTarget(stripe, clock)
+        return _api_target(named, stripe, clock)
     return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
+
+
+def metronome_api(settings: Settings) -> MetronomeApi:
+    """Return the way to Metronome. Raises SettingsUnusable when there is no token."""
+    if settings.metronome_token is None:
+        raise SettingsUnusable("no API token", where="METRONOME_TOKEN", mend="create one in Metronome")
+    return MetronomeApi(settings.metronome_base, settings.metronome_token.get_secret_value())
+
+
+def _api_target(named: Collection[str], stripe: LiveStripeApi, clock: Clock) -> Target:
+    by_stream = METER_EVENT_STREAM in named
+    return MeterEventStreamTarget(stripe, clock) if by_stream else MeterEventsTarget(stripe, clock)
 
 
 @cache

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-from workers.bootstrap import table_source
+from workers.bootstrap import metronome_api, table_source
 from workers.cli.doctor_check import Check, Noted, asked
 from workers.cli.doctor_oidc import provider_found
 from workers.cli.doctor_slack import alerts_way
@@ -25,7 +25,7 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnu
 from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.rules import MadeRule
-from workers.kernel.places import METER_EVENTS, Places, is_table
+from workers.kernel.places import METRONOME, SERVICES, Places, is_table
 from workers.kernel.service_health import LEAST_FREE, faults
 from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems
@@ -35,6 +35,7 @@ from workers.remedies import Rules, load_rules
 from workers.remedies.made_rules import contradictions
 
 _OIDC_AWAY: Final = "see the network, and OIDC_ISSUER; passwords go on"
+_METRONOME_AWAY: Final = "see the network, and METRONOME_BASE"
 _SLACK_AWAY: Final = "see the network, and SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN"
 
 
@@ -98,8 +99,10 @@ def _places(settings: Settings) -> Iterator[Check]:
         question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
         yield asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
-        if folder != METER_EVENTS:
-            yield asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
+        if folder not in SERVICES:
+            yield asked(name, partial(_written, folder), "see SUBMIT_TO")
+        if folder == METRONOME and settings.metronome_token:
+            yield asked("Metronome", lambda: _metronome(settings), "see METRONOME_TOKEN", away=_METRONOME_AWAY)
     rules = settings.rules_file
     if rules:
         yield asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")
@@ -158,6 +161,19 @@ def _written(url: str) -> str:
         _require_writable(Path(store.url), url)
     next(iter(store.list()), None)
     return url
+
+
+def _metronome(settings: Settings) -> str:
+    """Search for an event that nobody has sent: it takes a token that may be used, and changes nothing."""
+    api = metronome_api(settings)
+    try:
+        api.search(["metermend-doctor"])
+    finally:
+        api.close()
+    if settings.livemode is False:
+        what = "the token may search; STRIPE_API_KEY is a test key, and the token may be of no sandbox"
+        raise Noted(what, "see in Metronome that it is: else test usage is billed")
+    return f"{settings.metronome_base}, the token may search"
 
 
 def _require_writable(directory: Path, url: str) -> None:

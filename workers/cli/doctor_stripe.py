@@ -1,6 +1,6 @@
 """What `metermend doctor` asks of Stripe: each permission by a cheap call, and the event destinations.
 
-No call changes anything: what writes is asked with nothing in it, which Stripe refuses, if not the key.
+No call changes any usage: what writes is asked with nothing in it, which Stripe refuses, if not the key.
 Sources: Stripe docs, "Restricted API keys", "Errors" and "List Event Destinations" (v2).
 """
 
@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from workers.cli.doctor_check import Check, Grade, Noted, asked
 from workers.kernel.codes import EventType
 from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable
-from workers.kernel.places import METER_EVENTS
+from workers.kernel.places import METER_EVENT_STREAM, METER_EVENTS, apis_in
 from workers.kernel.settings import Settings
 from workers.stripe_api import LiveStripeApi
 from workers.stripe_api.call import PAGE, Calls, v2_pages
 from workers.stripe_api.errors import BadRequest, permission
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.protocol import Json
+from workers.stripe_api.stream import SESSION
 
 DESTINATIONS: Final = "/v2/core/event_destinations"
 METERS: Final = "/v1/billing/meters"
@@ -33,7 +34,12 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "/v1/subscriptions": "by when it must be on an invoice",
 }
 """What the service works without -> what is not known then."""
-WRITES: Final = ("/v1/billing/meter_events", "/v1/billing/meter_event_adjustments")
+WRITES: Final[Mapping[str, str]] = {
+    METER_EVENTS: "/v1/billing/meter_events",
+    METER_EVENT_STREAM: SESSION,
+}
+"""API -> what usage is sent by; a session that is asked for is a token that nobody uses."""
+TAKES_BACK: Final = "/v1/billing/meter_event_adjustments"
 WANTED: Final[Mapping[str, Sequence[str]]] = {
     "snapshot": (EventType.IMPORT_SET_FAILED, EventType.IMPORT_SET_SUCCEEDED),
     "thin": (EventType.ERROR_REPORT_TRIGGERED, EventType.NO_METER_FOUND),
@@ -67,10 +73,10 @@ def stripe_checks(settings: Settings) -> Iterator[Check]:
 
 def _permissions(settings: Settings, calls: Calls) -> Iterator[Check]:
     """Yield each permission that lacks, and those that are there in one line."""
-    by_api = any(METER_EVENTS in named for named in settings.target_places.values())
+    apis = apis_in(settings.target_places)
     asks: list[tuple[Literal["get", "post"], str, Json]] = [("get", path, ask) for path, ask in READS.items()]
     asks += [("get", path, {"limit": 1}) for path in OPTIONAL]
-    asks += [("post", path, {}) for path in WRITES if by_api]
+    asks += [("post", path, {}) for api in apis for path in (WRITES[api], TAKES_BACK)]
     held = []
     for method, path, params in asks:
         try:

@@ -53,7 +53,8 @@ def _plan(plan: list[Undoable], *, counter_entry: bool) -> Iterator[str]:
         yield "nothing is billed: there is nothing to undo"
     for one in plan:
         billed = f"{one.billed.records:,} records, quantity {plain(one.billed.quantity)}"
-        older = "by a counter-entry" if counter_entry else "NOT without --counter-entry: sent over 24 hours ago"
+        why = "sent over 24 hours ago" if one.submission.is_at_stripe else "Metronome cancels nothing"
+        older = "by a counter-entry" if counter_entry else f"NOT without --counter-entry: {why}"
         yield f"{one.submission.id}: {billed}, {'by cancelling' if one.fresh else older}"
 
 

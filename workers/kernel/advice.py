@@ -36,8 +36,8 @@ ONLY_COUNTED = (
 STUCK = "Work on this case has stopped: {trouble}. Mend the cause; `metermend doctor` checks the settings."
 
 UNCONFIRMED = (
-    "{records} records were sent and are unconfirmed: Stripe's totals have not grown by them. They are looked for "
-    "again by themselves. Compare with Stripe's summaries; where these hold nothing of them, "
+    "{records} records were sent and are unconfirmed: Stripe's totals (or Metronome, where they went there) do not "
+    "show them. They are looked for again by themselves. Compare them there; where nothing of them is to be found, "
     "`metermend release {id} --reason WHY` sends them once more."
 )
 

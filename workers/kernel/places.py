@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 METER_EVENTS: Final = "meter-events"
-"""The place in SUBMIT_TO that is no folder: Stripe's meter events API, which serves every account."""
+METER_EVENT_STREAM: Final = "meter-event-stream"
+APIS: Final = frozenset({METER_EVENTS, METER_EVENT_STREAM})
+"""Stripe's APIs for usage, which serve every account."""
+METRONOME: Final = "metronome"
+"""Metronome, which bills by itself: what goes there shows in none of Stripe's totals."""
+SERVICES: Final = APIS | {METRONOME}
+"""The places in SUBMIT_TO that are no folder."""
 
 Places = Mapping[str | None, tuple[str, ...]]
 """Places by the account that they belong to; None is the account of our own API key."""
@@ -36,10 +42,27 @@ def by_account(entries: Iterable[str]) -> Places:
 
 
 def require_targets(places: Places) -> None:
-    """Raise ValueError where an account has more places to submit to than a folder and the API."""
+    """Raise ValueError where usage could go to two of a kind, or be billed by two.
+
+    An account has a folder, one of Stripe's APIs, or both; or it has Metronome, which is our own account's alone.
+    """
     for account, named in places.items():
-        if len([place for place in named if place != METER_EVENTS]) > 1:
+        if METRONOME in named and (account or len(named) > 1):
+            raise ValueError(f"{METRONOME} bills our own account's usage alone, and nothing else stands beside it")
+        if len([place for place in named if place not in SERVICES]) > 1:
             raise ValueError(f"{account or 'our own account'} has several folders, and corrected usage goes to one")
+    if len(apis_in(places)) > 1:
+        raise ValueError(f"{' and '.join(sorted(APIS))} are both named, and usage goes by one of them")
+
+
+def is_at_stripe(target: str) -> bool:
+    """Tell whether a target, by its name, feeds Stripe's meters, so that their totals show what went there."""
+    return target != METRONOME
+
+
+def apis_in(places: Places) -> frozenset[str]:
+    """Return those of Stripe's APIs that are named, for whichever account."""
+    return APIS & {place for named in places.values() for place in named}
 
 
 def _read(entry: str) -> tuple[str | None, str]:

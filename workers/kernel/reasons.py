@@ -39,6 +39,7 @@ IDENTIFIER_TAKEN: Final = "identifier_taken"
 IN_OLDER_FILE: Final = "in_older_file"
 LOOKS_BILLED: Final = "looks_billed"
 MISSING_IN_TOTALS: Final = "missing_in_totals"
+NOT_BILLED_THERE: Final = "not_billed_by_metronome"
 NO_FAULT_FOUND: Final = "no_fault_found"
 NOT_IN_SOURCES: Final = "not_in_sources"
 NOT_SAMPLED: Final = "not_sampled"
@@ -53,6 +54,7 @@ ROW_CONTRADICTED: Final = "row_contradicted"
 ROW_COUNT_DIFFERS: Final = "row_count_differs"
 ROWS_NOT_LISTED: Final = "rows_not_listed"
 SURPLUS_IN_TOTALS: Final = "surplus_in_totals"
+TOO_OLD_THERE: Final = "too_old_for_metronome"
 TOLD_TWICE: Final = "told_twice"
 UNDONE: Final = "undone"
 UNKNOWN_CODE: Final = "unknown_code"
@@ -66,7 +68,9 @@ HELD_AT_SIGHT: Final = (
     PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED, LOOKS_BILLED,
 )  # fmt: skip
 """Reasons of records that wait from the moment they are seen: what Stripe says of them does not agree."""
-SENT_BEFORE: Final = (ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE)
+SENT_BEFORE: Final = (
+    ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED, COUNTER_ENTERED, PERHAPS_UNDONE, NOT_BILLED_THERE,
+)  # fmt: skip
 UNCERTAIN: Final = (
     *SENT_BEFORE, PERHAPS_SENT_BEFORE, ALREADY_RESUBMITTED, WOULD_OVERWRITE, WINDOW_BY_FILE, PLANNED_LONG_AGO,
     IDENTIFIER_REPEATED, *HELD_AT_SIGHT,
@@ -152,8 +156,8 @@ REASONS: Final[Mapping[str, Reason]] = {
         "Name the place that it lies in under USAGE_SOURCES, then retry the event.",
     ),
     IDENTIFIER_TAKEN: Reason(
-        "Stripe holds its identifier, and no submission of ours carried it.",
-        "Look in Stripe whose usage that is; send it again only if it is another's.",
+        "Its identifier is held already, and not by a submission of ours.",
+        "Look there whose usage that is; send it again only if it is another's.",
     ),
     IN_OLDER_FILE: Reason(
         "The same usage stands in another file, older than the one that Stripe refused or one that mends it.",
@@ -166,6 +170,10 @@ REASONS: Final[Mapping[str, Reason]] = {
     MISSING_IN_TOTALS: Reason(
         "Stripe's total of a customer's day is less than the sender's records come to, and no event told why.",
         "Find the record that Stripe lacks, and bill it by hand.",
+    ),
+    NOT_BILLED_THERE: Reason(
+        "Metronome has it and does not bill it.",
+        "Mend in Metronome what its own advice names; then release it: it is sent as it was, and counts once.",
     ),
     NO_FAULT_FOUND: Reason(
         "Stripe refused it, and nothing is wrong with it as far as can be seen today.",
@@ -226,6 +234,10 @@ REASONS: Final[Mapping[str, Reason]] = {
     TOLD_TWICE: Reason(
         "Equal rows may be one record told twice, or two records.",
         "See in the original how many there are.",
+    ),
+    TOO_OLD_THERE: Reason(
+        "Its usage is more than 34 days old, and Metronome takes none that old.",
+        "Bill it in Metronome by hand, as a charge of its own.",
     ),
     UNDONE: Reason(
         "It was taken back from Stripe.",

@@ -105,9 +105,12 @@ class Settings(BaseSettings):
     )
     submit_to: str | None = Field(
         None,
-        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "
-        "beside it, comma-separated, a connected account's as acct_…=place. With a folder and meter-events, usage "
-        "of pre-aggregated meters goes by the API.",
+        description="Where corrected usage goes: s3://bucket/folder, file:///folder, meter-events, "
+        "meter-event-stream or metronome; beside it, comma-separated, a connected account's as acct_…=place. With "
+        "a folder and one of the two APIs, usage of pre-aggregated meters goes by the API.",
+    )
+    metronome_token: SecretStr | None = Field(
+        None, description="API token of Metronome, where SUBMIT_TO is metronome."
     )
     submit_pace_seconds: float = Field(
         10.0, ge=0, description="Seconds between two files for the S3 connector; Stripe's documented pace is 10."
@@ -172,6 +175,7 @@ class Settings(BaseSettings):
     stripe_meter_events_base: str = Field(
         "https://meter-events.stripe.com", description="Stripe's meter event stream."
     )
+    metronome_base: str = Field("https://api.metronome.com", description="Metronome's API.")
     stripe_timeout: float = Field(20.0, gt=0, description="Seconds that one call to Stripe may take.")
     failed_records_max_bytes: int = Field(
         2 * 1024 * MIB, ge=MIB, description="Largest failed-records file, in bytes."
@@ -251,6 +255,7 @@ class Settings(BaseSettings):
             "slack_bot_token",
             "stripe_webhook_secrets",
             "metrics_token",
+            "metronome_token",
             "oidc_client_secret",
         )
     )
@@ -261,7 +266,8 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "console_url", "oidc_issuer"
+        *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
+        *("metronome_base", "console_url", "oidc_issuer"),
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
@@ -273,7 +279,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("archive_url", "submit_to", "console_url", "oidc_issuer"),
-        *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base"),
+        *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "metronome_base"),
     )
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
@@ -307,7 +313,7 @@ class Settings(BaseSettings):
 
     @property
     def target_places(self) -> Places:
-        """Where the corrected usage of each account goes: to a folder, the meter events API, or both."""
+        """Where corrected usage of each account goes: to a folder, one of Stripe's APIs or both, or Metronome."""
         return places.by_account(_parts(self.submit_to or ""))
 
     @property

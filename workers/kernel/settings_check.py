@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dotenv.parser import Binding, parse_stream
 
 from workers.kernel.errors import SettingsUnusable
+from workers.kernel.places import METRONOME
 from workers.kernel.settings_form import Problem, malformed
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ def problems(settings: "Settings") -> list[Problem]:
             None not in settings.target_places,
             "SUBMIT_TO",
             "unset: repaired records are planned and kept, but not sent",
-            "set s3://bucket/folder (the connector's folder) or meter-events",
+            "set s3://bucket/folder (the connector's folder), meter-events, meter-event-stream or metronome",
             False,
+        ),
+        (
+            METRONOME in settings.target_places.get(None, ()) and settings.metronome_token is None,
+            "METRONOME_TOKEN",
+            "unset: SUBMIT_TO leads to Metronome, and nothing can be sent there",
+            "create an API token in Metronome, or name another place in SUBMIT_TO",
+            True,
         ),
         (
             None not in settings.source_places,

@@ -24,6 +24,7 @@ _CONFIRMED_BY: Final[Mapping[str, str]] = {
     "verdict": "Stripe says so",
     "summaries": "Stripe's totals have grown by them",
     "silence": "Stripe has refused none of them in time",
+    "target": "Metronome says so",
 }
 _OF_ONE: Final[Mapping[str, str]] = {"are": "is", "were": "was", "wait": "waits", "become": "becomes", "them": "it"}
 _PLURAL: Final = re.compile(rf"\b({'|'.join(_OF_ONE)})\b")
@@ -97,6 +98,8 @@ def _reopened(entry: EntryRow) -> str:
 
 
 def _noted(entry: EntryRow) -> str:
+    if UNCONFIRMED in entry.detail and entry.detail.get("by") == "target":
+        return "Metronome does not show all of what was sent: the rest is unconfirmed"
     if UNCONFIRMED in entry.detail:
         return "Stripe's totals have not grown by what was sent: it is unconfirmed"
     if "look_again" in entry.detail:

@@ -18,6 +18,8 @@ FAILED_RECORDS: Final = "failed_records"
 IMPORTED: Final = (WHOLE_FILE, UNEXPLAINED_FILE, FAILED_RECORDS)
 COUNTER_ENTRY: Final = "counter_entry"
 """No failure of the sender's: usage that takes back what we have billed. Also the code that it is counted under."""
+COUNTERED: Final = "countered"
+"""In the entry that plans a counter-entry: the target that the usage went to."""
 AUDIT: Final = "audit"
 """No failure that Stripe has told: its total of a customer's day differs. Also the code that this is counted under.
 """

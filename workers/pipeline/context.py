@@ -17,7 +17,7 @@ from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import RecordSetRef
-from workers.kernel.places import METER_EVENTS
+from workers.kernel.places import APIS
 from workers.kernel.settings import Settings
 from workers.remedies import Rules, with_made
 from workers.sources import NOWHERE, UsageSources
@@ -47,7 +47,7 @@ class Context(Stores):
     """The ledger, the adapters and the rules that one piece of work uses.
 
     `sources` and `target` are of our own account; those of connected accounts are kept by account. `api_target` is
-    the meter events API, where SUBMIT_TO names it, alone or beside folders. `owner` names this piece of work in
+    the one of Stripe's APIs that SUBMIT_TO names, alone or beside folders. `owner` names this piece of work in
     leases: two runs of one job are two owners. `rules` are those of `rules.toml`; what repairs asks
     `rules_in_force`.
     """
@@ -81,7 +81,7 @@ class Context(Stores):
         """
         if account is None or account in self.account_targets:
             return self.target if account is None else self.account_targets[account]
-        by_api = self.target is not None and self.target.name == METER_EVENTS
+        by_api = self.target is not None and self.target.name in APIS
         return self.target if by_api else self.api_target
 
     def window_target_of(self, account: str | None) -> Target | None:

@@ -43,6 +43,7 @@ class Paces:
     def __init__(self, limits: Limits) -> None:
         self.basic, self.meter_events = Pace(limits.basic), Pace(limits.meter_events)
         self.files, self.search = Pace(limits.files), Pace(limits.search)
+        self.stream = Pace(limits.stream)
 
 
 class Calls:
@@ -82,13 +83,20 @@ class Calls:
         options: Json = {"idempotency_key": idempotency_key} if idempotency_key else {}
         if account:
             options["stripe_context" if path.startswith("/v2/") else "stripe_account"] = account
+        return _object(self._ask(method, path, params, options), path)
+
+    def once_by_token(self, path: str, params: Mapping[str, Any], token: str) -> None:
+        """Post to the meter event stream, whose token stands for key and account and whose answer is empty."""
+        self._ask("post", path, params, {"api_key": token, "base": "meter_events"})
+
+    def _ask(self, method: Literal["get", "post"], path: str, params: Mapping[str, Any], options: Json) -> Any:
         try:
             response = self._client.raw_request(method, path, **params, **options)
         except stripe.StripeError as error:
             self._note_time(error.headers)
             raise translate(error, path) from error
         self._note_time(response.headers)
-        return _object(json.loads(response.body, parse_float=Decimal), path)
+        return json.loads(response.body, parse_float=Decimal)
 
     def _note_time(self, headers: Mapping[str, str] | None) -> None:
         self.told_time = date_of(headers or {}) or self.told_time
@@ -164,7 +172,10 @@ def api_key(settings: Settings) -> str:
 
 
 class _Session(requests.Session):
-    """Sends the key to the address it was asked for: no redirect is followed, no .netrc entry replaces the key."""
+    """Sends the key to the address it was asked for: no redirect is followed, no .netrc entry replaces the key.
+
+    A call that brings a token of its own keeps it.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__()
@@ -177,7 +188,7 @@ class _Session(requests.Session):
         del resp
 
     def _bearer(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
+        request.headers.setdefault("Authorization", f"Bearer {self._key}")
         return request
 
 

@@ -20,6 +20,7 @@ from workers.stripe_api.call import PAGE, Calls, Post, Sleep, v1_pages, v2_pages
 from workers.stripe_api.errors import BadRequest, NotFound
 from workers.stripe_api.pace import Limits
 from workers.stripe_api.protocol import Customer, Grouping, Json, MeterEventReceipt, Summary
+from workers.stripe_api.stream import MeterEventStream
 
 _log = get_logger(__name__)
 
@@ -45,6 +46,7 @@ class LiveStripeApi:
         sleep: Sleep = time.sleep,
     ) -> None:
         self._calls = Calls(settings, limits, sleep)
+        self._stream = MeterEventStream(self._calls, clock)
         self._files_base = settings.stripe_files_base
         self._clock = clock
         self._own_account: list[str | None] = []
@@ -146,6 +148,9 @@ class LiveStripeApi:
         except BadRequest as refusal:
             return MeterEventReceipt(refusal.error, post.unanswered)
         return MeterEventReceipt(None, post.unanswered)
+
+    def stream_meter_events(self, events: Sequence[Mapping[str, Any]], account: str | None) -> MeterEventReceipt:
+        return self._stream.send(events, account)
 
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
         params = {"type": "cancel", "event_name": event_name, "cancel": {"identifier": identifier}}

@@ -43,6 +43,7 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "/v1/files": "read on Files",
     "/v1/prices": "read on Prices",
     "/v1/subscriptions": "read on Subscriptions",
+    "/v2/billing/meter_event_session": "write on Meter events",
     "/v2/core/accounts": "read on Accounts",
     "/v2/core/event_destinations": "read on Event Destinations (Webhook Endpoints)",
     "/v2/core/events": "read on Events and on Meters",
@@ -69,11 +70,19 @@ class RateLimited(Transient):
         super().__init__(message, retry_after=retry_after)
 
 
+class SessionExpired(Transient):
+    """The token of a meter event session is over: the call was not read, and another token is to be asked for."""
+
+
 class Replayed(Transient):
     """Stripe repeats the failure, of any status, that it keeps for our idempotency key.
 
     With this key it says nothing else for a day (Stripe docs, "Idempotent requests"): there is nothing to wait for.
     """
+
+
+class Unauthorized(Permanent):
+    """Stripe knows neither key nor token that the call came with (401): it was not read."""
 
 
 class BadRequest(Permanent):
@@ -99,6 +108,8 @@ def translate(error: stripe.StripeError, path: str) -> MetermendError:
     found = body.get("error")
     details = found if isinstance(found, Mapping) else {"message": error.user_message}
     status = error.http_status or 0
+    if type(error) is stripe.TemporarySessionExpiredError:
+        return SessionExpired(_said(status, path, details, error.headers or {}))
     if type(error) in TRANSIENT:
         return _again(status, path, details, error.headers or {}, limited=True)
     return judge(status, path, details, error.headers or {})
@@ -111,7 +122,8 @@ def judge(status: int, path: str, error: Mapping[str, Any], headers: Mapping[str
     if limited or status >= 500 or status in _AGAIN:
         return _again(status, path, error, headers, limited=limited)
     if status in _FORBIDDEN:
-        return Permanent(f"{said} - {_FORBIDDEN[status].format(permission=permission(path))}")
+        kind = Unauthorized if status == 401 else Permanent
+        return kind(f"{said} - {_FORBIDDEN[status].format(permission=permission(path))}")
     if status == 404 and error.get("code") in _NOT_FOUND:
         return NotFound(said, error)
     says_no = status == 400 and error.get("type") != "idempotency_error"

@@ -42,9 +42,9 @@ def existing(found: Mapping[str, Customer]) -> dict[str, Customer]:
 
 @dataclass(frozen=True)
 class MeterEventReceipt:
-    """Stripe's answer to one meter event: `error` is Stripe's error object of a 400, None when it was accepted.
+    """Stripe's answer to meter events: `error` is Stripe's error object of a 400, None when they were accepted.
 
-    `asked_before` tells that an earlier try of the same call went unanswered, so it may have been accepted.
+    `asked_before` tells that an earlier try of the same call went unanswered, so they may have been accepted.
     """
 
     error: Mapping[str, Any] | None
@@ -117,6 +117,13 @@ class StripeApi(Protocol):
         self, event: Mapping[str, Any], idempotency_key: str, account: str | None
     ) -> MeterEventReceipt:
         """Record usage: event_name, payload (text to text), identifier and timestamp (epoch seconds)."""
+
+    def stream_meter_events(self, events: Sequence[Mapping[str, Any]], account: str | None) -> MeterEventReceipt:
+        """Record the usage of up to 100 events at once, timestamps in RFC 3339; all of it is validated later.
+
+        An identifier that Stripe still knows is passed over, for 24 hours at least (Stripe docs, "Create a Meter
+        Event with asynchronous validation").
+        """
 
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> Json:
         """Take back usage of the last 24 hours (Stripe docs, "Create a billing meter event adjustment")."""

@@ -1,17 +1,34 @@
-"""Where corrected usage goes: a file in the connector's folder, or the meter events API.
+"""Where corrected usage goes: a file in the connector's folder, the meter events API, its stream, or Metronome.
 
 Each target makes a submission arrive at most once, also when it is called again after a crash. It imports
 `workers.records`, `workers.reports` and `workers.kernel`, and knows neither the Stripe adapter nor the archive:
-what it needs of them is handed in. Start at `target.Target`; `files` and `meter_events` are the two that exist.
+what it needs of them is handed in. Start at `target.Target`; `files`, `meter_events`, `meter_event_stream`
+and `metronome` are those that exist. What the called ones have in common is in `chunks`.
 """
 
-from workers.targets.target import Chunk, Held, Outgoing, Progress, RefusedRecord, Rows, Sent, Target, Withheld
+from workers.targets.target import (
+    Arrived,
+    Chunk,
+    Held,
+    NotCounted,
+    Outgoing,
+    Progress,
+    Proving,
+    RefusedRecord,
+    Rows,
+    Sent,
+    Target,
+    Withheld,
+)
 
 __all__ = [
+    "Arrived",
     "Chunk",
     "Held",
+    "NotCounted",
     "Outgoing",
     "Progress",
+    "Proving",
     "RefusedRecord",
     "Rows",
     "Sent",

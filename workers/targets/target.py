@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
+
+import polars as pl
 
 from workers.kernel.clock import is_within
 
@@ -68,9 +70,9 @@ class Chunk:
     judged: bool = False
     fresh: bool = False
 
-    def is_late(self, now: datetime) -> bool:
+    def is_late(self, now: datetime, within: timedelta = RESEND_WITHIN) -> bool:
         """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""
-        return not is_within(self.intended_at, RESEND_WITHIN, now)
+        return not is_within(self.intended_at, within, now)
 
 
 class Progress(Protocol):
@@ -132,6 +134,32 @@ class Sent:
     held: tuple[Held, ...] = ()
     unresolved: tuple[str, ...] = ()
     withheld: tuple[Withheld, ...] = ()
+
+
+@dataclass(frozen=True)
+class NotCounted:
+    """A record that the target does not count as what was sent; `reason` and `advice` are its word to a person."""
+
+    identifier: str
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What a target itself says of records: what it names in neither has not shown. `proof` is plain JSON."""
+
+    counted: tuple[str, ...]
+    not_counted: tuple[NotCounted, ...]
+    proof: Mapping[str, Any]
+
+
+@runtime_checkable
+class Proving(Protocol):
+    """A target that is asked itself what it counts, since Stripe does not know of it."""
+
+    def arrived(self, records: pl.DataFrame) -> Arrived:
+        """Return what it says of these records, which have the columns of a record set. Raises as `send` does."""
 
 
 class Target(Protocol):

@@ -205,6 +205,17 @@ def test_another_call_with_a_known_identifier_is_refused_as_existing(api: Stripe
     assert not second.asked_before
 
 
+def test_what_the_stream_knows_is_passed_over_without_a_word(api: StripeApi) -> None:
+    """A repetition that was refused would get another identifier, and bill twice."""
+    written = (NOW - timedelta(minutes=4)).isoformat()
+    events = [{**_event(name, "2"), "timestamp": written} for name in ("id-5", "id-6")]
+    assert api.stream_meter_events(events[:1], None).error is None
+    assert api.stream_meter_events(events, None).error is None
+    for name in ("id-5", "id-6"):
+        error = api.create_meter_event(_event(name, "2"), f"key-{name}", None).error
+        assert f"already exists with identifier {name}" in (error or {})["message"]
+
+
 def test_a_meter_has_what_one_more_unit_costs_by_each_active_price(api: StripeApi, seeded: dict[str, Any]) -> None:
     assert sorted(api.meter_prices(seeded["meters"][0]["id"], None), key=str) == sorted(PRICES, key=str)
     assert api.meter_prices(seeded["meters"][1]["id"], None) == []

@@ -132,6 +132,56 @@ def test_usage_accepted_and_its_key_forgotten_says_that_it_was_asked_before(
     assert receipt.asked_before
 
 
+def _streamed(identifier: str) -> dict[str, Any]:
+    return {**_event(identifier), "timestamp": (datetime.now(UTC) - timedelta(minutes=2)).isoformat()}
+
+
+def _sessions(twin: Twin) -> int:
+    return len(twin.account().sessions)
+
+
+def test_one_token_serves_many_calls_of_the_stream(twin: Twin, live: LiveStripeApi, meter: dict[str, Any]) -> None:
+    """A session for each call would be as slow as a call for each record."""
+    for number in range(3):
+        live.stream_meter_events([_streamed(f"id-{number}")], None)
+    assert len(list(twin.accepted())) == 3
+    assert _sessions(twin) == 1
+
+
+def test_a_token_that_stripe_calls_expired_is_renewed_and_nothing_is_lost(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any], naps: list[float]
+) -> None:
+    """Our clock may be behind, or the session ended by Stripe: the usage is neither refused nor late for that."""
+    live.stream_meter_events([_streamed("id-1")], None)
+    twin.clock.advance(15 * 60)
+    receipt = live.stream_meter_events([_streamed("id-2")], None)
+    assert (receipt.error, receipt.asked_before) == (None, False)
+    assert [usage.identifier for usage in twin.accepted()] == ["id-1", "id-2"]
+    assert (_sessions(twin), naps) == (2, [])
+
+
+def test_a_token_is_renewed_before_it_ends(twin: Twin, settings: Settings, meter: dict[str, Any]) -> None:
+    """A call that is read when its token has just ended waits in vain, each quarter of an hour."""
+    now = datetime.now(UTC)
+    api = LiveStripeApi(settings, clock=lambda: now)
+    api.stream_meter_events([_streamed("id-1")], None)
+    now += timedelta(minutes=14)
+    twin.fail_next("status", path="/v2/billing/meter_event_stream", status=401)
+    api.stream_meter_events([_streamed("id-2")], None)
+    api.close()
+    assert _sessions(twin) == 3
+
+
+def test_a_token_that_is_refused_however_new_ends_in_an_error(
+    twin: Twin, live: LiveStripeApi, meter: dict[str, Any]
+) -> None:
+    """Asking for tokens for ever would look like work."""
+    twin.fail_next("status", path="/v2/billing/meter_event_stream", status=401, times=99)
+    with pytest.raises(Permanent, match="401"):
+        live.stream_meter_events([_streamed("id-1")], None)
+    assert _sessions(twin) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(429, "lock_timeout"), (429, None), (500, None), (503, None), (408, None), (409, None)]
 )

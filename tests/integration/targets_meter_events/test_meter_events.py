@@ -1,71 +1,23 @@
 """The target on the twin and a real ledger: what Stripe has at the end is what was meant, once."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 
 from fixtures.twin import Twin
-from tests.builders import a_failure, open_case
-from tests.integration.targets_meter_events.sender import send
+from tests.builders import a_failure
+from tests.integration.targets_meter_events.sender import RECORDS, assert_each_is_billed_once, records, send
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.submissions import Intent
 
-RECORDS = 450
-CUSTOMERS = 9
 METER_EVENTS = "/v1/billing/meter_events"
-
-
-@pytest.fixture
-def twin() -> Iterator[Twin]:
-    with Twin() as running:
-        running.add_meter("calls")
-        running.add_customers(f"cus_{number}" for number in range(CUSTOMERS))
-        yield running
-
-
-@pytest.fixture
-def order(twin: Twin, tmp_path: Path, migrated_sqlite: Path) -> dict[str, Any]:
-    """A submission that is intended in the ledger, and its record set."""
-    database_url = f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'ledger.db')}"
-    path = tmp_path / "set.parquet"
-    _records().write_parquet(path)
-    ledger = connect(database_url)
-    case = open_case(ledger, a_failure())
-    intent = Intent("case-1", 1, "meter-events", RECORDS, Decimal(RECORDS), ("calls",), RecordSetRef("x", "0" * 64))
-    with ledger.cases.hold(case.id, "worker", timedelta(minutes=5)) as held, held.transaction() as transaction:
-        transaction.submissions.intend(intent, 0)
-    ledger.close()
-    return {
-        "stripe": twin.url, "database": database_url, "submission": "case-1",
-        "path": str(path), "records": RECORDS,
-    }  # fmt: skip
-
-
-def _records() -> pl.DataFrame:
-    return pl.DataFrame({
-        "identifier": [f"id-{number}" for number in range(RECORDS)],
-        "timestamp": [str(int(time.time()) - 3600)] * RECORDS,
-        "event_name": ["calls"] * RECORDS,
-        "payload_stripe_customer_id": [f"cus_{number % CUSTOMERS}" for number in range(RECORDS)],
-        "payload_value": ["1"] * RECORDS,
-    })  # fmt: skip
-
-
-def _assert_each_is_billed_once(twin: Twin) -> None:
-    counted = Counter(usage.identifier for usage in twin.accepted())
-    assert counted == {f"id-{number}": 1 for number in range(RECORDS)}
 
 
 def test_a_sender_that_is_killed_twice_bills_each_record_once(twin: Twin, order: dict[str, Any]) -> None:
@@ -83,7 +35,7 @@ def test_a_sender_that_is_killed_twice_bills_each_record_once(twin: Twin, order:
     assert len(list(twin.accepted())) < RECORDS
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert int(done.stdout.splitlines()[-1]) == RECORDS
-    _assert_each_is_billed_once(twin)
+    assert_each_is_billed_once(twin)
 
 
 def test_answers_that_are_lost_on_the_way_bill_nothing_twice(twin: Twin, order: dict[str, Any]) -> None:
@@ -93,13 +45,13 @@ def test_answers_that_are_lost_on_the_way_bill_nothing_twice(twin: Twin, order: 
         twin.fail_next("status", status=429, reason="endpoint-rate", path=METER_EVENTS, after=after)
     sent = send(order)
     assert sent.accepted == RECORDS
-    _assert_each_is_billed_once(twin)
+    assert_each_is_billed_once(twin)
 
 
 def test_what_is_refused_at_once_is_told_by_record_and_code(twin: Twin, order: dict[str, Any]) -> None:
     twin.configure(sync_codes=("meter_event_value_too_many_digits", "meter_event_no_customer_defined"))
     value = pl.when(pl.col("identifier") == "id-7").then(pl.lit("1234567890123456")).otherwise("payload_value")
-    bad = _records().with_columns(value.alias("payload_value"))
+    bad = records().with_columns(value.alias("payload_value"))
     bad.write_parquet(order["path"])
     sent = send(order)
     assert [(record.identifier, record.code) for record in sent.refused] == [
@@ -119,4 +71,4 @@ def test_an_identifier_that_is_taken_is_held_and_not_billed_again(twin: Twin, or
     sent = send({**order, "submission": "case-2"})
     assert len(sent.held) == RECORDS
     assert not any(record.tried_before for record in sent.held)
-    _assert_each_is_billed_once(twin)
+    assert_each_is_billed_once(twin)

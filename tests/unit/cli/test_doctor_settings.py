@@ -55,6 +55,7 @@ SOUND: Final[dict[str, Answer]] = {
     "/v2/core/event_destinations": listed(SNAPSHOT, THIN),
     "/v1/billing/meter_events": (400, {"error": {"message": "Missing required param: event_name."}}),
     "/v1/billing/meter_event_adjustments": (400, {"error": {"message": "Missing required param: type."}}),
+    "/v1/events/search": (401, {"message": "Unauthorized"}),
     "/services/T/B/x": (400, "no_text"),
     "/services/T/B/gone": (404, "no_service"),
     "/api/auth.test": (200, {"ok": True, "user": "metermend", "team": "Acme"}),
@@ -180,6 +181,11 @@ WRONG: Final[list[tuple[dict[str, str], str]]] = [
     ({"ARCHIVE_URL": "ftp://there"}, "MEND ARCHIVE_URL: ftp://there: ftp:// is no place"),
     ({"SUBMIT_TO": "file:///proc/x"}, "MEND SUBMIT_TO: file:///proc/x: /proc is no directory that we may write to"),
     ({"SUBMIT_TO": ""}, "note SUBMIT_TO: unset"),
+    ({"SUBMIT_TO": "metronome"}, "MEND METRONOME_TOKEN: unset"),
+    (
+        {"SUBMIT_TO": "metronome", "METRONOME_TOKEN": "x", "METRONOME_BASE": "$STUB"},
+        "MEND Metronome: /v1/events/search: Metronome answered 401",
+    ),
     ({"USAGE_SOURCES": "missing"}, "MEND USAGE_SOURCES: missing does not exist"),
     ({"RULES_FILE": "missing.toml"}, "MEND RULES_FILE: missing.toml"),
     ({"REDIS_URL": "http://127.0.0.1"}, "MEND Redis: REDIS_URL"),
@@ -281,6 +287,20 @@ def test_what_the_key_may_not_and_what_stripe_does_not_send_is_named(
     said = company({path: answer for answers, _ in together for path, answer in answers.items()})
     for _, line in together:
         require_mend(said, line)
+
+
+def test_the_stream_needs_a_session_and_no_permission_of_the_api(company: Callable[..., list[str]]) -> None:
+    """Its calls would be refused at the first usage that is to be sent."""
+    answers: dict[str, Answer] = {"/v2/billing/meter_event_session": NO_PERMISSION}
+    said = company(answers, SUBMIT_TO="meter-event-stream")
+    require_mend(said, "MEND permission: write on Meter events: /v2/billing/meter_event_session")
+
+
+def test_a_token_of_metronome_beside_a_test_key_is_pointed_out(company: Callable[..., list[str]]) -> None:
+    """Usage that somebody tries out would be on a customer's invoice."""
+    answers: dict[str, Answer] = {"/v1/events/search": (200, "[]")}
+    said = company(answers, SUBMIT_TO="metronome", METRONOME_TOKEN="x", METRONOME_BASE="$STUB")
+    require_mend(said, "note Metronome: the token may search; STRIPE_API_KEY is a test key")
 
 
 def test_types_that_only_save_time_are_a_hint(company: Callable[..., list[str]]) -> None:

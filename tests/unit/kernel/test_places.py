@@ -48,6 +48,17 @@ def test_corrected_usage_goes_to_a_folder_and_the_api_of_each_account() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "places",
+    ["metronome,s3://own", "meter-events,metronome", "acct_1=metronome", "meter-events,acct_1=meter-event-stream"],
+)
+def test_places_that_would_bill_twice_or_whom_they_do_not_know_are_refused(places: str) -> None:
+    """Two billers, one account's ids among another's, or two ways that know nothing of each other."""
+    with pytest.raises(SettingsUnusable) as told:
+        load({"submit_to": places})
+    assert told.value.where == "SUBMIT_TO"
+
+
 def test_two_folders_of_one_account_are_refused_since_both_would_bill() -> None:
     with pytest.raises(SettingsUnusable, match="acct_1 has several folders"):
         load({"submit_to": "s3://own,acct_1=s3://a,acct_1=s3://b"})

@@ -24,6 +24,7 @@ CARRYING = {
     "console_password_hash": f"scrypt:1:1:1${CANARY}$00",
     "session_secret": CANARY,
     "metrics_token": CANARY,
+    "metronome_token": CANARY,
     "oidc_client_secret": CANARY,
 }
 

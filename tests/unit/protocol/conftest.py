@@ -10,7 +10,7 @@ from tests.servers import PostgresServer
 from tests.unit.protocol.world import World
 from workers.pipeline.plan import plan
 from workers.pipeline.undo import cancel
-from workers.targets import meter_events
+from workers.targets import meter_event_stream, meter_events
 
 NewLedger = Callable[[Path], str]
 
@@ -20,6 +20,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three records be a large case: planned, sent and taken back in pieces, one call at a time."""
     monkeypatch.setattr(plan, "PART_RECORDS", 2)
     monkeypatch.setattr(meter_events, "CHUNK", 2)
+    monkeypatch.setattr(meter_event_stream, "CHUNK", 2)
     monkeypatch.setattr(meter_events, "THREADS", 1)
     monkeypatch.setattr(cancel, "CHUNK", 2)
 

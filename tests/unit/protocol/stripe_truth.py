@@ -71,6 +71,13 @@ class StripeTruth(RecordingStripeApi):
         self.answer()
         return receipt
 
+    def stream_meter_events(self, events: Sequence[Mapping[str, Any]], account: str | None) -> MeterEventReceipt:
+        self.fuse.call()
+        for event in events:
+            self.accept(event["identifier"], event["event_name"])
+        self.answer()
+        return MeterEventReceipt(None)
+
     def cancel_meter_event(self, event_name: str, identifier: str, account: str | None) -> dict[str, Any]:
         self.fuse.call()
         found = [usage for usage in self.remembered(identifier) if not usage.refused]

@@ -19,7 +19,7 @@ from tests.unit.protocol.conftest import NewLedger
 from tests.unit.protocol.everything import Everything
 from tests.unit.protocol.invariants import Invariants
 from tests.unit.protocol.machine import FAST, Protocol
-from tests.unit.protocol.world import API, FILES, World
+from tests.unit.protocol.world import API, FILES, STREAM, World
 
 
 def machine(ledger: NewLedger, kind: type[Protocol], world: type[World] = World) -> type[Protocol]:
@@ -76,7 +76,7 @@ def test_a_broken_protocol_is_caught_on_the_way_that_shows_it(
     broken.ledger.close()
 
 
-@pytest.mark.parametrize(("target", "first"), [(API, 0), (FILES, 2)])
+@pytest.mark.parametrize(("target", "first"), [(API, 0), (FILES, 2), (STREAM, 1)])
 def test_a_crash_at_any_step_of_a_resubmission_is_mended(
     sqlite: NewLedger, tmp_path: Path, target: str, first: int
 ) -> None:

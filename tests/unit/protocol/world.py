@@ -33,9 +33,10 @@ from workers.remedies import Rules
 from workers.remedies.rules import parse_rules
 from workers.sweeper import sweep
 from workers.targets import Target
+from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.meter_events import MeterEventsTarget
 
-API, FILES = "api", "files"
+API, FILES, STREAM = "api", "files", "stream"
 LATER = 3650
 """Days from now on which the world begins: files that it writes must look older than its clock."""
 
@@ -62,7 +63,9 @@ class World:
         self.queue = RecordingJobQueue()
         self.ledger = Ledger(MortalDatabase(database_url, self.fuse), self.clock)
         self.folder = MortalFileTarget(str(self.bucket.folder), self.stripe)
-        self.targets = {API: self.api_target(), FILES: self.folder}
+        stream = MeterEventStreamTarget(self.stripe, self.clock)
+        self.targets = {API: self.api_target(), FILES: self.folder, STREAM: stream}
+        self._first = target
         self._context = a_context(
             self.ledger,
             folder,
@@ -200,14 +203,14 @@ class World:
     def heal(self) -> None:
         """Let everything come to rest without faults, and the operator take up what had to be given up.
 
-        A submission goes on with the target that has begun it, so both have their turn.
+        A submission goes on with the target that has begun it, so each has its turn.
         """
         self.stripe.unanswered = 0
         self.folder.turns = None
         self.company.reveal()
         for event_id in self.company.expected:
             self.retry_event(event_id)
-        for target in (API, FILES):
+        for target in dict.fromkeys((API, FILES, self._first)):
             self.submit_to(target)
             self._settle()
             for case in self.ledger.queries.stuck_cases():

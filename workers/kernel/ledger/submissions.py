@@ -23,6 +23,7 @@ from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.hash_chain import plain
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.tables import cases, chunks, submission_turns, submissions
+from workers.kernel.places import is_at_stripe
 
 
 class SubmissionState(StrEnum):
@@ -61,6 +62,11 @@ class Submission:
     @property
     def ref(self) -> RecordSetRef:
         return RecordSetRef(self.record_set, self.record_set_sha256)
+
+    @property
+    def is_at_stripe(self) -> bool:
+        """Whether it went to Stripe's meters; what went elsewhere shows in none of their totals."""
+        return is_at_stripe(self.target)
 
     @property
     def was_refused_whole(self) -> bool:
@@ -182,12 +188,16 @@ class Submissions:
         with self._database.read() as connection:
             return submissions_of_case(connection, case_id)
 
-    def since(self, moment: datetime | None, account: str | None) -> Sequence[Submission]:
-        """Return every submission for an account, or those intended since `moment`, oldest first."""
+    def since(
+        self, moment: datetime | None, account: str | None, *, target: str | None = None
+    ) -> Sequence[Submission]:
+        """Return an account's submissions, of those since `moment` and for `target` if given, oldest first."""
         theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
         query = select(*SUBMISSION_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(theirs)
         if moment is not None:
             query = query.where(submissions.c.intended_at >= moment)
+        if target is not None:
+            query = query.where(submissions.c.target == target)
         return list(map(submission_of, self._database.rows(query.order_by(submissions.c.intended_at))))
 
     def last_turn(self, account: str | None) -> int:

@@ -37,7 +37,7 @@ _LET_GO: Final = "It is unconfirmed, and somebody who has looked in Stripe lets 
 
 @dataclass(frozen=True)
 class Release(Retry):
-    """Let held records go, and those of unconfirmed submissions of which Stripe's totals show nothing.
+    """Let held records go, and those of unconfirmed submissions of which nothing shows.
 
     An unconfirmed record is first put before a person as one whose arrival is unknown, and then sent as it was: as
     one that was held from the start.
@@ -150,11 +150,19 @@ def _why_not(context: Context, case: CaseReading, submission: Submission) -> Inp
         if target.lies_there(name):
             mend = "see that its connector reads the folder; if none will, remove the file and ask again"
             return _refused(submission, f"{name} lies in its folder, and Stripe may read it yet", mend)
+    return _why_perhaps_there(context, case, submission)
+
+
+def _why_perhaps_there(context: Context, case: CaseReading, submission: Submission) -> InputUnusable | None:
+    """Return why some of a submission may have arrived; None where nothing of it shows."""
     try:
-        if nothing_arrived(context, account, submission):
+        if nothing_arrived(context, case.case.failure.account, case.journal, submission):
             return None
     except (Transient, Permanent) as error:
-        return _refused(submission, f"Stripe does not tell its totals: {error}", "ask again when it does")
+        teller = "Stripe does not tell its totals" if submission.is_at_stripe else "its target does not tell"
+        return _refused(submission, f"{teller}: {error}", "ask again when it does")
+    if not submission.is_at_stripe:
+        return _refused(submission, "its target shows some of it", "the case's next look decides on that")
     mend = "compare it with Stripe's summaries; it is confirmed by itself once they hold all of it"
     return _refused(submission, "Stripe's totals have grown since, so that some of it may have arrived", mend)
 
@@ -166,8 +174,9 @@ def _refused(submission: Submission, what: str, mend: str = "name it again, and 
 def _warnings(records: int) -> Iterator[str]:
     if records:
         yield (
-            f"{counted(records, 'record')} of them are unconfirmed: Stripe's totals show nothing of them; it skips "
-            "their identifiers for a day only, so what it counts later still would be billed twice"
+            f"{counted(records, 'record')} of them are unconfirmed: Stripe's totals (or Metronome) show nothing of "
+            "them. Stripe skips their identifiers for a day only, Metronome for 34: what is counted later still "
+            "would be billed twice"
         )
 
 

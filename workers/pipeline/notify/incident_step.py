@@ -14,7 +14,7 @@ from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.pages import page
 
 _UNCONFIRMED: Final = (
-    "Compare the unconfirmed usage with Stripe's summaries: it was sent, and they have not grown by it. "
+    "Compare the unconfirmed usage with what Stripe, or Metronome, shows: it was sent, and cannot be seen there. "
     "It is looked for again by itself, and must not be sent a second time."
 )
 _MAP_METER: Final = ("map_meter", "Map an event name", "say which meter is meant (`metermend map meter OLD NEW`)")

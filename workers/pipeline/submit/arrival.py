@@ -4,6 +4,7 @@ Submissions that overlap in time grow the same totals. So a day counts as grown 
 that was sent to it, measured from the earliest of their baselines.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -11,11 +12,13 @@ import polars as pl
 from workers.kernel.errors import Permanent, Transient
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
+from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import records_in, scan
 from workers.pipeline.submit.outcomes import billed_records
+from workers.pipeline.submit.own_word import told_by_target
 from workers.pipeline.totals.growth import (
     Baseline,
     Growth,
@@ -75,12 +78,17 @@ def grown(context: Context, held: HeldCase, submission: Submission) -> list[Grow
     )
 
 
-def nothing_arrived(context: Context, account: str | None, submission: Submission) -> bool:
+def nothing_arrived(
+    context: Context, account: str | None, journal: Sequence[EntryRow], submission: Submission
+) -> bool:
     """Tell whether none of the totals that a submission grows has grown since just before it was intended.
 
-    Others' usage grows them as well, so False says nothing. Raises Untold, Transient and Permanent where Stripe
-    does not tell them.
+    Others' usage grows them as well, so False says nothing. Where Stripe does not know of it, its target is asked.
+    Raises Untold, Transient and Permanent where neither tells.
     """
+    if not submission.is_at_stripe:
+        _, arrived = told_by_target(context, account, journal, submission)
+        return not arrived.counted and not arrived.not_counted
     baseline = _baseline(context, submission)
     if baseline is None:
         raise Untold("they were not read before it was sent")
@@ -96,7 +104,8 @@ def _overlapping(context: Context, account: str | None, submission: Submission) 
     """
     since = submission.intended_at - context.confirmation_window - context.confirmation_deadline
     names = set(submission.event_names)
-    return [one for one in context.ledger.submissions.since(since, account) if names & set(one.event_names)]
+    others = context.ledger.submissions.since(since, account)
+    return [one for one in others if one.is_at_stripe and names & set(one.event_names)]
 
 
 def _baseline(context: Context, submission: Submission) -> Baseline | None:

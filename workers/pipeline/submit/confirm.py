@@ -4,10 +4,12 @@ A verdict alone says only that the rows were well-formed; refusals for their dat
 waited out in every case. Then Stripe's verdict on our own files is the proof, file by file. Without one, Stripe's
 totals must have grown by what was sent; while they have not, it is looked again, ever more rarely, and from the
 deadline on the submission is unconfirmed. Where totals were not to be had, the absence of a refusal is the proof.
+A target that Stripe does not know of is asked itself, record by record, and its word is all the proof there is.
 The entry says which.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -18,15 +20,16 @@ from workers.kernel.errors import Permanent, Transient
 from workers.kernel.files import file_name
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import StoredChunk
-from workers.kernel.ledger.journal import Bucket, EntryKind, Movement
+from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.leases import LONGEST_WAIT
 from workers.kernel.ledger.submissions import Submission, SubmissionState
 from workers.kernel.ledger.unconfirmed import UNCONFIRMED, is_noted
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import keep_records_in, movement, scan
+from workers.pipeline.record_sets import keep, keep_records_in, movement, records_in, scan
 from workers.pipeline.submit.arrival import can_show, grown
-from workers.pipeline.submit.outcomes import set_aside
+from workers.pipeline.submit.outcomes import REASON_SCHEMA, set_aside
+from workers.pipeline.submit.own_word import told_by_target
 from workers.records.schema import IDENTIFIER, MAX_AGE, REASON, SUGGESTION
 
 NO_REFUSAL: Final = "no_refusal_within_window"
@@ -34,11 +37,14 @@ NO_REFUSAL: Final = "no_refusal_within_window"
 BY_VERDICT: Final = "verdict"
 BY_SUMMARIES: Final = "summaries"
 BY_SILENCE: Final = "silence"
-"""What a confirmation rests on (`by` in its entry): Stripe's word on our own file, its totals, or no refusal."""
+BY_TARGET: Final = "target"
+"""What a confirmation rests on (`by` in its entry): Stripe's word on our own file, its totals, that it has refused
+nothing, or what the target itself counts."""
 LONGEST_LOOK: Final = timedelta(days=1)
 """How long at most until a submission that has not shown is looked for again."""
 _SHORTEST_LOOK: Final = timedelta(seconds=1)
 _NOT_SHOWN: Final = "Stripe's totals do not show it after 35 days: compare with its summaries before sending it."
+_NOT_THERE: Final = "Metronome has not shown it in 35 days: compare with its invoices before you bill it otherwise."
 _UNJUDGED: Final = (
     "Stripe has told what it imported of other files of its submission and nothing of this one: see whether it "
     "lies in the folder still, and in Stripe's summaries whether it arrived."
@@ -51,6 +57,9 @@ def confirm(context: Context, held: HeldCase) -> None:
     Where Stripe has told a verdict on some files of a submission and none on others, the records of these are held.
     """
     for submission in due_for_confirmation(context, held):
+        if not submission.is_at_stripe:
+            _settle_by_target(context, held, submission)
+            continue
         chunks = context.ledger.chunks.of(submission.id) if submission.verdict else {}
         files = {number: chunk for number, chunk in chunks.items() if chunk.records}
         judged = {number: chunk.verdict for number, chunk in files.items() if chunk.verdict is not None}
@@ -70,6 +79,29 @@ def _settle(context: Context, held: HeldCase, submission: Submission, detail: Ma
     with held.transaction() as transaction:
         transaction.move(*moves)
         transaction.submissions.settled(submission.id)
+
+
+def _settle_by_target(context: Context, held: HeldCase, submission: Submission) -> None:
+    """Confirm what the target counts, put before a person what it has and does not, and look for the rest again."""
+    try:
+        there, arrived = told_by_target(context, held.case.failure.account, held.journal, submission)
+    except (Transient, Permanent) as error:
+        _look_later(context, held, submission, str(error))
+        return
+    reasons = pl.DataFrame([astuple(one) for one in arrived.not_counted], schema=REASON_SCHEMA, orient="row")
+    counted = there.filter(pl.col(IDENTIFIER).is_in(arrived.counted)) if arrived.counted else there.clear()
+    moves = [
+        *_confirmed_ones(context, submission, counted, {"by": BY_TARGET, "proof": arrived.proof}),
+        *set_aside(context, submission, reasons, failure_key=f"not_counted:{submission.id}"),
+    ]
+    missing = there.height - counted.height - reasons.height
+    if moves or not missing:
+        with held.transaction() as transaction:
+            transaction.move(*moves)
+            if not missing:
+                transaction.submissions.settled(submission.id)
+    if missing:
+        _look_later(context, held, submission, f"{missing:,} records are not to be found there")
 
 
 def _settle_by_totals(context: Context, held: HeldCase, submission: Submission) -> None:
@@ -111,16 +143,21 @@ def _next_look(submission: Submission, now: datetime) -> timedelta:
 
 
 def _unconfirmed(submission: Submission, missing: str | list[Any]) -> Movement:
-    nothing, detail = Decimal(0), {UNCONFIRMED: missing}
+    nothing = Decimal(0)
+    detail = {UNCONFIRMED: missing} | ({} if submission.is_at_stripe else {"by": BY_TARGET})
     return Movement(EntryKind.NOTED, None, None, 0, nothing, submission_id=submission.id, detail=detail)
 
 
 def _give_up(context: Context, held: HeldCase, submission: Submission) -> None:
-    """Put what has never shown before a person: Stripe takes no usage of its age any more."""
-    reasons = scan(context, submission.ref).select(
-        IDENTIFIER, pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(_NOT_SHOWN).alias(SUGGESTION)
-    )
-    moves = list(set_aside(context, submission, reasons.collect(), failure_key=f"unconfirmed:{submission.id}"))
+    """Put what has never shown before a person: usage of its age is not taken any more."""
+    there = records_in(context, held.journal, Bucket.SUBMITTED, submission_id=submission.id)
+    moves = list[Movement]()
+    if there is not None:
+        advice = _NOT_SHOWN if submission.is_at_stripe else _NOT_THERE
+        reasons = there.select(
+            IDENTIFIER, pl.lit(ARRIVAL_UNKNOWN).alias(REASON), pl.lit(advice).alias(SUGGESTION)
+        ).collect()
+        moves += set_aside(context, submission, reasons, failure_key=f"unconfirmed:{submission.id}")
     with held.transaction() as transaction:
         transaction.move(*moves)
         transaction.submissions.settled(submission.id)
@@ -169,7 +206,22 @@ def _confirmed(
 ) -> Iterator[Movement]:
     ref = keep_records_in(context, held, Bucket.SUBMITTED, "confirmed", submission_id=submission.id)
     if ref is not None:
-        route = Bucket.SUBMITTED, Bucket.CONFIRMED
-        confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
-        if confirmed.records:
-            yield confirmed
+        yield from _confirmation(context, submission, ref, detail)
+
+
+def _confirmed_ones(
+    context: Context, submission: Submission, records: pl.DataFrame, detail: Mapping[str, Any]
+) -> Iterator[Movement]:
+    if not records.is_empty():
+        yield from _confirmation(
+            context, submission, keep(context, submission.case_id, "confirmed", records), detail
+        )
+
+
+def _confirmation(
+    context: Context, submission: Submission, ref: RecordSetRef, detail: Mapping[str, Any]
+) -> Iterator[Movement]:
+    route = Bucket.SUBMITTED, Bucket.CONFIRMED
+    confirmed = movement(context, EntryKind.CONFIRMED, route, ref, submission=submission, detail=detail)
+    if confirmed.records:
+        yield confirmed

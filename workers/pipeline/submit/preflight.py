@@ -17,11 +17,13 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.codes import Outcome
-from workers.kernel.errors import Overtaken, Transient
+from workers.kernel.errors import Overtaken, Permanent, Transient
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.places import METER_EVENTS, is_at_stripe
 from workers.kernel.reasons import WINDOW_OPEN
+from workers.pipeline.case_key import COUNTER_ENTRY, COUNTERED
 from workers.pipeline.context import Context
 from workers.pipeline.hold import first_stopped, quarantined
 from workers.pipeline.record_sets import (
@@ -49,7 +51,7 @@ from workers.pipeline.submit.window_guards import (
 )
 from workers.records.schema import OUTCOME, REASON, TIMESTAMP, VALID_FROM
 from workers.records.timestamps import rfc3339
-from workers.targets import Target
+from workers.targets import Proving, Target
 
 MOST_OVERTAKEN: Final = 20
 """How often an intent may lose its turn at a stretch; then the case waits for a quieter moment."""
@@ -73,7 +75,9 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
             return None
         try:
             target, planned_part = _next_part(context, held, windows)
-            totals = totals_before(context, account, windows.catalog, planned_part)
+            _require_same_biller(held, target)
+            by_totals = not isinstance(target, Proving)
+            totals = totals_before(context, account, windows.catalog, planned_part) if by_totals else {}
             return intend(context, held, target, planned_part, turn, totals)
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
@@ -122,6 +126,18 @@ def _next_part(context: Context, held: HeldCase, windows: Windows) -> tuple[Targ
     if count in (0, held.case.balance[Bucket.PLANNED].records):
         return (window_target if count else target), planned
     return window_target, keep(context, held.case.id, "planned", windowed)
+
+
+def _require_same_biller(held: HeldCase, target: Target) -> None:
+    """Raise Permanent where a counter-entry would go to another biller than what it takes back went to."""
+    if held.case.failure.kind != COUNTER_ENTRY:
+        return
+    # A ledger of before there was another biller does not say it.
+    went_to = next((e.detail[COUNTERED] for e in held.journal if COUNTERED in e.detail), METER_EVENTS)
+    if is_at_stripe(went_to) != is_at_stripe(target.name):
+        raise Permanent(
+            f"what it takes back went to {went_to}, and SUBMIT_TO leads to {target.name} now: set SUBMIT_TO back"
+        )
 
 
 def _put_back_resent(context: Context, held: HeldCase) -> None:

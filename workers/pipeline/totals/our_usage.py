@@ -11,10 +11,11 @@ from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.places import METRONOME
 from workers.kernel.reasons import SENT_BEFORE
 from workers.pipeline.case_key import AUDIT, COUNTER_ENTRY
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import FINDING, ORIGIN, records_in, scan
+from workers.pipeline.record_sets import FINDING, ORIGIN, RECORD, records_in, scan
 from workers.pipeline.totals.sender_totals import CONTENT, DOUBT, Reader
 from workers.records.identifiers import content
 from workers.records.schema import EVENT_NAME, IDENTIFIER, REASON, with_columns_of
@@ -44,12 +45,13 @@ def our_usage(context: Context, account: str | None, reader: Reader, since: date
     about no record that Stripe refused.
     """
     refused, sent = [_nothing_refused()], [reader.nothing()]
+    elsewhere = context.ledger.submissions.since(None, account, target=METRONOME)
     unnamed = 0
     for case, journal in context.ledger.queries.journals_since(since, account):
         if case.failure.kind in {COUNTER_ENTRY, AUDIT}:
             continue
         refused += _refused(context, journal, reader.meter.event_name)
-        sent += _sent(context, journal, reader)
+        sent += _sent(context, journal, reader, [one.id for one in elsewhere if one.case_id == case.id])
         unnamed += unlocated(journal).total() if _tells_of(case, reader) else 0
     return OurUsage(pl.concat(refused), pl.concat(sent), unnamed)
 
@@ -71,8 +73,10 @@ def _refused(context: Context, journal: Sequence[EntryRow], event_name: str) -> 
             yield rows.select(given.alias(IDENTIFIER), content(rows.columns).hash().alias(CONTENT))
 
 
-def _sent(context: Context, journal: Sequence[EntryRow], reader: Reader) -> Iterator[pl.DataFrame]:
-    """Yield what counts at Stripe by the journal, and with a doubt what may."""
+def _sent(
+    context: Context, journal: Sequence[EntryRow], reader: Reader, elsewhere: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Yield what counts at Stripe by the journal, and with a doubt what may; without what was sent `elsewhere`."""
     just_sent = any(entry.kind == EntryKind.SENT and entry.at > reader.settled for entry in journal)
     doubts = {
         Bucket.CONFIRMED: _ON_ITS_WAY if just_sent else None,
@@ -83,6 +87,10 @@ def _sent(context: Context, journal: Sequence[EntryRow], reader: Reader) -> Iter
         records = records_in(context, journal, bucket)
         if records is None:
             continue
+        for submission_id in elsewhere:
+            theirs = records_in(context, journal, bucket, submission_id=submission_id)
+            if theirs is not None:
+                records = records.join(theirs, on=RECORD, how="anti")
         if bucket is Bucket.QUARANTINED:
             records = with_columns_of(records, [REASON]).filter(pl.col(REASON).is_in(SENT_BEFORE))
         read = reader.read(records.filter(pl.col(EVENT_NAME) == reader.meter.event_name).collect())

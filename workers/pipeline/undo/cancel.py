@@ -141,7 +141,12 @@ def finish_undo(context: Context, held: HeldCase, submission: Submission) -> Und
 
 
 def _is_fresh(context: Context, submission: Submission) -> bool:
-    return submission.sent_at is not None and context.clock() < submission.sent_at + CANCELLABLE_FOR
+    """Tell whether Stripe can have what it would cancel, and cancels it still."""
+    return (
+        submission.is_at_stripe
+        and submission.sent_at is not None
+        and context.clock() < submission.sent_at + CANCELLABLE_FOR
+    )
 
 
 def _tally(records: pl.LazyFrame | None) -> Tally:

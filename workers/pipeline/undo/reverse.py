@@ -13,12 +13,14 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.case import Case, Failure
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket, EntryKind
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.places import is_at_stripe
 from workers.kernel.reasons import COUNTER_ENTERED
-from workers.pipeline.case_key import COUNTER_ENTRY
+from workers.pipeline.case_key import COUNTER_ENTRY, COUNTERED
 from workers.pipeline.context import Context
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.lookups import meters_of
@@ -59,10 +61,11 @@ def counter_enter(context: Context, submission: Submission, *, approved_by: str)
     """Take back what still counts of a submission by usage of the negated quantity.
 
     What a crash leaves open, the case's next turn goes on with, as a second call does. Raises Conflict while a
-    worker holds the case.
+    worker holds the case, and InputUnusable where usage goes to another biller than this went to.
     """
     with context.ledger.cases.hold(submission.case_id, context.owner, context.lease) as held:
         require_own_mode(context, submission.case_id, livemode=held.case.failure.livemode)
+        _require_same_biller(context, held.case, submission)
         left: Mapping[str, int] = {}
         if open_approval(held, COUNTER, submission) is None:
             possible, left = _possible(context, held.case, submission)
@@ -91,6 +94,14 @@ def finish_counter_entry(context: Context, held: HeldCase, submission: Submissio
     with held.transaction() as transaction:
         transaction.move(*moves)
     return CounterEntered(submission.id, case_id, sum(move.records for move in moves), {})
+
+
+def _require_same_biller(context: Context, case: Case, submission: Submission) -> None:
+    """Raise InputUnusable where SUBMIT_TO leads to another biller by now: the wrong one would pay it back."""
+    target = context.target_of(case.failure.account)
+    if target is not None and is_at_stripe(target.name) != submission.is_at_stripe:
+        what = f"it went to {submission.target}, and SUBMIT_TO leads to {target.name} now"
+        raise InputUnusable(what, where=submission.id, mend="set SUBMIT_TO back until it has been taken back")
 
 
 def _possible(context: Context, case: Case, submission: Submission) -> tuple[pl.DataFrame, Mapping[str, int]]:
@@ -133,7 +144,8 @@ def _open_case(context: Context, case: Case, submission: Submission, undo_id: st
             ref = keep(context, held.case.id, "planned", negated)
             with held.transaction(last=True) as transaction:
                 transaction.move(movement(context, EntryKind.SEEN, (None, Bucket.PENDING), ref))
-                transaction.move(movement(context, EntryKind.PLANNED, (Bucket.PENDING, Bucket.PLANNED), ref))
+                route, detail = (Bucket.PENDING, Bucket.PLANNED), {COUNTERED: submission.target}
+                transaction.move(movement(context, EntryKind.PLANNED, route, ref, detail=detail))
                 transaction.reschedule(context.clock())
     return failure.case_id
 

@@ -86,8 +86,14 @@ def test_a_surplus_as_large_as_what_we_sent_is_laid_to_us(context: Context, cloc
     assert the_day(context).why.startswith("metermend has sent as much of it: u0 (usage.csv row 1)")
 
 
-def test_what_stripe_is_known_to_have_refused_is_missed_by_nobody(context: Context, clock: FrozenClock) -> None:
+@pytest.mark.parametrize("sent_to", [None, "metronome"])
+def test_what_stripe_is_known_to_have_refused_is_missed_by_nobody(
+    context: Context, clock: FrozenClock, sent_to: str | None
+) -> None:
+    """Nor is what was sent to another biller since."""
     book = Book(context, 3)
+    if sent_to:
+        book.confirm([0], book.send([0, 1], target=sent_to))
     clock.turn(days=1)
     rows = [book.frame.select(pl.all().exclude("^@record|@revision|@origin|@counted_as|@refused_as$"))]
     sound = a_frame([a_row("s", "4", timestamp=book.frame["timestamp"].item(0), **{WRITTEN: DAY.replace(day=22)})])
