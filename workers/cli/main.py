@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "serve": "workers.cli.serve:serve",
     "set": "workers.cli.fix:set_cell",
     "take-back": "workers.cli.decide:take_back",
+    "take-in": "workers.cli.take_in:take_in",
     "undo": "workers.cli.undo:undo",
     "user": "workers.cli.user:user",
     "withdraw": "workers.cli.decide:withdraw",
