@@ -68,6 +68,9 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
         api_target=MeterEventsTarget(stripe, clock) if by_api else None,
+        given_folders=[
+            (account, open_store(place)) for account, named in settings.given_places.items() for place in named
+        ],
         alerts=alerts_of(settings),
         rules=rules,
         clock=clock,

@@ -12,7 +12,7 @@ from webhooks.console.address import PAGE_LENGTH, SPANS, the_ledger
 from webhooks.console.session import require_role
 from workers.kernel.codes import FAILED_RECORDS_FILE, WORKED_ON, EventType
 from workers.kernel.ledger.event_list import EventFilter
-from workers.kernel.ledger.events import OPEN, EventState, StoredEvent
+from workers.kernel.ledger.events import OPEN, EventState, Origin, StoredEvent
 from workers.kernel.ledger.users import Role
 
 _MOST_CASES: Final = 20
@@ -37,6 +37,8 @@ def event_list() -> str:
         states=list(EventState),
         types=[*EventType, FAILED_RECORDS_FILE],
         spans=list(SPANS),
+        may_give=current_user.role.may(Role.OPERATOR),
+        missing=request.args.get("missing"),
     )
 
 
@@ -54,6 +56,7 @@ def event_page(event_id: str) -> str:
         acts=ledger.acts.all(subject=event_id),
         may_retry=may_be_retried(event) and current_user.role.may(Role.OPERATOR),
         missing=request.args.get("missing"),
+        waits=event.origin is Origin.GIVEN and event.state in OPEN,
     )
 
 

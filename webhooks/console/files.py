@@ -33,7 +33,7 @@ blueprint.before_request(require_login)
 
 LARGEST_UPLOAD: Final = 8 * 1024 * 1024
 """Bytes of a form with a file in it; a larger CSV is taken at the terminal."""
-_UPLOAD: Final = "acts.ask_by_file"
+_UPLOADS: Final = ("acts.ask_by_file", "pages.take_in")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _TYPES: Final = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
@@ -104,13 +104,18 @@ def keep_upload(case_id: str, label: str, file: FileStorage) -> list[str]:
         file.save(path)
         digest = sha256_of(path)
         name = kept_name(case_id, label, path, digest)
-        _waited_for(_store().put_file, name, path)
+        put_into_archive(name, path)
     return [name, digest]
+
+
+def put_into_archive(name: str, path: Path) -> None:
+    """Put a file into the archive, while others are served. Raises as the archive does."""
+    _waited_for(_store().put_file, name, path)
 
 
 def make_room() -> None:
     """Let who is logged in put a file on a page; every other form is as small as a webhook."""
-    if request.endpoint == _UPLOAD and current_user.is_authenticated:
+    if request.endpoint in _UPLOADS and current_user.is_authenticated:
         request.max_content_length = LARGEST_UPLOAD
 
 

@@ -100,6 +100,8 @@ def _places(settings: Settings) -> Iterator[Check]:
     for name, folder in _named("SUBMIT_TO", settings.target_places):
         if folder != METER_EVENTS:
             yield asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
+    for name, folder in _named("FAILED_RECORDS_FOLDER", settings.given_places):
+        yield asked(name, partial(_there, folder), "see FAILED_RECORDS_FOLDER")
     rules = settings.rules_file
     if rules:
         yield asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")

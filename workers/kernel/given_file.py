@@ -47,6 +47,9 @@ class GivenFile:
                 raise InputUnusable(
                     "too long, or no text that can be shown", where=ascii(said[:40]), mend="write it otherwise"
                 )
+        for named, start in ((self.import_set, "impset_"), (self.account, "acct_")):
+            if named and not named.startswith(start):
+                raise InputUnusable(f"the id begins with {start}", where=named, mend="copy it from the Dashboard")
 
     @property
     def event_id(self) -> str:
@@ -60,7 +63,7 @@ class GivenFile:
         return kept_name(_FOLDER, LABEL, Path(), self.sha256)
 
     def receipt(self, size: int, *, livemode: bool | None) -> NewEvent:
-        """Return the event that stands for a file of `size` bytes; without a key of ours (None) it is of test mode."""
+        """Return the event that stands for a file of `size` bytes. `livemode` is our key's, None without one."""
         body = {"id": self.event_id, "type": FAILED_RECORDS_FILE, "file": asdict(self)}
         return NewEvent(
             id=self.event_id,

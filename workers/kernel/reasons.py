@@ -217,7 +217,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     ),
     ROWS_NOT_LISTED: Reason(
         "Stripe counts it and does not list it.",
-        "Open the import set in the Dashboard and download its error report.",
+        "Open the import set in the Dashboard, download its error report, and take it in.",
     ),
     SURPLUS_IN_TOTALS: Reason(
         "Stripe's total of a customer's day is more than the sender's records come to.",

@@ -1,6 +1,8 @@
 """A list of failed records that a person gives. If these fail, a Dashboard upload's refusals are billed twice, or
 never."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_which_record import waiting
+from workers.alerts import Trouble
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.journal import Bucket
+from workers.kernel.storage import open_store
+from workers.pipeline.intake.given_folder import take_from_folder
 
 HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value,error_message"
 BAD_TIMES = (
@@ -169,3 +174,53 @@ def test_rows_that_we_have_sent_are_a_list_of_ours_only_if_somebody_says_so(loop
     assert (event.state, len(loop.cases())) == (EventState.DONE, 1)
     refused = [entry for entry in loop.ledger.queries.entries(case.id) if entry.kind == "refused"]
     assert [entry.records for entry in refused] == [1]
+
+
+def drop(folder: Path, name: str, text: str, age: int = 3600) -> Path:
+    """Let somebody drop a file into a folder, so many seconds ago."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    written = time.time() - age
+    os.utime(path, (written, written))
+    return path
+
+
+def test_a_file_in_the_folder_is_taken_in_once_and_stays_there(loop: Loop, tmp_path: Path) -> None:
+    folder = open_store(str(tmp_path / "drop"))
+    assert take_from_folder(loop.context, None, folder) == 0, "nobody has made the folder yet"
+    there = drop(tmp_path / "drop", "errors.csv", listed(*BAD_TIMES))
+    drop(tmp_path / "drop", "half.csv", listed(BAD_TIMES[0]), age=1)
+    drop(tmp_path / "drop", ".part.csv", listed(BAD_TIMES[0]))
+    assert [take_from_folder(loop.context, None, folder) for _ in range(2)] == [1, 0]
+    there.rename(there.with_name("renamed.csv"))
+    assert take_from_folder(loop.context, None, folder) == 0
+    loop.work()
+    (case,) = loop.cases()
+    assert case.balance.failed.records == 2
+    assert there.with_name("renamed.csv").is_file()
+
+
+def test_a_file_that_cannot_be_an_event_is_told_once_and_holds_up_no_other(loop: Loop, tmp_path: Path) -> None:
+    drop(tmp_path / "drop", "a\nb.csv", listed(*BAD_TIMES))
+    drop(tmp_path / "drop", "errors.csv", listed(BAD_TIMES[0]))
+    folder = open_store(str(tmp_path / "drop"))
+    assert [take_from_folder(loop.context, None, folder) for _ in range(2)] == [1, 0]
+    (told,) = (one for one in loop.alerts.posted if isinstance(one, Trouble))
+    assert told.headline == "a failed-records file could not be taken in"
+    assert "a\nb.csv" in told.detail
+
+
+@pytest.mark.xdist_group("s3")
+def test_a_folder_in_s3_is_that_of_its_account(loop: Loop, s3: str) -> None:
+    """A list of another account's, taken for ours, is billed to our customers."""
+    folder = open_store(f"{s3}/errors")
+    path = Path(loop.context.scratch) / "list.csv"
+    path.write_text(listed(*BAD_TIMES))
+    folder.put_file("monday/errors.csv", path)
+    loop.clock.turn(minutes=2)
+    assert take_from_folder(loop.context, "acct_1", folder) == 1
+    (event_id, _) = loop.ledger.events.due(10)[0]
+    event = loop.ledger.events.get(event_id)
+    assert event is not None
+    assert (event.account, event.state) == ("acct_1", EventState.RECEIVED)
