@@ -13,7 +13,7 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.places import METER_EVENTS, is_table
+from workers.kernel.places import DASHBOARD, METER_EVENTS, is_table
 from workers.kernel.settings import Settings, load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
@@ -29,6 +29,7 @@ from workers.sources import (
 )
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
+from workers.targets.dashboard import DashboardTarget
 from workers.targets.files import FileTarget
 from workers.targets.meter_events import MeterEventsTarget
 
@@ -107,10 +108,12 @@ def alerts_of(settings: Settings) -> Alerts:
 def _target(
     settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
 ) -> Target:
-    """Return the folder that an account's corrected usage goes to; the API where it names none."""
+    """Return where an account's corrected usage goes: a folder, the Dashboard, or the API without either."""
     folder = next((place for place in named if place != METER_EVENTS), None)
     if folder is None:
         return MeterEventsTarget(stripe, clock)
+    if folder == DASHBOARD:
+        return DashboardTarget()
     return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
 
 

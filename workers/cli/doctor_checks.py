@@ -25,7 +25,7 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnu
 from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.rules import MadeRule
-from workers.kernel.places import METER_EVENTS, Places, is_table
+from workers.kernel.places import DASHBOARD, METER_EVENTS, Places, is_table
 from workers.kernel.service_health import LEAST_FREE, faults
 from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems
@@ -98,7 +98,7 @@ def _places(settings: Settings) -> Iterator[Check]:
         question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
         yield asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
-        if folder != METER_EVENTS:
+        if folder not in (METER_EVENTS, DASHBOARD):
             yield asked(name, partial(_written, folder), "s3://bucket/folder, file:///folder or meter-events")
     for name, folder in _named("FAILED_RECORDS_FOLDER", settings.given_places):
         yield asked(name, partial(_there, folder), "see FAILED_RECORDS_FOLDER")

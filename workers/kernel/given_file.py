@@ -20,6 +20,7 @@ from workers.kernel.ledger.events import EventState, NewEvent, Origin, StoredEve
 LABEL: Final = "failed-records"
 """What the file is called in the archive, of a case and before it has one."""
 _FOLDER: Final = "given"
+_ID: Final = "given_"
 _KIND: Final = "file"
 _LARGE_BYTES: Final = 5_000_000
 """A larger file has some 20,000 records, and is worked on apart from small events."""
@@ -55,7 +56,7 @@ class GivenFile:
     def event_id(self) -> str:
         """The same bytes, said to be of the same upload, are one event whoever gives them, and however often."""
         said = json.dumps([self.sha256, self.account, self.import_set, self.imported_as])
-        return f"given_{sha256(said.encode()).hexdigest()[:24]}"
+        return f"{_ID}{sha256(said.encode()).hexdigest()[:24]}"
 
     @property
     def kept_as(self) -> str:
@@ -76,6 +77,11 @@ class GivenFile:
             large=size > _LARGE_BYTES,
             origin=Origin.GIVEN,
         )
+
+
+def is_given(event_id: str) -> bool:
+    """Whether an id is that of an event of ours that stands for a given file."""
+    return event_id.startswith(_ID)
 
 
 def given_file(event: StoredEvent) -> GivenFile:

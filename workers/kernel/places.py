@@ -7,6 +7,9 @@ from typing import Final
 METER_EVENTS: Final = "meter-events"
 """The place in SUBMIT_TO that is no folder: Stripe's meter events API, which serves every account."""
 
+DASHBOARD: Final = "dashboard"
+"""The place in SUBMIT_TO that is no folder: a person uploads parts in Stripe's Dashboard."""
+
 Places = Mapping[str | None, tuple[str, ...]]
 """Places by the account that they belong to; None is the account of our own API key."""
 

@@ -105,9 +105,9 @@ class Settings(BaseSettings):
     )
     submit_to: str | None = Field(
         None,
-        description="Where corrected usage goes: s3://bucket/folder, file:///folder or meter-events; "
-        "beside it, comma-separated, a connected account's as acct_…=place. With a folder and meter-events, usage "
-        "of pre-aggregated meters goes by the API.",
+        description="Where corrected usage goes: s3://bucket/folder, file:///folder, meter-events, or dashboard "
+        "for parts that a person uploads; beside it, comma-separated, a connected account's as acct_…=place. With "
+        "a folder and meter-events, usage of pre-aggregated meters goes by the API.",
     )
     submit_pace_seconds: float = Field(
         10.0, ge=0, description="Seconds between two files for the S3 connector; Stripe's documented pace is 10."

@@ -26,6 +26,13 @@ CSV: Final = "write_csv"
 """The kind of an act that changes nothing: it is done as soon as a worker has done it."""
 
 
+HAND_OUT: Final = "hand_out"
+"""The kind of an act that makes the next part for Stripe's Dashboard and hands it to whoever has asked."""
+UPLOADED: Final = "uploaded"
+NOT_UPLOADED: Final = "not_uploaded"
+"""The kinds of acts that say what became of a part."""
+
+
 class ActState(StrEnum):
     """Where an act stands."""
 

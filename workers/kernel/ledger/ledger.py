@@ -63,10 +63,12 @@ class Checkpoints:
     def _decided(self, name: str, decision: Callable[[Any], Any]) -> Any:
         named = checkpoints.c.name == name
         with self._database.write() as connection:
-            there = connection.scalar(select(checkpoints.c.value).where(named).with_for_update())
+            query = select(checkpoints.c.value).where(named).with_for_update()
+            found = connection.execute(query).one_or_none()
+            there = found.value if found else None
             decided = decision(there)
             row = {"value": decided, "changed_at": self._clock()}
-            if there is None:
+            if found is None:
                 connection.execute(insert(checkpoints).values(name=name, **row))
             elif decided != there:
                 connection.execute(update(checkpoints).where(named).values(row))

@@ -103,6 +103,22 @@ class Queries:
         query = select(cases).where(or_(*waits)).order_by(cases.c.opened_at, cases.c.id)
         return list(map(case_of, self._database.rows(query)))
 
+    def planned_cases(self, account: str | None, *, livemode: bool, limit: int) -> Sequence[str]:
+        """Return the ids of an account's cases whose records wait to be sent, the most urgent first.
+
+        One that work has given up on is left to a person.
+        """
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        planned = (
+            cases.c.state == CaseState.PLANNED,
+            cases.c.livemode == livemode,
+            cases.c.due_at.is_not(None),
+            theirs,
+        )
+        order = func.coalesce(cases.c.urgent_at, cases.c.opened_at)
+        query = select(cases.c.id).where(*planned).order_by(order, cases.c.id).limit(limit)
+        return list(self._database.values(query))
+
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""
         return self._newest(limit, cases.c.trouble.is_not(None), cases.c.due_at.is_(None))
