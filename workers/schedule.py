@@ -10,7 +10,7 @@
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
 - Every half minute: look whether the archive answers, how all parts are, and where rules.toml contradicts a person.
-- Every five minutes: look whose time runs out while records still wait for a person.
+- Every five minutes: look whose time runs out while records still wait for a person, and who has a part.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -43,6 +43,7 @@ from workers.pipeline.context import Context
 from workers.pipeline.intake.given_folder import take_from_folder
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.remind import remind
+from workers.pipeline.notify.remind_parts import remind_of_parts
 from workers.pipeline.notify.watch import Watch
 from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
 from workers.pipeline.upkeep.contradictions import note_contradictions
@@ -124,6 +125,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
         ),
         Duty("audit", HOUR, lambda: _audit(now())),
         Duty("remind", REMINDING, lambda: remind(context)),
+        Duty("remind_of_parts", REMINDING, lambda: remind_of_parts(context)),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "fix": "workers.cli.fix:fix",
     "incidents": "workers.cli.incidents:incidents",
     "map": "workers.cli.map:map_",
+    "parts": "workers.cli.parts:parts",
     "prove": "workers.cli.prove:prove",
     "quarantine": "workers.cli.quarantine:quarantine",
     "reconcile": "workers.cli.reconcile:reconcile",

@@ -9,11 +9,13 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_given_files import bucket_counts, given, listed
+from workers.alerts import Trouble
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import parts
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act
 from workers.kernel.ledger.journal import Bucket, RecordSetRef
 from workers.pipeline.desk import desk
+from workers.pipeline.notify.remind_parts import remind_of_parts
 from workers.pipeline.submit import parts as submit_parts
 from workers.targets.dashboard import DashboardTarget
 
@@ -180,3 +182,19 @@ def test_what_was_planned_over_a_day_ago_is_looked_at_first(byhand: Loop) -> Non
         act(byhand, HAND_OUT)
     assert byhand.balance[Bucket.QUARANTINED].records == 2
     assert parts.out(byhand.ledger, None) is None
+
+
+def test_people_are_told_once_a_day_what_waits_and_who_has_a_part(byhand: Loop) -> None:
+    """Nothing goes by itself here: a part that somebody forgot is usage that is lost after 35 days."""
+    refused(byhand, *BAD)
+    for _ in range(2):
+        remind_of_parts(byhand.context)
+    act(byhand, HAND_OUT)
+    byhand.clock.turn(days=1, hours=1)
+    for _ in range(2):
+        remind_of_parts(byhand.context)
+    told = [one.headline for one in byhand.alerts.posted if isinstance(one, Trouble)]
+    assert told == [
+        "corrected usage waits to be uploaded in the Dashboard",
+        "nobody has said what became of a part",
+    ]

@@ -31,6 +31,8 @@ HAND_OUT: Final = "hand_out"
 UPLOADED: Final = "uploaded"
 NOT_UPLOADED: Final = "not_uploaded"
 """The kinds of acts that say what became of a part."""
+OF_PARTS: Final = (HAND_OUT, UPLOADED, NOT_UPLOADED)
+"""The kinds of acts that are not taken back: what they are about is in somebody's hands, or at Stripe."""
 
 
 class ActState(StrEnum):

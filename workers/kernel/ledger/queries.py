@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, or_, select, text, true
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.events import ENDED, OPEN, EventState
-from workers.kernel.ledger.journal import WAITING, Balance, EntryKind, RecordSetRef
+from workers.kernel.ledger.journal import WAITING, Balance, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import (
     cases,
     checkpoints,
@@ -118,6 +118,15 @@ class Queries:
         order = func.coalesce(cases.c.urgent_at, cases.c.opened_at)
         query = select(cases.c.id).where(*planned).order_by(order, cases.c.id).limit(limit)
         return list(self._database.values(query))
+
+    def planned_records(self, account: str | None) -> tuple[int, int]:
+        """Return of how many of an account's cases records wait to be sent, and how many records."""
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        records = cast(cases.c.balance[(Bucket.PLANNED.value, "records")].as_string(), BigInteger)
+        query = select(func.count(), func.coalesce(func.sum(records), 0))
+        with self._database.read() as connection:
+            found, planned = connection.execute(query.where(cases.c.state == CaseState.PLANNED, theirs)).one()
+        return int(found), int(planned)
 
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""

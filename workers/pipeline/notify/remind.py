@@ -54,12 +54,9 @@ def left(time: timedelta) -> str:
 
 
 def _waits_for_a_person(context: Context, one: Waiting) -> bool:
-    return one.quarantined or one.stopped or (one.planned and not _goes_by_itself(context, one.account))
-
-
-def _goes_by_itself(context: Context, account: str | None) -> bool:
-    target = context.target_of(account)
-    return target is not None and target.name != DASHBOARD
+    target = context.target_of(one.account)
+    goes_by_itself = target is not None and target.name != DASHBOARD
+    return one.quarantined or one.stopped or (one.planned and not goes_by_itself)
 
 
 def _notice(context: Context, incident_id: str, due: Sequence[Reminder]) -> Notice | None:
