@@ -34,11 +34,11 @@ def _name(account: str | None) -> str:
 
 def take(ledger: Ledger, account: str | None, act_id: str) -> str:
     """Return the act that may make and hand out the account's part: this one, unless another's is out."""
-    before = out(ledger, account)
-    broke_off = before.id if before and before.state is ActState.REFUSED else None
+    before = ledger.checkpoints.get(_name(account))
+    broke_off = before and ledger.acts.get(before[_TAKEN]).state is ActState.REFUSED
 
     def decision(there: Any) -> Mapping[str, Any]:
-        return {_TAKEN: act_id, _TOLD: None} if not there or there[_TAKEN] == broke_off else there
+        return {_TAKEN: act_id, _TOLD: None} if not there or (broke_off and there == before) else there
 
     return str(ledger.checkpoints.decide(_name(account), decision)[_TAKEN])
 
@@ -64,9 +64,13 @@ def let_go(ledger: Ledger, account: str | None, taken: str) -> None:
 
 
 def out(ledger: Ledger, account: str | None) -> Act | None:
-    """Return the act by which the account's part was taken that nobody has told of yet."""
+    """Return the act by which the account's part was taken that nobody has told of yet.
+
+    None, too, where the act was refused while the part was made: it has reached nobody.
+    """
     there = ledger.checkpoints.get(_name(account))
-    return ledger.acts.get(there[_TAKEN]) if there else None
+    taken = ledger.acts.get(there[_TAKEN]) if there else None
+    return None if taken is None or taken.state is ActState.REFUSED else taken
 
 
 def handed_out(ledger: Ledger, limit: int) -> Sequence[HandedOut]:
