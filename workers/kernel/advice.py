@@ -16,6 +16,7 @@ NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
     CaseState.PLANNED: (
         "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set: run `metermend doctor`."
+        " Where people upload in the Dashboard, somebody has to take the next part: `metermend parts`."
     ),
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (

@@ -18,7 +18,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState, NewEvent, Origin, StoredEvent
 
 LABEL: Final = "failed-records"
-"""What the file is called in the archive, of a case and before it has one."""
+"""What the file is called in the archive, once a case has it."""
 _FOLDER: Final = "given"
 _ID: Final = "given_"
 _KIND: Final = "file"
@@ -61,7 +61,7 @@ class GivenFile:
     @property
     def kept_as(self) -> str:
         """The name of the file in the archive until a case has it."""
-        return kept_name(_FOLDER, LABEL, Path(), self.sha256)
+        return kept_name(_FOLDER, self.event_id, Path(), self.sha256)
 
     def receipt(self, size: int, *, livemode: bool | None) -> NewEvent:
         """Return the event that stands for a file of `size` bytes. `livemode` is our key's, None without one."""

@@ -14,6 +14,7 @@ from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import parts
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act
 from workers.kernel.ledger.journal import Bucket, RecordSetRef
+from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
 from workers.pipeline.notify.remind_parts import remind_of_parts
 from workers.pipeline.submit import parts as submit_parts
@@ -75,6 +76,7 @@ def test_a_part_is_billed_once_and_confirmed_as_any_file(byhand: Loop) -> None:
     byhand.pass_window()
     assert bucket_counts(byhand) == {"confirmed": 2}
     assert byhand.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "6"}
+    assert all(proof.breach is None for proof in prove(byhand.ledger, byhand.context.archive))
 
 
 def test_two_people_never_have_a_part_at_once(byhand: Loop) -> None:

@@ -17,6 +17,7 @@ from workers.kernel.given_file import GivenFile, give
 from workers.kernel.ledger.events import EventState, StoredEvent
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.storage import open_store
+from workers.pipeline.audit.prove import prove
 from workers.pipeline.intake.given_folder import take_from_folder
 
 HEADER = "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value,error_message"
@@ -91,6 +92,7 @@ def test_stripes_event_and_the_file_that_a_person_gives_are_one_case(
     loop.stripe_works()
     loop.pass_window()
     assert sum(map(int, loop.billed().values())) == 11
+    assert all(proof.breach is None for proof in prove(loop.ledger, loop.context.archive))
 
 
 def test_two_import_sets_of_the_same_rows_stay_two_failures(loop: Loop) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, or_, s
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import ENDED, OPEN, EventState
+from workers.kernel.ledger.events import ENDED, OPEN, EventState, Origin
 from workers.kernel.ledger.journal import WAITING, Balance, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import (
     cases,
@@ -208,7 +208,8 @@ class Queries:
 
     def newest_livemode(self) -> bool | None:
         """Return the mode of the event that arrived last; None where none has."""
-        newest = select(events.c.livemode).order_by(events.c.received_at.desc()).limit(1)
+        stripes = select(events.c.livemode).where(events.c.origin != Origin.GIVEN)
+        newest = stripes.order_by(events.c.received_at.desc()).limit(1)
         return next(iter(self._database.values(newest)), None)
 
     def newest_moment(self) -> datetime | None:
