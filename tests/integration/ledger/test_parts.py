@@ -1,9 +1,17 @@
 """One answer, whoever asks at once. If these fail, a part is uploaded twice, or one list is two cases."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
 
+from tests.builders import a_failure, a_movement
 from workers.kernel.ledger import Ledger, parts
 from workers.kernel.ledger.acts import HAND_OUT, ActState
+from workers.kernel.ledger.journal import EntryKind, RecordSetRef
+from workers.kernel.ledger.submissions import Intent
+from workers.kernel.places import DASHBOARD
+
+LEASE = timedelta(minutes=5)
 
 
 def test_of_many_at_once_all_are_told_the_same(ledger: Ledger) -> None:
@@ -36,3 +44,24 @@ def test_a_part_whose_making_was_refused_is_the_next_ones(ledger: Ledger) -> Non
     parts.take(ledger, None, first.id)
     ledger.acts.end(first, ActState.REFUSED, {"error": "the archive is damaged"})
     assert parts.take(ledger, None, second.id) == second.id
+
+
+def test_what_waits_for_a_part_and_what_is_out_is_known(ledger: Ledger) -> None:
+    ref = RecordSetRef("cases/sent.parquet", "0" * 64)
+    with ledger.cases.hold(a_failure(), "one", LEASE) as held:
+        with held.transaction() as draft:
+            draft.move(a_movement(EntryKind.SEEN, 40), a_movement(EntryKind.PLANNED, 40))
+        assert ledger.queries.planned_records(None) == (1, 40)
+        assert ledger.queries.planned_records("acct_1") == (0, 0)
+        assert ledger.queries.planned_cases(None, livemode=False, limit=9) == [held.case.id]
+        assert ledger.queries.planned_cases(None, livemode=True, limit=9) == []
+        intent = Intent(f"{held.case.id}-1", 1, DASHBOARD, 40, Decimal(1), ("api_calls",), ref)
+        with held.transaction() as draft:
+            draft.submissions.intend(intent, 0)
+            draft.move(a_movement(EntryKind.INTENDED, 40, submission_id=intent.id, record_set=ref))
+        ledger.chunks.intend(held.renewed, intent.id, 1, 0, 40, {}, file="part.csv")
+    assert [one.id for one in ledger.submissions.intended(DASHBOARD, None)] == [intent.id]
+    assert ledger.chunks.open_files(DASHBOARD, None) == ["part.csv"]
+    assert ledger.chunks.open_files(DASHBOARD, "acct_1") == []
+    ledger.shared_files.finish("part.csv", {"records": 40})
+    assert ledger.chunks.open_files(DASHBOARD, None) == []

@@ -12,7 +12,7 @@ from tests.integration.pipeline.test_given_files import bucket_counts, given, li
 from workers.alerts import Trouble
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import parts
-from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act
+from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActState
 from workers.kernel.ledger.journal import Bucket, RecordSetRef
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
@@ -200,3 +200,16 @@ def test_people_are_told_once_a_day_what_waits_and_who_has_a_part(byhand: Loop) 
         "corrected usage waits to be uploaded in the Dashboard",
         "nobody has said what became of a part",
     ]
+
+
+def test_of_two_who_press_at_once_one_has_the_part_and_the_other_is_told_who(byhand: Loop) -> None:
+    """Both have seen that nobody had it; the page approves without a worker who looks again."""
+    refused(byhand, *BAD)
+    asked = [desk.ask(byhand.context, HAND_OUT, None, {}, actor=by, why="now")[0] for by in ("ada", "bob")]
+    for one in asked:
+        byhand.ledger.acts.approve(one, one.actor, 1)
+        assert desk.settle(byhand.context, one.id) is None
+    ada, bob = (byhand.ledger.acts.get(one.id) for one in asked)
+    assert (ada.state, bob.state) == (ActState.DONE, ActState.REFUSED)
+    assert "ada has taken it" in (bob.outcome or {})["error"]
+    assert parts.out(byhand.ledger, None) == ada
