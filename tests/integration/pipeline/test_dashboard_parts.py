@@ -10,6 +10,7 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_given_files import bucket_counts, given, listed
 from workers.alerts import Trouble
+from workers.kernel.advice import IN_A_PART
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import parts
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActState
@@ -18,6 +19,7 @@ from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
 from workers.pipeline.notify.remind_parts import remind_of_parts
 from workers.pipeline.submit import parts as submit_parts
+from workers.pipeline.view.case_view import view_of
 from workers.targets.dashboard import DashboardTarget
 
 BAD = ("a,{t}.0,api_requests,cus_1,5", "b,{t}.0,api_requests,cus_2,6")
@@ -67,6 +69,8 @@ def test_a_part_is_billed_once_and_confirmed_as_any_file(byhand: Loop) -> None:
     assert header == "identifier,timestamp,event_name,payload_stripe_customer_id,payload_value"
     assert len(rows) == 2
     assert bucket_counts(byhand) == {"submitted": 2}, "in flight while it is out"
+    (case,) = byhand.cases()
+    assert view_of(byhand.context, case.id, byhand.clock()).next_step == IN_A_PART
     byhand.clock.turn(days=3)
     byhand.work()
     assert bucket_counts(byhand) == {"submitted": 2}, "silence proves nothing of what nobody has uploaded"
