@@ -30,11 +30,11 @@ PAGES = {
     404: ("Not found", "There is nothing at this address. It may name a case or an event of another ledger."),
     408: (
         "That took too long",
-        "A form has 15 seconds to arrive: metermend fix CASE --file FILE has all the time.",
+        "A form has 15 seconds to arrive: metermend fix CASE --file FILE, or take-in FILE, has all the time.",
     ),
     413: (
         "The file is too large",
-        "An edited CSV may have 8 MiB. Leave out rows that are as they were, or use metermend fix CASE --file.",
+        "It may have 8 MiB: leave out rows that are as they were, or use metermend fix CASE --file or take-in.",
     ),
     429: ("Another login is being checked", "One password is checked at a time. Try again in a moment."),
     503: ("The ledger does not answer", "Nothing is lost: Stripe delivers again. See /readyz and the log."),

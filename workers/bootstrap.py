@@ -14,7 +14,7 @@ from workers.kernel.clock import Clock, utc_now
 from workers.kernel.errors import InputUnusable, SettingsUnusable
 from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import Ledger, connect
-from workers.kernel.places import METER_EVENT_STREAM, METRONOME, SERVICES, apis_in, is_table
+from workers.kernel.places import DASHBOARD, METER_EVENT_STREAM, METRONOME, SERVICES, apis_in, is_table
 from workers.kernel.settings import Settings, load
 from workers.kernel.storage import open_store
 from workers.pipeline.context import Context
@@ -30,6 +30,7 @@ from workers.sources import (
 )
 from workers.stripe_api import LiveStripeApi
 from workers.targets import Target
+from workers.targets.dashboard import DashboardTarget
 from workers.targets.files import FileTarget
 from workers.targets.meter_event_stream import MeterEventStreamTarget
 from workers.targets.meter_events import MeterEventsTarget
@@ -72,6 +73,9 @@ def build(settings: Settings, clock: Clock = utc_now) -> Context:
         target=targets.pop(None, None),
         account_targets={account: target for account, target in targets.items() if account},
         api_target=_api_target(apis, stripe, clock) if apis else None,
+        given_folders=[
+            (account, open_store(place)) for account, named in settings.given_places.items() for place in named
+        ],
         alerts=alerts_of(settings),
         rules=rules,
         clock=clock,
@@ -108,7 +112,7 @@ def alerts_of(settings: Settings) -> Alerts:
 def _target(
     settings: Settings, stripe: LiveStripeApi, clock: Clock, account: str | None, named: tuple[str, ...]
 ) -> Target:
-    """Return the folder that an account's corrected usage goes to; the service where it names none.
+    """Return where an account's corrected usage goes: a folder, the Dashboard, or the service without either.
 
     Raises SettingsUnusable where it is Metronome, and no token is set.
     """
@@ -117,6 +121,8 @@ def _target(
     folder = next((place for place in named if place not in SERVICES), None)
     if folder is None:
         return _api_target(named, stripe, clock)
+    if folder == DASHBOARD:
+        return DashboardTarget()
     return FileTarget(folder, account=account, pace_seconds=settings.submit_pace_seconds, clock=clock)
 
 

@@ -5,11 +5,12 @@
 - Every `sweep_interval` seconds: ask Stripe what open usage costs and when it is invoiced, for a bounded time.
 - Every `reconcile_interval` seconds: compare Stripe's lists of events with the ledger.
 - Every `sweep_interval` seconds: list the sender's files and index those that are new, for a bounded time.
+- Every `sweep_interval` seconds: take in failed-records files that people have dropped into a folder.
 - Once a day: remove what retention keeps no longer.
 - Once a day, as far as its calls last: compare Stripe's totals with the sender's own records.
 - Every few seconds: give a sign of life.
 - Every half minute: look whether the archive answers, how all parts are, and where rules.toml contradicts a person.
-- Every five minutes: look whose time runs out while records still wait for a person.
+- Every five minutes: look whose time runs out while records still wait for a person, and who has a part.
 - Every two seconds: tell people what is new, in Slack or here.
 
 Several clocks may run; what they do twice is found done. A duty that is cut off goes on at its next turn.
@@ -39,8 +40,10 @@ from workers.kernel.service_health import LOOK, clock_beat
 from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
 from workers.pipeline.context import Context
+from workers.pipeline.intake.given_folder import take_from_folder
 from workers.pipeline.notify import deliver
 from workers.pipeline.notify.remind import remind
+from workers.pipeline.notify.remind_parts import remind_of_parts
 from workers.pipeline.notify.watch import Watch
 from workers.pipeline.upkeep.appraise import MOST_CASES, appraise
 from workers.pipeline.upkeep.contradictions import note_contradictions
@@ -113,8 +116,17 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
             Duty(f"prepare {account or 'sources'}", settings.sweep_interval, partial(_prepare, sources))
             for account, sources in ((None, context.sources), *context.account_sources.items())
         ),
+        *(
+            Duty(
+                f"given {account or 'files'}",
+                settings.sweep_interval,
+                partial(take_from_folder, context, account, folder),
+            )
+            for account, folder in context.given_folders
+        ),
         Duty("audit", HOUR, lambda: _audit(now())),
         Duty("remind", REMINDING, lambda: remind(context)),
+        Duty("remind_of_parts", REMINDING, lambda: remind_of_parts(context)),
         Duty("tell", TELLING, lambda: deliver(context)),
     )
 

@@ -10,8 +10,8 @@ from werkzeug.security import generate_password_hash
 
 from tests.builders import a_failure, a_movement, open_case
 from tests.conftest import FrozenClock
-from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.acts import Act, ActState
+from workers.kernel.ledger import Ledger, parts
+from workers.kernel.ledger.acts import HAND_OUT, UPLOADED, Act, ActState
 from workers.kernel.ledger.appraisal import Appraisal
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.case_facts import CaseFacts, NameKind
@@ -58,6 +58,7 @@ def fill(ledger: Ledger, clock: FrozenClock) -> None:
     _hostile(ledger, clock)
     _events(ledger)
     _acts(ledger)
+    _parts(ledger)
     for sign in (Sign.WORKER, Sign.CLOCK, Sign.WEBHOOK):
         ledger.heartbeats.beat(sign)
 
@@ -139,6 +140,28 @@ def _acts(ledger: Ledger) -> None:
     ledger.acts.end(shown[3], ActState.REFUSED, {"error": HOSTILE})
     ledger.acts.end(shown[4], ActState.WITHDRAWN, {"by": "ada"})
     ledger.acts.ask("retry", None, {"cases": [case_id]}, "ada", "mended")
+
+
+def _parts(ledger: Ledger) -> None:
+    """Somebody has uploaded a part and has the next one in his hands; a worker makes one for an account."""
+    part = {"file": ["case/part.csv", "0" * 64], "records": 40_112, "customers": 318, "cases": ["case_1", "case_2"]}
+    for name, account in (("metermend-case_1-1.csv", None), (f"metermend-{LONG[:80]}-2.csv", None), ("", "acct_1")):
+        taken = _approved(ledger, HAND_OUT, {"account": account}, "the day's part")
+        parts.take(ledger, account, taken.id)
+        if name:
+            outcome = {**part, "part": name, "quantities": {"api_requests": "80.5", HOSTILE: "1"}, "summary": name}
+            ledger.acts.end(taken, ActState.DONE, outcome)
+        if name.endswith("-1.csv"):
+            told = _approved(ledger, UPLOADED, {"part": name, "account": account}, HOSTILE)
+            ledger.acts.end(told, ActState.DONE, {"part": name, "records": 40_112})
+            parts.let_go(ledger, account, taken.id)
+
+
+def _approved(ledger: Ledger, kind: str, arguments: Mapping[str, Any], why: str) -> Act:
+    effect = {"records": 0, "quantities": {}, "cases": {}, "examples": [], "warnings": [HOSTILE]}
+    asked = ledger.acts.ask(kind, None, arguments, "ada", why)
+    shown = ledger.acts.show(asked, {**effect, "summary": kind.replace("_", " ")}, "f" * 64)
+    return ledger.acts.approve(shown, "ada", needed=1)
 
 
 def _shown(ledger: Ledger, case_id: str, why: str) -> Act:

@@ -26,6 +26,7 @@ def an_app(ledger: Ledger, clock: Clock) -> Flask:
         "stripe_api_key": "sk_test_made_up",
         "console_password_hash": "pbkdf2:sha256:1$salt$0f",
         "session_secret": "made up",
+        "submit_to": "dashboard,acct_1=dashboard,acct_2=dashboard",
         "_env_file": None,
     }
     return create_app(Settings(**made_up), ledger=ledger, queue=RecordingJobQueue(), clock=clock)

@@ -18,7 +18,7 @@ from webhooks.console.offers import OFFERS, Field
 from webhooks.console.session import require_login, require_role
 from workers.kernel.errors import Conflict, InputUnusable, MetermendError, Transient
 from workers.kernel.jobqueue import JobQueue
-from workers.kernel.ledger.acts import CSV, Act, ActState
+from workers.kernel.ledger.acts import CSV, OF_PARTS, Act, ActState
 from workers.kernel.ledger.users import Role
 
 blueprint = Blueprint("acts", __name__, url_prefix="/console/acts", template_folder="templates")
@@ -173,6 +173,7 @@ def _shown(act: Act, fault: str | None = None) -> str:
         may_approve=current_user.role.may(Role.APPROVER) and current_user.name not in act.approved_by,
         may_ask=current_user.role.may(Role.OPERATOR),
         is_csv=act.kind == CSV,
+        is_of_part=act.kind in OF_PARTS,
     )
 
 

@@ -10,7 +10,7 @@ from workers.kernel.ledger.acts import ActFilter, ActState
 
 KINDS: Final = (
     "make_rule", "revert_rule", "fix", "fix_by_file", "set_value", "retry", "release", "corrected", "write_off",
-    "take_back", "write_csv", "forget",
+    "take_back", "write_csv", "forget", "hand_out", "uploaded", "not_uploaded",
 )  # fmt: skip
 
 

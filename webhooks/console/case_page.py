@@ -8,7 +8,7 @@ from flask_login import current_user  # type: ignore[import-untyped]
 from webhooks.console.address import the_ledger
 from webhooks.console.files import evidence_of
 from webhooks.console.offers import Standing, fitting
-from workers.kernel.advice import commands, is_only_counted, next_step, reasons_of
+from workers.kernel.advice import commands, is_in_a_part, is_only_counted, next_step, reasons_of
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.ledger.rules import MadeRule
@@ -23,18 +23,18 @@ def case_page(case_id: str) -> str:
     case = ledger.cases.get(case_id) or abort(404)
     entries = ledger.queries.entries(case_id)
     overdue, only_counted = unconfirmed(entries), is_only_counted(case, entries)
-    reasons = reasons_of(entries)
+    reasons, submissions = reasons_of(entries), ledger.submissions.of_case(case_id)
     return render_template(
         "console/case.html",
         case=case,
-        advice=next_step(case, overdue, only_counted=only_counted),
+        advice=next_step(case, overdue, only_counted=only_counted, in_a_part=is_in_a_part(submissions)),
         commands=list(commands(case, entries, overdue)),
         unconfirmed=overdue,
         reasons=reasons,
         examples=ledger.examples.of(case_id),
         timeline=list(timeline(entries)),
         entries=entries,
-        submissions=ledger.submissions.of_case(case_id),
+        submissions=submissions,
         acts=ledger.acts.all(subject=case_id),
         rules=list(_rules_of(ledger, entries)),
         events=list(dict.fromkeys(entry.event_id for entry in entries if entry.event_id)),

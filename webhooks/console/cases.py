@@ -20,7 +20,7 @@ FILTERS: Final = ("code", "meter", "customer", "file", "older", "lost", "inciden
 def case_list() -> ResponseReturnValue:
     """List the cases that the address asks for; an event's own id leads to its page."""
     ledger, asked = the_ledger(), address.text("q")
-    if asked and asked.startswith("evt_") and ledger.events.known([asked]):
+    if asked and asked.startswith(("evt_", "given_")) and ledger.events.known([asked]):
         return redirect(url_for("pages.event_page", event_id=asked))
     state = address.choice("state", CaseState)
     wanted = CaseFilter(

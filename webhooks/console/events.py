@@ -10,9 +10,9 @@ from webhooks.console import address
 from webhooks.console.acts import field_of, hint
 from webhooks.console.address import PAGE_LENGTH, SPANS, the_ledger
 from webhooks.console.session import require_role
-from workers.kernel.codes import EventType
+from workers.kernel.codes import FAILED_RECORDS_FILE, WORKED_ON, EventType
 from workers.kernel.ledger.event_list import EventFilter
-from workers.kernel.ledger.events import OPEN, EventState, StoredEvent
+from workers.kernel.ledger.events import OPEN, EventState, Origin, StoredEvent
 from workers.kernel.ledger.users import Role
 
 _MOST_CASES: Final = 20
@@ -35,8 +35,10 @@ def event_list() -> str:
         chosen=address.chosen("type", "since"),
         state=state,
         states=list(EventState),
-        types=list(EventType),
+        types=[*EventType, FAILED_RECORDS_FILE],
         spans=list(SPANS),
+        may_give=current_user.role.may(Role.OPERATOR),
+        missing=request.args.get("missing"),
     )
 
 
@@ -54,12 +56,13 @@ def event_page(event_id: str) -> str:
         acts=ledger.acts.all(subject=event_id),
         may_retry=may_be_retried(event) and current_user.role.may(Role.OPERATOR),
         missing=request.args.get("missing"),
+        waits=event.origin is Origin.GIVEN and event.state in OPEN,
     )
 
 
 def may_be_retried(event: StoredEvent) -> bool:
     """Whether an event has ended and could say something else when it is read again."""
-    return event.type in set(EventType) and event.state not in OPEN
+    return event.type in WORKED_ON and event.state not in OPEN
 
 
 def retry_event(event_id: str) -> ResponseReturnValue:

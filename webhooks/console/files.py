@@ -21,7 +21,8 @@ from webhooks.console.address import the_ledger
 from webhooks.console.session import require_login, require_role
 from workers.kernel.errors import InputUnusable, MetermendError
 from workers.kernel.files import kept_name, sha256_of
-from workers.kernel.ledger.acts import CSV, ActState
+from workers.kernel.ledger import parts
+from workers.kernel.ledger.acts import CSV, HAND_OUT, ActState
 from workers.kernel.ledger.case_transaction import EVIDENCE
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
@@ -33,7 +34,7 @@ blueprint.before_request(require_login)
 
 LARGEST_UPLOAD: Final = 8 * 1024 * 1024
 """Bytes of a form with a file in it; a larger CSV is taken at the terminal."""
-_UPLOAD: Final = "acts.ask_by_file"
+_UPLOADS: Final = ("acts.ask_by_file", "pages.take_in")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _TYPES: Final = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
@@ -75,15 +76,22 @@ def evidence(case_id: str, digest: str) -> ResponseReturnValue:
 
 @blueprint.get("/acts/<act_id>")
 def written(act_id: str) -> ResponseReturnValue:
-    """Hand out the CSV that a worker has written."""
+    """Hand out the CSV that a worker has written; a part to the one who has taken it, until it is told of.
+
+    A part has the name by which Stripe's verdict is known to be on it.
+    """
     require_role(Role.OPERATOR)
     try:
         act = the_ledger().acts.get(act_id)
     except InputUnusable:
         abort(404)
-    if act.kind != CSV or act.state is not ActState.DONE:
+    if act.kind not in (CSV, HAND_OUT) or act.state is not ActState.DONE:
         abort(404)
-    return _streamed((act.outcome or {})["file"][0])
+    taken = parts.out(the_ledger(), act.arguments.get("account")) if act.kind == HAND_OUT else act
+    if taken != act or (act.kind == HAND_OUT and act.actor != current_user.name):
+        abort(403)
+    outcome = act.outcome or {}
+    return _streamed(outcome["file"][0], outcome.get("part"))
 
 
 @blueprint.get("/events/<path:event_id>")
@@ -104,17 +112,22 @@ def keep_upload(case_id: str, label: str, file: FileStorage) -> list[str]:
         file.save(path)
         digest = sha256_of(path)
         name = kept_name(case_id, label, path, digest)
-        _waited_for(_store().put_file, name, path)
+        put_into_archive(name, path)
     return [name, digest]
+
+
+def put_into_archive(name: str, path: Path) -> None:
+    """Put a file into the archive, while others are served. Raises as the archive does."""
+    _waited_for(_store().put_file, name, path)
 
 
 def make_room() -> None:
     """Let who is logged in put a file on a page; every other form is as small as a webhook."""
-    if request.endpoint == _UPLOAD and current_user.is_authenticated:
+    if request.endpoint in _UPLOADS and current_user.is_authenticated:
         request.max_content_length = LARGEST_UPLOAD
 
 
-def _streamed(name: str) -> ResponseReturnValue:
+def _streamed(name: str, called: str | None = None) -> ResponseReturnValue:
     store = _store()
     try:
         there = _waited_for(store.head, name)
@@ -124,7 +137,7 @@ def _streamed(name: str) -> ResponseReturnValue:
         return _unreadable("The archive has no such file. Web and workers must name the same ARCHIVE_URL.")
     answer = Response(_chunks(store, name))
     answer.content_length = there.size
-    return _attached(answer, there.name)
+    return _attached(answer, called or there.name)
 
 
 def _chunks(store: Store, name: str) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from workers.cli.open_ledger import open_context, open_stores
 from workers.kernel.clock import to_text
 from workers.kernel.counting import counted
 from workers.kernel.errors import Conflict, InputUnusable
-from workers.kernel.ledger.acts import FORGET, Act, ActState
+from workers.kernel.ledger.acts import FORGET, OF_PARTS, Act, ActState
 from workers.pipeline.audit.case_csv import KEY_PREFIX
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
@@ -154,7 +154,7 @@ def _approve(made: Context, act: Act, name: str, *, yes: bool) -> None:
         _confirm(made, act, name)
     ended = carried_out(made, act, name)
     if ended is not None:
-        undoes = "" if act.kind == FORGET else f"; metermend take-back {act.id} undoes it"
+        undoes = "" if act.kind in {FORGET, *OF_PARTS} else f"; metermend take-back {act.id} undoes it"
         click.echo(f"{act.id}: done, {_counted(ended.outcome or {})}{undoes}")
 
 

@@ -25,7 +25,7 @@ from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnu
 from workers.kernel.jobqueue import RqJobQueue, shown_address
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.rules import MadeRule
-from workers.kernel.places import METRONOME, SERVICES, Places, is_table
+from workers.kernel.places import DASHBOARD, METRONOME, SERVICES, Places, is_table
 from workers.kernel.service_health import LEAST_FREE, faults
 from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems
@@ -99,10 +99,12 @@ def _places(settings: Settings) -> Iterator[Check]:
         question = partial(_table, source, settings.rules_file) if is_table(source) else partial(_there, source)
         yield asked(name, question, "see USAGE_SOURCES")
     for name, folder in _named("SUBMIT_TO", settings.target_places):
-        if folder not in SERVICES:
+        if folder not in {*SERVICES, DASHBOARD}:
             yield asked(name, partial(_written, folder), "see SUBMIT_TO")
         if folder == METRONOME and settings.metronome_token:
             yield asked("Metronome", lambda: _metronome(settings), "see METRONOME_TOKEN", away=_METRONOME_AWAY)
+    for name, folder in _named("FAILED_RECORDS_FOLDER", settings.given_places):
+        yield asked(name, partial(_there, folder), "see FAILED_RECORDS_FOLDER")
     rules = settings.rules_file
     if rules:
         yield asked("RULES_FILE", lambda: _readable_rules(rules, settings), "see RULES_FILE")

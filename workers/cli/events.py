@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,8 +16,13 @@ from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.event_list import EventFilter, EventRow
-from workers.kernel.ledger.events import EventState, StoredEvent
+from workers.kernel.ledger.events import EventState, Origin, StoredEvent
 
+_CAME: Final = {
+    Origin.DELIVERED: "As delivered",
+    Origin.RECONCILED: "As found in Stripe's own list",
+    Origin.GIVEN: "As given by a person",
+}
 COLUMNS = ("event", "state", "received", "tries", "type")
 
 
@@ -133,7 +138,7 @@ def _shown(
         yield f"\nMend the cause, then: metermend events retry {event.id}"
     yield "\nWhat it led to"
     yield from _led_to(ledger, event, width, now)
-    yield "\nAs delivered" if event.origin == "delivered" else "\nAs found in Stripe's own list"
+    yield f"\n{_CAME[event.origin]}"
     yield from _body(event.raw)
     if fetched is not None:
         yield "\nAs fetched from Stripe"

@@ -10,12 +10,15 @@ from workers.kernel.ledger.case import Case, CaseState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.only_counted import unlocated
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission, SubmissionState
+from workers.kernel.places import DASHBOARD
 from workers.kernel.reasons import REASONS, UNCERTAIN, Reason
 
 NEXT_STEP: Mapping[CaseState, str] = {
     CaseState.OPEN: "Nothing to do: the refused records are being found and judged.",
     CaseState.PLANNED: (
         "Repaired records wait to be submitted. If this lasts, check that SUBMIT_TO is set: run `metermend doctor`."
+        " Where people upload in the Dashboard, somebody has to take the next part: `metermend parts`."
     ),
     CaseState.AWAITING: "Nothing to do: corrected records were submitted, and Stripe's verdict is awaited.",
     CaseState.NEEDS_PERSON: (
@@ -39,6 +42,11 @@ UNCONFIRMED = (
     "{records} records were sent and are unconfirmed: Stripe's totals (or Metronome, where they went there) do not "
     "show them. They are looked for again by themselves. Compare them there; where nothing of them is to be found, "
     "`metermend release {id} --reason WHY` sends them once more."
+)
+
+IN_A_PART = (
+    "Corrected records stand in a part that somebody has yet to upload in the Dashboard, or to say what became of: "
+    "`metermend parts` shows who has it."
 )
 
 OF_THE_RECORD = Reason(
@@ -72,13 +80,16 @@ def reasons_of(entries: Sequence[EntryRow], known: Mapping[str, Reason] = KNOWN)
     return {slug: (records, known.get(slug, OF_THE_RECORD)) for slug, records in waiting}
 
 
-def next_step(case: Case, unconfirmed: int = 0, *, only_counted: bool = False) -> str:
+def next_step(case: Case, unconfirmed: int = 0, *, only_counted: bool = False, in_a_part: bool = False) -> str:
     """Return the advice for a case, commands between backticks; one that nobody takes up by itself comes first.
 
-    `only_counted` tells that no row is known of any record that waits for a person.
+    `only_counted` tells that no row is known of any record that waits for a person, `in_a_part` that some are to be
+    uploaded by hand.
     """
     if case.trouble and case.due_at is None:
         return STUCK.format(trouble=case.trouble)
+    if case.state is CaseState.AWAITING and in_a_part:
+        return IN_A_PART
     if case.state is CaseState.AWAITING and unconfirmed:
         return UNCONFIRMED.format(records=unconfirmed, id=case.id)
     said = ONLY_COUNTED if case.state is CaseState.NEEDS_PERSON and only_counted else NEXT_STEP[case.state]
@@ -87,6 +98,11 @@ def next_step(case: Case, unconfirmed: int = 0, *, only_counted: bool = False) -
         quarantined=case.balance[Bucket.QUARANTINED].records,
         failed=case.balance.failed.records,
     )
+
+
+def is_in_a_part(submissions: Sequence[Submission]) -> bool:
+    """Tell whether a case waits until somebody has uploaded a part, or has said what became of it."""
+    return any(one.target == DASHBOARD and one.state is SubmissionState.INTENDED for one in submissions)
 
 
 def is_only_counted(case: Case, entries: Sequence[EntryRow]) -> bool:

@@ -6,6 +6,7 @@ event errors), and the `code` enums of stripe-python's `V1BillingMeterErrorRepor
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Code(StrEnum):
@@ -41,6 +42,12 @@ class EventType(StrEnum):
     METER_REACTIVATED = "v1.billing.meter.reactivated"
     METER_REACTIVATED_SNAPSHOT = "billing.meter.reactivated"
     CUSTOMER_CREATED = "customer.created"
+
+
+FAILED_RECORDS_FILE: Final = "failed_records_file"
+"""Our own type: a failed-records file that a person gives, see `given_file`."""
+WORKED_ON: Final = frozenset({*map(str, EventType), FAILED_RECORDS_FILE})
+"""The types of all events that a worker works on."""
 
 
 class Outcome(StrEnum):

@@ -76,6 +76,10 @@ class Paced(Transient):
     """It is not our turn yet: a pace that the far side asks for is being kept. Waiting for it is no failure."""
 
 
+class AwaitsPerson(Paced):
+    """It goes on when a person has done something outside and said so, however long that takes."""
+
+
 class Permanent(MetermendError):
     """Trying again cannot help: it ends in a ledger state and an alert, and a person has to look."""
 

@@ -11,7 +11,9 @@ APIS: Final = frozenset({METER_EVENTS, METER_EVENT_STREAM})
 METRONOME: Final = "metronome"
 """Metronome, which bills by itself: what goes there shows in none of Stripe's totals."""
 SERVICES: Final = APIS | {METRONOME}
-"""The places in SUBMIT_TO that are no folder."""
+"""The places in SUBMIT_TO that are called."""
+DASHBOARD: Final = "dashboard"
+"""The place in SUBMIT_TO that is a person: he uploads parts in Stripe's Dashboard, where others have a folder."""
 
 Places = Mapping[str | None, tuple[str, ...]]
 """Places by the account that they belong to; None is the account of our own API key."""

@@ -50,6 +50,7 @@ PERHAPS_SENT_BEFORE: Final = "perhaps_sent_before"
 PERHAPS_UNDONE: Final = "perhaps_undone"
 PLANNED_LONG_AGO: Final = "planned_long_ago"
 REFUSED_AGAIN: Final = "refused_again"
+NOT_UPLOADED: Final = "not_uploaded"
 ROW_CONTRADICTED: Final = "row_contradicted"
 ROW_COUNT_DIFFERS: Final = "row_count_differs"
 ROWS_NOT_LISTED: Final = "rows_not_listed"
@@ -223,9 +224,13 @@ REASONS: Final[Mapping[str, Reason]] = {
         "The failed-records file tells more records than Stripe counts.",
         "See in the Dashboard which of them were refused.",
     ),
+    NOT_UPLOADED: Reason(
+        "It stood in a part for Stripe's Dashboard, of which nothing was taken in.",
+        "Retry it: it is planned again, and stands in one of the next parts.",
+    ),
     ROWS_NOT_LISTED: Reason(
         "Stripe counts it and does not list it.",
-        "Open the import set in the Dashboard and download its error report.",
+        "Open the import set in the Dashboard, download its error report, and take it in.",
     ),
     SURPLUS_IN_TOTALS: Reason(
         "Stripe's total of a customer's day is more than the sender's records come to.",

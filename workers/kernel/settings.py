@@ -106,8 +106,9 @@ class Settings(BaseSettings):
     submit_to: str | None = Field(
         None,
         description="Where corrected usage goes: s3://bucket/folder, file:///folder, meter-events, "
-        "meter-event-stream or metronome; beside it, comma-separated, a connected account's as acct_…=place. With "
-        "a folder and one of the two APIs, usage of pre-aggregated meters goes by the API.",
+        "meter-event-stream, metronome, or dashboard for parts that a person uploads; beside it, comma-separated, "
+        "a connected account's as acct_…=place. With a folder and one of the two APIs, usage of pre-aggregated "
+        "meters goes by the API.",
     )
     metronome_token: SecretStr | None = Field(
         None, description="API token of Metronome, where SUBMIT_TO is metronome."
@@ -177,6 +178,11 @@ class Settings(BaseSettings):
     )
     metronome_base: str = Field("https://api.metronome.com", description="Metronome's API.")
     stripe_timeout: float = Field(20.0, gt=0, description="Seconds that one call to Stripe may take.")
+    failed_records_folder: str | None = Field(
+        None,
+        description="Folder into which people drop failed-records files that they have downloaded: a directory or "
+        "s3://…; a connected account's as acct_…=place, comma-separated.",
+    )
     failed_records_max_bytes: int = Field(
         2 * 1024 * MIB, ge=MIB, description="Largest failed-records file, in bytes."
     )
@@ -247,6 +253,12 @@ class Settings(BaseSettings):
         places.require_targets(places.by_account(_parts(text or "")))
         return text
 
+    @field_validator("failed_records_folder")
+    @classmethod
+    def _folders_of_accounts(cls, text: str | None) -> str | None:
+        places.by_account(_parts(text or ""))
+        return text
+
     @field_validator(
         *(
             "stripe_api_key",
@@ -278,7 +290,7 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("archive_url", "submit_to", "console_url", "oidc_issuer"),
+        *("archive_url", "submit_to", "failed_records_folder", "console_url", "oidc_issuer"),
         *("stripe_api_base", "stripe_files_base", "stripe_meter_events_base", "metronome_base"),
     )
     @classmethod
@@ -315,6 +327,11 @@ class Settings(BaseSettings):
     def target_places(self) -> Places:
         """Where corrected usage of each account goes: to a folder, one of Stripe's APIs or both, or Metronome."""
         return places.by_account(_parts(self.submit_to or ""))
+
+    @property
+    def given_places(self) -> Places:
+        """Where people drop the failed-records files of each account."""
+        return places.by_account(_parts(self.failed_records_folder or ""))
 
     @property
     def logs_in_by_oidc(self) -> bool:

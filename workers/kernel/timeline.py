@@ -104,6 +104,8 @@ def _noted(entry: EntryRow) -> str:
         return "Stripe's totals have not grown by what was sent: it is unconfirmed"
     if "look_again" in entry.detail:
         return "the usage files are looked through once more"
+    if entry.event_id is not None:
+        return "the same failed-records file was told of once more: nothing in it is new"
     return "what metermend knows of the case was noted"
 
 

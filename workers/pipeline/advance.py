@@ -22,6 +22,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
+from workers.kernel.places import DASHBOARD
 from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context, heartbeat
 from workers.pipeline.livemode import require_own_mode
@@ -36,6 +37,7 @@ from workers.pipeline.undo.approvals import left_open
 from workers.pipeline.undo.cancel import finish_undo
 from workers.pipeline.undo.reverse import finish_counter_entry
 from workers.pipeline.upkeep.wake import look, next_wake
+from workers.targets import Target
 
 Step = Callable[[Context, HeldCase], None]
 
@@ -103,11 +105,18 @@ def _next_step(context: Context, held: HeldCase) -> Step | None:
 def _to_send_or_confirm(context: Context, held: HeldCase) -> Step | None:
     balance = held.case.balance
     target = context.target_of(held.case.failure.account)
-    if target is not None and (balance[Bucket.PLANNED].records or open_submission(held)):
+    if target is not None and (
+        open_submission(held) or (_goes_by_itself(target) and balance[Bucket.PLANNED].records)
+    ):
         return _submit
     if balance[Bucket.SUBMITTED].records and due_for_confirmation(context, held):
         return confirm
     return None
+
+
+def _goes_by_itself(target: Target) -> bool:
+    """Whether planned records are sent as soon as they are planned; a part is made when a person asks for it."""
+    return target.name != DASHBOARD
 
 
 def _take_back(context: Context, held: HeldCase) -> None:

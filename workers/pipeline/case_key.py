@@ -42,6 +42,17 @@ def of_import_set(
     )
 
 
+def of_given_list(event: StoredEvent, digest: str, name: str) -> Failure:
+    """Return the failure that a given failed-records file tells, where nobody says of which import set it is."""
+    return Failure(
+        key=f"failed_records:{event.account or ''}:{digest}",
+        kind=FAILED_RECORDS,
+        livemode=event.livemode,
+        account=event.account,
+        summary=f"rows of {name} were refused for their format",
+    )
+
+
 def of_report(
     event: StoredEvent,
     code: str,

@@ -1,7 +1,7 @@
 """What the loop works with: built once in each process by `workers.bootstrap`, and by tests."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +19,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.places import APIS
 from workers.kernel.settings import Settings
+from workers.kernel.storage import Store
 from workers.remedies import Rules, with_made
 from workers.sources import NOWHERE, UsageSources
 from workers.stripe_api import StripeApi
@@ -46,7 +47,8 @@ class Stores:
 class Context(Stores):
     """The ledger, the adapters and the rules that one piece of work uses.
 
-    `sources` and `target` are of our own account; those of connected accounts are kept by account. `api_target` is
+    `sources` and `target` are of our own account; those of connected accounts are kept by account.
+    Into `given_folders` people drop failed-records files, each of an account. `api_target` is
     the one of Stripe's APIs that SUBMIT_TO names, alone or beside folders. `owner` names this piece of work in
     leases: two runs of one job are two owners. `rules` are those of `rules.toml`; what repairs asks
     `rules_in_force`.
@@ -63,6 +65,7 @@ class Context(Stores):
     account_sources: Mapping[str, UsageSources] = field(default_factory=dict)
     account_targets: Mapping[str, Target] = field(default_factory=dict)
     api_target: Target | None = None
+    given_folders: Sequence[tuple[str | None, Store]] = ()
     owner: str = field(default_factory=lambda: uuid4().hex)
 
     @cached_property

@@ -16,7 +16,15 @@ from typing import Final
 
 from workers.alerts import NextStep
 from workers.kernel.clock import from_text, is_within, to_text
-from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Paced, Permanent, Transient
+from workers.kernel.errors import (
+    AwaitsPerson,
+    Conflict,
+    InputUnusable,
+    LedgerUnavailable,
+    Paced,
+    Permanent,
+    Transient,
+)
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -159,6 +167,10 @@ def carry_on(context: Context, case_id: str, *, large: bool = True) -> float | N
 
 def _put_off_case(context: Context, case_id: str, error: Exception) -> float | None:
     with context.ledger.cases.hold(case_id, context.owner, context.lease) as held:
+        if isinstance(error, AwaitsPerson):
+            with held.transaction(last=True) as transaction:
+                transaction.reschedule(context.clock() + LONG_WAIT)
+            return None
         if isinstance(error, Paced):
             return _queue_up(context, held, error)
         then = next_try(context.settings, error, held.case.attempts + 1)

@@ -61,7 +61,8 @@ class Chunk:
 
     `result` is the plain JSON that it was finished with, None while open. `withheld` was left out of it from the
     start. `judged`: Stripe has told its verdict on the chunk's file, so the file has been there. `fresh`: it was
-    intended in this very try, so that nothing of it can be there.
+    intended in this very try, so that nothing of it can be there. `rows` are those that it is of, where the ledger
+    tells.
     """
 
     intended_at: datetime
@@ -69,6 +70,7 @@ class Chunk:
     withheld: tuple[Withheld, ...] = ()
     judged: bool = False
     fresh: bool = False
+    rows: Rows | None = None
 
     def is_late(self, now: datetime, within: timedelta = RESEND_WITHIN) -> bool:
         """Whether it may no longer be sent again; of an intent that lies ahead nobody knows how old it is."""

@@ -162,6 +162,7 @@ SHOWN: dict[str, Any] = {
     "may_approve": True,
     "may_ask": True,
     "is_csv": False,
+    "is_of_part": False,
 }
 UNLUCKY = replace(CASE, trouble="Stripe answered 503", due_at=AT, failure=replace(CASE.failure, code=None))
 
@@ -259,7 +260,7 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
 PARTS = {"base.html", "parts.html", "charts.html", "decide.html"}
 TOLD_BY_ROWS = {
     "overview.html", "cases.html", "incidents.html", "incident.html", "quarantine.html", "events.html",
-    "event.html", "rules.html", "audit.html",
+    "event.html", "rules.html", "audit.html", "part_list.html",
 }  # fmt: skip
 """Their tests, in `pages`, write rows into a ledger and look at the page."""
 VOID = {"meta", "link", "input", "rect", "br", "img"}

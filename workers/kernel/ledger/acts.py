@@ -30,6 +30,15 @@ FORGET: Final = "forget"
 """The kind of an act that erases a customer: when it ends, it says no more whom it was about."""
 
 
+HAND_OUT: Final = "hand_out"
+"""The kind of an act that makes the next part for Stripe's Dashboard and hands it to whoever has asked."""
+UPLOADED: Final = "uploaded"
+NOT_UPLOADED: Final = "not_uploaded"
+"""The kinds of acts that say what became of a part."""
+OF_PARTS: Final = (HAND_OUT, UPLOADED, NOT_UPLOADED)
+"""The kinds of acts that are not taken back: what they are about is in somebody's hands, or at Stripe."""
+
+
 class ActState(StrEnum):
     """Where an act stands."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.tables import chunks
+from workers.kernel.ledger.tables import cases, chunks, submissions
 
 Renewed = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction that renews the lease on the case, as `HeldCase.renewed` does."""
@@ -58,6 +58,19 @@ class Chunks:
         query = select(chunks.c.number, *CHUNK_COLUMNS).where(*theirs).order_by(chunks.c.number)
         return {row["number"]: chunk_of(row) for row in self._database.rows(query)}
 
+    def open_files(self, target: str, account: str | None) -> list[str]:
+        """Return the names of files of a target that were begun and not finished, with records of an account."""
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        begun = chunks.c.undo_id == SENDING, chunks.c.finished_at.is_(None), chunks.c.file.is_not(None)
+        query = (
+            select(chunks.c.file)
+            .distinct()
+            .join(submissions, submissions.c.id == chunks.c.submission_id)
+            .join(cases, cases.c.id == submissions.c.case_id)
+            .where(*begun, submissions.c.target == target, theirs)
+        )
+        return list(self._database.values(query.order_by(chunks.c.file)))
+
     def verdicts(self, submission_id: str) -> dict[str, Any]:
         """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""
         found = self.of(submission_id).items()
@@ -73,6 +86,7 @@ class Chunks:
         withheld: Mapping[str, Sequence[Any]],
         *,
         undo_id: str = SENDING,
+        file: str | None = None,
     ) -> None:
         """Write down that Stripe or the target is about to be asked for these rows, without what is withheld.
 
@@ -87,6 +101,7 @@ class Chunks:
             "first": first,
             "records": records,
             "withheld": dict(withheld),
+            "file": file,
         }
         with renewed() as connection:
             insert_chunks(connection, [row])

@@ -43,6 +43,8 @@ class Origin(StrEnum):
     """Stripe posted it; `raw` is the body as signed."""
     RECONCILED = "reconciled"
     """We found it in Stripe's own list; `raw` is the JSON of the list, which holds a thin event's data too."""
+    GIVEN = "given"
+    """A person gave a file; `raw` says which, see `workers.kernel.given_file`."""
 
 
 @dataclass(frozen=True)

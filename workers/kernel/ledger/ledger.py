@@ -1,8 +1,11 @@
 """The ledger as one object: the only way to events, cases and submissions."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock, utc_now
 from workers.kernel.ledger import events, totals
@@ -44,7 +47,7 @@ REWRITE_DUE: Final = "erasure:rewrite"
 
 
 class Checkpoints:
-    """The checkpoints table: named places where periodic work stopped, one JSON value a name."""
+    """The checkpoints table: where periodic work stopped and what was decided once, one JSON value a name."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -54,6 +57,26 @@ class Checkpoints:
         """Return what was last saved under `name`, or None."""
         query = select(checkpoints.c.value).where(checkpoints.c.name == name)
         return next(iter(self._database.values(query)), None)
+
+    def decide(self, name: str, decision: Callable[[Any], Any]) -> Any:
+        """Save what is decided of what stands under `name`, None for nothing, and return it; one after another."""
+        with suppress(IntegrityError):  # another has just written the first value: it is decided of that
+            return self._decided(name, decision)
+        return self._decided(name, decision)
+
+    def _decided(self, name: str, decision: Callable[[Any], Any]) -> Any:
+        named = checkpoints.c.name == name
+        with self._database.write() as connection:
+            query = select(checkpoints.c.value).where(named).with_for_update()
+            found = connection.execute(query).one_or_none()
+            there = found.value if found else None
+            decided = decision(there)
+            row = {"value": decided, "changed_at": self._clock()}
+            if found is None:
+                connection.execute(insert(checkpoints).values(name=name, **row))
+            elif decided != there:
+                connection.execute(update(checkpoints).where(named).values(row))
+        return decided
 
     def save(self, name: str, value: Any) -> None:
         """Save plain JSON under `name`."""

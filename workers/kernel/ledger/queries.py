@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, text, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, or_, select, text, true
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.case import Case, CaseState, case_of
 from workers.kernel.ledger.database import Database
-from workers.kernel.ledger.events import ENDED, OPEN, EventState
-from workers.kernel.ledger.journal import WAITING, Balance, EntryKind, RecordSetRef
+from workers.kernel.ledger.events import ENDED, OPEN, EventState, Origin
+from workers.kernel.ledger.journal import WAITING, Balance, Bucket, EntryKind, RecordSetRef
 from workers.kernel.ledger.tables import (
     cases,
     checkpoints,
@@ -103,6 +103,31 @@ class Queries:
         query = select(cases).where(or_(*waits)).order_by(cases.c.opened_at, cases.c.id)
         return list(map(case_of, self._database.rows(query)))
 
+    def planned_cases(self, account: str | None, *, livemode: bool, limit: int) -> Sequence[str]:
+        """Return the ids of an account's cases whose records wait to be sent, the most urgent first.
+
+        One that work has given up on is left to a person.
+        """
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        planned = (
+            cases.c.state == CaseState.PLANNED,
+            cases.c.livemode == livemode,
+            cases.c.due_at.is_not(None),
+            theirs,
+        )
+        order = func.coalesce(cases.c.urgent_at, cases.c.opened_at)
+        query = select(cases.c.id).where(*planned).order_by(order, cases.c.id).limit(limit)
+        return list(self._database.values(query))
+
+    def planned_records(self, account: str | None) -> tuple[int, int]:
+        """Return of how many of an account's cases records wait to be sent, and how many records."""
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        records = cast(cases.c.balance[(Bucket.PLANNED.value, "records")].as_string(), BigInteger)
+        query = select(func.count(), func.coalesce(func.sum(records), 0))
+        with self._database.read() as connection:
+            found, planned = connection.execute(query.where(cases.c.state == CaseState.PLANNED, theirs)).one()
+        return int(found), int(planned)
+
     def stuck_cases(self, limit: int = 100) -> Sequence[Case]:
         """Return cases that work has given up on, the most recently changed first: only a person moves them."""
         return self._newest(limit, cases.c.trouble.is_not(None), cases.c.due_at.is_(None))
@@ -183,7 +208,8 @@ class Queries:
 
     def newest_livemode(self) -> bool | None:
         """Return the mode of the event that arrived last; None where none has."""
-        newest = select(events.c.livemode).order_by(events.c.received_at.desc()).limit(1)
+        stripes = select(events.c.livemode).where(events.c.origin != Origin.GIVEN)
+        newest = stripes.order_by(events.c.received_at.desc()).limit(1)
         return next(iter(self._database.values(newest)), None)
 
     def newest_moment(self) -> datetime | None:

@@ -200,6 +200,14 @@ class Submissions:
             query = query.where(submissions.c.target == target)
         return list(map(submission_of, self._database.rows(query.order_by(submissions.c.intended_at))))
 
+    def intended(self, target: str, account: str | None) -> Sequence[Submission]:
+        """Return an account's submissions that a target has not had whole yet, the longest waiting first."""
+        theirs = cases.c.account.is_(None) if account is None else cases.c.account == account
+        waits = submissions.c.target == target, submissions.c.state == SubmissionState.INTENDED, theirs
+        query = select(*SUBMISSION_COLUMNS).join(cases, cases.c.id == submissions.c.case_id).where(*waits)
+        ordered = query.order_by(submissions.c.intended_at, submissions.c.id)
+        return list(map(submission_of, self._database.rows(ordered)))
+
     def last_turn(self, account: str | None) -> int:
         """Return the number of the account's last submission, 0 when it has none."""
         theirs = submission_turns.c.account == _account_key(account)

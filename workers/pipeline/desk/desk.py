@@ -13,7 +13,7 @@ import polars as pl
 
 from workers.alerts import NextStep
 from workers.kernel.errors import Conflict, InputUnusable, LedgerUnavailable, Permanent, Transient
-from workers.kernel.ledger.acts import FORGET, Act, ActState
+from workers.kernel.ledger.acts import FORGET, HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActState
 from workers.kernel.ledger.journal import Bucket
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
@@ -21,6 +21,7 @@ from workers.pipeline.desk.case_orders import Corrected, WriteOff
 from workers.pipeline.desk.forget_orders import Forget
 from workers.pipeline.desk.order import Effect, Example, Order
 from workers.pipeline.desk.page_orders import FixByFile, SetValue
+from workers.pipeline.desk.part_orders import HandOut, NotUploaded, Uploaded
 from workers.pipeline.desk.readings import READINGS, is_reading
 from workers.pipeline.desk.record_orders import Fix
 from workers.pipeline.desk.release_orders import Release
@@ -86,6 +87,9 @@ ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
     "revert_rule": RevertRule,
     FORGET: Forget,
     "take_back": TakeBack,
+    HAND_OUT: HandOut,
+    UPLOADED: Uploaded,
+    NOT_UPLOADED: NotUploaded,
 }
 """The kinds of acts. Adding one is a class like these and its line here."""
 _OPEN_AT_ONCE: Final = 50

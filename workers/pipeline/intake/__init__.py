@@ -2,6 +2,7 @@
 
 Each type of event has one way in; a type that is not in `INTAKE` is not ours to work on. Imports `submit` and what
 lies below it. Start with `import_set` (files) or `error_report` (counts and samples); both end in `open_case`.
+`given_file` takes in a failed-records file that a person gives.
 `arrival` reopens what has waited for a customer or a meter.
 """
 
@@ -9,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from workers.kernel.codes import EventType
+from workers.kernel.codes import FAILED_RECORDS_FILE, EventType
 from workers.kernel.event_envelope import IRRELEVANT_TYPE, LIVEMODE_MISMATCH
 from workers.kernel.ledger.events import StoredEvent
 from workers.pipeline.context import Context
-from workers.pipeline.intake import arrival, error_report, import_set
+from workers.pipeline.intake import arrival, error_report, given_file, import_set
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.livemode import is_foreign, mode_of
 
@@ -25,6 +26,7 @@ INTAKE: Final[Mapping[str, Callable[[Context, StoredEvent], Taken]]] = {
     EventType.METER_REACTIVATED: arrival.take_in,
     EventType.METER_REACTIVATED_SNAPSHOT: arrival.take_in,
     EventType.CUSTOMER_CREATED: arrival.take_in,
+    FAILED_RECORDS_FILE: given_file.take_in,
 }
 
 

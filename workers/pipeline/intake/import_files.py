@@ -14,6 +14,7 @@ import polars as pl
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.files import sha256_of
+from workers.kernel.given_file import LABEL
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.settings import Settings
 from workers.pipeline.context import Context
@@ -52,7 +53,6 @@ MAX_ORIGINAL_BYTES: Final = 1_000_000_000
 _NO_LIST: Final = "download the error report from the import set in the Dashboard"
 _NO_USAGE: Final = "mend its header, then `metermend retry` the event"
 _ORIGINAL: Final = "original"
-_FAILED_RECORDS: Final = "failed-records"
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 CURED: Final = frozenset({
     "header_declared", "header_renamed", "delimiter", "byte_order_mark", "encoding", "line_ends", "compressed",
@@ -129,8 +129,8 @@ def failed_rows(imported: Import) -> Iterator[pl.DataFrame]:
     """
     report, settings = imported.report, imported.context.settings
     assert report.error_file_id is not None
-    path = imported.download(report.error_file_id, _FAILED_RECORDS, settings.failed_records_max_bytes)
-    options = _options(settings)
+    path = imported.download(report.error_file_id, LABEL, settings.failed_records_max_bytes)
+    options = read_options(settings)
     try:
         file = open_file(path, options)
     except FileForeign as error:  # it tells of no failure either, so it is no list of them
@@ -155,7 +155,7 @@ def content_digest(imported: Import, rows: Iterable[pl.DataFrame]) -> str:
     """
     nameless = any(frame.select((is_nameless() & pl.col(NUMBERED)).any()).item() for frame in rows)
     original = _original_at_hand(imported) if nameless else None
-    return sha256_of(original or imported.folder / _FAILED_RECORDS)
+    return sha256_of(original or imported.folder / LABEL)
 
 
 def original_file(imported: Import) -> OriginalFile | None:
@@ -166,7 +166,7 @@ def original_file(imported: Import) -> OriginalFile | None:
     path = _fetch_original(imported)
     if path is None:
         return None
-    file = open_file(path, _options(imported.context.settings))
+    file = open_file(path, read_options(imported.context.settings))
     if not _has_usage_columns(file.layout):
         raise _no_usage(file, mend=_NO_USAGE)
     named_only = imported.report.source_file_id is None
@@ -235,7 +235,8 @@ def _original_at_hand(imported: Import) -> Path | None:
     return None
 
 
-def _options(settings: Settings) -> ReadOptions:
+def read_options(settings: Settings) -> ReadOptions:
+    """Return which columns of a failed-records file are Stripe's, as the operator says."""
     return ReadOptions(
         code_column=settings.failed_records_code_column,
         error_column=settings.failed_records_error_column,

@@ -16,7 +16,8 @@ import polars as pl
 from workers.kernel.clock import STORE_AHEAD
 from workers.kernel.errors import FileForeign, FileUnusable, Permanent
 from workers.kernel.files import submission_of
-from workers.kernel.ledger.events import StoredEvent
+from workers.kernel.ledger.case import Failure
+from workers.kernel.ledger.events import Origin, StoredEvent
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import FILE_NOT_FOUND, PERHAPS_IMPORTED, ROWS_NOT_LISTED
 from workers.pipeline.case_key import FAILED_RECORDS, UNEXPLAINED_FILE, WHOLE_FILE, of_import_set
@@ -30,6 +31,7 @@ from workers.pipeline.intake.import_files import (
     original_file,
 )
 from workers.pipeline.intake.older_files import OlderFiles
+from workers.pipeline.intake.one_list import one_list
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.intake.verdicts import take_in_verdict
@@ -51,7 +53,7 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
 
 
 def _take_in(imported: Import) -> Taken:
-    submission, status = _our_submission(imported), imported.report.status
+    submission, status = our_submission(imported), imported.report.status
     if submission is not None:
         return take_in_verdict(imported, submission)
     if status is ImportStatus.SUCCEEDED:
@@ -71,7 +73,7 @@ def _file_names(context: Context, event: StoredEvent, report: ImportSetReport) -
     return tuple(dict.fromkeys([*([name] if name else []), *report.source_names]))
 
 
-def _our_submission(imported: Import) -> Submission | None:
+def our_submission(imported: Import) -> Submission | None:
     """Return the submission whose file it is; a file of that name in another account is not ours."""
     ledger = imported.context.ledger
     for submission_id in filter(None, map(submission_of, imported.names)):
@@ -94,12 +96,25 @@ def _take_in_rows(imported: Import, rows: StoredRows) -> Taken:
         advice = str(error)
     else:
         advice = "Open the import set in the Dashboard and download its error report."
-    source = content_digest(imported, rows) if rows.records else ""
-    told = told_records(rows, source, report.error_count)
-    counted = report.error_count or (0 if told.records else 1)  # errors without a number are one at least
-    missing = max(0, counted - told.records)
+    return take_in_list(imported, *told_as(imported, _failure(imported, FAILED_RECORDS), rows), rows, advice)
+
+
+def told_as(imported: Import, own: Failure, rows: StoredRows) -> tuple[Failure, str]:
+    """Return the failure that a list is of, `own` unless it was told before, and what stands for its content."""
+    if not rows.records:
+        return own, ""
+    return one_list(imported.context, own, rows, content_digest(imported, rows))
+
+
+def take_in_list(imported: Import, failure: Failure, source: str, rows: StoredRows, advice: str) -> Taken:
+    """Take in the rows of a failed-records file, and count those that it should have and has not."""
+    counted = imported.report.error_count
+    told = told_records(rows, source, counted)
+    missing = max(
+        0, (counted or (0 if told.records else 1)) - told.records
+    )  # errors without a number: one at least
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
-    return _opened(imported, FAILED_RECORDS, told, unlocated, by_row=True)
+    return _opened(imported, failure, told, unlocated, by_row=True)
 
 
 def _take_in_file(imported: Import, rows: StoredRows) -> Taken:
@@ -118,7 +133,7 @@ def _take_in_file(imported: Import, rows: StoredRows) -> Taken:
     kind = WHOLE_FILE if found and found.explains_refusal else UNEXPLAINED_FILE
     counts = {} if rows.records else {FILE_NOT_FOUND: max(1, report.rows_processed or 0)}
     unlocated = Unlocated(counts, {FILE_NOT_FOUND: advice})
-    return _opened(imported, kind, _held_if_counted(rows, report), unlocated, by_row=False)
+    return _opened(imported, _failure(imported, kind), _held_if_counted(rows, report), unlocated, by_row=False)
 
 
 def _held_if_counted(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> Iterable[pl.DataFrame]:
@@ -136,20 +151,20 @@ def _held_if_counted(rows: Iterable[pl.DataFrame], report: ImportSetReport) -> I
     return (frame.with_columns(words) for frame in rows)
 
 
+def _failure(imported: Import, kind: str) -> Failure:
+    name, reason = next(iter(imported.names), None), imported.report.failed_reason
+    return of_import_set(imported.event, imported.id, kind=kind, file_name=name, reason=reason)
+
+
 def _opened(
-    imported: Import, kind: str, records: Iterable[pl.DataFrame], unlocated: Unlocated, *, by_row: bool
+    imported: Import, failure: Failure, records: Iterable[pl.DataFrame], unlocated: Unlocated, *, by_row: bool
 ) -> Taken:
     context, event = imported.context, imported.event
     older = OlderFiles(imported.sources, imported.begun, partial(copies_of_refused, imported), by_row)
-    failure = of_import_set(
-        event,
-        imported.id,
-        kind=kind,
-        file_name=imported.names[0] if imported.names else None,
-        reason=imported.report.failed_reason,
-    )
     kept = [context.archive.keep(failure.case_id, path.stem, path) for path in sorted(imported.folder.iterdir())]
-    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, kept, imported.report.oddities)
+    by_hand = event.origin is Origin.GIVEN
+    oddities = imported.report.oddities
+    seen = Seen(failure, older.hold(records), FORMAT, event.id, unlocated, kept, oddities, by_hand=by_hand)
     return Taken((take_in_seen(context, seen),))
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ class Seen:
 
     Records that come with a `REASON` are to be put before a person at once. `evidence` names the archived files
     that show the refusal, `oddities` says what in the event is not as documented. `window` names the one of the
-    failure's validation windows that is told of; a failure without windows is told of whole.
+    failure's validation windows that is told of; a failure without windows is told of whole. What a person gives is
+    noted `by_hand` even where it says nothing new: he looks for what became of it.
     """
 
     failure: Failure
@@ -44,6 +46,7 @@ class Seen:
     evidence: Sequence[RecordSetRef] = ()
     oddities: Sequence[str] = ()
     window: str | None = None
+    by_hand: bool = False
 
     def told(self, moves: Iterable[Movement]) -> list[Movement]:
         """Let the entries about what was seen say in which window, and what was odd about it."""
@@ -89,7 +92,8 @@ def take_in_seen(context: Context, seen: Seen) -> str:
 def described(failure: Failure) -> dict[str, str | None]:
     """Return what a later telling may know better of a failure."""
     return {
-        name: getattr(failure, name) for name in ("kind", "summary", "event_name", "window_start", "window_end")
+        name: getattr(failure, name)
+        for name in ("kind", "summary", "event_name", "import_set_id", "window_start", "window_end")
     }
 
 
@@ -121,13 +125,23 @@ def _take_in_again(context: Context, seen: Seen) -> None:
         rows = _keep_numbered(context, seen, unknown(), first=located.height)
         new_rows = _NO_ROWS if rows is None else scan(context, rows)
         moves = _told_again(context, held, seen, new_rows, located[ORIGIN], found + seen.unlocated.records)
-        if not moves:
-            return
-        with held.transaction(last=True) as transaction:
-            transaction.move(*seen.told(moves))
-            transaction.show(seen.evidence)
-            transaction.describe(**described(failure))
-            transaction.reschedule(context.clock())
+        if moves:
+            with held.transaction(last=True) as transaction:
+                transaction.move(*seen.told(moves))
+                transaction.show(seen.evidence)
+                transaction.describe(**described(failure))
+                transaction.reschedule(context.clock())
+        elif _is_to_be_noted(seen, held):
+            with held.transaction(last=True) as transaction:
+                transaction.move(Movement(EntryKind.NOTED, None, None, 0, Decimal(0), event_id=seen.event_id))
+                transaction.describe(import_set_id=failure.import_set_id)
+
+
+def _is_to_be_noted(seen: Seen, held: HeldCase) -> bool:
+    """Whether a telling without news says from whom it came, once: a person, or an import set not known before."""
+    of_new_import_set = seen.failure.import_set_id != held.case.failure.import_set_id
+    is_noted = any(entry.event_id == seen.event_id for entry in held.journal)
+    return (seen.by_hand or of_new_import_set) and not is_noted
 
 
 _CHANGED = "they stand in the case already; put the file back as it was uploaded if it should be read again"

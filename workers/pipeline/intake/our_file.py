@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from workers.kernel.files import part_of
+from workers.kernel.given_file import is_given
 from workers.kernel.ledger.chunks import StoredChunk
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
@@ -38,9 +39,11 @@ class Part:
         return not isinstance(result, Mapping) or bool(result.get(PUT_AGAIN))
 
     def imported_before(self, import_set: str) -> bool:
-        """Whether another import set has taken it in."""
+        """Whether another import set has taken it in; what a person has told before may be of any."""
         verdict = self.chunk.verdict if self.chunk else None
-        return verdict is not None and verdict[IMPORT_SET] != import_set and bool(verdict[ACCOUNTED])
+        if verdict is None or is_given(verdict[IMPORT_SET]):
+            return False
+        return verdict[IMPORT_SET] != import_set and bool(verdict[ACCOUNTED])
 
 
 @dataclass(frozen=True)

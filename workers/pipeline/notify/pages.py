@@ -5,7 +5,12 @@ from typing import Final
 
 from workers.pipeline.context import Context
 
-_SUBJECTS: Final[Mapping[str, str]] = {"case_": "/cases/", "evt_": "/events/", "act_": "/acts/"}
+_SUBJECTS: Final[Mapping[str, str]] = {
+    "case_": "/cases/",
+    "evt_": "/events/",
+    "given_": "/events/",
+    "act_": "/acts/",
+}
 """How the ids begin of what has a page of its own, and where these lie."""
 
 

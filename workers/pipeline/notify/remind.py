@@ -12,6 +12,7 @@ from functools import partial
 from workers.alerts import Notice
 from workers.kernel.ledger.reminders import Reminder, Waiting
 from workers.kernel.logs import get_logger
+from workers.kernel.places import DASHBOARD
 from workers.pipeline.context import Context
 from workers.pipeline.notify.case_status import CaseStatus
 from workers.pipeline.notify.incident_notice import in_full, lost_of, notice_of
@@ -53,7 +54,9 @@ def left(time: timedelta) -> str:
 
 
 def _waits_for_a_person(context: Context, one: Waiting) -> bool:
-    return one.quarantined or one.stopped or (one.planned and context.target_of(one.account) is None)
+    target = context.target_of(one.account)
+    goes_by_itself = target is not None and target.name != DASHBOARD
+    return one.quarantined or one.stopped or (one.planned and not goes_by_itself)
 
 
 def _notice(context: Context, incident_id: str, due: Sequence[Reminder]) -> Notice | None:

@@ -17,6 +17,7 @@ from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.chunks import Renewed
 from workers.kernel.ledger.journal import Bucket, EntryKind, Movement, RecordSetRef
 from workers.kernel.ledger.submissions import Intent, Submission, SubmissionState
+from workers.kernel.places import DASHBOARD
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.hold import quarantined
@@ -49,7 +50,7 @@ def submit(context: Context, held: HeldCase, submission: Submission) -> None:
     target = partial(_target_of, context, account, submission)
     begun = context.ledger.chunks.of(submission.id)
     file = begun[min(begun)].file if begun else _begin(context, held, submission, target())
-    if file is None:
+    if file is None or submission.target == DASHBOARD:
         look = LastLook(context, held, submission)
         progress = LedgerProgress(context.ledger, submission.id, held.renewed, look)
         outgoing = Outgoing(submission.id, account, path_of(context, submission.ref), submission.records)

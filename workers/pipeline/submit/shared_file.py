@@ -44,11 +44,13 @@ _UNRESOLVED: Final = "unresolved"
 _AGAIN_SECONDS: Final = 10.0
 
 
-def begin_together(context: Context, held: HeldCase, submission: Submission) -> str | None:
+def begin_together(
+    context: Context, held: HeldCase, submission: Submission, most_bytes: int = MOST_BYTES
+) -> str | None:
     """Commit that a submission is about to go in one file with others that wait, and return the file's name.
 
-    None where it goes by itself. What the last look stops of any of them is left out. Raises Conflict when the
-    lease was lost.
+    The file has `most_bytes` of text at most. None where it goes by itself. What the last look stops of any of
+    them is left out. Raises Conflict when the lease was lost.
     """
     if submission.records > SMALL or any(one.was_refused_whole for one in held.submissions):
         return None
@@ -59,7 +61,7 @@ def begin_together(context: Context, held: HeldCase, submission: Submission) -> 
     windows = windows_of(context, failure.account) if waiting else None
     if windows is None or _is_windowed(submission, windows):
         return None
-    loading = _Loading(context, windows)
+    loading = _Loading(context, windows, most_bytes)
     first = loading.share(held, submission)
     others = list(loading.shares_of(one for one in waiting if not _is_windowed(one, windows)))
     if first is None or not others:
@@ -99,7 +101,8 @@ def as_stored(withheld: Iterable[Withheld]) -> Mapping[str, Sequence[Any]]:
 
 def chunk_of(stored: StoredChunk) -> Chunk:
     """Return a chunk of the ledger as targets know it."""
-    return Chunk(stored.intended_at, stored.result, _withheld(stored), stored.verdict is not None)
+    rows = Rows(stored.first, stored.records) if stored.first is not None and stored.records is not None else None
+    return Chunk(stored.intended_at, stored.result, _withheld(stored), stored.verdict is not None, rows=rows)
 
 
 def _is_windowed(submission: Submission, windows: Windows) -> bool:
@@ -112,9 +115,11 @@ class _Loading:
 
     _context: Context
     _windows: Windows
+    _most_bytes: int
 
     def __post_init__(self) -> None:
         self._names: set[str] = set()
+        self._columns: set[str] = set()
         self._bytes = 0
 
     def shares_of(self, waiting: Iterable[Submission]) -> Iterator[Share]:
@@ -130,14 +135,16 @@ class _Loading:
 
     def share(self, case: CaseReading, submission: Submission) -> Share | None:
         """Return what a submission brings, None where it does not fit."""
-        rows = _rows(self._context, submission)
+        rows = template_rows(self._context, submission)
         names, size = set(rows[IDENTIFIER]), self._bytes + int(rows.estimated_size())
-        too_many = len(self._names) + rows.height > MOST_RECORDS or size > MOST_BYTES
+        records, columns = len(self._names) + rows.height, self._columns.union(rows.columns)
+        text = size + records * len(columns)  # a separator after each cell, also of columns that others bring
+        too_many = records > MOST_RECORDS or text > self._most_bytes
         if too_many or len(names) < rows.height or not names.isdisjoint(self._names):
             return None
         withheld = LastLook(self._context, case, submission, self._windows)(Rows(0, submission.records))
         self._names |= names
-        self._bytes = size
+        self._columns, self._bytes = columns, size
         return Share(submission, case.case.version, as_stored(withheld))
 
 
@@ -194,12 +201,12 @@ def _write(
 
 def _joined(context: Context, members: Sequence[Member], into: Path) -> int:
     """Write the records of all members as one record set and return how many they are."""
-    rows = pl.concat([_rows(context, member.submission) for member in members], how="diagonal")
+    rows = pl.concat([template_rows(context, member.submission) for member in members], how="diagonal")
     rows.write_parquet(into)
     return rows.height
 
 
-def _rows(context: Context, submission: Submission) -> pl.DataFrame:
+def template_rows(context: Context, submission: Submission) -> pl.DataFrame:
     """Return what of a submission's records stands in a file."""
     records = scan(context, submission.ref)
     names = records.collect_schema().names()
@@ -214,7 +221,7 @@ def _answer(context: Context, member: Member) -> Sent:
     submission, result, withheld = member.submission, member.chunk.result, _withheld(member.chunk)
     assert result is not None, "a file has been finished before its members are answered"
     left_out = {one.identifier for one in withheld}
-    names = _rows(context, submission)[IDENTIFIER] if result.get(_UNRESOLVED) else ()
+    names = template_rows(context, submission)[IDENTIFIER] if result.get(_UNRESOLVED) else ()
     unresolved = tuple(name for name in names if name not in left_out)
     accepted = submission.records - len(withheld) - len(unresolved)
     return Sent(result[LOCATION], accepted, unresolved=unresolved, withheld=withheld)

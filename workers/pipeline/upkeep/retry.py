@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from workers.kernel.codes import EventType, Outcome
+from workers.kernel.codes import WORKED_ON, Outcome
 from workers.kernel.errors import InputUnusable, Transient
 from workers.kernel.ledger.case import VALIDATION_REPORT, Case
 from workers.kernel.ledger.cases import HeldCase
@@ -82,7 +82,7 @@ def retry_event(context: Context, event_id: str) -> bool:
     event = context.ledger.events.get(event_id)
     if event is None:
         raise InputUnusable(_UNKNOWN, where=event_id, mend=_IDS)
-    if event.type not in set(EventType):
+    if event.type not in WORKED_ON:
         raise InputUnusable(
             f"{event.type} says nothing of refused usage", where=event_id, mend="nothing is to be done"
         )

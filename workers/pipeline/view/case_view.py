@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from workers.kernel.advice import commands, is_only_counted, next_step, reasons_of
+from workers.kernel.advice import commands, is_in_a_part, is_only_counted, next_step, reasons_of
 from workers.kernel.case_title import since, title_of
 from workers.kernel.errors import InputUnusable
 from workers.kernel.ledger.acts import Act
@@ -15,6 +15,7 @@ from workers.kernel.ledger.case_transaction import EVIDENCE
 from workers.kernel.ledger.examples import Examples
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
+from workers.kernel.ledger.submissions import Submission
 from workers.kernel.ledger.unconfirmed import unconfirmed
 from workers.kernel.money import Money
 from workers.kernel.reasons import Reason
@@ -59,6 +60,7 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
     removed = max((entry.number for entry in journal if entry.kind == EntryKind.REMOVED), default=0)
     there = [entry for entry in journal if entry.number > removed]
     overdue = unconfirmed(journal)
+    submissions = stores.ledger.submissions.of_case(case_id)
     return CaseView(
         case=with_deadline(case, deadline_of(stores, there, now)),
         title=title_of(case, now),
@@ -72,16 +74,18 @@ def view_of(stores: Stores, case_id: str, now: datetime) -> CaseView:
         timeline=list(timeline(journal)),
         acts=stores.ledger.acts.all(subject=case_id),
         events=list(dict.fromkeys(entry.event_id for entry in journal if entry.event_id)),
-        files=_files(stores, case_id, there),
-        next_step=next_step(case, overdue, only_counted=is_only_counted(case, journal)),
+        files=_files(submissions, there),
+        next_step=next_step(
+            case, overdue, only_counted=is_only_counted(case, journal), in_a_part=is_in_a_part(submissions)
+        ),
         commands=list(commands(case, journal, overdue)),
         note="Its files were removed after their time; the journal stays." if removed else None,
     )
 
 
-def _files(stores: Stores, case_id: str, journal: Sequence[EntryRow]) -> dict[str, str]:
+def _files(submissions: Sequence[Submission], journal: Sequence[EntryRow]) -> dict[str, str]:
     """Return label -> place of what was sent, and of what shows why entries were made."""
-    sent = {f"sent {one.id}": one.location for one in stores.ledger.submissions.of_case(case_id) if one.location}
+    sent = {f"sent {one.id}": one.location for one in submissions if one.location}
     names = (name for entry in journal for name in entry.detail.get(EVIDENCE, {}))
     evidence = {f"shown by {n}": name for n, name in enumerate(dict.fromkeys(names), 1)}
     return {**sent, **evidence}

@@ -1,0 +1,74 @@
+"""Folders into which people drop failed-records files: each is looked through by the clock, and stays as it is.
+
+What was taken from a folder is remembered by key and etag, so that no file is read twice, and none has to be
+moved: who may read a bucket may not write to it. A file is taken once nobody has written to it for a while: half a
+list would open a case of its own.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from workers.alerts import NextStep
+from workers.kernel.clock import is_within
+from workers.kernel.errors import InputUnusable, Permanent, Transient
+from workers.kernel.files import sha256_of
+from workers.kernel.given_file import GivenFile, give
+from workers.kernel.jobqueue import hint_at_new
+from workers.kernel.logs import get_logger
+from workers.kernel.storage import Store, StoredObject
+from workers.pipeline.context import Context
+from workers.pipeline.notify import trouble
+from workers.pipeline.record_sets import workspace
+
+log = get_logger(__name__)
+
+SETTLED: Final = timedelta(minutes=1)
+"""How long nobody must have written to a file before it is taken for whole."""
+
+
+def take_from_folder(context: Context, account: str | None, folder: Store) -> int:
+    """Take in what is new in a folder; return how many files that were. One that cannot be read is told once.
+
+    Raises Transient, Permanent and SettingsUnusable where the folder or the archive cannot be reached.
+    """
+    name = f"given:{account or ''}:{folder.url}"
+    before: Mapping[str, str] = context.ledger.checkpoints.get(name) or {}
+    seen, new = {}, 0
+    for file in folder.list():
+        if file.name.startswith(".") or not file.size or is_within(file.last_modified, SETTLED, context.clock()):
+            continue
+        if before.get(file.key) != file.etag:
+            new += _take(context, account, folder, file)
+        seen[file.key] = file.etag
+    if seen != before:
+        context.ledger.checkpoints.save(name, seen)
+    return new
+
+
+def _take(context: Context, account: str | None, folder: Store, file: StoredObject) -> bool:
+    """Store a file as an event; tell a person where it cannot be one."""
+    try:
+        return _stored(context, account, folder, file)
+    except (InputUnusable, Permanent) as error:
+        where = folder.location(file.key)
+        step = NextStep("Mend the file, or take it out of the folder.", "metermend take-in FILE")
+        trouble(context, where[:255], "a failed-records file could not be taken in", f"{where}: {error}", step)
+        return False
+
+
+def _stored(context: Context, account: str | None, folder: Store, file: StoredObject) -> bool:
+    settings = context.settings
+    with workspace(context) as place:
+        path = place / "given"
+        folder.get_to_file(file.key, path, settings.failed_records_max_bytes)
+        given = GivenFile(sha256_of(path), file.name, f"the folder {folder.url}"[:255], account)
+        event = give(context.ledger, given, path, context.archive.put, livemode=settings.livemode)
+    if event is None:
+        return False
+    log.info("file_given", event_id=event.id, name=file.name, account=account)
+    try:
+        hint_at_new(context.queue, event.id, large=event.large)
+    except Transient as error:  # the event is there: the sweeper hints at it later
+        log.warning("enqueue_failed", error=str(error))
+    return True
