@@ -1,0 +1,12 @@
+"""The route that ours is compared with: it reads a body and answers as ours does, and keeps nothing."""
+
+from flask import Flask, Response, jsonify, request
+
+app = Flask(__name__, static_folder=None)
+
+
+@app.post("/webhooks")
+def receive() -> Response:
+    """Read the body and forget it."""
+    request.get_data(cache=False)
+    return jsonify(received=True)

@@ -1,0 +1,84 @@
+"""Group commit: whoever finds nobody committing commits for all that wait, and each is told what became of his own.
+
+A commit costs about the same for one event as for many, so what comes in meanwhile shares the next. It has no thread
+of its own: it works between threads as between greenlets, and an idle web commits an event as soon as it is there.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from workers.kernel.errors import LedgerUnavailable, Overloaded
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+MOST_TOGETHER: Final = 64
+"""Items of one group: each may be a body of `WEBHOOK_MAX_BODY`, and all of them are one statement."""
+MOST_WAITING: Final = 200
+"""Items that may wait at a time: fewer than connections, so that whoever comes then is still told to come again."""
+TURN_SECONDS: Final = 5.0
+"""How long an item waits to be committed, beside the time that its own commit takes."""
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Item, Answer]):
+    """An item, and from when it was `taken` into a group what became of it."""
+
+    item: Item
+    taken: bool = False
+    outcome: Answer | Exception | None = None
+
+
+class GroupCommit(Generic[Item, Answer]):
+    """Lets many callers at once share what `commit` does with the items of all; it returns an answer for each.
+
+    Where it raises LedgerUnavailable the whole group has failed. Any other error is one item's own: then each is
+    committed alone.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Item]], Sequence[Answer]]) -> None:
+        self._commit = commit
+        self._waiting: deque[_Waiting[Item, Answer]] = deque()
+        self._turn = threading.Lock()
+
+    def of(self, item: Item) -> Answer:
+        """Return the answer for an item, once it is committed.
+
+        Raises Overloaded when too many wait, LedgerUnavailable when its turn does not come or the group fails, and
+        what committing this item alone raises.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            raise Overloaded("overloaded")
+        mine: _Waiting[Item, Answer] = _Waiting(item)
+        self._waiting.append(mine)
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            self._leave(mine)
+            raise LedgerUnavailable("the ledger does not answer: others have waited for it in vain")
+        try:
+            if not mine.taken:
+                self._lead()
+        finally:
+            self._turn.release()
+        if isinstance(mine.outcome, Exception):
+            raise mine.outcome
+        return mine.outcome  # type: ignore[return-value]
+
+    def _lead(self) -> None:
+        time.sleep(0)  # who is about to wait shall be in the group: a commit to SQLite lets no greenlet on
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+        for one in group:
+            one.taken, one.outcome = True, LedgerUnavailable("the commit was broken off")
+        for one, outcome in zip(group, self._outcomes([one.item for one in group]), strict=True):
+            one.outcome = outcome
+
+    def _outcomes(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
+        try:
+            return self._commit(items)
+        except LedgerUnavailable as error:
+            return [LedgerUnavailable(str(error)) for _ in items]
+        except Exception as error:  # noqa: BLE001 (it is raised again for whose it is)
+            return [error] if len(items) == 1 else [outcome for item in items for outcome in self._outcomes([item])]
