@@ -1,7 +1,7 @@
-"""Group commit: whoever finds nobody committing commits for all that wait, and each is told what became of his own.
+"""Group commit: who finds nobody committing commits for all that wait, and each is told what became of his own.
 
-A commit costs about the same for one event as for many, so what comes in meanwhile shares the next. It has no thread
-of its own: it works between threads as between greenlets, and an idle web commits an event as soon as it is there.
+A commit costs about the same for one event as for many, so what comes in meanwhile shares the next. It needs no
+thread of its own and works between threads as between greenlets; where nobody waits, an event is committed at once.
 """
 
 import threading

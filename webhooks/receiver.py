@@ -2,8 +2,8 @@
 
 1. The body is read up to the cap, and its signature is judged before anything parses it.
 2. The event is committed to the ledger, with those that came in meanwhile. Only then may the answer be 2xx: Stripe
-   redelivers what was refused. A new customer for whom no usage waits is not stored: nothing follows from that event,
-   and there are many of them.
+   redelivers what was refused. A new customer for whom no usage waits is not stored: nothing follows from that
+   event, and there are many of them.
 3. Events that are new and ours are hinted to the job queue. A lost hint is found by the sweeper.
 """
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
@@ -137,12 +137,25 @@ class Events:
         firsts = {receipt.id: receipt for receipt in reversed(receipts)}
         # In one order: another process may be storing the same events, and each would wait for the other.
         rows = [_row(firsts[event_id], now) for event_id in sorted(firsts)]
+        known: set[str] = set()
+        while new := [row for row in rows if row["id"] not in known]:
+            try:
+                self._insert(new)
+            except IntegrityError:
+                if known == (known := self.known([row["id"] for row in rows])):
+                    raise
+            else:
+                break
+        return [receipt.id not in known and firsts[receipt.id] is receipt for receipt in receipts]
+
+    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Commit events that should be new: raises IntegrityError when one is not, and then none is kept."""
         with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            kept = dialect.insert(events).on_conflict_do_nothing().returning(events.c.id)
-            new = set(connection.scalars(kept, rows))
-            _count_ignored(connection, [row["id"] for row in rows if row["reason"] and row["id"] in new])
-        return [receipt.id in new and firsts[receipt.id] is receipt for receipt in receipts]
+            connection.execute(insert(events), rows)
+            ignored = Counter(lane_of(row["id"]) for row in rows if row["state"] == EventState.IGNORED)
+            for lane, number in sorted(ignored.items()):
+                values = {EventState.IGNORED: event_counts.c.ignored + number}
+                connection.execute(update(event_counts).where(event_counts.c.lane == lane).values(values))
 
     def get(self, event_id: str) -> StoredEvent | None:
         return self.of([event_id]).get(event_id)
@@ -287,13 +300,6 @@ def _row(receipt: NewEvent, now: datetime) -> dict[str, Any]:
         "reason": receipt.ignored,
         "due_at": None if receipt.ignored else now,
     }
-
-
-def _count_ignored(connection: Connection, event_ids: Sequence[str]) -> None:
-    """Count events that ended as they were stored, a lane at a time and in the order of lanes."""
-    for lane, number in sorted(Counter(map(lane_of, event_ids)).items()):
-        values = {EventState.IGNORED: event_counts.c.ignored + number}
-        connection.execute(update(event_counts).where(event_counts.c.lane == lane).values(values))
 
 
 def _count(connection: Connection, event_id: str, before: str | None, after: str) -> None:
