@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -18,6 +19,8 @@ Answer = TypeVar("Answer")
 
 MOST_TOGETHER: Final = 64
 """Items of one group: each may be a body of `WEBHOOK_MAX_BODY`, and all of them are one statement."""
+ROUNDS: Final = 3
+"""Turns of the event loop that a request takes from its socket to its group."""
 MOST_WAITING: Final = 200
 """Items that may wait at a time: fewer than connections, so that whoever comes then is still told to come again."""
 TURN_SECONDS: Final = 5.0
@@ -43,7 +46,8 @@ class GroupCommit(Generic[Item, Answer]):
     def __init__(self, commit: Callable[[Sequence[Item]], Sequence[Answer]]) -> None:
         self._commit = commit
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
-        self._turn = threading.Lock()
+        self._line = threading.Lock()  # held while somebody leaves `_waiting`
+        self._turn = threading.Lock()  # held while somebody commits
 
     def of(self, item: Item) -> Answer:
         """Return the answer for an item, once it is committed.
@@ -67,13 +71,25 @@ class GroupCommit(Generic[Item, Answer]):
             raise mine.outcome
         return mine.outcome  # type: ignore[return-value]
 
+    def _leave(self, mine: _Waiting[Item, Answer]) -> None:
+        with self._line, suppress(ValueError):  # it may be in the group that is being committed
+            self._waiting.remove(mine)
+
     def _lead(self) -> None:
-        time.sleep(0)  # who is about to wait shall be in the group: a commit to SQLite lets no greenlet on
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+        self._let_others_in()
+        with self._line:
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
         for one in group:
             one.taken, one.outcome = True, LedgerUnavailable("the commit was broken off")
         for one, outcome in zip(group, self._outcomes([one.item for one in group]), strict=True):
             one.outcome = outcome
+
+    def _let_others_in(self) -> None:
+        """Wait for those that are on their way here: a commit to SQLite lets no greenlet on."""
+        quiet = 0
+        while quiet < ROUNDS and (there := len(self._waiting)) < MOST_TOGETHER:
+            time.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == there else 0
 
     def _outcomes(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
         try:
