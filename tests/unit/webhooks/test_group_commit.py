@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -48,11 +49,14 @@ def send(book: Book, group: GroupCommit[int, int]) -> Iterator[Send]:
     """Send items from a thread each: the first is being committed when the others come, and all of them wait."""
     with ThreadPoolExecutor(16) as pool:
 
+        def is_behind(others: int) -> bool:
+            return len(group._waiting) == others and group._turn.locked()
+
         def given(*items: int) -> list[Future[int]]:
             sent = []
             for number, item in enumerate(items):
                 sent.append(pool.submit(group.of, item))
-                _until(lambda ahead=number: len(group._waiting) == ahead and group._turn.locked())
+                _until(partial(is_behind, number))
             return sent
 
         yield given
