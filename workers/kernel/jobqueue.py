@@ -20,6 +20,7 @@ from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.serializers import JSONSerializer
 
+from workers.kernel.clock import utc_now
 from workers.kernel.errors import SettingsUnusable, Transient
 
 CONNECT_SECONDS = 0.5
@@ -91,14 +92,21 @@ class RqJobQueue:
 
     def enqueue_new(self, event_ids: Sequence[str], *, large: bool = False) -> None:
         queue = self._files if large else self._events
-        jobs = [
-            Queue.prepare_data(
-                PROCESS_EVENT, (event_id,), job_id=job_id(event_id, 0), result_ttl=0, failure_ttl=FAILED_JOB_SECONDS
-            )
-            for event_id in event_ids
-        ]
-        with self._answering():
-            queue.enqueue_many(jobs)
+        with self._answering(), self._connection.pipeline() as pipeline:
+            pipeline.sadd(queue.redis_queues_keys, queue.key)
+            for event_id in event_ids:
+                job = queue.create_job(
+                    PROCESS_EVENT,
+                    (event_id,),
+                    job_id=job_id(event_id, 0),
+                    result_ttl=0,
+                    failure_ttl=FAILED_JOB_SECONDS,
+                )
+                job.enqueued_at = utc_now()
+                # RQ's own way to enqueue many takes longer: it writes a part of each job twice.
+                job.save(pipeline)
+                queue.push_job_id(job.id, pipeline)
+            pipeline.execute()
 
     def waiting(self, *, large: bool = False) -> int:
         with self._answering():
