@@ -13,7 +13,7 @@ MISSING: Final = "wrk is not here: apt-get install wrk (Debian, Ubuntu), brew in
 
 @dataclass(frozen=True)
 class Load:
-    """What came of one run: answers, those of them that were no 2xx, connections that broke; times in ms."""
+    """What came of one run: answers, those that were no 2xx, connections that broke; latencies are in ms."""
 
     requests: int
     seconds: float
@@ -22,11 +22,17 @@ class Load:
     p50: float
     p99: float
     longest: float
+    cpu_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
         """Answers a second."""
         return self.requests / self.seconds
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the processor for each request, in the web's own processes."""
+        return self.cpu_seconds / self.requests
 
 
 def sent(port: int, posts: Path, connections: int, seconds: float) -> Load:

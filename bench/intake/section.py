@@ -1,21 +1,22 @@
 """Runs the web and the bare route side by side, on SQLite and on PostgreSQL, and posts to each in turn.
 
 Nobody works on what comes in, but hints are taken out of the queue as workers would, so that each event is hinted
-at. Every answer of 200 is looked for in the ledger afterwards.
+at. Every answer of 200 is looked for in the ledger afterwards. The ratio of CPU time is that of the web processes
+alone: it tells what a post costs even where others keep the machine busy.
 """
 
 import itertools
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import requests
 from redis import Redis
 from sqlalchemy import func, select
 
@@ -25,8 +26,9 @@ from bench.faults.redis_server import RedisServer
 from bench.intake.loader import MISSING, Load, sent
 from bench.intake.posts import BODIES, lay_out
 from bench.siege.shots import SECRET
+from bench.siege.web import Web
 from workers.cli.db import migrate
-from workers.cli.processes import Processes, free_ports, web_command
+from workers.cli.processes import free_ports, web_command
 from workers.kernel.jobqueue import EVENTS
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.tables import events
@@ -38,7 +40,7 @@ FASTEST: Final = 6_000
 """Posts a second that are prepared: more would be sent twice, and a duplicate costs less than an event."""
 TAKEN_EVERY: Final = 0.02
 """Seconds after which waiting hints are taken: at this pace the queue is never crowded."""
-START_SECONDS: Final = 60
+APPS: Final = {"ours": "webhooks.wsgi:app", "bare": "bench.intake.bare:app"}
 GOAL_RATIO: Final = 0.35
 GOAL_P99_MS: Final = 50
 GOAL_CONNECTIONS: Final = 16
@@ -60,12 +62,11 @@ def run(*, full: bool, rounds: int, quiet: bool) -> dict[str, Any]:
 
 @dataclass
 class _Target:
-    """Both webs, the folder for what is posted, and where to look for what became of it."""
+    """Both webs, and the folder for what is posted."""
 
-    ours: int
-    bare: int
+    ours: Web
+    bare: Web
     folder: Path
-    database_url: str
     prepared: Iterator[int] = field(default_factory=itertools.count)
 
 
@@ -80,19 +81,18 @@ def _running(name: str) -> Iterator[_Target]:
         stack.callback(supervisor.close)
         redis = RedisServer(supervisor)
         stack.callback(redis.close)
-        webs = stack.enter_context(Processes(folder / "logs"))
-        ours, bare = free_ports(0, 0)
         environment = {
-            "STRIPE_WEBHOOK_SECRETS": SECRET, "STRIPE_API_KEY": "sk_test_intake1",
+            **os.environ, "STRIPE_WEBHOOK_SECRETS": SECRET, "STRIPE_API_KEY": "sk_test_intake1",
             "DATABASE_URL": database.url, "REDIS_URL": redis.url, "ARCHIVE_URL": str(folder / "archive"),
         }  # fmt: skip
-        for title, port, app in (("ours", ours, "webhooks.wsgi:app"), ("bare", bare, "bench.intake.bare:app")):
+        webs = []
+        for title, port in zip(APPS, free_ports(0, 0), strict=True):
             # A process that is recycled in its turn would look like a slow one.
-            webs.start(title, [*web_command(port)[:-1], "--max-requests", "0", app], environment)
-            webs.wait_until_listening(title, port, START_SECONDS)
-        for port in (ours, bare):
-            requests.post(f"http://127.0.0.1:{port}/webhooks", timeout=START_SECONDS)  # waits until it has loaded
-        target = _Target(ours, bare, folder, database.url)
+            command = [*web_command(port)[:-1], "--max-requests", "0", APPS[title]]
+            supervisor.start(title, command, environment)
+            webs.append(Web(port, *supervisor.pids(title), database.url, folder / "logs" / f"{title}.log"))
+            webs[-1].wait()
+        target = _Target(*webs, folder)
         with _hints_taken(redis.url):
             yield target
 
@@ -132,13 +132,25 @@ def _round(target: _Target, kind: str, connections: int, seconds: float) -> tupl
     name, number = f"r{next(target.prepared)}", int(FASTEST * seconds)
     posts = target.folder / "posts"
     lay_out(posts, kind, name, number)
-    bare, ours = (sent(port, posts, connections, seconds) for port in (target.bare, target.ours))
-    kept, taken = _kept(target.database_url, name), ours.requests - ours.refused
+    bare, ours = (_posted(web, posts, connections, seconds) for web in (target.bare, target.ours))
+    kept, taken = _kept(target.ours.database_url, name), ours.requests - ours.refused
     if ours.requests > number:
         raise RuntimeError(f"{number} posts were not enough: {ours.requests} were sent")
     if kept < taken:
         raise RuntimeError(f"{taken} posts were taken, and {kept} events are in the ledger")
     return bare, ours
+
+
+def _posted(web: Web, posts: Path, connections: int, seconds: float) -> Load:
+    before = _cpu_seconds(web)
+    load = sent(web.port, posts, connections, seconds)
+    return replace(load, cpu_seconds=_cpu_seconds(web) - before)
+
+
+def _cpu_seconds(web: Web) -> float:
+    """Return the processor's time of a web's processes up to now."""
+    stats = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in web.processes())
+    return sum(int(ticks) for fields in stats for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def _kept(database_url: str, name: str) -> int:
@@ -156,6 +168,7 @@ def _middle(rounds: Sequence[tuple[Load, Load]]) -> dict[str, float]:
         "bare": median(bare.rate for bare, _ in rounds),
         "ours": median(ours.rate for _, ours in rounds),
         "ratio": median(ours.rate / bare.rate for bare, ours in rounds),
+        "cpu ratio": median(bare.cpu / ours.cpu for bare, ours in rounds),
         "bare p99": median(bare.p99 for bare, _ in rounds),
         "p50": median(ours.p50 for _, ours in rounds),
         "p99": median(ours.p99 for _, ours in rounds),
@@ -169,6 +182,7 @@ def _print(name: str, found: Mapping[str, Mapping[str, float]]) -> None:
     for title, one in found.items():
         print(
             f"  {title:<24} {one['ours']:6,.0f}/s, bare {one['bare']:6,.0f}/s: {one['ratio']:.2f}"
+            f" (of CPU time {one['cpu ratio']:.2f})"
             f"   p50 {one['p50']:6.1f}  p99 {one['p99']:6.1f} ms"
             f", bare {one['bare p99']:6.1f} ms: {one['p99 ratio']:5.1f}"
             f"   refused {one['refused']:.0f}"
