@@ -85,14 +85,18 @@ def _running(name: str) -> Iterator[_Target]:
             **os.environ, "STRIPE_WEBHOOK_SECRETS": SECRET, "STRIPE_API_KEY": "sk_test_intake1",
             "DATABASE_URL": database.url, "REDIS_URL": redis.url, "ARCHIVE_URL": str(folder / "archive"),
         }  # fmt: skip
-        webs = []
-        for title, port in zip(APPS, free_ports(0, 0), strict=True):
+        log_dir = folder / "logs"
+
+        def started(title: str, port: int) -> Web:
             # A process that is recycled in its turn would look like a slow one.
             command = [*web_command(port)[:-1], "--max-requests", "0", APPS[title]]
             supervisor.start(title, command, environment)
-            webs.append(Web(port, *supervisor.pids(title), database.url, folder / "logs" / f"{title}.log"))
-            webs[-1].wait()
-        target = _Target(*webs, folder)
+            web = Web(port, supervisor.pids(title)[0], database.url, log_dir / f"{title}.log")
+            web.wait()
+            return web
+
+        ours, bare = free_ports(0, 0)
+        target = _Target(started("ours", ours), started("bare", bare), folder)
         with _hints_taken(redis.url):
             yield target
 

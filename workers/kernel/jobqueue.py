@@ -103,8 +103,10 @@ class RqJobQueue:
                     failure_ttl=FAILED_JOB_SECONDS,
                 )
                 job.enqueued_at = utc_now()
-                # RQ's own way to enqueue many takes longer: it writes a part of each job twice.
-                job.save(pipeline)
+                # RQ's own way to enqueue many takes twice as long: it writes what is empty, and the status again.
+                pipeline.hset(
+                    job.key, mapping={name: value for name, value in job.to_dict().items() if value != ""}
+                )
                 queue.push_job_id(job.id, pipeline)
             pipeline.execute()
 
