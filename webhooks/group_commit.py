@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from workers.kernel.errors import LedgerUnavailable, Overloaded
@@ -33,7 +33,7 @@ class _Waiting(Generic[Item, Answer]):
 
     item: Item
     taken: bool = False
-    outcome: Answer | Exception | None = None
+    outcome: Answer | Exception = field(default_factory=lambda: LedgerUnavailable("the commit was broken off"))
 
 
 class GroupCommit(Generic[Item, Answer]):
@@ -63,13 +63,13 @@ class GroupCommit(Generic[Item, Answer]):
             self._leave(mine)
             raise LedgerUnavailable("the ledger does not answer: others have waited for it in vain")
         try:
-            if not mine.taken:
+            while not mine.taken:  # who comes when the turn is free may have more than a group before him
                 self._lead()
         finally:
             self._turn.release()
         if isinstance(mine.outcome, Exception):
             raise mine.outcome
-        return mine.outcome  # type: ignore[return-value]
+        return mine.outcome
 
     def _leave(self, mine: _Waiting[Item, Answer]) -> None:
         with self._line, suppress(ValueError):  # it may be in the group that is being committed
@@ -80,7 +80,7 @@ class GroupCommit(Generic[Item, Answer]):
         with self._line:
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
         for one in group:
-            one.taken, one.outcome = True, LedgerUnavailable("the commit was broken off")
+            one.taken = True
         for one, outcome in zip(group, self._outcomes([one.item for one in group]), strict=True):
             one.outcome = outcome
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,12 +58,16 @@ def fail(ledger: Ledger, faults: Iterator[str]) -> Counter[str]:
     return found_new
 
 
-@given(commits=COMMITS, hints=HINTS, posts=POSTS)
+@given(together=st.integers(1, 4), commits=COMMITS, hints=HINTS, posts=POSTS)
 def test_whatever_goes_wrong_a_200_means_that_the_event_is_committed_once(
-    migrated_sqlite: Path, commits: list[str], hints: list[bool], posts: list[tuple[int, bool]]
+    migrated_sqlite: Path, together: int, commits: list[str], hints: list[bool], posts: list[tuple[int, bool]]
 ) -> None:
     clock = FrozenClock()
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(8) as pool:
+    with (
+        TemporaryDirectory() as folder,
+        ThreadPoolExecutor(8) as pool,
+        patch("webhooks.group_commit.MOST_TOGETHER", together),
+    ):
         (Path(folder) / "ledger.db").write_bytes(migrated_sqlite.read_bytes())
         ledger = connect(f"sqlite:///{folder}/ledger.db", clock)
         queue = FailingQueue(chain(hints, repeat(True)))

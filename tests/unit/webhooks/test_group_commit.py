@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from webhooks import group_commit
-from webhooks.group_commit import GroupCommit
+from webhooks.group_commit import GroupCommit, _Waiting
 from workers.kernel.errors import LedgerUnavailable, Overloaded
 
 
@@ -75,6 +75,17 @@ def test_what_comes_in_during_a_commit_shares_the_next_and_each_gets_its_own_ans
     book.open.set()
     assert [one.result(10) for one in sent] == [10, 20, 30, 40]
     assert book.groups == [[1], [2, 3, 4]]
+
+
+def test_who_finds_the_turn_free_behind_more_than_a_group_is_committed_before_he_is_answered(
+    book: Book, group: GroupCommit[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn is given to whoever asks next, be it a newcomer: he was answered 200, and nothing was stored."""
+    monkeypatch.setattr(group_commit, "MOST_TOGETHER", 2)
+    group._waiting.extend(_Waiting(item) for item in (1, 2, 3, 4))
+    book.open.set()
+    assert group.of(5) == 50
+    assert book.groups == [[1, 2], [3, 4], [5]]
 
 
 def test_one_that_cannot_be_committed_fails_alone(book: Book, send: Send) -> None:
