@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bench import locate, pages, queue, records, scrape, uploads, way
 from bench.faults import section as faults
+from bench.intake import section as intake
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "records": records.run,
@@ -18,6 +19,7 @@ SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "locate": locate.run,
     "uploads": uploads.run,
     "pages": pages.run,
+    "intake": intake.run,
 }
 
 

@@ -308,6 +308,11 @@ class RecordingJobQueue:
         if (event_id, attempt) not in queue:
             queue.append((event_id, attempt))
 
+    def enqueue_new(self, event_ids: Sequence[str], *, large: bool = False) -> None:
+        self.ping()
+        for event_id in event_ids:
+            self.enqueue_event(event_id, 0, large=large)
+
     def waiting(self, *, large: bool = False) -> int:
         self.ping()
         of_cases = sum(is_large is large for _, _, is_large in self.cases)

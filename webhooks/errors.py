@@ -10,6 +10,7 @@ from workers.kernel.errors import (
     LedgerUnavailable,
     MalformedBody,
     MetermendError,
+    Overloaded,
     Refused,
     SignatureRefused,
 )
@@ -21,6 +22,7 @@ STATUS: Mapping[type[MetermendError], int] = {
     SignatureRefused: 400,
     MalformedBody: 400,
     BodyTooLarge: 413,
+    Overloaded: 503,
     LedgerUnavailable: 503,
 }
 """Error class to HTTP status; what is not listed is our own fault and answers 500."""
@@ -40,6 +42,9 @@ PAGES = {
     503: ("The ledger does not answer", "Nothing is lost: Stripe delivers again. See /readyz and the log."),
 }
 """Titles and advice of error pages; other statuses show what HTTP calls them."""
+
+RETRY_SECONDS = "5"
+"""When whoever got a 503 may ask again."""
 
 PASSED_ON = {"Allow", "Retry-After"}
 """What an HTTP error of Flask's may say in a header."""
@@ -77,6 +82,8 @@ def _answer(status: int, slug: str) -> Response:
         answer = make_response(render_template("console/error.html", title=title, advice=advice), status)
     else:
         answer = make_response(jsonify(error=slug), status)
+    if status == 503:
+        answer.headers["Retry-After"] = RETRY_SECONDS
     if status in (408, 413):
         answer.headers["Connection"] = "close"  # the rest of the body is not worth reading
         answer.call_on_close(request.environ["wsgi.input"].linger)

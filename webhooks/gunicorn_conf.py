@@ -26,8 +26,10 @@ metric_files.share()
 bind = f"0.0.0.0:{settings.port}"
 wsgi_app = "webhooks.wsgi:app"
 worker_class = "webhooks.worker.Worker"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_connections = 250  # each may hold a body of WEBHOOK_MAX_BODY in memory while the rest of it comes
+# SQLite has one writer: a second process would look for its lock again and again, and some posts wait for seconds.
+alone = settings.database_url.get_secret_value().startswith("sqlite")
+workers = int(os.environ.get("WEB_CONCURRENCY", "1" if alone else "2"))
+worker_connections = 500 if workers == 1 else 250  # each may hold a body of WEBHOOK_MAX_BODY while the rest comes
 timeout = 60
 graceful_timeout = 30
 keepalive = 75  # longer than a load balancer keeps idle connections, so that we never close one it uses

@@ -1,17 +1,20 @@
 """Stripe's posts: verify, commit, hint, answer. One handler for snapshot and thin payloads at three addresses.
 
 1. The body is read up to the cap, and its signature is judged before anything parses it.
-2. The event is committed to the ledger. Only then may the answer be 2xx: Stripe redelivers what was refused. A new
-   customer for whom no usage waits is not stored: nothing follows from that event, and there are many of them.
-3. An event that is new and ours is hinted to the job queue. A lost hint is found by the sweeper.
+2. The event is committed to the ledger, with those that came in meanwhile. Only then may the answer be 2xx: Stripe
+   redelivers what was refused. A new customer for whom no usage waits is not stored: nothing follows from that
+   event, and there are many of them.
+3. Events that are new and ours are hinted to the job queue. A lost hint is found by the sweeper.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from webhooks.group_commit import GroupCommit
 from webhooks.signature import BAD_SIGNATURE, verify
 from webhooks.traffic import Traffic
 from workers.kernel import metrics
@@ -30,7 +33,7 @@ log = get_logger(__name__)
 blueprint = Blueprint("receiver", __name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Receiver:
     """What the handler works with; kept in the app's extensions."""
 
@@ -40,10 +43,13 @@ class Receiver:
     clock: Clock
     traffic: Traffic
 
+    def __post_init__(self) -> None:
+        self._group = GroupCommit(self._keep)
+
     def take(self, body: bytes, signature: str | None) -> tuple[str, NewEvent]:
         """Store a signed event and return how it was answered: received, duplicate or ignored.
 
-        Raises Refused when it is not to be stored and LedgerUnavailable when it cannot be.
+        Raises Refused when it is not to be stored or has to wait too long, and LedgerUnavailable when it cannot be.
         """
         verify(
             body,
@@ -55,16 +61,24 @@ class Receiver:
         receipt = read_envelope(body, livemode=self.settings.livemode)
         if receipt.type == EventType.CUSTOMER_CREATED and not self._is_awaited(receipt):
             return "ignored", replace(receipt, ignored=NOT_AWAITED)
-        if not self.ledger.events.record(receipt):
+        if not self._group.of(receipt):
             return "duplicate", receipt
-        if receipt.ignored:
-            return "ignored", receipt
+        return "ignored" if receipt.ignored else "received", receipt
+
+    def _keep(self, receipts: Sequence[NewEvent]) -> Sequence[bool]:
+        """Commit events, then hint at those that are new and ours; return of each whether it is new."""
+        are_new = self.ledger.events.record_together(receipts)
+        ours = [one for one, is_new in zip(receipts, are_new, strict=True) if is_new and not one.ignored]
+        for large in (False, True):
+            self._hint([one.id for one in ours if one.large is large], large=large)
+        return are_new
+
+    def _hint(self, event_ids: Sequence[str], *, large: bool) -> None:
         try:
-            hint_at_new(self.queue, receipt.id, large=receipt.large)
+            hint_at_new(self.queue, event_ids, large=large)
         except Transient as error:
-            metrics.ENQUEUE_FAILURES.inc()
-            log.warning("enqueue_failed", event_id=receipt.id, error=str(error))
-        return "received", receipt
+            metrics.ENQUEUE_FAILURES.inc(len(event_ids))
+            log.warning("enqueue_failed", event_ids=event_ids, error=str(error))
 
     def _is_awaited(self, receipt: NewEvent) -> bool:
         """Whether refused usage waits for the customer: of the many that are created, no other is stored."""

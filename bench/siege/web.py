@@ -1,4 +1,4 @@
-"""The web as it is deployed, on loopback: gunicorn with two processes, its own Redis, a ledger on SQLite."""
+"""The web as it is deployed, on loopback: gunicorn, its own Redis, a ledger on SQLite."""
 
 import os
 import sys

@@ -33,7 +33,7 @@ def from_epoch(seconds: float) -> datetime:
 
 def to_text(moment: datetime) -> str:
     """Return RFC 3339 with microseconds and `Z`: sorts as text in the order of time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:

@@ -49,6 +49,10 @@ class BodyTooLarge(Refused):
     """The body exceeds the cap."""
 
 
+class Overloaded(Refused):
+    """More posts wait for the ledger than should: the web answers 503, and the sender comes again."""
+
+
 class LedgerUnavailable(MetermendError):
     """The ledger cannot be read or cannot commit at the moment: the web answers 503, a job is tried again."""
 

@@ -45,6 +45,22 @@ def test_a_second_delivery_of_an_id_changes_nothing(ledger: Ledger) -> None:
     assert event.raw != b"other"
 
 
+def test_of_a_group_with_known_and_double_ids_each_is_stored_once_as_it_came_first(ledger: Ledger) -> None:
+    """Stripe delivers again after an outage: one known id must not cost the others of its group."""
+    ledger.events.record(a_receipt("evt_known"))
+    group = [
+        a_receipt("evt_new", raw=b"first"),
+        a_receipt("evt_known", raw=b"other"),
+        a_receipt("evt_new", raw=b"second"),
+        *(a_receipt(f"evt_ignored_{number}", ignored="irrelevant_type") for number in range(40)),
+    ]
+    assert ledger.events.record_together(group) == [True, False, False, *[True] * 40]
+    stored = ledger.events.of(["evt_new", "evt_known"])
+    assert [stored[event_id].raw for event_id in ("evt_new", "evt_known")] == [b"first", a_receipt().raw]
+    assert ledger.events.record_together(group) == [False] * 43
+    assert ledger.queries.event_counts() == {"received": 2, "ignored": 40}
+
+
 def test_an_ignored_event_is_kept_with_its_reason_and_is_never_due(ledger: Ledger) -> None:
     ledger.events.record(a_receipt(ignored="irrelevant_type"))
     event = ledger.events.get("evt_1")

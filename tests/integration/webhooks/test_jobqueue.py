@@ -18,7 +18,16 @@ from tests.recording import RecordingJobQueue
 from tests.servers import RedisServer
 from workers.kernel import jobqueue
 from workers.kernel.errors import SettingsUnusable, Transient
-from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, PROCESS_EVENT, JobQueue, RqJobQueue, job_id
+from workers.kernel.jobqueue import (
+    EVENTS,
+    FAILED_JOB_SECONDS,
+    FILES,
+    LARGE_TIMES,
+    PROCESS_EVENT,
+    JobQueue,
+    RqJobQueue,
+    job_id,
+)
 
 
 class Observed(Protocol):
@@ -55,6 +64,7 @@ class InMemory:
     def waiting(self) -> list[str]:
         assert isinstance(self.queue, RecordingJobQueue)
         events = [f"events:{job_id(*event)}" for event in self.queue.events]
+        events += [f"files:{job_id(*event)}" for event in self.queue.large_events]
         cases = [
             f"files:{job_id(f'{case_id}-large', version)}" if large else f"events:{job_id(case_id, version)}"
             for case_id, version, large in self.queue.cases
@@ -92,6 +102,15 @@ def test_the_same_attempt_waits_once(observed: Observed) -> None:
     assert sorted(observed.waiting()) == ["events:case_1-7", "events:evt_1-0", "events:evt_1-1"]
 
 
+def test_new_events_are_enqueued_all_at_once_as_one_by_one(observed: Observed) -> None:
+    observed.queue.enqueue_new(["evt_1", "evt 2"])
+    observed.queue.enqueue_new(["evt_3"], large=True)
+    waiting = observed.waiting()
+    assert waiting == [f"events:{job_id('evt_1', 0)}", f"events:{job_id('evt 2', 0)}", "files:evt_3-0"]
+    observed.queue.enqueue_event("evt_1", 0)
+    assert observed.waiting() == waiting
+
+
 def test_an_id_that_rq_would_not_take_is_taken(observed: Observed) -> None:
     observed.queue.enqueue_event("evt 1/größe:2", 0)
     assert len(observed.waiting()) == 1
@@ -110,13 +129,16 @@ def test_a_queue_that_is_away_says_so(observed: Observed) -> None:
 
 def test_the_message_is_a_path_and_an_id_in_json(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "workers.jobs", raising=False)
-    RqJobQueue(redis_url, job_timeout=60).enqueue_event("evt_1", 0)
+    queue = RqJobQueue(redis_url, job_timeout=60)
+    queue.enqueue_event("evt_1", 0)
+    queue.enqueue_new(["evt_2"])
     with redis.Redis.from_url(redis_url) as client:
-        job = Job.fetch("evt_1-0", connection=client, serializer=JSONSerializer)
-        assert (job.func_name, job.args, job.kwargs, job.timeout) == (PROCESS_EVENT, ["evt_1"], {}, 60)
-        assert (job.result_ttl, job.origin) == (0, EVENTS)
+        for event_id in ("evt_1", "evt_2"):
+            job = Job.fetch(f"{event_id}-0", connection=client, serializer=JSONSerializer)
+            assert (job.func_name, job.args, job.kwargs, job.timeout) == (PROCESS_EVENT, [event_id], {}, 60)
+            assert (job.result_ttl, job.failure_ttl, job.origin) == (0, FAILED_JOB_SECONDS, EVENTS)
     assert "workers.jobs" not in sys.modules
-    assert json.loads(json.dumps(job.args)) == ["evt_1"]
+    assert json.loads(json.dumps(job.args)) == ["evt_2"]
 
 
 def test_a_large_case_has_a_job_of_its_own_that_may_run_longer(redis_url: str) -> None:

@@ -11,6 +11,7 @@ from tests.builders import a_failure
 from tests.conftest import FrozenClock
 from tests.integration.webhooks.conftest import SECRETS, MakeClient, an_event, signed
 from tests.recording import RecordingJobQueue
+from webhooks import group_commit
 from workers.kernel import metrics
 from workers.kernel.ledger import Ledger, connect
 from workers.kernel.ledger.awaited import Awaited
@@ -96,6 +97,28 @@ def test_a_redis_that_is_down_does_not_keep_stripe_waiting_for_its_200(
     assert metrics.REGISTRY.get_sample_value("metermend_enqueue_failures_total") == before + 1
 
 
+def test_a_post_that_finds_too_many_waiting_is_told_at_once_when_to_come_again(
+    client: FlaskClient, queue: RecordingJobQueue, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, body = answers("overloaded"), an_event()
+    monkeypatch.setattr(group_commit, "MOST_WAITING", 0)
+    answer = client.post("/webhooks", data=body, headers=signed(body, clock))
+    assert (answer.status_code, answer.json) == (503, {"error": "overloaded"})
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert answers("overloaded") == before + 1
+    monkeypatch.undo()
+    assert client.post("/webhooks", data=body, headers=signed(body, clock)).status_code == 200
+    assert queue.events == [("evt_1", 0)]
+
+
+def test_stripes_posts_get_no_cookie(client: FlaskClient, clock: FrozenClock) -> None:
+    """The pages' sessions took each post as long as its commit."""
+    body = an_event()
+    answer = client.post("/webhooks", data=body, headers=signed(body, clock))
+    assert "Cookie" not in answer.headers.get("Vary", "")
+    assert "Set-Cookie" not in answer.headers
+
+
 def test_a_ledger_that_cannot_commit_makes_stripe_deliver_again(
     make_client: MakeClient, queue: RecordingJobQueue, clock: FrozenClock, tmp_path: Path
 ) -> None:
@@ -103,6 +126,7 @@ def test_a_ledger_that_cannot_commit_makes_stripe_deliver_again(
     unmigrated = connect(f"sqlite:///{tmp_path / 'unmigrated.db'}")
     answer = make_client(ledger=unmigrated).post("/webhooks", data=body, headers=signed(body, clock))
     assert (answer.status_code, answer.json) == (503, {"error": "unavailable"})
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert queue.events == []
     unmigrated.close()
 

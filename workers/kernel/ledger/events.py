@@ -1,5 +1,6 @@
 """Stripe's events as received: stored once, claimed by one worker at a time, ended in a visible state."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -142,22 +143,37 @@ class Events:
 
     def record(self, receipt: NewEvent) -> bool:
         """Commit an event; return False when its id is known already. Raises LedgerUnavailable."""
+        [is_new] = self.record_together([receipt])
+        return is_new
+
+    def record_together(self, receipts: Sequence[NewEvent]) -> list[bool]:
+        """Commit events in one transaction; return of each whether it is new. Raises LedgerUnavailable.
+
+        Of two with one id the first is kept.
+        """
         now = self._clock()
-        row = {
-            **{name: getattr(receipt, name) for name in _RECEIVED},
-            "received_at": now,
-            "sha256": sha256(receipt.raw).hexdigest(),
-            "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
-            "reason": receipt.ignored,
-            "due_at": None if receipt.ignored else now,
-        }
-        try:
-            with self._database.write() as connection:
-                connection.execute(insert(events).values(row))
-                _count(connection, receipt.id, None, row["state"])
-        except IntegrityError:
-            return False
-        return True
+        firsts = {receipt.id: receipt for receipt in reversed(receipts)}
+        # In one order: another process may be storing the same events, and each would wait for the other.
+        rows = [_row(firsts[event_id], now) for event_id in sorted(firsts)]
+        known: set[str] = set()
+        while new := [row for row in rows if row["id"] not in known]:
+            try:
+                self._insert(new)
+            except IntegrityError:
+                if known == (known := self.known([row["id"] for row in rows])):
+                    raise
+            else:
+                break
+        return [receipt.id not in known and firsts[receipt.id] is receipt for receipt in receipts]
+
+    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Commit events that should be new: raises IntegrityError when one is not, and then none is kept."""
+        with self._database.write() as connection:
+            connection.execute(insert(events), rows)
+            ignored = Counter(lane_of(row["id"]) for row in rows if row["state"] == EventState.IGNORED)
+            for lane, number in sorted(ignored.items()):
+                values = {EventState.IGNORED: event_counts.c.ignored + number}
+                connection.execute(update(event_counts).where(event_counts.c.lane == lane).values(values))
 
     def get(self, event_id: str) -> StoredEvent | None:
         return self.of([event_id]).get(event_id)
@@ -291,6 +307,17 @@ class Events:
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         return set(self._database.values(select(events.c.id).where(events.c.id.in_(event_ids))))
+
+
+def _row(receipt: NewEvent, now: datetime) -> dict[str, Any]:
+    return {
+        **{name: getattr(receipt, name) for name in _RECEIVED},
+        "received_at": now,
+        "sha256": sha256(receipt.raw).hexdigest(),
+        "state": EventState.IGNORED if receipt.ignored else EventState.RECEIVED,
+        "reason": receipt.ignored,
+        "due_at": None if receipt.ignored else now,
+    }
 
 
 def _count(connection: Connection, event_id: str, before: str | None, after: str) -> None:
