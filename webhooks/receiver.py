@@ -75,7 +75,7 @@ class Receiver:
 
     def _hint(self, event_ids: Sequence[str], *, large: bool) -> None:
         try:
-            hint_at_new(self.queue, event_ids, large=large)
+            hint_at_new(self.queue, *event_ids, large=large)
         except Transient as error:
             metrics.ENQUEUE_FAILURES.inc(len(event_ids))
             log.warning("enqueue_failed", event_ids=event_ids, error=str(error))

@@ -1,4 +1,4 @@
-"""Every setting stands in README's table as ``| `NAME` | default | meaning |``, with the default of the code."""
+"""Every setting stands in docs/SETTINGS.md as ``| `NAME` | default | meaning |``, with the default of the code."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,14 @@ from pydantic import SecretStr
 
 from workers.kernel.settings import Settings
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "SETTINGS.md"
 ROW = re.compile(r"^\| *`([A-Z][A-Z0-9_]+)` *\| *(.*?) *\| *(\S.*?) *\|$", re.MULTILINE)
 
 SettingsTable = dict[str, str]
 
 
 def documented() -> SettingsTable:
-    return {name: default.strip("`") for name, default, _ in ROW.findall(README.read_text("utf-8"))}
+    return {name: default.strip("`") for name, default, _ in ROW.findall(PAGE.read_text("utf-8"))}
 
 
 def written(default: Any) -> str:
@@ -27,13 +27,13 @@ def written(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def test_every_setting_is_in_the_readme_with_its_default() -> None:
+def test_every_setting_is_on_its_page_with_its_default() -> None:
     table = documented()
     expected = {name.upper(): written(field.default) for name, field in Settings.model_fields.items()}
     assert {name: table.get(name, "missing") for name in expected} == expected
 
 
-def test_the_readme_names_no_setting_that_does_not_exist() -> None:
+def test_the_page_names_no_setting_that_does_not_exist() -> None:
     assert set(documented()) <= {name.upper() for name in Settings.model_fields}
 
 

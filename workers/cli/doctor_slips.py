@@ -39,7 +39,7 @@ def misspelt(names: Iterable[str]) -> Iterator[Check]:
         if meant:
             yield Check(name, "is set, but nothing reads it", f"did you mean {meant}?", "note")
         elif name.startswith(OWN):
-            yield Check(name, "is set, but nothing reads it", "see the settings table in README.md", "note")
+            yield Check(name, "is set, but nothing reads it", "see docs/SETTINGS.md", "note")
 
 
 def _closest(name: str, unset: list[str]) -> str | None:

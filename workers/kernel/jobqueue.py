@@ -159,7 +159,7 @@ class RqJobQueue:
             raise Transient(f"the job queue does not answer: {type(error).__name__}") from error
 
 
-def hint_at_new(queue: JobQueue, event_ids: Sequence[str], *, large: bool) -> None:
+def hint_at_new(queue: JobQueue, *event_ids: str, large: bool) -> None:
     """Hint at events that were just stored, but for those too many; the sweeper hints at them then in their turn.
 
     So one account's flood neither fills Redis nor stands before another account's event. Raises Transient.

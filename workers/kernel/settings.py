@@ -432,9 +432,7 @@ def read(values: Mapping[str, Any] | None = None) -> tuple[Settings, list[Settin
 
 def _fault(place: tuple[int | str, ...], what: str) -> SettingsUnusable:
     name = str(place[0]).upper() if place else "settings"
-    return SettingsUnusable(
-        what.removeprefix("Value error, "), where=name, mend="see the settings table in README.md"
-    )
+    return SettingsUnusable(what.removeprefix("Value error, "), where=name, mend="see docs/SETTINGS.md")
 
 
 def _field_of(fault: SettingsUnusable) -> str:
