@@ -4,11 +4,31 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from tests.architecture.licences import pinned
+
 ROOT = Path(__file__).parents[2]
+
+DEV_LOCK = ROOT / ".ci" / "requirements-dev.lock"
+IMPORT_ALL_WITHOUT = """
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+absent = set(sys.argv[1:])
+sys.meta_path.insert(0, Absent())
+for root in ("webhooks", "workers"):
+    for module in pkgutil.walk_packages([root], f"{root}."):
+        if not module.name.endswith((".__main__", ".wsgi")):  # these two start something
+            importlib.import_module(module.name)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +68,17 @@ def test_it_holds_every_file_of_a_package(packed: set[str], package: str) -> Non
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert files - packed == set()
+
+
+def test_nothing_of_it_needs_what_only_the_tests_install() -> None:
+    """gunicorn's gevent worker imports `packaging`, which pytest had brought along: no web started without it."""
+    only_for_tests = pinned(DEV_LOCK).keys() - pinned().keys()
+    absent = {
+        module
+        for module, owners in packages_distributions().items()
+        if {owner.lower().replace("_", "-") for owner in owners} <= only_for_tests
+    }
+    assert {"packaging", "pytest", "boto3"} & absent == {"pytest", "boto3"}
+    command = [sys.executable, "-c", IMPORT_ALL_WITHOUT, *absent]
+    told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=170)
+    assert told.returncode == 0, told.stderr
