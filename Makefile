@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test format bench lock siege sbom audit clean
+.PHONY: help setup demo test format bench lock siege sbom audit licences clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the metermend command in it
 
@@ -90,6 +90,9 @@ sbom: $(TOOLS)/.ready ## list what a deployment consists of, as CycloneDX: build
 	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/metermend.cdx.json build/deployed/bin/python
 	@rm -r build/deployed
 	@echo build/metermend.cdx.json
+
+licences: setup ## print the licence of each package of a deployment; the gate holds them to those that are allowed
+	@$(BIN)/python -m tests.architecture.licences
 
 ADVISORIES := api.osv.dev
 audit: setup ## look for known vulnerabilities of what is pinned, where their list can be reached
