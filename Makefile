@@ -50,11 +50,11 @@ tests: setup
 # while the mark is there.
 NPM := $(VENV)/npm
 by-npm: setup
-	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI and of axe will be skipped"; exit 0; }; \
+	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI, of axe and of Azure will be skipped"; exit 0; }; \
 	  mkdir -p $(NPM); touch $(NPM)/.in-work; trap 'rm -f $(NPM)/.in-work' EXIT; \
 	  npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \
-	    @stripe/cli@1.52.0 axe-core@4.14.1 \
-	  || echo "npm could not install: the tests of the Stripe CLI and of axe will be skipped"
+	    @stripe/cli@1.52.0 axe-core@4.14.1 azurite@3.35.0 \
+	  || echo "npm could not install: the tests of the Stripe CLI, of axe and of Azure will be skipped"
 
 format: setup ## put the code in order
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""What only npm has: the Stripe CLI and axe-core, which `make by-npm` lays into .venv/npm while other tests run."""
+"""What npm alone has (Stripe CLI, axe-core, Azurite): `make by-npm` lays it into .venv/npm while other tests run."""
 
 import shutil
 import time
