@@ -54,12 +54,12 @@ def deployed() -> Iterator[Licensed]:
 
 def _licence(name: str) -> str:
     said = metadata(name)
-    if expression := said.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in said:
+        return said["License-Expression"]
     classifiers = [one for one in said.get_all("Classifier") or [] if one.startswith("License ::")]
     if classifiers:
         return " AND ".join(one.rpartition(" :: ")[2] for one in classifiers)
-    return str(said.get("License") or "unknown").strip().partition("\n")[0][:80]
+    return said["License"].strip().partition("\n")[0][:80] if "License" in said else "unknown"
 
 
 if __name__ == "__main__":
