@@ -1,4 +1,4 @@
-"""What npm alone has (Stripe CLI, axe-core, Azurite): `make by-npm` lays it into .venv/npm while other tests run."""
+"""What npm alone has (Stripe CLI, axe-core, Azurite): `make by-npm` lays it into .venv/npm while others run."""
 
 import shutil
 import time
