@@ -74,7 +74,7 @@ class SourceDatabase:
             path = f"file:{quote(self._url.database or '')}?mode=ro"
             return sa.create_engine(
                 "sqlite://",
-                creator=lambda: sqlite3.connect(path, _CONNECT_SECONDS, uri=True, check_same_thread=False),
+                creator=lambda: sqlite3.connect(path, timeout=_CONNECT_SECONDS, uri=True, check_same_thread=False),
                 poolclass=sa.NullPool,
             )
         return sa.create_engine(
