@@ -29,9 +29,10 @@ from workers.cli.open_ledger import require_ledger
 from workers.cli.stop_request import Stop
 from workers.kernel import logs
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
-from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
+from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES
 from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.redis_address import connect_redis, shown_address
 from workers.kernel.service_health import BEAT
 from workers.kernel.settings import Settings, load
 from workers.known_job import KnownJob
@@ -98,11 +99,9 @@ LOOK: Final = 1
 
 def reachable(url: str) -> Redis:
     """Return a client of the Redis at `url`. Raises SettingsUnusable where none answers."""
+    redis = connect_redis(url)
     try:
-        redis = Redis.from_url(url)
         redis.ping()
-    except ValueError as error:
-        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
     except RedisError as error:
         raise SettingsUnusable(
             f"no Redis at {shown_address(url)}: {error}",
