@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 from redis import Redis
-from redis.client import Pipeline
+from redis.client import Pipeline, PubSub, PubSubWorkerThread
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -184,6 +184,13 @@ class PatientWorker(SimpleWorker):
             if self.stop.asked:
                 raise StopRequested
             time.sleep(min(left, LOOK))
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: PubSub, pubsub_thread: PubSubWorkerThread) -> None:
+        """Let the thread that hears RQ's commands wait for Redis: one that hangs would end it, with a traceback."""
+        del pubsub, pubsub_thread
+        if not isinstance(exc, RedisError):
+            raise exc
+        time.sleep(FIRST_WAIT)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""

@@ -11,8 +11,9 @@ import redis
 
 from tests.servers import RedisServer, free_ports
 from tests.tls import TlsDoor, make_certificate
+from workers.cli import worker
 from workers.cli.processes import redis_server as redis_program
-from workers.cli.worker import work
+from workers.cli.worker import PatientWorker, work
 from workers.kernel.errors import SettingsUnusable, Transient
 from workers.kernel.jobqueue import EVENTS, RqJobQueue
 from workers.kernel.redis_address import connect_redis, shown_address
@@ -130,6 +131,14 @@ def test_hints_follow_the_master_to_another_server_and_so_does_the_worker(watche
         queue.ping()
     until(lambda: told(queue, "evt_after"))
     assert worked_off(watched.url) == ["evt_before", "evt_after"]
+
+
+def test_a_redis_that_hangs_ends_no_thread_of_a_worker(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "FIRST_WAIT", 0)
+    heard: Any = PatientWorker([EVENTS], connection=connect_redis(redis_url))
+    heard._pubsub_exception_handler(redis.TimeoutError("timed out"), None, None)
+    with pytest.raises(KeyError):
+        heard._pubsub_exception_handler(KeyError("no outage"), None, None)
 
 
 @pytest.mark.parametrize(
