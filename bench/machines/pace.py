@@ -19,7 +19,7 @@ from bench.machines.network import Network
 from workers.kernel.ledger.case import CaseState
 from workers.kernel.ledger.events import EventState
 
-EVENTS: Final = 60
+EVENTS: Final = 30
 SETTINGS: Final = {"CONFIRMATION_WINDOW": "3600", "RECONCILE_INTERVAL": "3600", "TOTALS_DELAY": "3600"}
 """Nothing is confirmed meanwhile: a case is done with once it is sent."""
 PATIENCE: Final = 300.0

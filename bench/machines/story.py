@@ -13,14 +13,14 @@ from bench.faults.usage import Sender
 from bench.machines.house import DATA, STRIPE, Machines
 from bench.machines.network import Network
 
-RECORDS, FILES = 2400, 48
+RECORDS, FILES = 600, 12
 FULL: Final = 5
 """How many times as much is sent with `--full`."""
-EVERY: Final = 2.0
+EVERY: Final = 9.0
 """Seconds between two files: usage comes in during every step."""
-PATIENCE: Final = 400.0
+PATIENCE: Final = 900.0
 """Seconds in which all must come to rest: a read of S3 that hangs is given up after two minutes."""
-SETTINGS: Final = {"RECONCILE_INTERVAL": "5", "RECONCILE_EVENTS_PER_LOOK": "1000"}
+SETTINGS: Final = {"RECONCILE_INTERVAL": "5"}
 
 
 def _dies(*hosts: str, seconds: float) -> Callable[[Machines], None]:
