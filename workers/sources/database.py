@@ -79,7 +79,11 @@ class SourceDatabase:
             )
         return sa.create_engine(
             self._url.set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": STATEMENT_SECONDS * 1000},
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+                "prepare_threshold": None,  # a pooler gives the next transaction another session
+            },
             execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
             poolclass=sa.NullPool,
         )
