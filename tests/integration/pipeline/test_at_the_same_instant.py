@@ -23,7 +23,7 @@ from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import Bucket
 from workers.pipeline.context import Context
 from workers.pipeline.run import carry_on
-from workers.pipeline.submit import preflight
+from workers.pipeline.submit.send import intend
 
 
 @pytest.fixture
@@ -54,13 +54,12 @@ class AtOnce:
 
 def between_guards_and_intent(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Context], object]) -> None:
     """Let something else happen after a worker has asked its guards and before it writes its intent."""
-    intend = preflight.intend
 
     def interrupted(context: Context, *given: Any) -> Any:
         meanwhile(context)
         return intend(context, *given)
 
-    monkeypatch.setattr(preflight, "intend", interrupted)
+    monkeypatch.setattr("workers.pipeline.submit.preflight.intend", interrupted)
 
 
 def planned(loop: Loop, **files: str) -> list[str]:
