@@ -173,7 +173,7 @@ def cut_downloads(stage: Stage) -> None:
 
 def small_run(stage: Stage) -> None:
     """Play the run of `make test`: kill -9 in a submission, lost answers, Redis emptied, all twice and late."""
-    stage.house.fail_next("slow", EVENTS, method="POST", times=4, after=10, seconds=5)
+    stage.house.fail_next("slow", EVENTS, method="POST", times=2, after=10, seconds=5)
     for number in range(6):
         stage.house.fail_next("cut_after", EVENTS, method="POST", after=15 + number * 4)
     with stage.feeding(every=0.2):
@@ -253,8 +253,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         "the run of `make test`: kill -9, lost answers, Redis empty, duplicates, reordered",
         small_run,
         Plan(target=API, twin={"duplicates": 4, "reorder_seconds": 1.0}, settings={"LEASE_SECONDS": "5"}),
-        records=120,
-        files=6,
+        records=72,
+        files=4,
         patience=60,
     ),
     "storm": Scenario(

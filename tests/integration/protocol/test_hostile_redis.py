@@ -166,7 +166,7 @@ def test_a_key_of_the_wrong_type_makes_no_worker_spin(client: "redis.Redis", que
     """Thousands of workers were made in a second, without a word."""
     client.set(key, "x")
     queue.enqueue_event("evt_1", 0)
-    stop = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stop.start()
     work(client, ["events"], job_timeout=60, burst=False)
     stop.join()
