@@ -13,11 +13,11 @@ from workers.cli.case_text import change_text
 from workers.cli.demo.stage import Stage
 from workers.cli.paragraphs import rows
 from workers.kernel.clock import utc_now
-from workers.kernel.equation import terms
+from workers.kernel.equation import KNOWN_BY, terms
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.examples import Change
-from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Found, Tally
+from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Tally
 from workers.kernel.money import written
 from workers.kernel.storage import open_store
 from workers.pipeline.audit.case_csv import write_csv
@@ -85,15 +85,8 @@ def _mended(ledger: Ledger) -> dict[str, Change]:
 
 def _print_found(console: Console, balance: Balance) -> None:
     """Say how the rows of the refused records are known: Stripe's reports name two of each code."""
-    told = {
-        Found.NAMED: "named by Stripe",
-        Found.EXACT: "found in the usage files, as many as Stripe has counted",
-        Found.CERTAIN: "found there, of a kind that Stripe can never have accepted",
-        Found.PROVED: "found there, and missing in Stripe's totals",
-        Found.UNEXPLAINED: "counted by Stripe, and not found",
-    }
     console.print("\n[bold]How the refused records were found[/]")
-    for how, words in told.items():
+    for how, words in KNOWN_BY.items():
         console.print(f"{balance.found.get(how, 0):>8,}  {words}")
 
 
