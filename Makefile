@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo stripe-cli test format bench lock siege sbom audit clean
+.PHONY: help setup demo stripe-cli test format bench lock siege sbom audit licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +53,11 @@ tests: setup
 # while the mark is there.
 NPM := $(VENV)/npm
 by-npm: setup
-	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI, of axe and of the Dockerfile's form will be skipped"; exit 0; }; \
+	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI, of axe, of Azure and of the Dockerfile's form will be skipped"; exit 0; }; \
 	  mkdir -p $(NPM); touch $(NPM)/.in-work; trap 'rm -f $(NPM)/.in-work' EXIT; \
 	  npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \
-	    @stripe/cli@1.52.0 axe-core@4.14.1 dockerfile-utils@0.16.3 \
-	  || echo "npm could not install: the tests of the Stripe CLI, of axe and of the Dockerfile's form will be skipped"
+	    @stripe/cli@1.52.0 axe-core@4.14.1 dockerfile-utils@0.16.3 azurite@3.35.0 \
+	  || echo "npm could not install: the tests of the Stripe CLI, of axe, of Azure and of the Dockerfile's form will be skipped"
 
 format: setup ## put the code in order
 	$(BIN)/ruff format .
@@ -93,6 +93,9 @@ sbom: $(TOOLS)/.ready ## list what a deployment consists of, as CycloneDX: build
 	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/metermend.cdx.json build/deployed/bin/python
 	@rm -r build/deployed
 	@echo build/metermend.cdx.json
+
+licences: setup ## print the licence of each package of a deployment; the gate holds them to those that are allowed
+	@$(BIN)/python -m tests.architecture.licences
 
 ADVISORIES := api.osv.dev
 audit: setup ## look for known vulnerabilities of what is pinned, where their list can be reached

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,10 +10,12 @@ from typing import Any, Final
 from bench import locate, pages, queue, records, scrape, uploads, way
 from bench.faults import section as faults
 from bench.intake import section as intake
+from bench.machines import section as machines
 
 SECTIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "records": records.run,
     "faults": faults.run,
+    "machines": machines.run,
     "queue": queue.run,
     "way": way.run,
     "scrape": scrape.run,
@@ -31,6 +34,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each task; the median counts")
     parser.add_argument("--json", action="store_true", help="figures for machines")
     options = parser.parse_args(arguments)
+    # Whoever stops the bench must not leave its processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     unknown = [name for name in options.sections if name not in SECTIONS]
     if unknown:
         parser.error(f"no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")

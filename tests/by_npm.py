@@ -1,4 +1,4 @@
-"""What only npm has, and `make by-npm` lays into .venv/npm while tests run: the Stripe CLI, axe-core, a linter."""
+"""What npm alone has, laid into .venv/npm by `make by-npm` while others run: Stripe CLI, axe, Azurite, a linter."""
 
 import shutil
 import time

@@ -36,6 +36,7 @@ from workers.kernel.errors import MetermendError
 from workers.kernel.jobqueue import EVENTS, FILES
 from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.redis_address import connect_redis
 from workers.kernel.service_health import LOOK, clock_beat
 from workers.known_job import KnownJob
 from workers.pipeline.audit.audit_walk import audit_daily
@@ -100,7 +101,7 @@ def duties(now: Callable[[], Context], stop: threading.Event) -> tuple[Duty, ...
     """Return all that the clock does; `now` is as in `run`."""
     context = now()
     settings = context.settings
-    redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
+    redis = connect_redis(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
     every_look = LOOK.total_seconds()
     return (
         Duty("beat", clock_beat(settings).total_seconds(), lambda: context.ledger.heartbeats.beat(Sign.CLOCK)),

@@ -71,21 +71,17 @@ class House:
         self.bucket, self.sources, self.archive = folder / "bucket", folder / "sources", folder / "archive"
         for place in (self.bucket, self.sources, self.archive):
             place.mkdir(parents=True)
-        self.web, self.twin = (f"http://127.0.0.1:{port}" for port in free_ports(0, 0))
-        self.database: LedgerDatabase = Postgres() if plan.ledger == "postgres" else SqliteFile(folder)
         self.supervisor = Supervisor(folder / "logs")
-        self.redis = RedisServer(self.supervisor)
+        self.web, self.twin = self._addresses()
+        self.database = self._open_database()
+        self.redis = self._open_redis()
         self.ledger = connect(self.database.url)
         self.http = requests.Session()
         self.mounted: list[Path] = []
 
     def __enter__(self) -> Self:
         upgrade(self.ledger.database)
-        self.supervisor.start("twin", [sys.executable, "-m", *self._twin_command()], self._plain_env())
-        self._start("web", "web")
-        for number in range(1, self.plan.workers + 1):
-            self._start(f"worker-{number}", "worker")
-        self._start("clock", "clock")
+        self._open()
         self.until(lambda: self._answers(f"{self.twin}/_control/state"), START_SECONDS, "the twin to answer")
         self.until(lambda: self._answers(f"{self.web}/healthz"), START_SECONDS, "the web to answer")
         return self
@@ -100,6 +96,17 @@ class House:
         self.database.close()
         for place in self.mounted:
             subprocess.run(["umount", str(place)], check=True)
+
+    def upload(self, name: str, text: str) -> None:
+        """Upload a usage file as its sender does: a copy of his own first, then into the connector's folder."""
+        for folder in (self.sources, self.bucket):
+            part = folder / f".{name}.part"
+            part.write_text(text, encoding="utf-8")
+            part.rename(folder / name)
+
+    def uploaded(self) -> int:
+        """Return how many files lie in the connector's folder, the sender's and ours."""
+        return sum(1 for _ in self.bucket.glob("*.csv"))
 
     def set_ahead(self, seconds: float) -> None:
         """Start web, workers and clock anew, with clocks that are `seconds` ahead."""
@@ -174,6 +181,25 @@ class House:
         program = redis_server()
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
         return {"PATH": f"{Path(program).parent}:{path}" if program else path, "PYTHONPATH": str(Path.cwd())}
+
+    def _addresses(self) -> tuple[str, str]:
+        """Return where web and twin are to be."""
+        web, twin = (f"http://127.0.0.1:{port}" for port in free_ports(0, 0))
+        return web, twin
+
+    def _open_database(self) -> LedgerDatabase:
+        return Postgres() if self.plan.ledger == "postgres" else SqliteFile(self.folder)
+
+    def _open_redis(self) -> RedisServer:
+        return RedisServer(self.supervisor)
+
+    def _open(self) -> None:
+        """Start what the house consists of."""
+        self.supervisor.start("twin", [sys.executable, "-m", *self._twin_command()], self._plain_env())
+        self._start("web", "web")
+        for number in range(1, self.plan.workers + 1):
+            self._start(f"worker-{number}", "worker")
+        self._start("clock", "clock")
 
     def _start(self, name: str, role: str) -> None:
         env = self.environment | {"FAULTS_AHEAD": str(self.plan.ahead.get(name, 0))}

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,20 +14,26 @@ from bench.faults.processes import Supervisor
 from workers.cli.processes import redis_server
 
 NAME: Final = "redis"
+PORT: Final = 6379
 START_SECONDS: Final = 10.0
 
 
 class RedisServer:
-    """Redis on a unix socket, kept by a supervisor. It writes its data down only when it is told to."""
+    """Redis on a unix socket, or on the port of a host, kept by a supervisor.
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    It writes its data down only when it is told to. `inside` is what the command begins with that starts it there.
+    """
+
+    def __init__(self, supervisor: Supervisor, host: str | None = None, inside: Sequence[str] = ()) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mm-faults-redis-"))
         self._supervisor = supervisor
-        self.url = f"unix://{self._folder}/redis.sock?db=0"
-        options = ("--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--save", "", "--appendonly", "no")
+        socket = f"{self._folder}/redis.sock"
+        self.url = f"redis://{host}:{PORT}/0" if host else f"unix://{socket}?db=0"
+        open_at = ("--bind", host, "--protected-mode", "no") if host else ("--port", "0", "--unixsocket", socket)
+        options = (*open_at, "--save", "", "--appendonly", "no")
         program = redis_server()
         assert program is not None, "no Redis server on this machine"
-        supervisor.start(NAME, [program, *options, "--dir", str(self._folder)], {})
+        supervisor.start(NAME, [*inside, program, *options, "--dir", str(self._folder)], {})
         self.wait()
 
     def restart_empty(self) -> None:

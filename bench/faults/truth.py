@@ -142,7 +142,7 @@ def _at_rest(house: House) -> bool:
     deliveries = twin["deliveries"]
     account = twin["accounts"].get("", {})
     finished = sum(count for status, count in account.get("import_sets", {}).items() if status != "pending")
-    imported = finished >= sum(1 for _ in house.bucket.glob("*.csv"))
+    imported = finished >= house.uploaded()
     quiet = not (twin["waiting_to_publish"] or deliveries["queued"] or deliveries["busy"])
     return imported and quiet and not _open_events(house) and _moving_cases(house) == 0
 

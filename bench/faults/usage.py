@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.faults.house import House
@@ -87,7 +86,7 @@ class Sender:
         name = f"usage-{self.files:05d}.csv"
         rows = list(self._rows(records, faulty))
         self.dice.shuffle(rows)
-        self._put(name, _as_csv(rows, RENAMED if renamed_header else COLUMNS))
+        self.house.upload(name, _as_csv(rows, RENAMED if renamed_header else COLUMNS))
 
     def some_faults(self, count: int, *, hopeless: float = 0.1) -> list[str]:
         """Return `count` names of faults, of which a share cannot be repaired."""
@@ -116,12 +115,6 @@ class Sender:
                 if not fault.repairable:
                     self.hopeless.add(identifier)
             yield row
-
-    def _put(self, name: str, text: str) -> None:
-        for folder in (self.house.sources, self.house.bucket):
-            part = folder / f".{name}.part"
-            part.write_text(text, encoding="utf-8")
-            part.rename(Path(folder, name))
 
 
 def _as_csv(rows: Sequence[Row], header: Sequence[str]) -> str:

@@ -16,10 +16,19 @@ from typing import Any
 import pytest
 import requests
 
-from tests.architecture.test_licences import pinned
+from tests.architecture.licences import pinned
 from tests.servers import free_ports
 
 ROOT = Path(__file__).parents[2]
+EVERY_MODULE = """
+import importlib, pkgutil, webhooks, workers
+
+for package in (webhooks, workers):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name != "workers.cli.__main__":  # it starts something
+            importlib.import_module(module.name)
+print(webhooks.__file__, workers.__file__)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +105,7 @@ def test_what_the_image_holds_migrates_and_serves_far_from_any_checkout(image: P
     settings = {"PATH": str(image), "STRIPE_WEBHOOK_SECRETS": "whsec_image", "PORT": str(port),
                 "TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "1"}  # fmt: skip
     ran: dict[str, Any] = {"cwd": folder, "env": settings}
-    parts = "import webhooks.wsgi, workers.cli.worker, workers.jobs, workers.schedule"
-    where = f"{parts}; print(webhooks.__file__, workers.__file__)"
-    whence = subprocess.check_output([str(image / "python"), "-c", where], text=True, timeout=60, **ran)
+    whence = subprocess.check_output([str(image / "python"), "-c", EVERY_MODULE], text=True, timeout=60, **ran)
     assert whence.count(str(image.parent)) == 2
     subprocess.run([str(image / "metermend"), "db", "upgrade"], check=True, timeout=60, **ran)
     serve = [str(image / "python"), "-m", "gunicorn", "-c", "python:webhooks.gunicorn_conf"]

@@ -22,10 +22,11 @@ from workers.cli.open_ledger import require_ledger
 from workers.cli.processes import INSTALL_REDIS, redis_server
 from workers.kernel.clock import to_text, utc_now
 from workers.kernel.errors import LedgerUnavailable, MetermendError, SettingsUnusable
-from workers.kernel.jobqueue import RqJobQueue, shown_address
+from workers.kernel.jobqueue import RqJobQueue
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.rules import MadeRule
 from workers.kernel.places import DASHBOARD, METRONOME, SERVICES, Places, is_table
+from workers.kernel.redis_address import shown_address
 from workers.kernel.service_health import LEAST_FREE, faults
 from workers.kernel.settings import DOTENV, MIB, Settings
 from workers.kernel.settings_check import dotenv_names, problems

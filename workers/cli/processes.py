@@ -87,8 +87,11 @@ class Processes:
             self._stop()
 
     def _last_line(self, name: str) -> str:
-        lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        lines = (self.log_dir / f"{name}.log").read_text(errors="replace").splitlines()
+        words = [
+            line for line in lines if any(map(str.isalpha, line))
+        ]  # gunicorn closes a traceback with a bracket
+        return words[-1].strip() if words else "it said nothing"
 
 
 def _listens(port: int) -> bool:

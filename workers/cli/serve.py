@@ -4,7 +4,6 @@ import time
 from contextlib import suppress
 
 import click
-from redis import Redis
 from redis.exceptions import RedisError
 
 from webhooks.startup import login_environment, startable
@@ -12,6 +11,7 @@ from workers.bootstrap import build
 from workers.cli.db import migrate
 from workers.cli.processes import Processes, bindable, free_ports, own_command, redis_command, web_command
 from workers.kernel.errors import InputUnusable, SettingsUnusable
+from workers.kernel.redis_address import connect_redis
 from workers.kernel.settings import Settings, load
 from workers.kernel.settings_check import problems
 
@@ -72,14 +72,13 @@ def _redis(settings: Settings, processes: Processes) -> str:
 def _has_redis(settings: Settings) -> bool:
     """Tell whether the Redis that is set answers. Raises SettingsUnusable where it must and does not."""
     address = settings.redis_url.get_secret_value()
+    redis = connect_redis(address, socket_connect_timeout=1, socket_timeout=1)
     try:
-        return bool(Redis.from_url(address, socket_connect_timeout=1, socket_timeout=1).ping())
+        return bool(redis.ping())
     except RedisError:
         if settings.redis_url == _DEFAULT_REDIS:
             return False
         raise SettingsUnusable("does not answer", where="REDIS_URL", mend="start it, or unset REDIS_URL") from None
-    except ValueError as error:
-        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
 
 
 def _announce(settings: Settings, processes: Processes) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 from redis import Redis
-from redis.client import Pipeline
+from redis.client import Pipeline, PubSub, PubSubWorkerThread
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -31,9 +31,10 @@ from workers.cli.open_ledger import await_ledger
 from workers.cli.stop_request import Stop
 from workers.kernel import logs
 from workers.kernel.errors import LedgerUnavailable, SettingsUnusable
-from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES, shown_address
+from workers.kernel.jobqueue import EVENTS, FILES, LARGE_TIMES
 from workers.kernel.ledger.heartbeats import Sign
 from workers.kernel.logs import get_logger
+from workers.kernel.redis_address import connect_redis, shown_address
 from workers.kernel.service_health import BEAT
 from workers.kernel.settings import Settings, load
 from workers.known_job import KnownJob
@@ -101,11 +102,9 @@ LOOK: Final = 1
 
 def reachable(url: str) -> Redis:
     """Return a client of the Redis at `url`. Raises SettingsUnusable where none answers."""
+    redis = connect_redis(url)
     try:
-        redis = Redis.from_url(url)
         redis.ping()
-    except ValueError as error:
-        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None
     except RedisError as error:
         raise SettingsUnusable(
             f"no Redis at {shown_address(url)}: {error}",
@@ -188,6 +187,13 @@ class PatientWorker(SimpleWorker):
             if self.stop.asked:
                 raise StopRequested
             time.sleep(min(left, LOOK))
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: PubSub, pubsub_thread: PubSubWorkerThread) -> None:
+        """Let the thread that hears RQ's commands wait for Redis: one that hangs would end it, with a traceback."""
+        del pubsub, pubsub_thread
+        if not isinstance(exc, RedisError):
+            raise exc
+        time.sleep(FIRST_WAIT)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tell Redis that we live; first wait for it."""

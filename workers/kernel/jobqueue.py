@@ -3,7 +3,6 @@
 What crosses Redis is the path of a job of `workers.jobs` and an id.
 """
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
 
-from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -21,7 +19,8 @@ from rq.exceptions import DuplicateJobError
 from rq.serializers import JSONSerializer
 
 from workers.kernel.clock import utc_now
-from workers.kernel.errors import SettingsUnusable, Transient
+from workers.kernel.errors import Transient
+from workers.kernel.redis_address import connect_redis
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
@@ -80,7 +79,12 @@ class RqJobQueue:
     """
 
     def __init__(self, redis_url: str, *, job_timeout: int) -> None:
-        self._connection = _fail_fast(redis_url)
+        self._connection = connect_redis(
+            redis_url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
         self._left_alone_until = 0.0
         self._events, self._files = (
             Queue(name, connection=self._connection, serializer=JSONSerializer, default_timeout=seconds)
@@ -174,20 +178,3 @@ def job_id(subject: str, attempt: int) -> str:
     plain = subject.replace("_", "").replace("-", "")
     safe = subject if plain.isalnum() and subject.isascii() else sha256(subject.encode()).hexdigest()[:16]
     return f"{safe}-{attempt}"
-
-
-def shown_address(redis_url: str) -> str:
-    """Return the address without the name and password in it."""
-    return re.sub(r"//.*@", "//***@", redis_url)
-
-
-def _fail_fast(redis_url: str) -> "Redis":
-    try:
-        return Redis.from_url(
-            redis_url,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise SettingsUnusable(str(error), where="REDIS_URL", mend="redis://host:6379/0") from None

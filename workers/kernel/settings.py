@@ -62,7 +62,11 @@ class Settings(BaseSettings):
         description="Proxies before the web process that append to X-Forwarded-For; logins count by client then.",
     )
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="The queue.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="The queue: redis://, rediss:// (TLS), or the master that Sentinels name, as "
+        "redis+sentinel://host:26379,host:26379/mymaster/0.",
+    )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///.metermend/ledger.db"), description="The ledger: SQLite or PostgreSQL."
     )

@@ -74,12 +74,16 @@ class SourceDatabase:
             path = f"file:{quote(self._url.database or '')}?mode=ro"
             return sa.create_engine(
                 "sqlite://",
-                creator=lambda: sqlite3.connect(path, _CONNECT_SECONDS, uri=True, check_same_thread=False),
+                creator=lambda: sqlite3.connect(path, timeout=_CONNECT_SECONDS, uri=True, check_same_thread=False),
                 poolclass=sa.NullPool,
             )
         return sa.create_engine(
             self._url.set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": STATEMENT_SECONDS * 1000},
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+                "prepare_threshold": None,  # a pooler gives the next transaction another session
+            },
             execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
             poolclass=sa.NullPool,
         )

@@ -21,8 +21,9 @@ from tests.integration.pipeline.test_attacks_planning import (
 )
 from workers.kernel.ledger import connect
 from workers.kernel.ledger.journal import Bucket
+from workers.pipeline.context import Context
 from workers.pipeline.run import carry_on
-from workers.targets import Outgoing, Progress, Sent
+from workers.pipeline.submit.send import intend
 
 
 @pytest.fixture
@@ -39,30 +40,26 @@ def loop(tmp_path: Path, database_url: str) -> Iterator[Loop]:
     ledger.close()
 
 
-class Interrupted:
-    """A target whose name is asked for after the guards and before the intent: there something else may happen."""
+class AtOnce:
+    """A folder from which Stripe takes at once, so that usage of a window need not wait for its end."""
 
-    def __init__(self, target: Any, meanwhile: Callable[[], object]) -> None:
-        self._target, self._meanwhile = target, meanwhile
+    at_once = True
 
-    @property
-    def name(self) -> str:
-        self._meanwhile()
-        return str(self._target.name)
+    def __init__(self, target: Any) -> None:
+        self._target = target
 
-    @property
-    def at_once(self) -> bool:
-        return True
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
 
-    def lies_there(self, _: str) -> bool:
-        return False
 
-    def keep_pace(self) -> None:
-        """Let everything go at once."""
+def between_guards_and_intent(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Context], object]) -> None:
+    """Let something else happen after a worker has asked its guards and before it writes its intent."""
 
-    def send(self, outgoing: Outgoing, progress: Progress) -> Sent:
-        sent: Sent = self._target.send(outgoing, progress)
-        return sent
+    def interrupted(context: Context, *given: Any) -> Any:
+        meanwhile(context)
+        return intend(context, *given)
+
+    monkeypatch.setattr("workers.pipeline.submit.preflight.intend", interrupted)
 
 
 def planned(loop: Loop, **files: str) -> list[str]:
@@ -76,19 +73,20 @@ def planned(loop: Loop, **files: str) -> list[str]:
     return [case.id for case in loop.cases()]
 
 
-def work_at_the_same_instant(loop: Loop, cases: list[str]) -> None:
+def work_at_the_same_instant(loop: Loop, monkeypatch: pytest.MonkeyPatch, cases: list[str]) -> None:
     """Let a worker take up each case, and none write its intent before all have asked their guards."""
     barrier, met = threading.Barrier(len(cases), timeout=60), threading.local()
 
-    def meet() -> None:
+    def meet(_: Context) -> None:
         if not hasattr(met, "once"):
             met.once = True
             barrier.wait()
 
     def work(case_id: str) -> float | None:
-        target = Interrupted(loop.context.target, meet)
+        target = AtOnce(loop.context.target)
         return carry_on(replace(loop.context, owner=uuid4().hex, target=target), case_id)
 
+    between_guards_and_intent(monkeypatch, meet)
     with ThreadPoolExecutor(len(cases)) as workers:
         assert list(workers.map(work, cases)) == [None] * len(cases)
 
@@ -98,23 +96,27 @@ def submitted(loop: Loop) -> int:
     return sum(len(loop.ledger.submissions.of_case(case.id)) for case in loop.cases())
 
 
-def test_two_workers_do_not_fill_one_window_at_the_same_instant(loop: Loop) -> None:
+def test_two_workers_do_not_fill_one_window_at_the_same_instant(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The meter keeps the last value received, and which that is would be left to chance."""
     name_no_sources(loop)
     hour = an_hour_that_has_passed()
     cases = planned(
         loop, a=f"a-1,{rfc3339(hour + 60)},gauge,cus_1,10", b=f"b-1,{rfc3339(hour + 30)},gauge,cus_1,99"
     )
-    work_at_the_same_instant(loop, cases)
+    work_at_the_same_instant(loop, monkeypatch, cases)
     assert submitted(loop) == 1
     assert reasons(loop) == ["would_overwrite"]
     assert_proved(loop)
 
 
-def test_two_workers_do_not_send_the_same_usage_at_the_same_instant(loop: Loop) -> None:
+def test_two_workers_do_not_send_the_same_usage_at_the_same_instant(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two cases may give it different identifiers, and then Stripe would bill both."""
     row = f"use-1,{an_hour_ago()},api_requests, cus_1 ,40"
-    work_at_the_same_instant(loop, planned(loop, monday=row, again=row))
+    work_at_the_same_instant(loop, monkeypatch, planned(loop, monday=row, again=row))
     assert submitted(loop) == 1
     assert reasons(loop) == ["already_resubmitted"]
     loop.stripe_works()
@@ -122,11 +124,11 @@ def test_two_workers_do_not_send_the_same_usage_at_the_same_instant(loop: Loop) 
     assert_proved(loop)
 
 
-def test_workers_that_do_not_concern_each_other_all_send(loop: Loop) -> None:
+def test_workers_that_do_not_concern_each_other_all_send(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Usage would wait, or go to a person, only because another case was quicker."""
     hour = rfc3339(an_hour_that_has_passed())
     rows = {f"file{n}": f"use-{n},{hour},gauge,cus_{n},10" for n in (1, 2, 3)}
-    work_at_the_same_instant(loop, planned(loop, **rows))
+    work_at_the_same_instant(loop, monkeypatch, planned(loop, **rows))
     assert submitted(loop) == 3
     assert reasons(loop) == []
     loop.stripe_works()
@@ -141,7 +143,13 @@ def test_a_case_that_is_always_overtaken_waits_where_it_can_be_seen(
     hour = rfc3339(an_hour_that_has_passed())
     slow, *quick = planned(loop, **{f"file{n}": f"use-{n},{hour},gauge,cus_{n},10" for n in (1, 2, 3)})
     submit_by_api_too(loop)
-    target = Interrupted(loop.context.target, lambda: carry_on(replace(loop.context, owner="quick"), quick.pop()))
+
+    def overtake(worker: Context) -> None:
+        if worker.owner == "slow":
+            carry_on(replace(loop.context, owner="quick"), quick.pop())
+
+    between_guards_and_intent(monkeypatch, overtake)
+    target = AtOnce(loop.context.target)
     assert carry_on(replace(loop.context, owner="slow", target=target), slow) is not None
     case = loop.ledger.cases.get(slow)
     assert case is not None

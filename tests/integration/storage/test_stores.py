@@ -1,32 +1,49 @@
-"""One contract for every place that files are kept in: a directory, memory, and S3 over HTTP."""
+"""One contract for every place that files are kept in: a directory, memory, and S3 and Azure over HTTP."""
 
 import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore import exceptions
 
+from tests.integration.storage.azurite import CONTAINER, azurite
 from workers.kernel.errors import MetermendError, Permanent, SettingsUnusable, Transient
 from workers.kernel.storage import Store, open_store
 from workers.kernel.storage.directory import disk_error
+from workers.kernel.storage.remote import translate
 
 pytestmark = pytest.mark.xdist_group("s3")
 
 OpenStore = Callable[[str], Store]
 
 
-@pytest.fixture(params=["directory", "memory", "s3"])
+@pytest.fixture(scope="module")
+def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as url:
+        yield url
+
+
+@pytest.fixture
+def azure(azurite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty place in the container; what reaches it stands in the environment."""
+    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", azurite_url)
+    return f"az://{CONTAINER}/{tmp_path.name}"
+
+
+@pytest.fixture(params=["directory", "memory", "s3", "azure"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "directory":
         return open_store(str(tmp_path / "store"))
     if request.param == "memory":
         return open_store("memory://")
-    return open_store(request.getfixturevalue("s3"))
+    return open_store(request.getfixturevalue(request.param))
 
 
 def file_with(tmp_path: Path, content: bytes, name: str = "source.bin") -> Path:
@@ -179,10 +196,11 @@ def test_an_address_that_is_none_is_a_settings_error(url: str, monkeypatch: pyte
         open_store(url)
 
 
-@pytest.mark.usefixtures("s3")
-def test_a_missing_bucket_is_a_settings_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cloud", ["s3", "azure"])
+def test_a_missing_bucket_is_a_settings_error(cloud: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Silence here would read as 'no usage found'."""
-    store = open_store("s3://no-such-bucket/folder")
+    scheme = request.getfixturevalue(cloud).partition("://")[0]
+    store = open_store(f"{scheme}://no-such-bucket/folder")
     source = file_with(tmp_path, b"x")
     attempts: list[Callable[[], Any]] = [
         lambda: list(store.list()),
@@ -193,3 +211,14 @@ def test_a_missing_bucket_is_a_settings_error(tmp_path: Path) -> None:
     for attempt in attempts:
         with pytest.raises(SettingsUnusable, match="no such bucket"):
             attempt()
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [("s3://b/k", "AWS_ACCESS_KEY_ID"), ("gs://b/k", "GOOGLE_APPLICATION_CREDENTIALS"),
+     ("az://b/k", "AZURE_STORAGE_ACCOUNT_KEY"), ("abfss://b/k", "AZURE_STORAGE_ACCOUNT_KEY")],
+)  # fmt: skip
+def test_who_has_set_no_credentials_learns_what_his_own_cloud_calls_them(where: str, named: str) -> None:
+    error = translate(exceptions.GenericError("GET http://169.254.169.254/token: connection refused"), where)
+    assert isinstance(error, SettingsUnusable)
+    assert named in str(error)

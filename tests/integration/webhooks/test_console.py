@@ -246,12 +246,13 @@ def test_a_ledger_that_is_down_gets_a_page_that_says_so(make_client: MakeClient,
     assert "The ledger does not answer" in answer.text
 
 
-def test_our_own_fault_shows_no_traceback(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_fault_shows_no_traceback(
+    client: FlaskClient, sqlite_ledger: Ledger, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(client.application.extensions["receiver"].ledger.events, "record", fail)
-    clock = client.application.extensions["receiver"].clock
+    monkeypatch.setattr(sqlite_ledger.events, "record_together", fail)
     body = an_event()
     answer = client.post("/webhooks", data=body, headers=signed(body, clock))
     assert (answer.status_code, answer.json) == (500, {"error": "internal_error"})

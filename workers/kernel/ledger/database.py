@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import CompoundSelect, Connection, Engine, RowMapping, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
@@ -24,6 +24,23 @@ GONE_SECONDS = 20
 
 GLANCE_SECONDS = 0.02
 """How long SQLite itself waits for its write lock, which stops the web\'s event loop; then the loop goes on."""
+
+_TO_POSTGRES: Final = {
+    "connect_timeout": BUSY_SECONDS,
+    "tcp_user_timeout": GONE_SECONDS * 1000,
+    # Whoever waits for an answer has nothing under way that could fail: without these he waits two hours for a
+    # machine that has vanished.
+    "keepalives_idle": GONE_SECONDS // 2,
+    "keepalives_interval": GONE_SECONDS // 4,
+    # A pooler gives each transaction another session, where what this one has prepared is not known.
+    "prepare_threshold": None,
+}
+
+_BEGIN_POSTGRES: Final = (
+    "BEGIN; SET LOCAL lock_timeout = 10000; SET LOCAL statement_timeout = 60000; "
+    f"SET LOCAL idle_in_transaction_session_timeout = {GONE_SECONDS * 1000}"
+)
+"""Bounds that hold for one transaction: a pooler refuses or drops those that a connection is opened with."""
 
 _NO_SUCH_TABLE_OR_COLUMN = ("42P01", "42703")
 """PostgreSQL's states for what only a migration mends; SQLite reports the same as an operational error."""
@@ -133,13 +150,10 @@ def _engine(url: str) -> Engine:
         return _sqlite(url, parsed.database)
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         modern = parsed.set(drivername="postgresql+psycopg")
-        timeouts = {
-            "connect_timeout": BUSY_SECONDS,
-            "tcp_user_timeout": GONE_SECONDS * 1000,
-            "options": "-c lock_timeout=10000 -c statement_timeout=60000 "
-            f"-c idle_in_transaction_session_timeout={GONE_SECONDS * 1000}",
-        }
-        return create_engine(modern, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=timeouts)
+        engine = create_engine(modern, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=_TO_POSTGRES)
+        event.listen(engine, "connect", _leave_begin_to_us)
+        event.listen(engine, "begin", _begin_postgres)
+        return engine
     raise SettingsUnusable(
         f"{parsed.get_backend_name()} is not supported", where="DATABASE_URL", mend="use sqlite or postgresql"
     )
@@ -161,6 +175,14 @@ def _sqlite(url: str, path: str | None) -> Engine:
     event.listen(engine, "connect", _tune_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _leave_begin_to_us(connection: Any, _record: object) -> None:
+    connection.autocommit = True  # the driver would send a BEGIN of its own, and take one more round trip
+
+
+def _begin_postgres(connection: Connection) -> None:
+    connection.exec_driver_sql(_BEGIN_POSTGRES)
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:

@@ -36,6 +36,14 @@ _RETRIES: "RetryConfig" = {
 }
 _METADATA_SERVICE: Final = "169.254.169.254"
 """Where obstore asks for credentials when it was given none."""
+_CREDENTIALS: Final = {
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
+"""What a cloud's credentials are usually called, by how its addresses begin."""
+_MISSING: Final = ("NoSuchBucket", "ContainerNotFound")
+"""How S3 and Google, and Azure, say that there is no such bucket."""
 _BUSY_STATUSES: Final = frozenset({408, 409, 425, 429})
 
 
@@ -132,7 +140,7 @@ class RemoteStore:
 
 def translate(error: Exception, where: str) -> MetermendError:
     """Say in our own words why a store did not do what it was asked, and whether it may later."""
-    if at_fault := _settings_at_fault(error):
+    if at_fault := _settings_at_fault(error, where):
         what, mend = at_fault
         return SettingsUnusable(what, where=where, mend=mend)
     if isinstance(error, FileNotFoundError):
@@ -144,16 +152,16 @@ def translate(error: Exception, where: str) -> MetermendError:
     return Permanent(f"{where}: {_first_line(error)}")
 
 
-def _settings_at_fault(error: Exception) -> tuple[str, str] | None:
+def _settings_at_fault(error: Exception, where: str) -> tuple[str, str] | None:
     """Return what is wrong with the settings and how to mend it; None when they are not to blame."""
     text = str(error)
     if isinstance(error, exceptions.UnauthenticatedError | exceptions.PermissionDeniedError):
         return "the credentials do not allow this", "check the keys and their policy"
     if _METADATA_SERVICE in text:
-        return "no credentials were found", "set e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return "no credentials were found", f"set e.g. {_CREDENTIALS.get(where[:2], _CREDENTIALS['az'])}"
     if "builder error" in text:
         return "the endpoint is unusable", "check AWS_ENDPOINT_URL"
-    if "NoSuchBucket" in text:
+    if any(word in text for word in _MISSING):
         return "there is no such bucket", "check the address"
     return None
 
@@ -169,7 +177,7 @@ def _by_status(text: str, where: str) -> MetermendError:
 
 
 def _raise_if_bucket_is_missing(error: FileNotFoundError) -> None:
-    if "NoSuchBucket" in str(error):
+    if any(word in str(error) for word in _MISSING):
         raise error
 
 
@@ -179,6 +187,7 @@ def _first_line(error: Exception) -> str:
 
 def _described(meta: Any) -> StoredObject:
     etag = meta["e_tag"] or f"{meta['size']:x}-{meta['last_modified'].timestamp()}"
+    etag = f'"{etag.strip(chr(34))}"'  # Azure quotes it in an answer's head and not in its listings
     return StoredObject(meta["path"], meta["size"], meta["last_modified"], etag)
 
 
