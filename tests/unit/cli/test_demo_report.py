@@ -1,12 +1,14 @@
 """If these fail, the demo's outcome does not fit a screen, or one demo empties the folder of another that runs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from workers.alerts import SlackAlerts
 from workers.cli.demo.report import code_lines
-from workers.cli.demo.stage import SlackSink, folder_of_its_own
+from workers.cli.demo.stage import SlackSink, Stage, folder_of_its_own, keep_environment
 from workers.kernel.codes import Code
 from workers.kernel.ledger.examples import Change
 from workers.kernel.ledger.journal import Bucket, Tally
@@ -30,6 +32,17 @@ def test_a_second_demo_takes_a_folder_of_its_own(tmp_path: Path) -> None:
         assert (first.name, second.name) == ("demo", "demo-2")
     with folder_of_its_own(tmp_path / "demo") as again:
         assert again == first
+
+
+def test_the_line_that_the_demo_prints_is_all_that_another_terminal_needs(tmp_path: Path) -> None:
+    """A terminal in which nobody has activated `.venv` answers the page's first command "command not found"."""
+    stage = Stage(tmp_path, "", "", "", "", "")
+    keep_environment(stage, {"LOG_FORMAT": "json"})
+    line = f"set -a; . {stage.environment}; set +a; command -v metermend"
+    found = subprocess.run(
+        ["/bin/sh", "-c", line], env={"PATH": "/bin"}, capture_output=True, text=True, timeout=10
+    )
+    assert Path(found.stdout.strip()).parent == Path(sys.executable).parent
 
 
 def test_the_demo_is_well_in_the_eyes_of_doctor() -> None:
