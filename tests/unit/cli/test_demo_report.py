@@ -39,10 +39,8 @@ def test_the_line_that_the_demo_prints_is_all_that_another_terminal_needs(tmp_pa
     stage = Stage(tmp_path, "", "", "", "", "")
     keep_environment(stage, {"LOG_FORMAT": "json"})
     line = f"set -a; . {stage.environment}; set +a; command -v metermend"
-    found = subprocess.run(
-        ["/bin/sh", "-c", line], env={"PATH": "/bin"}, capture_output=True, text=True, timeout=10
-    )
-    assert Path(found.stdout.strip()).parent == Path(sys.executable).parent
+    there = subprocess.check_output(["/bin/sh", "-c", line], env={"PATH": "/bin"}, text=True, timeout=10)
+    assert Path(there.strip()).parent == Path(sys.executable).parent
 
 
 def test_the_demo_is_well_in_the_eyes_of_doctor() -> None:
