@@ -10,7 +10,7 @@ from webhooks.console.address import now
 from workers.kernel.case_title import title_of
 from workers.kernel.clock import from_text
 from workers.kernel.counting import counted
-from workers.kernel.equation import terms
+from workers.kernel.equation import KNOWN_BY, terms
 from workers.kernel.ledger.appraisal import at_risk, why_lost
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.case_facts import meters_of, open_quantities, total_of
@@ -139,6 +139,11 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def known_by(how: str) -> str:
+    """Say how the rows of refused records are known."""
+    return KNOWN_BY[how]
+
+
 _SHOWN: tuple[Callable[..., Any], ...] = (
     grouped,
     moment,
@@ -158,5 +163,6 @@ _SHOWN: tuple[Callable[..., Any], ...] = (
     sentence_of,
     from_text,
     cell,
+    known_by,
 )
 FILTERS: Mapping[str, Callable[..., Any]] = {show.__name__: show for show in _SHOWN}

@@ -183,7 +183,7 @@ class SlackAlerts:
         try:
             return self._client.send_dict(body)
         except (OSError, HTTPException) as error:
-            raise Transient(f"Slack could not be reached: {type(error).__name__}") from error
+            raise unreached(error) from error
         except ValueError as error:
             raise Permanent("SLACK_WEBHOOK_URL is no web address - copy it from the Slack app's page") from error
 
@@ -205,6 +205,15 @@ def retry_after(headers: Mapping[str, Any]) -> float | None:
     """Return how many seconds Slack asks to wait, if it does."""
     named = str(next((value for name, value in headers.items() if name.lower() == "retry-after"), ""))
     return float(named) if named.isdecimal() else None
+
+
+def unreached(error: Exception) -> Transient:
+    """Return what is told where nothing answered, with the system's own words for it."""
+    why = getattr(error, "reason", error)  # what urllib wraps
+    said = getattr(why, "strerror", None) or type(why).__name__
+    return Transient(
+        f"Slack could not be reached ({said}) - see the network, and SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN"
+    )
 
 
 def is_away(status: int) -> bool:

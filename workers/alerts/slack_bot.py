@@ -23,6 +23,7 @@ from workers.alerts.slack import (
     retry_after,
     retry_handlers,
     summary,
+    unreached,
 )
 from workers.kernel.errors import MetermendError, Permanent, Transient
 from workers.kernel.logs import get_logger
@@ -115,7 +116,7 @@ def _answered(call: Callable[..., SlackResponse], **said: Any) -> SlackResponse:
     except SlackApiError as error:
         raise _refusal(error.response) from error
     except (OSError, HTTPException, SlackClientError, ValueError) as error:
-        raise Transient(f"Slack could not be reached: {type(error).__name__}") from error
+        raise unreached(error) from error
 
 
 def _refusal(response: SlackResponse) -> MetermendError:

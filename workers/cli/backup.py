@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from workers.bootstrap import context
+from workers.bootstrap import build, context
 from workers.cli.open_ledger import open_stores
 from workers.cli.reconcile import take_in_what_is_lost
 from workers.kernel.clock import utc_now
@@ -39,12 +39,12 @@ def restore(place: str, name: str | None) -> None:
     Stop web, workers and clock before. What `metermend restored` does is done with it. Exit code 1 where files of
     the backup are damaged, or a list of Stripe's could not be compared to its end: then run `metermend restored`.
     """
-    made = context()
-    settings = made.settings
+    settings = load()
+    made = build(settings)  # `context` looks into the ledger, which is not there yet
     files = open_store(settings.archive_url)
     found = restore_from(Place.at(place), name, made.ledger, files, settings.scratch_dir, made.clock())
     click.echo(f"restored {found.ledger}: see what `metermend prove` says before the service starts")
-    take_in_what_is_lost(made, found.lost)
+    take_in_what_is_lost(context(), found.lost)
     _end(found.damaged)
 
 

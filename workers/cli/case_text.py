@@ -1,29 +1,21 @@
 """A case in the words of the terminal: one paragraph after the other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 from workers.cli.moments import span_text
 from workers.cli.paragraphs import paragraph, rows
 from workers.kernel.counting import counted
-from workers.kernel.equation import terms
+from workers.kernel.equation import KNOWN_BY, terms
 from workers.kernel.ledger.appraisal import why_lost
 from workers.kernel.ledger.case_facts import open_quantities, total_of
 from workers.kernel.ledger.examples import Change, Sample
-from workers.kernel.ledger.journal import Found, Tally
+from workers.kernel.ledger.journal import Tally
 from workers.kernel.money import written as money_text
 from workers.kernel.rounding import rounded_tally
 from workers.pipeline.view.case_view import CaseView
 
-_FOUND: Final[Mapping[str, str]] = {
-    Found.NAMED: "named by Stripe",
-    Found.EXACT: "found in the usage files, as many as Stripe has counted",
-    Found.CERTAIN: "found there, of a kind that Stripe can never have accepted",
-    Found.PROVED: "found there, and missing in Stripe's totals",
-    Found.UNEXPLAINED: "only counted by Stripe, and not found",
-}
-"""How the rows of refused records are known, in words."""
 _LINES: Final = 30
 """Entries of the journal, and acts, that are shown; `--json` has them all."""
 _LONGEST: Final = 60
@@ -106,7 +98,7 @@ def _equation(view: CaseView, width: int | None) -> Iterator[str]:
     if view.unconfirmed:
         yield from paragraph(f"{view.unconfirmed:,} of those in flight are unconfirmed.", width, indent="  ")
     for how, records in balance.found.items():
-        yield from paragraph(f"{records:,} {_FOUND.get(how, how)}", width, indent="  ", hanging="    ")
+        yield from paragraph(f"{records:,} {KNOWN_BY[how]}", width, indent="  ", hanging="    ")
     if not sole:
         yield from _meters(view, width)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from workers.cli.open_ledger import open_context, open_stores
+from workers.cli.paragraphs import paragraph, rows, terminal_width
 from workers.kernel.clock import to_text
 from workers.kernel.counting import counted
 from workers.kernel.errors import Conflict, InputUnusable
@@ -129,9 +130,11 @@ def acts(case: str | None, limit: int, *, only_open: bool, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([_as_json(act) for act in found], indent=2))
         return
+    width = terminal_width()
     for act in found:
-        click.echo(f"{act.id}  {act.asked_at:%Y-%m-%d %H:%M}  {act.state}  {act.actor}: {act.summary}")
-        click.echo(f"  why: {act.why}")
+        told = (act.id, f"{act.asked_at:%Y-%m-%d %H:%M}", act.state, f"{act.actor}: {act.summary}")
+        click.echo("\n".join(rows([told], width)))
+        click.echo("\n".join(paragraph(f"why: {act.why}", width, indent="  ")))
         if act.state is ActState.SHOWN:
             click.echo(f"  {_WAITS.format(act.id)}")
     if not found:

@@ -37,7 +37,6 @@ from workers.remedies.made_rules import contradictions
 
 _OIDC_AWAY: Final = "see the network, and OIDC_ISSUER; passwords go on"
 _METRONOME_AWAY: Final = "see the network, and METRONOME_BASE"
-_SLACK_AWAY: Final = "see the network, and SLACK_WEBHOOK_URL or SLACK_BOT_TOKEN"
 
 
 def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[Check]:
@@ -54,7 +53,7 @@ def checks(settings: Settings, faults: Sequence[SettingsUnusable]) -> Iterator[C
     yield from _machine(settings)
     yield from _places(settings)
     if "SLACK_WEBHOOK_URL" not in told:
-        yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN", away=_SLACK_AWAY)
+        yield asked("alerts", lambda: alerts_way(settings), "see SLACK_BOT_TOKEN")
     issuer = settings.oidc_issuer
     if issuer and "OIDC_ISSUER" not in told:
         yield asked("OIDC_ISSUER", lambda: provider_found(issuer), "see OIDC_ISSUER", away=_OIDC_AWAY)

@@ -94,8 +94,13 @@ def _lines(ledger: Ledger) -> Iterator[str]:
         yield f"{whose}: {counted(records, 'record')} of {counted(cases, 'case')} to be uploaded"
         taken = kept.out(ledger, account)
         if taken is not None:
-            part = (taken.outcome or {}).get("part", "the next part")
-            yield f"  {taken.actor} has {part} since {taken.asked_at:%Y-%m-%d %H:%M} UTC"
+            part = (taken.outcome or {}).get("part")
+            yield f"  {taken.actor} has {part or 'the next part'} since {taken.asked_at:%Y-%m-%d %H:%M} UTC"
+            if part:
+                yield f"  once it is uploaded: metermend parts uploaded {part} --reason WHY"
+        elif records:
+            of = f" --account {account}" if account else ""
+            yield f"  the next part: metermend parts take{of} --reason WHY -o FOLDER"
     if not accounts:
         yield "usage is not uploaded by hand: SUBMIT_TO does not name dashboard"
     for one in kept.handed_out(ledger, _SHOWN):

@@ -1,9 +1,9 @@
 """The equation of the ledger, as it is shown: every refused record stands on its right side exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from workers.kernel.ledger.journal import IN_FLIGHT, Balance, Bucket, Tally
+from workers.kernel.ledger.journal import IN_FLIGHT, Balance, Bucket, Found, Tally
 
 TERMS: Final = {
     "confirmed": (Bucket.CONFIRMED,),
@@ -14,6 +14,14 @@ TERMS: Final = {
     "written off": (Bucket.WRITTEN_OFF,),
 }
 """The right side, in its order."""
+KNOWN_BY: Final[Mapping[str, str]] = {
+    Found.NAMED: "named by Stripe",
+    Found.EXACT: "found in your usage, as many as Stripe has counted",
+    Found.CERTAIN: "found in your usage, of a kind that Stripe can never have accepted",
+    Found.PROVED: "found in your usage, and missing in Stripe's totals",
+    Found.UNEXPLAINED: "only counted by Stripe, and not found",
+}
+"""How the rows of refused records are known, in words."""
 READABLE: Final = "readable quantity"
 """What sums are: a record whose quantity cannot be read adds nothing to them."""
 

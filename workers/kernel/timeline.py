@@ -23,7 +23,7 @@ _FOUND: Final[Mapping[str, str]] = {
 _CONFIRMED_BY: Final[Mapping[str, str]] = {
     "verdict": "Stripe says so",
     "summaries": "Stripe's totals have grown by them",
-    "silence": "Stripe has refused none of them in time",
+    "silence": "Stripe has not refused them in time",
     "target": "Metronome says so",
 }
 _OF_ONE: Final[Mapping[str, str]] = {"are": "is", "were": "was", "wait": "waits", "become": "becomes", "them": "it"}
@@ -87,7 +87,7 @@ def _held(entry: EntryRow) -> str:
 
 def _confirmed(entry: EntryRow) -> str:
     how = _CONFIRMED_BY.get(str(entry.detail.get("by")))
-    return _records(entry, "are confirmed") + (f": {how}" if how else "")
+    return _records(entry, f"are confirmed: {how}" if how else "are confirmed")
 
 
 def _reopened(entry: EntryRow) -> str:

@@ -234,7 +234,7 @@ def parse_rules(text: str, *, where: str = "rules.toml", folder: Path = Path()) 
     try:
         document = _Document.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise InputUnusable(f"no TOML: {error}", where=where) from error
+        raise InputUnusable(f"no TOML: {error}", where=where, mend="mend it there, see docs/rules.md") from error
     except ValidationError as error:
         raise InputUnusable(_first_problem(error), where=where, mend="see docs/rules.md") from error
     values = _by_meter("values", document.values, where)

@@ -140,6 +140,12 @@ UNUSABLE = {
     "a page": ("<!doctype html><html><body>Sign in</body></html>", "errors.csv: "),
     "a catalogue": ("id,title,error_message\nsku-1,Shirt,no such currency\nsku-2,Hat,no\n", "no column is a usage"),
     "numbers alone": ("row,error_message\n1,bad\n2,bad\n", "errors.csv: "),
+    "what we wrote of a case": (
+        listed(
+            "a,{t}.0,api_requests,cus_1,5,r1,c,c,mend it", header=HEADER[:-13] + "record,code,reason,suggestion"
+        ),
+        "metermend fix CASE --file",
+    ),
     "nothing": ("", "errors.csv: "),
 }
 

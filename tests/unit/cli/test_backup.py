@@ -36,7 +36,12 @@ def at(patch: pytest.MonkeyPatch, folder: Path, ledger: str, archive: str) -> No
 def test_a_backup_is_proved_where_it_lies_and_restored_where_nothing_is(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stripe being away, what it lists is still to be taken in: exit code 1 says that `restored` is to be run."""
+    """Stripe being away, what it lists is still to be taken in: exit code 1 says that `restored` is to be run.
+
+    Rules that stand in a file look into the ledger when they are read: they are not read before there is one.
+    """
+    (folder / "rules.toml").touch()
+    monkeypatch.setenv("RULES_FILE", str(folder / "rules.toml"))
     made = run("backup", folder / "backups")
     assert (made.exit_code, made.stderr) == (0, "")
     [kept] = (folder / "backups" / "ledgers").iterdir()

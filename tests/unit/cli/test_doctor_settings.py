@@ -162,7 +162,7 @@ WRONG: Final[list[tuple[dict[str, str], str]]] = [
     ({"STRIPE_API_BASE": "api.stripe.com"}, "MEND STRIPE_API_BASE: no web address"),
     ({"SLACK_WEBHOOK_URL": "https://api.slack.com/apps/A1"}, "note SLACK_WEBHOOK_URL: is a page of Slack's"),
     ({"SLACK_WEBHOOK_URL": "$STUB/services/T/B/gone"}, "MEND alerts: Slack answered 404 no_service"),
-    ({"SLACK_WEBHOOK_URL": "http://127.0.0.1:1/x"}, "MEND alerts: Slack could not be reached"),
+    ({"SLACK_WEBHOOK_URL": "http://127.0.0.1:1/x"}, "MEND alerts: Slack could not be reached (Connection refused)"),
     ({"SLACK_WEBHOOK_URL": "hooks.slack.com/x"}, "MEND alerts: SLACK_WEBHOOK_URL is no web address"),
     ({"SLACK_BOT_TOKEN": "xoxp-1", "SLACK_CHANNEL": "C024"}, "note SLACK_BOT_TOKEN: is no bot token"),
     ({"SLACK_BOT_TOKEN": "xoxb-1"}, "note SLACK_CHANNEL: unset"),

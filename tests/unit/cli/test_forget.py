@@ -27,7 +27,7 @@ def test_what_would_go_is_shown_first_and_goes_with_a_yes_only(book: Book) -> No
     settle_all(book)
     looked = run("forget", "cus_1", *WHY, width=400)
     assert "nothing was done" in refused(looked)
-    assert "one customer is erased for ever, and whose 6 records of 1 case are: 5 files" in looked.stdout
+    assert "one customer is erased for ever, from 6 records of 1 case: 5 files" in looked.stdout
     assert "in backups and in logs stays" in looked.stdout
     [act] = book.context.ledger.acts.all()
     assert (act.state, act.arguments) == (ActState.WITHDRAWN, {"customer": "erased"})

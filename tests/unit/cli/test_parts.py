@@ -40,13 +40,17 @@ def book(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch:
 
 
 def test_a_part_is_put_down_once_and_told_of(book: Book, tmp_path: Path) -> None:
-    assert "3 records of 1 case to be uploaded" in run("parts").output
+    waiting = run("parts").output
+    assert "3 records of 1 case to be uploaded" in waiting
+    assert "the next part: metermend parts take --reason WHY" in waiting
     taken = run("parts", "take", *WHY)
     assert taken.exit_code == 0, taken.output
     (part,) = tmp_path.glob("metermend-*.csv")
     assert f"metermend parts uploaded {part.name}" in taken.output
     assert part.read_text().count("\n") == 4
-    assert f"ada has {part.name} since" in run("parts").output
+    in_hand = run("parts").output
+    assert f"ada has {part.name} since" in in_hand
+    assert f"metermend parts uploaded {part.name} --reason WHY" in in_hand
     again = run("parts", "take", *WHY)
     assert (again.exit_code, "ada has taken it on" in again.output) == (2, True)
     told = run("parts", "not-uploaded", part.name, *WHY)

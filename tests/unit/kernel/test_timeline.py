@@ -24,9 +24,12 @@ def entry(kind: EntryKind, records: int, to_bucket: Bucket, **detail: Any) -> En
          "2 records that were only counted were found in the usage files"),
         (EntryKind.QUARANTINED, Bucket.QUARANTINED,
          "1 record waits for a person: who are they (1)", "2 records wait for a person: who are they (1)"),
+        (EntryKind.CONFIRMED, Bucket.CONFIRMED,
+         "1 record is confirmed: Stripe's totals have grown by it",
+         "2 records are confirmed: Stripe's totals have grown by them"),
     ],
 )  # fmt: skip
 def test_one_record_is_told_as_one(kind: EntryKind, bucket: Bucket, of_one: str, of_many: str) -> None:
-    detail = {"reasons": {"who_are_they": 1}}
+    detail = {"reasons": {"who_are_they": 1}, "by": "summaries"}
     assert sentence_of(entry(kind, 1, bucket, **detail)) == of_one
     assert sentence_of(entry(kind, 2, bucket, **detail)) == of_many

@@ -7,10 +7,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from webhooks.console.figures import cell, duration, equation, grouped, moment, pretty_json
+from webhooks.console.figures import cell, duration, equation, grouped, known_by, moment, pretty_json
 from workers.kernel import advice
 from workers.kernel.ledger.case import CaseState
-from workers.kernel.ledger.journal import Balance, Bucket, Tally
+from workers.kernel.ledger.journal import Balance, Bucket, Found, Tally
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import NO_FAULT_FOUND, REASONS
 from workers.remedies import REMEDIES
@@ -44,6 +44,12 @@ def test_grouping_changes_no_quantity(quantity: Decimal) -> None:
 def test_blanks_at_the_ends_of_a_cell_can_be_seen() -> None:
     """A browser shows ` 12 ` as `12`, and a repair as no change at all."""
     assert [cell(text) for text in ("1 2", " 12 ", "", None)] == ["1 2", "'\u00a012\u00a0'", "''", "nothing"]
+
+
+@pytest.mark.parametrize("how", Found)
+def test_how_a_row_is_known_is_said_in_words(how: Found) -> None:
+    """Nobody knows that our own word `exact` means "as many as Stripe has counted"."""
+    assert "Stripe" in known_by(how)
 
 
 def test_times_are_shown_in_utc() -> None:

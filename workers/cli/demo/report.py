@@ -1,7 +1,7 @@
 """What came of the day: one table, the messages, where the files lie, and the equation."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +11,15 @@ from rich.console import Console
 from workers.archive import Archive
 from workers.cli.case_text import change_text
 from workers.cli.demo.stage import Stage
+from workers.cli.paragraphs import rows
 from workers.kernel.clock import utc_now
-from workers.kernel.equation import terms
+from workers.kernel.equation import KNOWN_BY, terms
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.by_code import ByCode, by_code, decided, merged
 from workers.kernel.ledger.examples import Change
-from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Found, Tally
+from workers.kernel.ledger.journal import NOT_KNOWN, Balance, Bucket, Tally
 from workers.kernel.money import written
 from workers.kernel.storage import open_store
-from workers.kernel.terminal import visible
 from workers.pipeline.audit.case_csv import write_csv
 from workers.pipeline.context import Stores
 
@@ -28,8 +28,8 @@ OUTCOMES: Final = (Bucket.CONFIRMED, Bucket.DEFERRED, Bucket.QUARANTINED)
 INCIDENTS: Final = 1_000
 """More than a bad day has."""
 LONGEST_DAY: Final = timedelta(days=1)
-WIDTH: Final = 13
-"""Of a column of counts."""
+GAP: Final = 2
+"""Between two columns."""
 
 
 def report(
@@ -57,17 +57,24 @@ def _print_codes(console: Console, codes: ByCode, mended: Mapping[str, Change]) 
 
 
 def code_lines(codes: ByCode, mended: Mapping[str, Change], width: int) -> Iterator[str]:
-    """Yield a line for each code; the repair stands in it where there is room, else it is left out."""
+    """Yield what became of each code, then a repair of each: beside the code where there is room, else below."""
     names = max([len("code"), *map(len, codes)])
-    yield f"{'code':<{names}}" + "".join(f"{heading:>{WIDTH}}" for heading in HEADINGS)
+    yield from _row("code", names, _columns(HEADINGS), width)
     for code, buckets in sorted(codes.items()):
         tallies = [decided(buckets), *(buckets.get(bucket, Tally()) for bucket in OUTCOMES)]
-        counts = "".join(f"{f'{tally.records:,}' if tally.records else '-':>{WIDTH}}" for tally in tallies)
-        yield f"{code:<{names}}{counts}"
+        counts = [f"{tally.records:,}" if tally.records else "-" for tally in tallies]
+        yield from _row(code, names, _columns(counts), width)
     yield from ("", "Mended, one of each code") if mended else ()
-    for code, change in sorted(mended.items()):
-        line = visible(f"{code:<{names}}  {change_text(change)}")
-        yield line if len(line) <= width else f"{line[: width - 1]}…"
+    yield from rows([(code, change_text(change)) for code, change in sorted(mended.items())], width)
+
+
+def _columns(cells: Iterable[str]) -> str:
+    return "".join(f"{cell:>{GAP + len(heading)}}" for cell, heading in zip(cells, HEADINGS, strict=True))
+
+
+def _row(code: str, names: int, counts: str, width: int) -> Iterator[str]:
+    beside = f"{code:<{names}}{counts}"
+    yield from (beside,) if len(beside) <= width else (code, counts)
 
 
 def _mended(ledger: Ledger) -> dict[str, Change]:
@@ -78,15 +85,8 @@ def _mended(ledger: Ledger) -> dict[str, Change]:
 
 def _print_found(console: Console, balance: Balance) -> None:
     """Say how the rows of the refused records are known: Stripe's reports name two of each code."""
-    told = {
-        Found.NAMED: "named by Stripe",
-        Found.EXACT: "found in the usage files, as many as Stripe has counted",
-        Found.CERTAIN: "found there, of a kind that Stripe can never have accepted",
-        Found.PROVED: "found there, and missing in Stripe's totals",
-        Found.UNEXPLAINED: "counted by Stripe, and not found",
-    }
     console.print("\n[bold]How the refused records were found[/]")
-    for how, words in told.items():
+    for how, words in KNOWN_BY.items():
         console.print(f"{balance.found.get(how, 0):>8,}  {words}")
 
 

@@ -122,7 +122,7 @@ def set_stage(folder: Path, processes: Processes, slack_url: str) -> Stage:
     )
     signing = [f"whsec_demo_{secrets.token_hex(8)}" for _ in ("snapshot", "thin", "listen")]
     env = _environment(stage, redis, slack_url, signing)
-    _keep_environment(stage, env)
+    keep_environment(stage, env)
     migrate(stage.database_url)
     processes.start("redis", redis_command(redis, folder / "redis"))
     processes.start("twin", _twin_command(stage, twin, signing))
@@ -159,11 +159,15 @@ def _empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
+def keep_environment(stage: Stage, env: Mapping[str, str]) -> None:
+    """Write the files to source: one for `metermend`, which it puts on the PATH, and one for the Stripe CLI."""
     stage.environment.touch(mode=0o600)
-    stage.environment.write_text(_as_shell(env))
-    on_path = f'PATH="$PATH":{shlex.quote(str(FOLDER.absolute()))}\n'
-    stage.cli_environment.write_text(_as_shell(stage.cli_variables) + on_path)
+    stage.environment.write_text(_as_shell(env) + _on_path(Path(sys.executable).parent))
+    stage.cli_environment.write_text(_as_shell(stage.cli_variables) + _on_path(FOLDER.absolute()))
+
+
+def _on_path(programs: Path) -> str:
+    return f'PATH="$PATH":{shlex.quote(str(programs))}\n'
 
 
 def _as_shell(env: Mapping[str, str]) -> str:

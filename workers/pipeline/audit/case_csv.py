@@ -1,6 +1,6 @@
 """The records of a case that wait, as CSV: for a person with a spreadsheet, where the record set is Parquet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,12 @@ _OURS: Final = {
     RAW: "raw",
 }
 _ALWAYS: Final = (*TEMPLATE_COLUMNS, RECORD, COUNTED_AS, REASON, SUGGESTION)
+_SIGNS: Final = frozenset(_OURS[column] for column in (RECORD, COUNTED_AS, REASON, SUGGESTION))
+
+
+def is_of_a_case(columns: Iterable[str]) -> bool:
+    """Tell whether a table with these columns is one of `write_csv`, and no list of Stripe's."""
+    return _SIGNS.issubset(columns)
 
 
 def write_csv(stores: Stores, case_id: str, bucket: Bucket, path: Path) -> bool:

@@ -68,7 +68,7 @@ class Forget:
         records = sum(len(one.person.records) for one in found)
         of_whom = f"{counted(records, 'record')} of {counted(len(found), 'case')}"
         return Effect(
-            f"one customer is erased for ever, and whose {of_whom} are: {', '.join(_places(found, rows, others))}",
+            f"one customer is erased for ever, from {of_whom}: {', '.join(_places(found, rows, others))}",
             records,
             quantities_of(pl.concat([_NO_ROWS, *(rows for one in found for rows in one.standing.values())])),
             {one.case.id: one.case.version for one in found},

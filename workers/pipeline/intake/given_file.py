@@ -20,6 +20,7 @@ from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import StoredEvent
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.ledger.submissions import Submission
+from workers.pipeline.audit.case_csv import is_of_a_case
 from workers.pipeline.case_key import FAILED_RECORDS, of_given_list, of_import_set
 from workers.pipeline.context import Context
 from workers.pipeline.intake.failed_rows import StoredRows
@@ -36,6 +37,7 @@ from workers.reports.failed_records import recognise, repeats_records
 from workers.reports.import_set import ImportSetReport, ImportStatus
 
 _ALONE: Final = "give the list of failed records alone, as Stripe wrote it"
+_TO_FIX: Final = "to hand back what you have edited: metermend fix CASE --file, or the case's page"
 
 
 def take_in(context: Context, event: StoredEvent) -> Taken:
@@ -136,6 +138,8 @@ def _records(imported: Import, given: GivenFile) -> Iterator[pl.DataFrame]:
 def _require_list(imported: Import) -> None:
     options = read_options(imported.context.settings)
     file = open_file(imported.folder / LABEL, options)
+    if is_of_a_case(file.layout.columns):  # its records stand in that case: taken in, they would count twice
+        raise FileUnusable("it was written by us, of a case that is known", where=file.layout.name, mend=_TO_FIX)
     if repeats_records(file.layout) and recognise(file, options, codes=stripes_codes()) is None:
         raise FileUnusable("not every row of it says that it was refused", where=file.layout.name, mend=_ALONE)
 

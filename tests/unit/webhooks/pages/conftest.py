@@ -17,7 +17,7 @@ from workers.kernel.ledger.users import Role
 
 LONG = "customer_of_a_company_with_an_endless_name_" * 2
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe' onload=\"x"
-VOID = {"meta", "link", "input", "br", "img"}
+VOID = {"meta", "link", "input", "br", "wbr", "img"}
 
 Look = Callable[..., str]
 As = Callable[[Role], FlaskClient]
