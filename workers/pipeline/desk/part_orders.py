@@ -142,13 +142,22 @@ class NotUploaded(Uploaded):
     def effect(self, context: Context) -> Effect:
         """Return what the part holds. Raises InputUnusable where nobody has it, or Stripe has told of it."""
         told = super().effect(context)
+        self._require_untold_by_stripe(context)
+        return Effect(told.summary, told.records, told.quantities, warnings=[_ANSWERS], basis=self.part)
+
+    def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
+        """Write it down, as `Uploaded` does. Raises InputUnusable where Stripe has told of it by now."""
+        if not self._is_done(context, act):
+            self._require_untold_by_stripe(context)
+        return super().carry_out(context, act)
+
+    def _require_untold_by_stripe(self, context: Context) -> None:
         if any(one.chunk.verdict for one in context.ledger.shared_files.members(self.part)):
             raise InputUnusable(
                 "Stripe has told what it imported of it",
                 where=self.part,
                 mend=f"metermend parts uploaded {self.part}",
             )
-        return Effect(told.summary, told.records, told.quantities, warnings=[_ANSWERS], basis=self.part)
 
     def _summary(self, records: str) -> str:
         return f"{self.part} was not uploaded, or nothing of it was taken in: {records}"

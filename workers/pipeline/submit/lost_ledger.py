@@ -20,7 +20,7 @@ import polars as pl
 
 from workers.kernel.clock import from_epoch, is_within
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import PERHAPS_SENT_BEFORE, WINDOW_NOT_ASKED
@@ -55,7 +55,7 @@ _NOT_ASKED: Final = (
 )
 
 
-def perhaps_sent(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def perhaps_sent(context: Context, held: CaseReading, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Stop planned records that another ledger may have sent, as `guards` does.
 
     Pre-aggregated meters are left out: whether their windows hold a value is asked of all their records.
@@ -77,7 +77,7 @@ def perhaps_sent(context: Context, held: HeldCase, windows: Windows, planned: pl
     )
 
 
-def _in_doubt(context: Context, held: HeldCase) -> pl.DataFrame:
+def _in_doubt(context: Context, held: CaseReading) -> pl.DataFrame:
     """Return the numbers of records whose last refusal is in doubt."""
     told = [e for e in held.journal if e.kind in (*FINDING, EntryKind.REFUSED) and e.ref]
     restored = last_restore(context)

@@ -1,0 +1,125 @@
+"""What new ways do to each other. If these fail, usage is uploaded twice, or a customer's data stays."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.pipeline.loop import Loop, usage
+from tests.integration.pipeline.test_dashboard_parts import BAD, act, byhand, content, put_into_dashboard, refused
+from tests.integration.pipeline.test_forget import ALIAS, HIM, bill_all, company, forget
+from tests.integration.pipeline.test_given_files import bucket_counts, given, listed
+from tests.integration.pipeline.test_restored_ledger import back_up, restore, turn
+from workers.kernel.errors import InputUnusable
+from workers.kernel.files import sha256_of
+from workers.kernel.given_file import FOLDER, GivenFile, give
+from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActState
+from workers.kernel.ledger.events import EventState
+from workers.kernel.ledger.journal import Bucket
+from workers.kernel.reasons import ARRIVAL_UNKNOWN, PERHAPS_SENT_BEFORE
+from workers.pipeline.audit.prove import prove
+from workers.pipeline.desk import desk
+from workers.pipeline.submit import parts as submit_parts
+
+__all__ = ["byhand", "company"]
+
+
+def part_of(taken: Act) -> str:
+    assert taken.outcome is not None
+    return str(taken.outcome["part"])
+
+
+def reasons(loop: Loop) -> set[str]:
+    entries = [entry for case in loop.cases() for entry in loop.ledger.queries.entries(case.id)]
+    return {name for entry in entries for name in entry.detail.get("reasons", {})}
+
+
+@pytest.mark.parametrize("stripe_tells", [True, False])
+def test_a_part_that_was_uploaded_after_the_backup_is_not_handed_out_again(
+    byhand: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stripe_tells: bool
+) -> None:
+    """Its submission was intended before, and nothing asks again what its guards have asked then."""
+    for name, size in (("PART_BYTES", 400), ("SHARED_BYTES", 320)):
+        monkeypatch.setattr(submit_parts, name, size)
+    refused(byhand, *(f"large-{n},{{t}}.0,api_requests,cus_1,1" for n in range(12)))
+    first = act(byhand, HAND_OUT)
+    put_into_dashboard(byhand, first)
+    act(byhand, UPLOADED, part=part_of(first))
+    byhand.work()
+    back_up(byhand, tmp_path)
+    turn(byhand, minutes=5)
+    second = act(byhand, HAND_OUT)
+    (byhand.bucket / (part_of(second) if stripe_tells else "by-hand.csv")).write_text(content(byhand, second))
+    byhand.stripe_works()
+    act(byhand, UPLOADED, part=part_of(second))
+    restore(byhand, tmp_path, said=True)
+    byhand.stripe_works()
+    with pytest.raises(InputUnusable, match="no corrected usage waits"):
+        act(byhand, HAND_OUT)
+    byhand.work()
+    assert byhand.balance[Bucket.QUARANTINED].records >= 4
+    assert (ARRIVAL_UNKNOWN if stripe_tells else PERHAPS_SENT_BEFORE) in reasons(byhand)
+    assert byhand.billed() == {("api_requests", "cus_1"): "12"}
+
+
+def test_what_stripe_has_imported_though_nobody_is_said_to_have_uploaded_it_stands_in_no_other_part(
+    byhand: Loop,
+) -> None:
+    """Somebody else has uploaded it, or the same one later: its records say `retry`, and are billed twice."""
+    refused(byhand, *BAD)
+    taken = act(byhand, HAND_OUT)
+    act(byhand, NOT_UPLOADED, part=part_of(taken))
+    byhand.work()
+    put_into_dashboard(byhand, taken)
+    (case,) = byhand.cases()
+    act(byhand, "retry", cases=[case.id])
+    byhand.work()
+    with pytest.raises(InputUnusable, match="no corrected usage waits"):
+        act(byhand, HAND_OUT)
+    assert bucket_counts(byhand) == {"quarantined": 2}
+    assert ARRIVAL_UNKNOWN in reasons(byhand)
+    assert all(proof.breach is None for proof in prove(byhand.ledger, byhand.context.archive))
+
+
+def test_stripes_word_on_a_part_that_comes_after_somebody_has_approved_his_own_is_heard(byhand: Loop) -> None:
+    refused(byhand, *BAD)
+    taken = act(byhand, HAND_OUT)
+    said, _ = desk.ask(byhand.context, NOT_UPLOADED, None, {"part": part_of(taken)}, actor="ada", why="now")
+    byhand.ledger.acts.approve(said, "ada", 1)
+    put_into_dashboard(byhand, taken)
+    desk.settle(byhand.context, said.id)
+    byhand.work()
+    assert byhand.ledger.acts.get(said.id).state is ActState.REFUSED
+    assert bucket_counts(byhand) == {"submitted": 2}
+
+
+def unusable(company: Loop, row: str) -> str:
+    """Let somebody give a file that is no list of refusals; return its event."""
+    event = given(company, usage(row))
+    (Path(company.context.scratch) / "download.csv").unlink()
+    assert event.state is EventState.FAILED
+    return event.id
+
+
+@pytest.mark.parametrize("called", [HIM, ALIAS])
+def test_of_a_customer_who_is_erased_no_file_stays_that_somebody_has_given(company: Loop, called: str) -> None:
+    """One that could not be used lies in no case, and nothing else removes it."""
+    bill_all(company)
+    his, other = (unusable(company, f"z,{{t}},api_requests,{name},5") for name in (called, "cus_2"))
+    done = forget(company)
+    assert done.state is ActState.DONE
+    assert his in str(done.effect)
+    (left,) = company.context.archive.names(FOLDER)
+    assert other in left
+
+
+def test_a_customer_is_not_erased_while_a_file_that_names_him_is_to_be_taken_in(
+    company: Loop, tmp_path: Path
+) -> None:
+    """His records would come after he was told that nothing is left of them."""
+    bill_all(company)
+    path = tmp_path / "list.csv"
+    path.write_text(listed(f"z,{{t}}.0,api_requests,{HIM},5,The timestamp is invalid"))
+    file = GivenFile(sha256_of(path), "list.csv", "ada")
+    give(company.ledger, file, path, company.context.archive.put, livemode=False)
+    with pytest.raises(InputUnusable, match=f"(?s){file.event_id}.*not worked on yet"):
+        forget(company)
