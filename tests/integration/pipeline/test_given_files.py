@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_which_record import waiting
 from workers.alerts import Trouble
+from workers.archive import Archive
+from workers.kernel.errors import Permanent
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -211,6 +214,15 @@ def test_a_file_that_cannot_be_an_event_is_told_once_and_holds_up_no_other(loop:
     (told,) = (one for one in loop.alerts.posted if isinstance(one, Trouble))
     assert told.headline == "a failed-records file could not be taken in"
     assert "a\nb.csv" in told.detail
+
+
+def test_a_file_that_the_archive_does_not_take_is_taken_in_once_it_does(loop: Loop, tmp_path: Path) -> None:
+    """Nothing is wrong with the file, so nobody mends it: marked as seen, it is never looked at again."""
+    drop(tmp_path / "drop", "errors.csv", listed(*BAD_TIMES))
+    folder = open_store(str(tmp_path / "drop"))
+    with patch.object(Archive, "put", side_effect=Permanent("access denied")), pytest.raises(Permanent):
+        take_from_folder(loop.context, None, folder)
+    assert take_from_folder(loop.context, None, folder) == 1
 
 
 @pytest.mark.xdist_group("s3")

@@ -7,6 +7,7 @@ list would open a case of its own.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from workers.alerts import NextStep
@@ -47,26 +48,25 @@ def take_from_folder(context: Context, account: str | None, folder: Store) -> in
 
 
 def _take(context: Context, account: str | None, folder: Store, file: StoredObject) -> bool:
-    """Store a file as an event; tell a person where it cannot be one."""
-    try:
-        return _stored(context, account, folder, file)
-    except (InputUnusable, Permanent) as error:
-        where = folder.location(file.key)
-        step = NextStep("Mend the file, or take it out of the folder.", "metermend take-in FILE")
-        trouble(context, where[:255], "a failed-records file could not be taken in", f"{where}: {error}", step)
-        return False
-
-
-def _stored(context: Context, account: str | None, folder: Store, file: StoredObject) -> bool:
-    settings = context.settings
+    """Store a file as an event; tell a person where it cannot be one. What the archive raises is no fault of it."""
     with workspace(context) as place:
         path = place / "given"
-        folder.get_to_file(file.key, path, settings.failed_records_max_bytes)
-        given = GivenFile(sha256_of(path), file.name, f"the folder {folder.url}"[:255], account)
-        event = give(context.ledger, given, path, context.archive.put, livemode=settings.livemode)
+        try:
+            folder.get_to_file(file.key, path, context.settings.failed_records_max_bytes)
+            given = GivenFile(sha256_of(path), file.name, f"the folder {folder.url}"[:255], account)
+        except (InputUnusable, Permanent) as error:
+            where = folder.location(file.key)
+            step = NextStep("Mend the file, or take it out of the folder.", "metermend take-in FILE")
+            trouble(context, where[:255], "a failed-records file could not be taken in", f"{where}: {error}", step)
+            return False
+        return _stored(context, given, path)
+
+
+def _stored(context: Context, given: GivenFile, path: Path) -> bool:
+    event = give(context.ledger, given, path, context.archive.put, livemode=context.settings.livemode)
     if event is None:
         return False
-    log.info("file_given", event_id=event.id, name=file.name, account=account)
+    log.info("file_given", event_id=event.id, name=given.name, account=given.account)
     try:
         hint_at_new(context.queue, event.id, large=event.large)
     except Transient as error:  # the event is there: the sweeper hints at it later
