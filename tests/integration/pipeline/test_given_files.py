@@ -108,6 +108,24 @@ def test_two_import_sets_of_the_same_rows_stay_two_failures(loop: Loop) -> None:
     assert sum(map(int, loop.billed().values())) == 11
 
 
+@pytest.mark.parametrize("first", ["the person", "Stripe"])
+@pytest.mark.parametrize("rows", [2, 1])
+def test_rows_without_an_identifier_that_two_lists_tell_are_billed_once(loop: Loop, first: str, rows: int) -> None:
+    """What the Dashboard offers and what Stripe's event names may be two files, and each would be sent."""
+    text = listed(*NAMELESS)
+    header, *lines = text.splitlines()
+    numbered = [f"{header},row", *(f"{line},{row}" for row, line in enumerate(lines[:rows], start=7))]
+    for teller in ("the person", "Stripe") if first == "the person" else ("Stripe", "the person"):
+        if teller == "Stripe":
+            told(loop, "\n".join(numbered), count=rows, id="impset_1")
+        else:
+            given(loop, text)
+        loop.stripe_works()
+        loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "6"}
+    assert waiting(loop) == {"told_twice": rows}
+
+
 def test_the_list_that_stripe_did_not_give_takes_the_place_of_its_count(loop: Loop) -> None:
     verdict(loop, "day.csv", id="impset_1", status="succeeded_with_errors", result={"errors": {"row_count": 2}})
     assert waiting(loop) == {"rows_not_listed": 2}
