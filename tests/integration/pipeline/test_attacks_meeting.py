@@ -1,5 +1,6 @@
 """What new ways do to each other. If these fail, usage is uploaded twice, or a customer's data stays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.test_dashboard_parts import BAD, act, byhand, content, put_into_dashboard, refused
 from tests.integration.pipeline.test_forget import ALIAS, HIM, bill_all, company, forget
-from tests.integration.pipeline.test_given_files import bucket_counts, given, listed
+from tests.integration.pipeline.test_given_files import BAD_TIMES, bucket_counts, given, listed
 from tests.integration.pipeline.test_restored_ledger import back_up, restore, turn
 from workers.kernel.errors import InputUnusable
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import FOLDER, GivenFile, give
+from workers.kernel.ledger import parts
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActState
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.journal import Bucket
@@ -19,6 +21,7 @@ from workers.kernel.reasons import ARRIVAL_UNKNOWN, PERHAPS_SENT_BEFORE
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
 from workers.pipeline.submit import parts as submit_parts
+from workers.targets.dashboard import DashboardTarget
 
 __all__ = ["byhand", "company"]
 
@@ -59,6 +62,27 @@ def test_a_part_that_was_uploaded_after_the_backup_is_not_handed_out_again(
     assert byhand.balance[Bucket.QUARANTINED].records >= 4
     assert (ARRIVAL_UNKNOWN if stripe_tells else PERHAPS_SENT_BEFORE) in reasons(byhand)
     assert byhand.billed() == {("api_requests", "cus_1"): "12"}
+    assert [case.trouble for case in byhand.cases()] == [None]
+
+
+def test_what_is_said_of_a_part_before_it_is_handed_out_leaves_its_records_out_of_it(
+    byhand: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that somebody gives with the wrong name: what waits for a person must not lie in a download, too."""
+    for name, size in (("PART_BYTES", 400), ("SHARED_BYTES", 320)):
+        monkeypatch.setattr(submit_parts, name, size)
+    refused(byhand, *(f"large-{n},{{t}}.0,api_requests,cus_1,1" for n in range(12)))
+    first = act(byhand, HAND_OUT)
+    second = part_of(first).replace(".csv", "-p2.csv")
+    given(byhand, listed("large-9,{t},api_requests,cus_1,1,The value is invalid"), imported_as=second)
+    for ask in (lambda: first, lambda: act(byhand, HAND_OUT)):
+        taken = ask()
+        put_into_dashboard(byhand, taken)
+        act(byhand, UPLOADED, part=part_of(taken))
+        byhand.work()
+    byhand.pass_window()
+    assert bucket_counts(byhand) == {"confirmed": 11, "quarantined": 1}
+    assert byhand.billed() == {("api_requests", "cus_1"): "11"}
 
 
 def test_what_stripe_has_imported_though_nobody_is_said_to_have_uploaded_it_stands_in_no_other_part(
@@ -90,6 +114,17 @@ def test_stripes_word_on_a_part_that_comes_after_somebody_has_approved_his_own_i
     byhand.work()
     assert byhand.ledger.acts.get(said.id).state is ActState.REFUSED
     assert bucket_counts(byhand) == {"submitted": 2}
+
+
+def test_a_part_says_itself_of_which_account_it_is(byhand: Loop) -> None:
+    """Who has it is told to say `parts uploaded PART`; refused, the part stays out and no other is handed out."""
+    byhand.twin.add_meter("api_requests", account="acct_1")
+    byhand.twin.add_customers(["cus_1", "cus_2"], account="acct_1")
+    byhand.context = replace(byhand.context, account_targets={"acct_1": DashboardTarget()})
+    given(byhand, listed(*BAD_TIMES), account="acct_1")
+    taken = act(byhand, HAND_OUT, account="acct_1")
+    assert act(byhand, UPLOADED, part=part_of(taken)).state is ActState.DONE
+    assert parts.out(byhand.ledger, "acct_1") is None
 
 
 def unusable(company: Loop, row: str) -> str:

@@ -74,7 +74,10 @@ class HandOut:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """Say that a part was uploaded: its records are confirmed as those of any file."""
+    """Say that a part was uploaded: its records are confirmed as those of any file.
+
+    Whose it is, its own name tells; `account` is for a name that tells nothing.
+    """
 
     part: str
     account: str | None = None
@@ -91,10 +94,10 @@ class Uploaded:
         if self._is_done(context, act):
             return done
         taken = self._taken(context)
-        if parts.tell(context.ledger, self.account, taken.id, act.id) != act.id:
+        if parts.tell(context.ledger, self._whose(context), taken.id, act.id) != act.id:
             raise InputUnusable("somebody else has said what became of it just now", where=self.part, mend=_LISTED)
         tell(context, self.part, {**self._said(act), "records": done["records"], "by": act.actor, "act": act.id})
-        parts.let_go(context.ledger, self.account, taken.id)
+        parts.let_go(context.ledger, self._whose(context), taken.id)
         return done
 
     def require_open(self, context: Context, act: Act) -> None:
@@ -121,13 +124,18 @@ class Uploaded:
         done = any(
             isinstance(one.chunk.result, Mapping) and one.chunk.result.get("act") == act.id for one in members
         )
-        taken = parts.out(context.ledger, self.account)
+        taken = parts.out(context.ledger, self._whose(context))
         if done and taken is not None and (taken.outcome or {}).get("part") == self.part:
-            parts.let_go(context.ledger, self.account, taken.id)
+            parts.let_go(context.ledger, self._whose(context), taken.id)
         return done
 
+    def _whose(self, context: Context) -> str | None:
+        members = context.ledger.shared_files.members(self.part)
+        case = context.ledger.cases.get(members[0].submission.case_id) if members else None
+        return case.failure.account if case else self.account
+
     def _taken(self, context: Context) -> Act:
-        taken = parts.out(context.ledger, self.account)
+        taken = parts.out(context.ledger, self._whose(context))
         if taken is None or taken.state is not ActState.DONE or (taken.outcome or {}).get("part") != self.part:
             raise InputUnusable(
                 "nobody has taken that part, or it is told of already", where=self.part, mend=_LISTED
