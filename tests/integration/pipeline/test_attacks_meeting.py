@@ -20,6 +20,7 @@ from workers.kernel.ledger.journal import Bucket
 from workers.kernel.reasons import ARRIVAL_UNKNOWN, PERHAPS_SENT_BEFORE
 from workers.pipeline.audit.prove import prove
 from workers.pipeline.desk import desk
+from workers.pipeline.restores import note_restore
 from workers.pipeline.submit import parts as submit_parts
 from workers.targets.dashboard import DashboardTarget
 
@@ -29,6 +30,13 @@ __all__ = ["byhand", "company"]
 def part_of(taken: Act) -> str:
     assert taken.outcome is not None
     return str(taken.outcome["part"])
+
+
+def upload(loop: Loop, taken: Act) -> None:
+    """Let somebody upload a part in the Dashboard, and say so."""
+    put_into_dashboard(loop, taken)
+    act(loop, UPLOADED, part=part_of(taken))
+    loop.work()
 
 
 def reasons(loop: Loop) -> set[str]:
@@ -45,9 +53,7 @@ def test_a_part_that_was_uploaded_after_the_backup_is_not_handed_out_again(
         monkeypatch.setattr(submit_parts, name, size)
     refused(byhand, *(f"large-{n},{{t}}.0,api_requests,cus_1,1" for n in range(12)))
     first = act(byhand, HAND_OUT)
-    put_into_dashboard(byhand, first)
-    act(byhand, UPLOADED, part=part_of(first))
-    byhand.work()
+    upload(byhand, first)
     back_up(byhand, tmp_path)
     turn(byhand, minutes=5)
     second = act(byhand, HAND_OUT)
@@ -65,6 +71,17 @@ def test_a_part_that_was_uploaded_after_the_backup_is_not_handed_out_again(
     assert [case.trouble for case in byhand.cases()] == [None]
 
 
+def test_who_says_that_nobody_uploaded_a_part_is_told_that_the_ledger_was_restored_since(byhand: Loop) -> None:
+    """The word that it was uploaded may be among what was lost."""
+    refused(byhand, *BAD)
+    taken = act(byhand, HAND_OUT)
+    turn(byhand, minutes=5)
+    note_restore(byhand.ledger, byhand.clock())
+    said, effect = desk.ask(byhand.context, NOT_UPLOADED, None, {"part": part_of(taken)}, actor="ada", why="now")
+    assert said.state is ActState.SHOWN
+    assert any("was restored on" in warning for warning in effect.warnings)
+
+
 def test_what_is_said_of_a_part_before_it_is_handed_out_leaves_its_records_out_of_it(
     byhand: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,11 +92,8 @@ def test_what_is_said_of_a_part_before_it_is_handed_out_leaves_its_records_out_o
     first = act(byhand, HAND_OUT)
     second = part_of(first).replace(".csv", "-p2.csv")
     given(byhand, listed("large-9,{t},api_requests,cus_1,1,The value is invalid"), imported_as=second)
-    for ask in (lambda: first, lambda: act(byhand, HAND_OUT)):
-        taken = ask()
-        put_into_dashboard(byhand, taken)
-        act(byhand, UPLOADED, part=part_of(taken))
-        byhand.work()
+    upload(byhand, first)
+    upload(byhand, act(byhand, HAND_OUT))
     byhand.pass_window()
     assert bucket_counts(byhand) == {"confirmed": 11, "quarantined": 1}
     assert byhand.billed() == {("api_requests", "cus_1"): "11"}

@@ -14,7 +14,7 @@ from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_which_record import waiting
 from workers.alerts import Trouble
 from workers.archive import Archive
-from workers.kernel.errors import Permanent
+from workers.kernel.errors import MetermendError, Permanent
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -244,7 +244,18 @@ def test_a_file_that_the_archive_does_not_take_is_taken_in_once_it_does(loop: Lo
 
 
 @pytest.mark.xdist_group("s3")
-def test_a_folder_in_s3_is_that_of_its_account(loop: Loop, s3: str) -> None:
+def test_a_folder_that_is_not_to_be_read_any_more_is_told_once(loop: Loop, s3: str) -> None:
+    """People go on dropping files into it, and think that they are seen to."""
+    folder = open_store(f"{s3.replace('s3://', 's3://no-such-')}/errors")
+    for _ in range(2):
+        with pytest.raises(MetermendError):
+            take_from_folder(loop.context, None, folder)
+    (told,) = (one for one in loop.alerts.posted if isinstance(one, Trouble))
+    assert told.headline == "the folder of failed-records files cannot be read"
+
+
+@pytest.mark.xdist_group("s3")
+def test_a_folder_in_in_s3_is_that_of_its_account(loop: Loop, s3: str) -> None:
     """A list of another account's, taken for ours, is billed to our customers."""
     folder = open_store(f"{s3}/errors")
     path = Path(loop.context.scratch) / "list.csv"

@@ -14,6 +14,7 @@ from workers.kernel.places import DASHBOARD
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import Effect
 from workers.pipeline.desk.waiting import quantities_of
+from workers.pipeline.restores import last_restore
 from workers.pipeline.submit.parts import Part, hand_out, tell
 from workers.records.schema import CUSTOMER, EVENT_NAME, QUANTITY, with_columns_of
 from workers.targets.dashboard import NOTHING_UPLOADED
@@ -22,6 +23,10 @@ from workers.targets.files import LOCATION
 _ONCE: Final = "Whoever takes it uploads it once, as it is: a spreadsheet program would change its numbers."
 _ANSWERS: Final = (
     "If it was uploaded all the same, what is planned again of it is billed twice: look in the Dashboard."
+)
+_RESTORED: Final = (
+    "The ledger was restored on {} UTC, after the part was taken: whoever has it may have said before that it was "
+    "uploaded, which nothing here knows any more"
 )
 _LISTED: Final = "`metermend parts` lists them"
 
@@ -151,7 +156,10 @@ class NotUploaded(Uploaded):
         """Return what the part holds. Raises InputUnusable where nobody has it, or Stripe has told of it."""
         told = super().effect(context)
         self._require_untold_by_stripe(context)
-        return Effect(told.summary, told.records, told.quantities, warnings=[_ANSWERS], basis=self.part)
+        warnings, restored = [_ANSWERS], last_restore(context)
+        if restored is not None and self._taken(context).asked_at < restored:
+            warnings.append(_RESTORED.format(f"{restored:%Y-%m-%d %H:%M}"))
+        return Effect(told.summary, told.records, told.quantities, warnings=warnings, basis=self.part)
 
     def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
         """Write it down, as `Uploaded` does. Raises InputUnusable where Stripe has told of it by now."""

@@ -5,7 +5,7 @@ moved: who may read a bucket may not write to it. A file is taken once nobody ha
 list would open a case of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -31,12 +31,14 @@ SETTLED: Final = timedelta(minutes=1)
 def take_from_folder(context: Context, account: str | None, folder: Store) -> int:
     """Take in what is new in a folder; return how many files that were. One that cannot be read is told once.
 
-    Raises Transient, Permanent and SettingsUnusable where the folder or the archive cannot be reached.
+    Raises Transient, Permanent and SettingsUnusable where the folder or the archive cannot be reached; that the
+    folder is not to be read until somebody mends that is told once.
     """
     name = f"given:{account or ''}:{folder.url}"
+    files = _listed(context, folder, f"{name}:away")
     before: Mapping[str, str] = context.ledger.checkpoints.get(name) or {}
     seen, new = {}, 0
-    for file in folder.list():
+    for file in files:
         if file.name.startswith(".") or not file.size or is_within(file.last_modified, SETTLED, context.clock()):
             continue
         if before.get(file.key) != file.etag:
@@ -45,6 +47,24 @@ def take_from_folder(context: Context, account: str | None, folder: Store) -> in
     if seen != before:
         context.ledger.checkpoints.save(name, seen)
     return new
+
+
+def _listed(context: Context, folder: Store, told: str) -> Sequence[StoredObject]:
+    """Return what lies in the folder. `told` names where it is kept that people know that it cannot be read."""
+    known = context.ledger.checkpoints.get(told)
+    try:
+        files = list(folder.list())
+    except (Permanent, InputUnusable) as error:
+        if not known:
+            step = NextStep("Let metermend read it again, or set FAILED_RECORDS_FOLDER anew.", "metermend doctor")
+            trouble(
+                context, folder.url[:255], "the folder of failed-records files cannot be read", str(error), step
+            )
+            context.ledger.checkpoints.save(told, value=True)
+        raise
+    if known:
+        context.ledger.checkpoints.save(told, None)
+    return files
 
 
 def _take(context: Context, account: str | None, folder: Store, file: StoredObject) -> bool:
