@@ -23,6 +23,7 @@ from workers.pipeline.desk import desk
 from workers.pipeline.restores import note_restore
 from workers.pipeline.submit import parts as submit_parts
 from workers.targets.dashboard import DashboardTarget
+from workers.targets.meter_events import MeterEventsTarget
 
 __all__ = ["byhand", "company"]
 
@@ -69,6 +70,26 @@ def test_a_part_that_was_uploaded_after_the_backup_is_not_handed_out_again(
     assert (ARRIVAL_UNKNOWN if stripe_tells else PERHAPS_SENT_BEFORE) in reasons(byhand)
     assert byhand.billed() == {("api_requests", "cus_1"): "12"}
     assert [case.trouble for case in byhand.cases()] == [None]
+
+
+def test_a_list_that_was_given_after_the_backup_is_not_billed_again_when_it_is_given_once_more(
+    loop: Loop, tmp_path: Path
+) -> None:
+    """The folder is read anew after a restore, and no time stands in what a person gives."""
+    loop.context = replace(loop.context, target=MeterEventsTarget(loop.context.stripe, loop.clock))
+    back_up(loop, tmp_path)
+    turn(loop, minutes=5)
+    text = listed(*BAD_TIMES)
+    given(loop, text)
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "6"}
+    turn(loop, hours=26)
+    restore(loop, tmp_path, said=True)
+    turn(loop, minutes=1)
+    given(loop, text)
+    loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "6"}
+    assert bucket_counts(loop) == {"quarantined": 2}
 
 
 def test_who_says_that_nobody_uploaded_a_part_is_told_that_the_ledger_was_restored_since(byhand: Loop) -> None:
