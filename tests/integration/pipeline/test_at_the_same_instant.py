@@ -40,14 +40,19 @@ def loop(tmp_path: Path, database_url: str) -> Iterator[Loop]:
 
 
 class Interrupted:
-    """A target whose name is asked for after the guards and before the intent: there something else may happen."""
+    """A target whose name is asked for after the guards and before the intent: there something else may happen.
+
+    It is asked for once before the guards, too, to see whether a person uploads.
+    """
 
     def __init__(self, target: Any, meanwhile: Callable[[], object]) -> None:
-        self._target, self._meanwhile = target, meanwhile
+        self._target, self._meanwhile, self._guarded = target, meanwhile, False
 
     @property
     def name(self) -> str:
-        self._meanwhile()
+        if self._guarded:
+            self._meanwhile()
+        self._guarded = True
         return str(self._target.name)
 
     @property
