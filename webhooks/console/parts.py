@@ -38,7 +38,7 @@ def part_list() -> str:
     """Show who has which part, what waits for the next one, and the last that were handed out."""
     ledger = the_ledger()
     hands = [
-        Hands(account, *ledger.queries.planned_records(account), parts.out(ledger, account))
+        Hands(account, *parts.waiting(ledger, account), parts.out(ledger, account))
         for account in accounts_by_hand()
     ]
     return render_template(

@@ -89,7 +89,7 @@ def _put_down(made: Context, account: str | None, folder: Path) -> None:
 def _lines(ledger: Ledger) -> Iterator[str]:
     accounts = [account for account, named in load().target_places.items() if DASHBOARD in named]
     for account in accounts:
-        cases, records = ledger.queries.planned_records(account)
+        cases, records = kept.waiting(ledger, account)
         whose = account or "your own account"
         yield f"{whose}: {counted(records, 'record')} of {counted(cases, 'case')} to be uploaded"
         taken = kept.out(ledger, account)

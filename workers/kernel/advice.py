@@ -45,8 +45,8 @@ UNCONFIRMED = (
 )
 
 IN_A_PART = (
-    "Corrected records stand in a part that somebody has yet to upload in the Dashboard, or to say what became of: "
-    "`metermend parts` shows who has it."
+    "Corrected records stand in a part that somebody has yet to upload in the Dashboard, or to say what became of, "
+    "or they wait for the next one: `metermend parts` shows who has it."
 )
 
 OF_THE_RECORD = Reason(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from workers.kernel.codes import FAILED_RECORDS_FILE
@@ -19,7 +19,8 @@ from workers.kernel.ledger.events import EventState, NewEvent, Origin, StoredEve
 
 LABEL: Final = "failed-records"
 """What the file is called in the archive, once a case has it."""
-_FOLDER: Final = "given"
+FOLDER: Final = "given"
+"""Where files lie in the archive that no case has yet, or that none could be made of."""
 _ID: Final = "given_"
 _KIND: Final = "file"
 _LARGE_BYTES: Final = 5_000_000
@@ -61,7 +62,7 @@ class GivenFile:
     @property
     def kept_as(self) -> str:
         """The name of the file in the archive until a case has it."""
-        return kept_name(_FOLDER, self.event_id, Path(), self.sha256)
+        return kept_name(FOLDER, self.event_id, Path(), self.sha256)
 
     def receipt(self, size: int, *, livemode: bool | None) -> NewEvent:
         """Return the event that stands for a file of `size` bytes. `livemode` is our key's, None without one."""
@@ -82,6 +83,11 @@ class GivenFile:
 def is_given(event_id: str) -> bool:
     """Whether an id is that of an event of ours that stands for a given file."""
     return event_id.startswith(_ID)
+
+
+def event_of(kept_as: str) -> str:
+    """Return which event a file stands for that lies under this name in the archive."""
+    return PurePosixPath(kept_as).name.rpartition("-")[0]
 
 
 def given_file(event: StoredEvent) -> GivenFile:

@@ -67,6 +67,7 @@ WOULD_OVERWRITE: Final = "would_overwrite"
 
 HELD_AT_SIGHT: Final = (
     PERHAPS_IMPORTED, IN_OLDER_FILE, ALREADY_EXISTS, ROW_COUNT_DIFFERS, ROW_CONTRADICTED, LOOKS_BILLED,
+    TOLD_TWICE,
 )  # fmt: skip
 """Reasons of records that wait from the moment they are seen: what Stripe says of them does not agree."""
 SENT_BEFORE: Final = (

@@ -48,6 +48,11 @@ def is_nameless() -> pl.Expr:
     return (pl.col(IDENTIFIER).str.strip_chars() == "").fill_null(value=True)
 
 
+def is_made() -> pl.Expr:
+    """Tell whether the record had no identifier, and `with_identifiers` has made one."""
+    return pl.col(IDENTIFIER).str.contains("^mm-[0-9a-f]{24}-").fill_null(value=False)
+
+
 def source_digest(source: str) -> str:
     """Return what stands for a source in the identifiers made for its records: 24 hex digits of its sha256."""
     return hashlib.sha256(source.encode()).hexdigest()[:24]

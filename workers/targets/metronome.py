@@ -129,8 +129,12 @@ class MetronomeTarget(Called):
 
 
 def _is_processed(shown: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether it can be seen by now what became of an event: it shows some seconds before that."""
-    return any(one.get("processed_at") or one.get("matched_customer") for one in shown)
+    """Tell whether it can be seen by now what became of an event: it shows some seconds before that.
+
+    Of one that was sent again the first counts, and a duplicate of it may be processed before it is.
+    """
+    counting = [one for one in shown if not one.get("is_duplicate")] or shown
+    return any(one.get("processed_at") or one.get("matched_customer") for one in counting)
 
 
 def _why_not_counted(event: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:

@@ -99,7 +99,8 @@ class MetronomeApi:
             raise kind(said, retry_after=_retry_after(response))
         if status in {401, 403}:
             raise Permanent(f"{said} - set METRONOME_TOKEN to an API token of this environment")
-        if status not in {200, 400}:
+        is_foreign = status == 200 and response.content.strip() and _parsed(response) is None
+        if is_foreign or status not in {200, 400}:
             raise Permanent(f"{said}, {_message(response)} - check METRONOME_BASE")
         return response
 

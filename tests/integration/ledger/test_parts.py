@@ -59,7 +59,9 @@ def test_what_waits_for_a_part_and_what_is_out_is_known(ledger: Ledger) -> None:
         with held.transaction() as draft:
             draft.submissions.intend(intent, 0)
             draft.move(a_movement(EntryKind.INTENDED, 40, submission_id=intent.id, record_set=ref))
-        ledger.chunks.intend(held.renewed, intent.id, 1, 0, 40, {}, file="part.csv")
+        assert (parts.waiting(ledger, None), parts.waiting(ledger, "acct_1")) == ((1, 40), (0, 0))
+        ledger.chunks.intend(held.renewed, intent.id, 1, 0, 30, {}, file="part.csv")
+        assert parts.waiting(ledger, None) == (1, 10), "what did not fit into the part waits for the next one"
     assert [one.id for one in ledger.submissions.intended(DASHBOARD, None)] == [intent.id]
     assert ledger.chunks.open_files(DASHBOARD, None) == ["part.csv"]
     assert ledger.chunks.open_files(DASHBOARD, "acct_1") == []

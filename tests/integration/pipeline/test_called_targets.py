@@ -73,8 +73,16 @@ def test_what_metronome_bills_to_nobody_waits_for_a_person_and_then_counts_once(
     assert loop.balance[Bucket.QUARANTINED].records == 1
     assert loop.ledger.queries.entries(case.id)[-1].detail["reasons"] == {NOT_BILLED_THERE: 1}
 
+    to_metronome = loop.context.target
+    submit_to(loop, MeterEventStreamTarget(loop.context.stripe, loop.clock))
+    release = "release", case.id, {"cases": [case.id]}
+    _, effect = desk.ask(loop.context, *release, actor="Ada", why="we are back at Stripe")
+    assert any("billed by both" in warning for warning in effect.warnings)
+    submit_to(loop, to_metronome)
+
     loop.twin.world.metronome.aliases.add("cus_1")
-    act, _ = desk.ask(loop.context, "release", case.id, {"cases": [case.id]}, actor="Ada", why="named the alias")
+    act, effect = desk.ask(loop.context, *release, actor="Ada", why="named the alias")
+    assert not effect.warnings
     desk.approve(loop.context, act, "Ada")
     loop.work()
     loop.pass_window()

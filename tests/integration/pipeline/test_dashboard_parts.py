@@ -148,6 +148,9 @@ def test_a_small_case_shares_a_part_and_a_large_one_is_cut(byhand: Loop, monkeyp
         refused(byhand, f"{name},{{t}}.0,api_requests,cus_2,1", name=f"{name}.csv")
     sizes: dict[str, int] = {}
     while sum(sizes.values()) < 14:
+        assert parts.waiting(byhand.ledger, None)[1] == 14 - sum(sizes.values()), (
+            "people are told of all that waits"
+        )
         taken = act(byhand, HAND_OUT)
         assert taken.outcome is not None
         assert len(content(byhand, taken).encode()) <= 400

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.integration.pipeline.loop import Loop, usage
 from tests.integration.pipeline.stripe_says import error_file, verdict
 from tests.integration.pipeline.test_which_record import waiting
 from workers.alerts import Trouble
+from workers.archive import Archive
+from workers.kernel.errors import MetermendError, Permanent
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
 from workers.kernel.ledger.events import EventState, StoredEvent
@@ -103,6 +106,24 @@ def test_two_import_sets_of_the_same_rows_stay_two_failures(loop: Loop) -> None:
     loop.stripe_works()
     loop.pass_window()
     assert sum(map(int, loop.billed().values())) == 11
+
+
+@pytest.mark.parametrize("first", ["the person", "Stripe"])
+@pytest.mark.parametrize("rows", [2, 1])
+def test_rows_without_an_identifier_that_two_lists_tell_are_billed_once(loop: Loop, first: str, rows: int) -> None:
+    """What the Dashboard offers and what Stripe's event names may be two files, and each would be sent."""
+    text = listed(*NAMELESS)
+    header, *lines = text.splitlines()
+    numbered = [f"{header},row", *(f"{line},{row}" for row, line in enumerate(lines[:rows], start=7))]
+    for teller in ("the person", "Stripe") if first == "the person" else ("Stripe", "the person"):
+        if teller == "Stripe":
+            told(loop, "\n".join(numbered), count=rows, id="impset_1")
+        else:
+            given(loop, text)
+        loop.stripe_works()
+        loop.pass_window()
+    assert loop.billed() == {("api_requests", "cus_1"): "5", ("api_requests", "cus_2"): "6"}
+    assert waiting(loop) == {"told_twice": rows}
 
 
 def test_the_list_that_stripe_did_not_give_takes_the_place_of_its_count(loop: Loop) -> None:
@@ -219,8 +240,28 @@ def test_a_file_that_cannot_be_an_event_is_told_once_and_holds_up_no_other(loop:
     assert "a\nb.csv" in told.detail
 
 
+def test_a_file_that_the_archive_does_not_take_is_taken_in_once_it_does(loop: Loop, tmp_path: Path) -> None:
+    """Nothing is wrong with the file, so nobody mends it: marked as seen, it is never looked at again."""
+    drop(tmp_path / "drop", "errors.csv", listed(*BAD_TIMES))
+    folder = open_store(str(tmp_path / "drop"))
+    with patch.object(Archive, "put", side_effect=Permanent("access denied")), pytest.raises(Permanent):
+        take_from_folder(loop.context, None, folder)
+    assert take_from_folder(loop.context, None, folder) == 1
+
+
 @pytest.mark.xdist_group("s3")
-def test_a_folder_in_s3_is_that_of_its_account(loop: Loop, s3: str) -> None:
+def test_a_folder_that_is_not_to_be_read_any_more_is_told_once(loop: Loop, s3: str) -> None:
+    """People go on dropping files into it, and think that they are seen to."""
+    folder = open_store(f"{s3.replace('s3://', 's3://no-such-')}/errors")
+    for _ in range(2):
+        with pytest.raises(MetermendError):
+            take_from_folder(loop.context, None, folder)
+    (told,) = (one for one in loop.alerts.posted if isinstance(one, Trouble))
+    assert told.headline == "the folder of failed-records files cannot be read"
+
+
+@pytest.mark.xdist_group("s3")
+def test_a_folder_in_in_s3_is_that_of_its_account(loop: Loop, s3: str) -> None:
     """A list of another account's, taken for ours, is billed to our customers."""
     folder = open_store(f"{s3}/errors")
     path = Path(loop.context.scratch) / "list.csv"

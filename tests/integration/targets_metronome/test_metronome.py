@@ -1,11 +1,13 @@
 """Metronome on the twin. If these fail, a customer is charged twice there, or usage never reaches an invoice."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -177,6 +179,27 @@ def test_what_does_not_show_yet_is_neither_counted_nor_given_up(house: House) ->
     assert (arrived.counted, arrived.not_counted) == ((), ())
 
 
+def test_a_duplicate_that_is_processed_before_the_first_says_nothing_of_it(house: House) -> None:
+    """Held as billed to nobody, it is released and billed a second time after 34 days."""
+    out = house.records(1)
+    house.send(out)
+    (identifier,) = pl.read_parquet(out.record_set)["identifier"]
+    first = {"transaction_id": identifier, "is_duplicate": False}
+    again = {**first, "is_duplicate": True, "processed_at": "2026-11-21T12:00:00.000Z"}
+    target = replace(house.target, api=Shows([again, first]))
+    arrived = target.arrived(pl.read_parquet(out.record_set))
+    assert (arrived.counted, arrived.not_counted) == ((), ())
+
+
+def test_a_page_in_the_place_of_metronomes_answer_is_no_answer(house: House) -> None:
+    """Taken for one, nothing was sent, and all of it waits 35 days for what never shows."""
+    out = house.records(1)
+    with patch("requests.Session.post", return_value=a_page()), pytest.raises(Permanent, match="METRONOME_BASE"):
+        house.send(out)
+    house.send(out)
+    assert len(house.book.ingested) == 1
+
+
 def test_a_token_that_is_refused_is_told_and_never_tried_again(house: House) -> None:
     house.token = "another"
     with pytest.raises(Permanent, match="METRONOME_TOKEN"):
@@ -204,6 +227,24 @@ def test_the_twin_takes_what_metronome_takes_and_tells_what_it_bills(house: Hous
     assert requests.get(control, timeout=5).json()["billed"] == [
         {"event_type": "calls", "customer": "cus_9", "total": "1"}
     ]
+
+
+@dataclass
+class Shows(MetronomeApi):
+    """Metronome, showing this when it is searched."""
+
+    found: list[dict[str, Any]]
+
+    def search(self, transaction_ids: Sequence[str]) -> list[dict[str, Any]]:
+        return self.found
+
+
+def a_page() -> requests.Response:
+    """What a proxy that wants a login answers to everything."""
+    page = requests.Response()
+    page.status_code = 200
+    page.raw = BytesIO(b"<!doctype html><title>Sign in</title>")
+    return page
 
 
 def _event(identifier: str, customer: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
@@ -70,6 +70,30 @@ class Chunks:
             .where(*begun, submissions.c.target == target, theirs)
         )
         return list(self._database.values(query.order_by(chunks.c.file)))
+
+    def not_begun(self, target: str, account: str | None) -> tuple[int, int]:
+        """Return of how many of an account's cases records are intended and in no chunk yet, and how many."""
+        begun = (
+            select(chunks.c.submission_id, func.sum(chunks.c.records).label("records"))
+            .where(chunks.c.undo_id == SENDING)
+            .group_by(chunks.c.submission_id)
+            .subquery()
+        )
+        left = submissions.c.records - func.coalesce(begun.c.records, 0)
+        query = (
+            select(func.count(submissions.c.case_id.distinct()), func.coalesce(func.sum(left), 0))
+            .join(cases, cases.c.id == submissions.c.case_id)
+            .outerjoin(begun, begun.c.submission_id == submissions.c.id)
+            .where(
+                submissions.c.target == target,
+                submissions.c.state == "intended",
+                cases.c.account.is_not_distinct_from(account),
+                left > 0,
+            )
+        )
+        with self._database.read() as connection:
+            found, records = connection.execute(query).one()
+        return int(found), int(records)
 
     def verdicts(self, submission_id: str) -> dict[str, Any]:
         """Return the verdicts on a submission's files, by the names under which the case's entries tell them."""

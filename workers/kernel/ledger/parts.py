@@ -10,6 +10,7 @@ from typing import Any
 
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, Act, ActFilter, ActState
 from workers.kernel.ledger.ledger import Ledger
+from workers.kernel.places import DASHBOARD
 
 _TAKEN = "act"
 _TOLD = "told"
@@ -71,6 +72,16 @@ def out(ledger: Ledger, account: str | None) -> Act | None:
     there = ledger.checkpoints.get(_name(account))
     taken = ledger.acts.get(there[_TAKEN]) if there else None
     return None if taken is None or taken.state is ActState.REFUSED else taken
+
+
+def waiting(ledger: Ledger, account: str | None) -> tuple[int, int]:
+    """Return of how many of an account's cases records stand in no part yet, and how many records.
+
+    Some are planned; others were intended with the last part and did not fit into it.
+    """
+    found = ledger.queries.planned_records(account), ledger.chunks.not_begun(DASHBOARD, account)
+    cases, records = map(sum, zip(*found, strict=True))
+    return cases, records
 
 
 def handed_out(ledger: Ledger, limit: int) -> Sequence[HandedOut]:

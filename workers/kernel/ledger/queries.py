@@ -195,6 +195,31 @@ class Queries:
         )
         return [RecordSetRef(*row.values()) for row in self._database.rows(query)]
 
+    def sets_of_kind(
+        self, moment: datetime, account: str | None, kind: str, kinds: Collection[str], *, of_import_sets: bool
+    ) -> Sequence[tuple[str, RecordSetRef]]:
+        """Return the record sets of entries of `kinds` in cases of a kind that were opened since, each by its case.
+
+        Without `of_import_sets`, only of cases that nobody knows an import set of. What retention has emptied is
+        left out.
+        """
+        removed = select(entries.c.case_id).where(entries.c.kind == EntryKind.REMOVED)
+        query = (
+            select(cases.c.id, entries.c.record_set, entries.c.record_set_sha256)
+            .join(entries, entries.c.case_id == cases.c.id)
+            .where(
+                cases.c.opened_at >= moment,
+                cases.c.account.is_not_distinct_from(account),
+                cases.c.kind == kind,
+                cases.c.id.not_in(removed),
+                entries.c.kind.in_(list(kinds)),
+                entries.c.record_set.is_not(None),
+                true() if of_import_sets else cases.c.import_set_id.is_(None),
+            )
+        )
+        rows = self._database.rows(query.order_by(cases.c.opened_at, entries.c.number))
+        return [(row["id"], RecordSetRef(row["record_set"], row["record_set_sha256"])) for row in rows]
+
     def accounts(self) -> Sequence[str]:
         """Return the connected accounts that any event was about."""
         query = select(events.c.account).where(events.c.account.is_not(None)).distinct()

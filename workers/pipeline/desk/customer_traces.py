@@ -9,11 +9,12 @@ import polars as pl
 
 from workers.kernel.erasing import Eraser
 from workers.kernel.files import case_folder
+from workers.kernel.given_file import FOLDER
 from workers.kernel.ledger.case import Case
 from workers.kernel.ledger.journal import IN_FLIGHT, WAITING, Bucket
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context
-from workers.pipeline.desk.erased_files import Person, person_in, tells_of
+from workers.pipeline.desk.erased_files import Person, may_tell_of, person_in, tells_of
 from workers.pipeline.record_sets import RECORD, records_in
 from workers.records.schema import EVENT_NAME, QUANTITY
 
@@ -49,6 +50,12 @@ def traces_in(context: Context, case: Case, journal: Sequence[EntryRow], eraser:
     files = {name: path for name, path in telling.items() if name in named}
     standing = dict(_standing(context, journal, person)) if person.records else {}
     return CaseTraces(case, person, files, sorted(telling.keys() - files.keys()), standing)
+
+
+def given_traces(context: Context, eraser: Eraser) -> list[str]:
+    """Return the names of given files of no case that may tell of a customer. Raises as the archive does."""
+    there = context.archive.names(FOLDER)
+    return [name for name in there if may_tell_of(context.archive.fetch_named(name), eraser)]
 
 
 def _files_named(case_id: str, journal: Sequence[EntryRow]) -> Iterator[str]:

@@ -119,6 +119,15 @@ def tells_of(path: Path, person: Person) -> bool:
         return any(map(person.tells, lines))
 
 
+def may_tell_of(path: Path, eraser: Eraser) -> bool:
+    """Whether a file that is of no case may tell of a customer: which records are his is not known there."""
+    if _is_packed(path):
+        return True
+    anybody = Person(eraser, identifiers=frozenset(eraser.names))  # a name alone in a cell is his, too
+    with path.open("rb") as lines:
+        return any(map(anybody.tells, lines))
+
+
 def _about(frame: pl.LazyFrame, person: Person) -> pl.Expr:
     texts = [pl.col(name).str.contains(person.pattern) for name in _texts(frame)]
     return pl.any_horizontal(_mine(frame, person), *texts).fill_null(value=False)

@@ -19,14 +19,16 @@ from workers.kernel.counting import counted
 from workers.kernel.erasing import Eraser
 from workers.kernel.errors import Conflict, InputUnusable
 from workers.kernel.files import sha256_of
+from workers.kernel.given_file import event_of
 from workers.kernel.ledger.acts import Act, ActState
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.erasure import EVENTS
+from workers.kernel.ledger.events import OPEN
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.ledger import REWRITE_DUE
 from workers.kernel.ledger.queries import EntryRow
 from workers.pipeline.context import Context, heartbeat
-from workers.pipeline.desk.customer_traces import CaseTraces, traces_in
+from workers.pipeline.desk.customer_traces import CaseTraces, given_traces, traces_in
 from workers.pipeline.desk.erased_files import keep_without
 from workers.pipeline.desk.order import Effect
 from workers.pipeline.desk.traces import WHY, entries_of, told
@@ -59,20 +61,22 @@ class Forget:
         eraser = self._eraser(context)
         rows = context.ledger.erasures.rows_of_cases(eraser)
         found = list(_traces(context, eraser, rows, context.ledger.queries.case_ids()))
-        others = context.ledger.erasures.other_rows(eraser)
-        if not found and not others:
+        others, given = context.ledger.erasures.other_rows(eraser), given_traces(context, eraser)
+        if not found and not others and not given:
             raise InputUnusable(
                 "nothing here names this customer", where=self.customer, mend="see how it is spelled"
             )
         _require_nothing_open(context, eraser, found)
+        _require_none_to_come(context, given)
         records = sum(len(one.person.records) for one in found)
         of_whom = f"{counted(records, 'record')} of {counted(len(found), 'case')}"
+        where = ", ".join(_places(found, given, rows, others))
         return Effect(
-            f"one customer is erased for ever, from {of_whom}: {', '.join(_places(found, rows, others))}",
+            f"one customer is erased for ever, from {of_whom}: {where}",
             records,
             quantities_of(pl.concat([_NO_ROWS, *(rows for one in found for rows in one.standing.values())])),
             {one.case.id: one.case.version for one in found},
-            warnings=list(self._warnings(context, eraser, found)),
+            warnings=list(self._warnings(context, eraser, found, given)),
         )
 
     def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
@@ -83,7 +87,9 @@ class Forget:
         """
         eraser, case_ids = self._eraser(context), _cases_of(context, act)
         found = list(_traces(context, eraser, context.ledger.erasures.rows_of_cases(eraser), case_ids))
+        given = given_traces(context, eraser)
         _require_nothing_open(context, eraser, found)
+        _require_none_to_come(context, given)
         busy, done = list[str](), list[EntryRow]()
         for case_id in case_ids:
             try:
@@ -92,6 +98,8 @@ class Forget:
                 busy.append(case_id)
         if busy:
             raise Conflict(f"a worker holds {', '.join(busy)}")
+        for name in given:
+            context.archive.delete(name)
         events = context.ledger.erasures.erase_others(eraser, act.id)
         # Copies of the sender's own files; whatever of them still names him is read anew.
         shutil.rmtree(context.scratch / "sources", ignore_errors=True)
@@ -122,14 +130,16 @@ class Forget:
         ]
         return Eraser((self.customer, *sorted({*aliases, *ended})))
 
-    def _warnings(self, context: Context, eraser: Eraser, found: Sequence[CaseTraces]) -> Iterator[str]:
+    def _warnings(
+        self, context: Context, eraser: Eraser, found: Sequence[CaseTraces], given: Sequence[str]
+    ) -> Iterator[str]:
         if len(eraser.names) > 1:
             called = counted(len(eraser.names) - 1, "other name")
             yield f"rules give the customer {called}: erased likewise, and these rules hold no longer"
         by_file = context.rules.customer_aliases
         if not by_file.filter((pl.col(TARGET) == self.customer) | (pl.col(ALIAS) == self.customer)).is_empty():
             yield "rules.toml, or the alias file beside it, names the customer: take it out yourself"
-        failed = context.ledger.erasures.failed_events(eraser)
+        failed = sorted({*context.ledger.erasures.failed_events(eraser), *map(event_of, given)})
         if failed:
             yield f"what failed events tell of the customer is in no case, and lost then: {', '.join(failed)}"
         spelled = sum(eraser.is_named_in(text) for one in found for text in one.person.identifiers)
@@ -145,9 +155,11 @@ class Forget:
 _NO_ROWS: Final = pl.DataFrame(schema={EVENT_NAME: pl.String, QUANTITY: pl.String})
 
 
-def _places(found: Sequence[CaseTraces], rows: Counter[str], others: Mapping[str, int]) -> Iterator[str]:
+def _places(
+    found: Sequence[CaseTraces], given: Sequence[str], rows: Counter[str], others: Mapping[str, int]
+) -> Iterator[str]:
     """Say in how many files and rows the customer stands."""
-    yield counted(sum(len(one.files) + len(one.leftovers) for one in found), "file")
+    yield counted(len(given) + sum(len(one.files) + len(one.leftovers) for one in found), "file")
     yield counted(rows.total(), "row of cases", "rows of cases")
     for table, count in others.items():
         kind = table.replace("_", " ")
@@ -182,19 +194,28 @@ def _require_nothing_open(context: Context, eraser: Eraser, found: Sequence[Case
             where=where,
             mend=f"repair and send them, or write them off: metermend write-off {unsettled[0][0]} --reason …",
         )
-    events = context.ledger.erasures.open_events(eraser)
-    if events:
-        raise InputUnusable(
-            "events that name this customer are not worked on yet, so nothing was erased",
-            where=", ".join(events),
-            mend="ask again when they are: `metermend events` shows what keeps them",
-        )
+    _require_worked_on(context.ledger.erasures.open_events(eraser))
     acts = context.ledger.erasures.open_acts(eraser)
     if acts:
         raise InputUnusable(
             "acts that name this customer wait for somebody, so nothing was erased",
             where=", ".join(acts),
             mend=f"decide them: metermend approve {acts[0]}, or withdraw it",
+        )
+
+
+def _require_none_to_come(context: Context, given: Sequence[str]) -> None:
+    """Raise InputUnusable while files that people gave are to be taken in yet, and may tell of the customer."""
+    events = filter(None, map(context.ledger.events.get, map(event_of, given)))
+    _require_worked_on([event.id for event in events if event.state in OPEN])
+
+
+def _require_worked_on(events: Sequence[str]) -> None:
+    if events:
+        raise InputUnusable(
+            "events that name this customer are not worked on yet, so nothing was erased",
+            where=", ".join(events),
+            mend="ask again when they are: `metermend events` shows what keeps them",
         )
 
 

@@ -14,6 +14,7 @@ from workers.kernel.places import DASHBOARD
 from workers.pipeline.context import Context
 from workers.pipeline.desk.order import Effect
 from workers.pipeline.desk.waiting import quantities_of
+from workers.pipeline.restores import last_restore
 from workers.pipeline.submit.parts import Part, hand_out, tell
 from workers.records.schema import CUSTOMER, EVENT_NAME, QUANTITY, with_columns_of
 from workers.targets.dashboard import NOTHING_UPLOADED
@@ -22,6 +23,10 @@ from workers.targets.files import LOCATION
 _ONCE: Final = "Whoever takes it uploads it once, as it is: a spreadsheet program would change its numbers."
 _ANSWERS: Final = (
     "If it was uploaded all the same, what is planned again of it is billed twice: look in the Dashboard."
+)
+_RESTORED: Final = (
+    "The ledger was restored on {} UTC, after the part was taken: whoever has it may have said before that it was "
+    "uploaded, which nothing here knows any more"
 )
 _LISTED: Final = "`metermend parts` lists them"
 
@@ -74,7 +79,10 @@ class HandOut:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """Say that a part was uploaded: its records are confirmed as those of any file."""
+    """Say that a part was uploaded: its records are confirmed as those of any file.
+
+    Whose it is, its own name tells; `account` is for a name that tells nothing.
+    """
 
     part: str
     account: str | None = None
@@ -91,10 +99,10 @@ class Uploaded:
         if self._is_done(context, act):
             return done
         taken = self._taken(context)
-        if parts.tell(context.ledger, self.account, taken.id, act.id) != act.id:
+        if parts.tell(context.ledger, self._whose(context), taken.id, act.id) != act.id:
             raise InputUnusable("somebody else has said what became of it just now", where=self.part, mend=_LISTED)
         tell(context, self.part, {**self._said(act), "records": done["records"], "by": act.actor, "act": act.id})
-        parts.let_go(context.ledger, self.account, taken.id)
+        parts.let_go(context.ledger, self._whose(context), taken.id)
         return done
 
     def require_open(self, context: Context, act: Act) -> None:
@@ -121,13 +129,18 @@ class Uploaded:
         done = any(
             isinstance(one.chunk.result, Mapping) and one.chunk.result.get("act") == act.id for one in members
         )
-        taken = parts.out(context.ledger, self.account)
+        taken = parts.out(context.ledger, self._whose(context))
         if done and taken is not None and (taken.outcome or {}).get("part") == self.part:
-            parts.let_go(context.ledger, self.account, taken.id)
+            parts.let_go(context.ledger, self._whose(context), taken.id)
         return done
 
+    def _whose(self, context: Context) -> str | None:
+        members = context.ledger.shared_files.members(self.part)
+        case = context.ledger.cases.get(members[0].submission.case_id) if members else None
+        return case.failure.account if case else self.account
+
     def _taken(self, context: Context) -> Act:
-        taken = parts.out(context.ledger, self.account)
+        taken = parts.out(context.ledger, self._whose(context))
         if taken is None or taken.state is not ActState.DONE or (taken.outcome or {}).get("part") != self.part:
             raise InputUnusable(
                 "nobody has taken that part, or it is told of already", where=self.part, mend=_LISTED
@@ -142,13 +155,25 @@ class NotUploaded(Uploaded):
     def effect(self, context: Context) -> Effect:
         """Return what the part holds. Raises InputUnusable where nobody has it, or Stripe has told of it."""
         told = super().effect(context)
+        self._require_untold_by_stripe(context)
+        warnings, restored = [_ANSWERS], last_restore(context)
+        if restored is not None and self._taken(context).asked_at < restored:
+            warnings.append(_RESTORED.format(f"{restored:%Y-%m-%d %H:%M}"))
+        return Effect(told.summary, told.records, told.quantities, warnings=warnings, basis=self.part)
+
+    def carry_out(self, context: Context, act: Act) -> Mapping[str, Any]:
+        """Write it down, as `Uploaded` does. Raises InputUnusable where Stripe has told of it by now."""
+        if not self._is_done(context, act):
+            self._require_untold_by_stripe(context)
+        return super().carry_out(context, act)
+
+    def _require_untold_by_stripe(self, context: Context) -> None:
         if any(one.chunk.verdict for one in context.ledger.shared_files.members(self.part)):
             raise InputUnusable(
                 "Stripe has told what it imported of it",
                 where=self.part,
                 mend=f"metermend parts uploaded {self.part}",
             )
-        return Effect(told.summary, told.records, told.quantities, warnings=[_ANSWERS], basis=self.part)
 
     def _summary(self, records: str) -> str:
         return f"{self.part} was not uploaded, or nothing of it was taken in: {records}"

@@ -16,6 +16,7 @@ from workers.kernel.ledger.cases import CaseReading, HeldCase
 from workers.kernel.ledger.journal import Bucket, Movement
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.ledger.unconfirmed import RELEASED, is_noted
+from workers.kernel.places import is_at_stripe
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.desk.case_orders import require_unchanged
@@ -52,10 +53,12 @@ class Release(Retry):
         Raises InputUnusable where none is held back, or none that is unconfirmed may go.
         """
         effect = super().effect(context)
-        rows, left = [_NONE], list[InputUnusable]()
+        rows, left, elsewhere = [_NONE], list[InputUnusable](), list[str]()
         examples = list(effect.examples)
         for case_id in self.cases:
-            for _, found, why_not in self._unconfirmed(context, context.ledger.cases.read(case_id)):
+            case = context.ledger.cases.read(case_id)
+            elsewhere += _billed_elsewhere(context, case)
+            for _, found, why_not in self._unconfirmed(context, case):
                 if why_not is not None:
                     left.append(why_not)
                     continue
@@ -73,7 +76,7 @@ class Release(Retry):
             records=effect.records + more.height,
             quantities=_added(effect.quantities, quantities_of(more)),
             examples=examples,
-            warnings=[*effect.warnings, *_warnings(more.height), *map(str, left)],
+            warnings=[*effect.warnings, *elsewhere, *_warnings(more.height), *map(str, left)],
         )
 
     def _meant(self, chosen: pl.LazyFrame) -> pl.LazyFrame:
@@ -169,6 +172,17 @@ def _why_perhaps_there(context: Context, case: CaseReading, submission: Submissi
 
 def _refused(submission: Submission, what: str, mend: str = "name it again, and ask once more") -> InputUnusable:
     return InputUnusable(f"unconfirmed records stay: {what}", where=submission.id, mend=mend)
+
+
+def _billed_elsewhere(context: Context, case: CaseReading) -> Iterator[str]:
+    """Warn where records of a case went to another biller than SUBMIT_TO leads to now."""
+    target = context.target_of(case.case.failure.account)
+    for name in sorted({one.target for one in case.submissions}):
+        if target is not None and is_at_stripe(name) != is_at_stripe(target.name):
+            yield (
+                f"records of {case.case.id} went to {name}, and SUBMIT_TO leads to {target.name} now: what {name} "
+                "counts later still is billed by both"
+            )
 
 
 def _warnings(records: int) -> Iterator[str]:

@@ -33,6 +33,7 @@ from workers.pipeline.intake.import_files import (
 from workers.pipeline.intake.older_files import OlderFiles
 from workers.pipeline.intake.one_list import one_list
 from workers.pipeline.intake.open_case import Seen, Taken, take_in_seen
+from workers.pipeline.intake.other_lists import hold_told
 from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.intake.verdicts import take_in_verdict
 from workers.pipeline.record_sets import FORMAT, workspace
@@ -114,7 +115,7 @@ def take_in_list(imported: Import, failure: Failure, source: str, rows: StoredRo
         0, (counted or (0 if told.records else 1)) - told.records
     )  # errors without a number: one at least
     unlocated = Unlocated({ROWS_NOT_LISTED: missing} if missing else {}, {ROWS_NOT_LISTED: advice})
-    return _opened(imported, failure, told, unlocated, by_row=True)
+    return _opened(imported, failure, hold_told(imported.context, failure, told), unlocated, by_row=True)
 
 
 def _take_in_file(imported: Import, rows: StoredRows) -> Taken:

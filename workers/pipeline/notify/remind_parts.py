@@ -37,7 +37,7 @@ def _of_parts(context: Context, account: str | None) -> tuple[str, str] | None:
         out, part = context.clock() - taken.asked_at, (taken.outcome or {}).get("part", "it")
         held = f"{taken.actor} has had {part} for {left(out)}; its records are in flight until somebody says."
         return ("nobody has said what became of a part", held) if out >= LONG_OUT else None
-    cases, records = context.ledger.queries.planned_records(account)
+    cases, records = parts.waiting(context.ledger, account)
     if not records:
         return None
     waits = f"{counted(records, 'record')} of {counted(cases, 'case')}; what waits over a day is not sent unasked."

@@ -13,6 +13,7 @@ import polars as pl
 from workers.kernel.clock import is_within
 from workers.kernel.ledger.cases import CaseReading
 from workers.kernel.ledger.submissions import Submission
+from workers.kernel.places import DASHBOARD
 from workers.kernel.reasons import SENT_BEFORE
 from workers.pipeline.approvals import APPROVAL_HOLDS
 from workers.pipeline.context import Context
@@ -20,6 +21,7 @@ from workers.pipeline.hold import STOPPED_SCHEMA, first_stopped
 from workers.pipeline.record_sets import RECORD, scan
 from workers.pipeline.submit.guards import planned_long_ago
 from workers.pipeline.submit.meter_windows import Windows, windows_of
+from workers.pipeline.submit.part_guards import perhaps_uploaded
 from workers.pipeline.submit.submitted_index import recent_submissions
 from workers.pipeline.submit.window_guards import would_overwrite
 from workers.records.schema import IDENTIFIER, REASON, SUGGESTION
@@ -46,7 +48,7 @@ class LastLook:
         """Return what must not go of these rows of the submission's record set."""
         chosen = scan(self.context, self.submission.ref).slice(rows.first, rows.records)
         old = planned_long_ago(self.context, self.case, chosen.select(RECORD).collect())
-        stopped = first_stopped(old, self._overwriting(chosen))
+        stopped = first_stopped(old, self._overwriting(chosen), self._uploaded(chosen))
         if stopped.is_empty():
             return ()
         words = stopped.lazy().rename({REASON: _WHY, SUGGESTION: _ADVICE})
@@ -64,6 +66,12 @@ class LastLook:
         asked = chosen.filter(~was_sent_before()) if fresh else chosen
         sent = recent_submissions(self.context, self.case.case.failure.account)
         return would_overwrite(self.context, self.case, self._windows, asked, sent, self.submission)
+
+    def _uploaded(self, chosen: pl.LazyFrame) -> pl.DataFrame:
+        """Ask of what a person is to upload whether it may have been there: nothing else shows that."""
+        if self.submission.target != DASHBOARD:
+            return pl.DataFrame(schema=STOPPED_SCHEMA)
+        return perhaps_uploaded(self.context, self.case, self.submission, self._windows, chosen)
 
     @cached_property
     def _windows(self) -> Windows:

@@ -4,7 +4,7 @@ A ledger that was restored from a backup does not know what was sent after the b
 nothing, while Stripe turns a repeated identifier away for a day only. So a record is in doubt where the event that
 told its last refusal
 
-- is older than the last restore, of which `restores` has left a note; or
+- is older than the last restore, of which `restores` has left a note, or may be: a person may give a list again; or
 - came over 23 hours after Stripe had created it, and is the first that we know of the record: where nobody says
   that a ledger was restored, it takes its events in that late. A ledger that knows what it sent itself was not.
 
@@ -20,7 +20,8 @@ import polars as pl
 
 from workers.kernel.clock import from_epoch, is_within
 from workers.kernel.ledger.case import Case
-from workers.kernel.ledger.cases import HeldCase
+from workers.kernel.ledger.cases import CaseReading
+from workers.kernel.ledger.events import Origin, StoredEvent
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.queries import EntryRow
 from workers.kernel.reasons import PERHAPS_SENT_BEFORE, WINDOW_NOT_ASKED
@@ -32,7 +33,7 @@ from workers.pipeline.restores import last_restore
 from workers.pipeline.submit.meter_windows import Windows
 from workers.pipeline.submit.window_guards import MAX_WINDOWS
 from workers.records.catalog import CUSTOMER_ID, Meter
-from workers.records.schema import CHANGES, EVENT_NAME, TIMESTAMP, with_columns_of
+from workers.records.schema import CHANGES, EVENT_NAME, MAX_AGE, TIMESTAMP, with_columns_of
 from workers.stripe_api.errors import BadRequest
 from workers.targets.target import RESEND_WITHIN
 
@@ -55,7 +56,7 @@ _NOT_ASKED: Final = (
 )
 
 
-def perhaps_sent(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
+def perhaps_sent(context: Context, held: CaseReading, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     """Stop planned records that another ledger may have sent, as `guards` does.
 
     Pre-aggregated meters are left out: whether their windows hold a value is asked of all their records.
@@ -77,7 +78,7 @@ def perhaps_sent(context: Context, held: HeldCase, windows: Windows, planned: pl
     )
 
 
-def _in_doubt(context: Context, held: HeldCase) -> pl.DataFrame:
+def _in_doubt(context: Context, held: CaseReading) -> pl.DataFrame:
     """Return the numbers of records whose last refusal is in doubt."""
     told = [e for e in held.journal if e.kind in (*FINDING, EntryKind.REFUSED) and e.ref]
     restored = last_restore(context)
@@ -96,10 +97,15 @@ def _is_in_doubt(context: Context, entry: EntryRow, restored: datetime | None) -
     """Whether another ledger may have acted on what an entry tells; an answer to our own call has no event."""
     event = context.ledger.events.get(entry.event_id) if entry.event_id else None
     created = (event.created_at or event.received_at) if event else entry.at
-    if restored is not None and created < restored:
+    if restored is not None and (created < restored or _is_undated(context, event, restored)):
         return True
     came_late = event is not None and not is_within(created, RESEND_WITHIN, event.received_at)
     return came_late and entry.kind in FINDING
+
+
+def _is_undated(context: Context, event: StoredEvent | None, restored: datetime) -> bool:
+    """Whether it is a list that a person gives, perhaps not for the first time: no time stands in it."""
+    return event is not None and event.origin is Origin.GIVEN and is_within(restored, MAX_AGE, context.clock())
 
 
 def _keyed(windows: Windows, meters: dict[str, Meter], asked: pl.DataFrame) -> pl.DataFrame:

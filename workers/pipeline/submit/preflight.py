@@ -42,6 +42,7 @@ from workers.pipeline.submit.guards import planned_long_ago, resubmitted, too_ol
 from workers.pipeline.submit.last_look import was_sent_before
 from workers.pipeline.submit.lost_ledger import perhaps_sent
 from workers.pipeline.submit.meter_windows import WINDOW_END, Windows, windows_of
+from workers.pipeline.submit.part_guards import imported_all_the_same
 from workers.pipeline.submit.send import intend
 from workers.pipeline.submit.submitted_index import all_submissions, recent_submissions
 from workers.pipeline.submit.window_guards import (
@@ -189,7 +190,8 @@ def _stopped(context: Context, held: HeldCase, windows: Windows, planned: pl.Laz
         for part in _parts(planned)
     ]
     lost = perhaps_sent(context, held, windows, planned)
-    return first_stopped(*stopped, lost, would_overwrite(context, held, windows, planned, recent))
+    imported = imported_all_the_same(context, held, planned)
+    return first_stopped(*stopped, imported, lost, would_overwrite(context, held, windows, planned, recent))
 
 
 def _stopped_by(

@@ -167,6 +167,8 @@ def _never_sent(
         [(one.identifier, one.reason, one.advice) for one in withheld], schema=REASON_SCHEMA, orient="row"
     )
     stopped = there.select(RECORD, IDENTIFIER).join(words.lazy(), on=IDENTIFIER).drop(IDENTIFIER).collect()
+    if stopped.is_empty():  # what Stripe has told of them meanwhile has moved them already
+        return
     before = as_before_plan(context, held.journal, there.join(stopped.lazy(), on=RECORD, how="semi"))
     yield movement(
         context,
