@@ -89,7 +89,7 @@ def _running(name: str) -> Iterator[_Target]:
 
         def started(title: str, port: int) -> Web:
             # A process that is recycled in its turn would look like a slow one.
-            command = [*web_command(port)[:-1], "--max-requests", "0", APPS[title]]
+            command = [*web_command(port), "--max-requests", "0", APPS[title]]
             supervisor.start(title, command, environment)
             web = Web(port, supervisor.pids(title)[0], database.url, log_dir / f"{title}.log")
             web.wait()
