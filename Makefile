@@ -50,12 +50,12 @@ tests: setup
 	  $(BIN)/pytest --collect-only -q >/dev/null; $(BIN)/pytest -n 3 --dist loadgroup -q
 
 # What only npm has, without the scripts of packages. A slow download keeps no test but those that need it, which wait
-# while the mark is there.
+# while the mark is there, and is broken off after two minutes.
 NPM := $(VENV)/npm
 by-npm: setup
 	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI, of axe, of Azure and of the Dockerfile's form will be skipped"; exit 0; }; \
 	  mkdir -p $(NPM); touch $(NPM)/.in-work; trap 'rm -f $(NPM)/.in-work' EXIT; \
-	  npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \
+	  timeout 120 npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \
 	    @stripe/cli@1.52.0 axe-core@4.14.1 dockerfile-utils@0.16.3 azurite@3.35.0 \
 	  || echo "npm could not install: the tests of the Stripe CLI, of axe, of Azure and of the Dockerfile's form will be skipped"
 
