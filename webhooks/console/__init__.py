@@ -15,7 +15,7 @@ from webhooks.console.figures import FILTERS
 from workers.kernel.clock import Clock
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.places import DASHBOARD
+from workers.kernel.places import uploading_by_hand
 from workers.kernel.settings import Settings
 from workers.kernel.terminal import visible
 
@@ -35,7 +35,7 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger, queue: JobQueue, cl
     app.jinja_env.finalize = _shown
     app.extensions.update(console=ledger, clock=clock, settings=settings)
     app.config["APPROVALS"] = settings.approvals
-    app.config["BY_HAND"] = any(DASHBOARD in named for named in settings.target_places.values())
+    app.config["BY_HAND"] = bool(uploading_by_hand(settings.target_places))
     app.extensions["job_queue"] = queue
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(acts.blueprint)

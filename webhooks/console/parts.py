@@ -13,7 +13,7 @@ from webhooks.console.session import require_role
 from workers.kernel.ledger import parts
 from workers.kernel.ledger.acts import HAND_OUT, OF_PARTS, Act
 from workers.kernel.ledger.users import Role
-from workers.kernel.places import DASHBOARD
+from workers.kernel.places import uploading_by_hand
 
 _SHOWN: Final = 50
 
@@ -28,18 +28,12 @@ class Hands:
     taken: Act | None
 
 
-def accounts_by_hand() -> list[str | None]:
-    """Return the accounts whose corrected usage people upload in the Dashboard."""
-    places = current_app.extensions["settings"].target_places
-    return [account for account, named in places.items() if DASHBOARD in named]
-
-
 def part_list() -> str:
     """Show who has which part, what waits for the next one, and the last that were handed out."""
     ledger = the_ledger()
     hands = [
         Hands(account, *parts.waiting(ledger, account), parts.out(ledger, account))
-        for account in accounts_by_hand()
+        for account in uploading_by_hand(current_app.extensions["settings"].target_places)
     ]
     return render_template(
         "console/part_list.html",

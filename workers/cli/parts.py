@@ -15,7 +15,7 @@ from workers.kernel.ledger import Ledger
 from workers.kernel.ledger import parts as kept
 from workers.kernel.ledger.acts import HAND_OUT, NOT_UPLOADED, UPLOADED, ActState
 from workers.kernel.ledger.journal import RecordSetRef
-from workers.kernel.places import DASHBOARD
+from workers.kernel.places import uploading_by_hand
 from workers.kernel.settings import load
 from workers.pipeline.context import Context
 
@@ -87,7 +87,7 @@ def _put_down(made: Context, account: str | None, folder: Path) -> None:
 
 
 def _lines(ledger: Ledger) -> Iterator[str]:
-    accounts = [account for account, named in load().target_places.items() if DASHBOARD in named]
+    accounts = uploading_by_hand(load().target_places)
     for account in accounts:
         cases, records = kept.waiting(ledger, account)
         whose = account or "your own account"

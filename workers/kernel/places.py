@@ -67,6 +67,11 @@ def apis_in(places: Places) -> frozenset[str]:
     return APIS & {place for named in places.values() for place in named}
 
 
+def uploading_by_hand(places: Places) -> list[str | None]:
+    """Return the accounts whose corrected usage people upload in the Dashboard."""
+    return [account for account, named in places.items() if DASHBOARD in named]
+
+
 def _read(entry: str) -> tuple[str | None, str]:
     found = _OF_ACCOUNT.fullmatch(entry)
     if found is None:

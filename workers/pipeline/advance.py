@@ -24,7 +24,7 @@ from workers.kernel.ledger.leases import MAX_DEATHS
 from workers.kernel.ledger.submissions import SubmissionState
 from workers.kernel.places import DASHBOARD
 from workers.pipeline.case_facts import facts_of
-from workers.pipeline.context import Context, heartbeat
+from workers.pipeline.context import Context, working_on
 from workers.pipeline.livemode import require_own_mode
 from workers.pipeline.locate.locate import locate, next_look
 from workers.pipeline.notify import tell
@@ -55,10 +55,7 @@ def advance(context: Context, case_id: str, *, large: bool = True) -> Case:
     Raises Conflict when another worker holds it; Transient and Permanent when a step fails, after what was finished
     has been committed.
     """
-    with (
-        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-        heartbeat(context, held.renew),
-    ):
+    with working_on(context, case_id) as held:
         require_few_deaths(held.case.deaths)
         require_own_mode(context, case_id, livemode=held.case.failure.livemode)
         if is_large(held.case.balance[Bucket.PENDING].records) and not large:

@@ -16,6 +16,7 @@ from workers.kernel.clock import Clock
 from workers.kernel.errors import Conflict, LedgerUnavailable
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
+from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import RecordSetRef
 from workers.kernel.places import APIS
 from workers.kernel.settings import Settings
@@ -126,6 +127,16 @@ class Context(Stores):
         """Local disk for files in work."""
         self.settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         return self.settings.scratch_dir
+
+
+@contextmanager
+def working_on(context: Context, case_id: str) -> Iterator[HeldCase]:
+    """Hold a case for as long as the block runs, however long. Raises Conflict while another worker holds it."""
+    with (
+        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
+        heartbeat(context, held.renew),
+    ):
+        yield held
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from workers.kernel.ledger.events import OPEN
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.ledger import REWRITE_DUE
 from workers.kernel.ledger.queries import EntryRow
-from workers.pipeline.context import Context, heartbeat
+from workers.pipeline.context import Context, working_on
 from workers.pipeline.desk.customer_traces import CaseTraces, given_traces, traces_in
 from workers.pipeline.desk.erased_files import keep_without
 from workers.pipeline.desk.order import Effect
@@ -226,10 +226,7 @@ def _erase_case(context: Context, case_id: str, eraser: Eraser, act: Act, *, tel
     """
     journal = context.ledger.queries.entries(case_id)
     if tells and not entries_of(journal, act):
-        with (
-            context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-            heartbeat(context, held.renew),
-        ):
+        with working_on(context, case_id) as held:
             _write(context, held, eraser, act)
         journal = context.ledger.queries.entries(case_id)
     done = entries_of(journal, act)

@@ -8,7 +8,7 @@ from workers.kernel.codes import EventType
 from workers.kernel.event_envelope import NOT_AWAITED
 from workers.kernel.ledger.awaited import CUSTOMER, METER
 from workers.kernel.ledger.events import StoredEvent
-from workers.pipeline.context import Context, heartbeat
+from workers.pipeline.context import Context, working_on
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.upkeep.wake import reopen
 
@@ -21,10 +21,7 @@ def take_in(context: Context, event: StoredEvent) -> Taken:
     name = _name_of(context, event)
     case_ids = context.ledger.awaited.cases(name, event.account, livemode=event.livemode) if name else ()
     for case_id in case_ids:
-        with (
-            context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-            heartbeat(context, held.renew),
-        ):
+        with working_on(context, case_id) as held:
             reopen(context, held, [one.name for one in held.awaited if one.name == name], event_id=event.id)
     return Taken(tuple(case_ids)) if case_ids else Taken(ignored=NOT_AWAITED)
 

@@ -5,8 +5,7 @@ just before it leaves our hands; until then its records are planned. It holds wh
 or the next rows of a large one.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from workers.kernel.ledger.shared_files import Member
 from workers.kernel.ledger.submissions import Submission
 from workers.kernel.logs import get_logger
 from workers.kernel.places import DASHBOARD
-from workers.pipeline.context import Context, heartbeat
+from workers.pipeline.context import Context, working_on
 from workers.pipeline.record_sets import scan, workspace
 from workers.pipeline.submit.last_look import LastLook
 from workers.pipeline.submit.preflight import intend_what_may_go
@@ -75,7 +74,7 @@ def _begin(context: Context, account: str | None) -> str:
     busy = False
     for submission in context.ledger.submissions.intended(DASHBOARD, account):
         try:
-            with _held(context, submission.case_id) as held:
+            with working_on(context, submission.case_id) as held:
                 name = _begun_with(context, held, submission)
         except Conflict:
             busy = True
@@ -92,20 +91,11 @@ def _intend_all(context: Context, account: str | None) -> None:
     livemode = bool(context.settings.livemode)
     for case_id in context.ledger.queries.planned_cases(account, livemode=livemode, limit=MOST_CASES):
         try:
-            with _held(context, case_id) as held:
+            with working_on(context, case_id) as held:
                 if open_submission(held) is None:
                     intend_what_may_go(context, held)
         except (Conflict, Transient, Permanent) as error:
             log.warning("left_out_of_part", case_id=case_id, reason=str(error))
-
-
-@contextmanager
-def _held(context: Context, case_id: str) -> Iterator[HeldCase]:
-    with (
-        context.ledger.cases.hold(case_id, context.owner, context.lease) as held,
-        heartbeat(context, held.renew),
-    ):
-        yield held
 
 
 def _begun_with(context: Context, held: HeldCase, submission: Submission) -> str | None:
