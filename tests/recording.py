@@ -14,6 +14,7 @@ import polars as pl
 from workers.alerts import Alert
 from workers.kernel.clock import from_epoch, from_text, named_moment, to_text
 from workers.kernel.errors import Permanent, Transient
+from workers.kernel.jobqueue import CROWDED
 from workers.kernel.money import UnitPrice
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.schema import IDENTIFIER, SOURCE, WRITTEN, empty_frame
@@ -309,8 +310,8 @@ class RecordingJobQueue:
             queue.append((event_id, attempt))
 
     def enqueue_new(self, event_ids: Sequence[str], *, large: bool = False) -> None:
-        self.ping()
-        for event_id in event_ids:
+        room = max(CROWDED - self.waiting(large=large), 0)
+        for event_id in event_ids[:room]:
             self.enqueue_event(event_id, 0, large=large)
 
     def waiting(self, *, large: bool = False) -> int:

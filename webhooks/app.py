@@ -1,7 +1,6 @@
-"""The web process as one WSGI app: the only place in `webhooks` that builds ledger and queue.
+"""The web process as one WSGI app, the only place in `webhooks` that builds ledger and queue.
 
-Stripe's posts have a Flask app of their own: what the pages do for each request, sessions and forms and addresses,
-would take them longer than all else.
+Stripe's posts go to `receiver`, everything else to a Flask app.
 """
 
 from collections.abc import Iterable
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, current_app, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webhooks import console, errors, health, receiver
+from webhooks import console, errors, health
+from webhooks.receiver import ADDRESSES, Receiver
 from webhooks.startup import startable
 from webhooks.traffic import Traffic
 from webhooks.worker import BoundedRequests
@@ -33,29 +33,22 @@ def create_app(
     settings = startable(settings)
     ledger = ledger or connect(settings.database_url.get_secret_value(), clock)
     queue = queue or RqJobQueue(settings.redis_url.get_secret_value(), job_timeout=settings.job_timeout)
-    posts = _flask(settings)
-    posts.extensions["receiver"] = receiver.Receiver(settings, ledger, queue, clock, Traffic(ledger, clock))
-    posts.register_blueprint(receiver.blueprint)
-    app = _flask(settings)
-    app.extensions["health"] = health.Health(settings, ledger, queue, clock)
-    app.register_blueprint(health.blueprint)
-    console.init_app(app, settings, ledger, queue, clock)
-    inner = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # whose address a login counts for
-    app.wsgi_app = BoundedRequests(_by_path(posts.wsgi_app, inner))  # type: ignore[method-assign]
-    return app
-
-
-def _flask(settings: Settings) -> Flask:
+    posts = Receiver(settings, ledger, queue, clock, Traffic(ledger, clock))
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=settings.webhook_max_body)
     errors.init_app(app)
     app.after_request(_harden)
+    app.extensions["health"] = health.Health(settings, ledger, queue, clock)
+    app.register_blueprint(health.blueprint)
+    console.init_app(app, settings, ledger, queue, clock)
+    inner = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # whose address a login counts for
+    app.wsgi_app = BoundedRequests(_by_path(posts, inner))  # type: ignore[method-assign]
     return app
 
 
 def _by_path(posts: "WSGIApplication", pages: "WSGIApplication") -> "WSGIApplication":
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        return (posts if environ["PATH_INFO"].startswith("/webhooks") else pages)(environ, start_response)
+        return (posts if environ["PATH_INFO"].removesuffix("/") in ADDRESSES else pages)(environ, start_response)
 
     return answer
 

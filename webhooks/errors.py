@@ -1,8 +1,11 @@
 """What a caller is told when a request fails: one word for machines, a page for people, never a traceback."""
 
+import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, render_template, request
+from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
 from workers.kernel.errors import (
@@ -16,9 +19,12 @@ from workers.kernel.errors import (
 )
 from workers.kernel.logs import get_logger
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 log = get_logger(__name__)
 
-STATUS: Mapping[type[MetermendError], int] = {
+STATUS: Mapping[type[Exception], int] = {
     SignatureRefused: 400,
     MalformedBody: 400,
     BodyTooLarge: 413,
@@ -46,45 +52,52 @@ PAGES = {
 RETRY_SECONDS = "5"
 """When whoever got a 503 may ask again."""
 
+BODY_UNREAD = (405, 408, 413)
+"""Statuses of an error that leaves a body behind."""
+
 PASSED_ON = {"Allow", "Retry-After"}
 """What an HTTP error of Flask's may say in a header."""
 
 
 def init_app(app: Flask) -> None:
     """Answer every error of the app."""
-    app.register_error_handler(MetermendError, _known)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _in_the_app)
 
 
-def _known(error: MetermendError) -> Response:
-    status = STATUS.get(type(error), 500)
-    slug = error.slug if isinstance(error, Refused) else "unavailable" if status == 503 else "internal_error"
+def answer(error: Exception, environ: "WSGIEnvironment") -> Response:
+    """Return what a machine is told, and log what is no fault of the caller's."""
+    status, slug = _told(error)
     if status >= 500:
-        log.error("request_failed", path=request.path, status=status, error=str(error))
-    return _answer(status, slug)
-
-
-def _http(error: HTTPException) -> Response:
-    answer = _answer(error.code or 500, error.name.lower().replace(" ", "_"))
-    answer.headers.extend((name, value) for name, value in error.get_headers() if name in PASSED_ON)
-    return answer
-
-
-def _unforeseen(error: Exception) -> Response:
-    log.error("request_failed", path=request.path, status=500, exc_info=error)
-    return _answer(500, "internal_error")
-
-
-def _answer(status: int, slug: str) -> Response:
-    if request.path.startswith("/console"):
-        title, advice = PAGES.get(status, (slug.replace("_", " ").capitalize(), ""))
-        answer = make_response(render_template("console/error.html", title=title, advice=advice), status)
-    else:
-        answer = make_response(jsonify(error=slug), status)
+        unforeseen = None if isinstance(error, MetermendError | HTTPException) else error
+        log.error("request_failed", path=environ["PATH_INFO"], status=status, error=str(error), exc_info=unforeseen)
+    word = json.dumps({"error": slug}, separators=(",", ":"))
+    made = Response(word + "\n", status, mimetype="application/json")
+    made.headers["X-Content-Type-Options"] = "nosniff"
+    if isinstance(error, HTTPException):
+        made.headers.extend((name, value) for name, value in error.get_headers() if name in PASSED_ON)
     if status == 503:
-        answer.headers["Retry-After"] = RETRY_SECONDS
-    if status in (408, 413):
-        answer.headers["Connection"] = "close"  # the rest of the body is not worth reading
-        answer.call_on_close(request.environ["wsgi.input"].linger)
-    return answer
+        made.headers["Retry-After"] = RETRY_SECONDS
+    if status in BODY_UNREAD:
+        made.headers["Connection"] = "close"  # the rest of the body is not worth reading
+        made.call_on_close(environ["wsgi.input"].linger)
+    return made
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Return the status and the word for an error."""
+    if isinstance(error, HTTPException):
+        return error.code or 500, error.name.lower().replace(" ", "_")
+    status = STATUS.get(type(error), 500)
+    if isinstance(error, Refused):
+        return status, error.slug
+    return status, "unavailable" if status == 503 else "internal_error"
+
+
+def _in_the_app(error: Exception) -> Response:
+    made = answer(error, request.environ)
+    if request.path.startswith("/console"):
+        status, slug = _told(error)
+        title, advice = PAGES.get(status, (slug.replace("_", " ").capitalize(), ""))
+        made.mimetype = "text/html"
+        made.set_data(render_template("console/error.html", title=title, advice=advice))
+    return made

@@ -15,7 +15,7 @@ from webhooks.console.session import require_role
 from workers.kernel.errors import InputUnusable, MetermendError, Transient
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
-from workers.kernel.jobqueue import JobQueue, hint_at_new
+from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger.users import Role
 
 
@@ -40,5 +40,5 @@ def take_in() -> ResponseReturnValue:
     if event is not None:
         queue: JobQueue = current_app.extensions["job_queue"]
         with suppress(Transient):  # then the clock finds it due
-            hint_at_new(queue, event.id, large=event.large)
+            queue.enqueue_new([event.id], large=event.large)
     return redirect(url_for("pages.event_page", event_id=given.event_id))

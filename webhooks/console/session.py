@@ -24,7 +24,7 @@ from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from webhooks import health, receiver
+from webhooks import health
 from webhooks.console.address import the_ledger
 from webhooks.console.logins import Logins, name_of
 from workers.kernel.clock import utc_now
@@ -89,7 +89,6 @@ def init_app(app: Flask, settings: Settings, ledger: Ledger) -> None:
         return named if named.id == known_as else None
 
     protect = CSRFProtect(app)
-    protect.exempt(receiver.blueprint)  # Stripe signs its posts instead
     protect.exempt(health.blueprint)
     app.register_blueprint(blueprint)
 

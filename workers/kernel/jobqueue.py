@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
+from zlib import compress
 
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -30,7 +31,8 @@ LEFT_ALONE_SECONDS = 5.0
 """A Redis that hangs is not waited for again for so long: each post would wait, and Stripe with it."""
 
 CROWDED = 100
-"""Hints that may wait in a queue before new events are left to the sweeper, which gives every account its turn."""
+"""Hints that wait in a queue when new events are left to the sweeper, which gives every account its turn. What
+others have added since a web last hinted is not looked for while its own count leaves room."""
 
 FAILED_JOB_SECONDS = 86_400
 """How long RQ keeps a failed job for looking at; its own default is a year."""
@@ -57,7 +59,11 @@ class JobQueue(Protocol):
         """Say that an event waits; the same (id, attempt) stands in the queue once."""
 
     def enqueue_new(self, event_ids: Sequence[str], *, large: bool = False) -> None:
-        """Say that events wait for their first attempt, all at once: they are new, so none of them stands there."""
+        """Say that events wait for their first attempt, all at once: they are new, so none of them stands there.
+
+        Those too many are left out; the sweeper hints at them in their turn. So one account's flood neither fills
+        Redis nor stands before another account's event.
+        """
 
     def waiting(self, *, large: bool = False) -> int:
         """Return how many hints wait in the queue."""
@@ -86,6 +92,7 @@ class RqJobQueue:
             retry=Retry(NoBackoff(), 0),
         )
         self._left_alone_until = 0.0
+        self._left_waiting = {False: 0, True: 0}  # when new events were last hinted at
         self._events, self._files = (
             Queue(name, connection=self._connection, serializer=JSONSerializer, default_timeout=seconds)
             for name, seconds in ((EVENTS, job_timeout), (FILES, job_timeout * LARGE_TIMES))
@@ -96,23 +103,23 @@ class RqJobQueue:
 
     def enqueue_new(self, event_ids: Sequence[str], *, large: bool = False) -> None:
         queue = self._files if large else self._events
+        room = CROWDED - self._left_waiting[large]
+        if room < len(event_ids) and (room := CROWDED - self.waiting(large=large)) <= 0:
+            return
         with self._answering(), self._connection.pipeline() as pipeline:
             pipeline.sadd(queue.redis_queues_keys, queue.key)
-            for event_id in event_ids:
-                job = queue.create_job(
-                    PROCESS_EVENT,
-                    (event_id,),
-                    job_id=job_id(event_id, 0),
-                    result_ttl=0,
-                    failure_ttl=FAILED_JOB_SECONDS,
-                )
-                job.enqueued_at = utc_now()
-                # RQ's own way to enqueue many takes twice as long: it writes what is empty, and the status again.
-                pipeline.hset(
-                    job.key, mapping={name: value for name, value in job.to_dict().items() if value != ""}
-                )
-                queue.push_job_id(job.id, pipeline)
-            pipeline.execute()
+            job = queue.create_job(
+                PROCESS_EVENT, description=PROCESS_EVENT, result_ttl=0, failure_ttl=FAILED_JOB_SECONDS
+            )
+            job.enqueued_at = utc_now()
+            # RQ's own way to enqueue many takes five times as long: it writes out each job, with what is empty.
+            fields = {name: value for name, value in job.to_dict().items() if value != ""}
+            hinted = {job_id(event_id, 0): event_id for event_id in event_ids[:room]}
+            for job.id, event_id in hinted.items():
+                job.args = (event_id,)
+                pipeline.hset(job.key, mapping=fields | {"data": compress(job.data)})
+            pipeline.rpush(queue.key, *hinted)
+            *_, self._left_waiting[large] = pipeline.execute()
 
     def waiting(self, *, large: bool = False) -> int:
         with self._answering():
@@ -161,16 +168,6 @@ class RqJobQueue:
             if isinstance(error, RedisTimeout):
                 self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
             raise Transient(f"the job queue does not answer: {type(error).__name__}") from error
-
-
-def hint_at_new(queue: JobQueue, *event_ids: str, large: bool) -> None:
-    """Hint at events that were just stored, but for those too many; the sweeper hints at them then in their turn.
-
-    So one account's flood neither fills Redis nor stands before another account's event. Raises Transient.
-    """
-    room = max(CROWDED - queue.waiting(large=large), 0) if event_ids else 0
-    if room:
-        queue.enqueue_new(event_ids[:room], large=large)
 
 
 def job_id(subject: str, attempt: int) -> str:

@@ -6,9 +6,11 @@ Secrets and payload values are never logged; ids, codes and counts are.
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from workers.kernel.terminal import beneath, visible
 
@@ -24,13 +26,14 @@ def configure(log_format: str = "auto") -> None:
     ]
     for_people: list[Any] = [_written_out, structlog.dev.ConsoleRenderer()]
     renderers = for_people if pretty else [structlog.processors.JSONRenderer()]
+    stream = beneath(sys.stderr)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *renderers],
+        logger_factory=lambda *_: _Lines(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(beneath(sys.stderr))
+    handler = logging.StreamHandler(stream)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *renderers])
@@ -47,6 +50,20 @@ def _written_out(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     return {name: visible(v, keep="\n") if isinstance(v, str) else v for name, v in event.items()}
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+class _Lines:
+    """Writes rendered lines; a record of the standard library for each would cost as much as rendering it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # a full disk or a closed pipe costs the line, never the work
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = msg
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of a module."""
-    return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
+    return cast("FilteringBoundLogger", structlog.get_logger(name))

@@ -104,6 +104,22 @@ def test_a_restarted_postgres_is_unavailable_and_then_serves_again(postgres_serv
     ledger.close()
 
 
+@pytest.mark.postgres
+def test_a_restart_that_nobody_saw_costs_no_event_although_connections_stand_ready(
+    postgres_server: PostgresServer,
+) -> None:
+    ledger = connect(postgres_server.create("restarted_unseen"))
+    schema.upgrade(ledger.database)
+    with ledger.database.read(), ledger.database.read(), ledger.database.read():
+        pass
+    postgres_server.stop()
+    postgres_server.start()
+    assert ledger.events.record(a_receipt())
+    with ledger.database.read(), ledger.database.read(), ledger.database.read():
+        assert ledger.events.get("evt_1") is not None
+    ledger.close()
+
+
 def test_many_deliveries_of_one_event_at_once_store_it_once(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(lambda _: ledger.events.record(a_receipt()), range(24)))

@@ -13,7 +13,7 @@ from tests.conftest import FrozenClock
 from tests.recording import RecordingJobQueue
 from workers.kernel.errors import Conflict
 from workers.kernel.event_envelope import LARGE_RECORDS, read_envelope
-from workers.kernel.jobqueue import CROWDED, JobQueue, RqJobQueue, hint_at_new
+from workers.kernel.jobqueue import CROWDED, JobQueue, RqJobQueue
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.events import EventState
 from workers.kernel.ledger.tables import events
@@ -62,10 +62,10 @@ def test_ten_events_finish_early_behind_another_accounts_five_thousand(
     queue = context.queue
     assert isinstance(queue, RecordingJobQueue)
     for event_id in flood(context.ledger, clock, "acct_loud", 5000):
-        hint_at_new(queue, event_id, large=False)
+        queue.enqueue_new([event_id], large=False)
     quiet = flood(context.ledger, clock, "acct_quiet", 10)
     for event_id in quiet:
-        hint_at_new(queue, event_id, large=False)
+        queue.enqueue_new([event_id], large=False)
     clock.turn(seconds=QUIET.total_seconds() + 1)
     finished: list[str] = []
     longest = 0
@@ -103,8 +103,8 @@ def test_a_crowded_queue_takes_no_new_event_and_the_other_one_still_does(
     if kind == "rq":
         queue = RqJobQueue(request.getfixturevalue("redis_url"), job_timeout=60)
     for number in range(CROWDED + 5):
-        hint_at_new(queue, f"evt_{number}", large=False)
-    hint_at_new(queue, "evt_large", large=True)
+        queue.enqueue_new([f"evt_{number}"], large=False)
+    queue.enqueue_new(["evt_large"], large=True)
     assert (queue.waiting(), queue.waiting(large=True)) == (CROWDED, 1)
 
 

@@ -19,6 +19,7 @@ from tests.servers import RedisServer
 from workers.kernel import jobqueue
 from workers.kernel.errors import SettingsUnusable, Transient
 from workers.kernel.jobqueue import (
+    CROWDED,
     EVENTS,
     FAILED_JOB_SECONDS,
     FILES,
@@ -109,6 +110,19 @@ def test_new_events_are_enqueued_all_at_once_as_one_by_one(observed: Observed) -
     assert waiting == [f"events:{job_id('evt_1', 0)}", f"events:{job_id('evt 2', 0)}", "files:evt_3-0"]
     observed.queue.enqueue_event("evt_1", 0)
     assert observed.waiting() == waiting
+
+
+def test_a_queue_that_was_full_and_is_empty_again_takes_all_new_events(redis_url: str) -> None:
+    """If this fails, events wait for the sweeper although workers have nothing to do."""
+    queue = RqJobQueue(redis_url, job_timeout=60)
+    for already in (CROWDED - 1, CROWDED):
+        queue.enqueue_new([f"evt_{already}_{number}" for number in range(already)])
+        with redis.Redis.from_url(redis_url) as client:
+            client.delete("rq:queue:events")
+        queue.enqueue_new([f"evt_after_{already}_{number}" for number in range(5)])
+        assert queue.waiting() == 5
+        queue.enqueue_new([f"evt_more_{number}" for number in range(CROWDED)])
+        assert queue.waiting() == CROWDED
 
 
 def test_an_id_that_rq_would_not_take_is_taken(observed: Observed) -> None:

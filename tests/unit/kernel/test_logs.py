@@ -1,7 +1,9 @@
 """If these fail, the log of a bad night cannot be searched."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +45,20 @@ def test_an_error_is_one_line_of_json_with_its_trace(restored: None, capsys: pyt
         logs.get_logger("ours").error("request_failed", exc_info=error)
     [line] = capsys.readouterr().err.splitlines()
     assert "ValueError: broken" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), ValueError("closed")])
+def test_a_line_that_cannot_be_written_ends_no_work(
+    restored: None, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: str) -> int:
+        raise error
+
+    full = io.StringIO()
+    monkeypatch.setattr(full, "write", fail)
+    monkeypatch.setattr(sys, "stderr", full)
+    logs.configure("json")
+    logs.get_logger("ours").info("webhook", answer="received")
 
 
 def test_configuring_twice_does_not_write_twice(restored: None, capsys: pytest.CaptureFixture[str]) -> None:

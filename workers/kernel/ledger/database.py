@@ -57,13 +57,14 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that commits on leaving. Raises LedgerUnavailable: away, locked or full."""
-        with self._turn(), _translated(), self.engine.begin() as connection:
+        with self._turn(), _translated(), _begun(self.engine) as connection:
             yield connection
+            connection.commit()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a consistent read that takes no write lock. Raises LedgerUnavailable."""
-        with _translated(), self._reader.connect() as connection:
+        with _translated(), _begun(self._reader) as connection:
             yield connection
 
     def rows(self, query: Select[Any] | CompoundSelect[Any]) -> Sequence[RowMapping]:
@@ -117,6 +118,26 @@ class Database:
         self.engine.dispose()
 
 
+def _begun(engine: Engine) -> Connection:
+    """Return a connection with a transaction; it is tried by its BEGIN, so that it need not be asked before."""
+    try:
+        return _begun_once(engine)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return _begun_once(engine)  # the server was away since: all connections of before are given up
+
+
+def _begun_once(engine: Engine) -> Connection:
+    connection = engine.connect()
+    try:
+        connection.begin()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -150,7 +171,7 @@ def _engine(url: str) -> Engine:
         return _sqlite(url, parsed.database)
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         modern = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(modern, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=_TO_POSTGRES)
+        engine = create_engine(modern, pool_timeout=BUSY_SECONDS, connect_args=_TO_POSTGRES)
         event.listen(engine, "connect", _leave_begin_to_us)
         event.listen(engine, "begin", _begin_postgres)
         return engine

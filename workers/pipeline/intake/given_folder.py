@@ -15,7 +15,6 @@ from workers.kernel.clock import is_within
 from workers.kernel.errors import InputUnusable, Permanent, Transient
 from workers.kernel.files import sha256_of
 from workers.kernel.given_file import GivenFile, give
-from workers.kernel.jobqueue import hint_at_new
 from workers.kernel.logs import get_logger
 from workers.kernel.storage import Store, StoredObject
 from workers.pipeline.context import Context
@@ -88,7 +87,7 @@ def _stored(context: Context, given: GivenFile, path: Path) -> bool:
         return False
     log.info("file_given", event_id=event.id, name=given.name, account=given.account)
     try:
-        hint_at_new(context.queue, event.id, large=event.large)
+        context.queue.enqueue_new([event.id], large=event.large)
     except Transient as error:  # the event is there: the sweeper hints at it later
         log.warning("enqueue_failed", error=str(error))
     return True

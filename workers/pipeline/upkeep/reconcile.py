@@ -22,7 +22,6 @@ from workers.kernel.clock import from_text, to_text
 from workers.kernel.codes import EventType
 from workers.kernel.errors import MalformedBody, Permanent, Transient
 from workers.kernel.event_envelope import read_envelope
-from workers.kernel.jobqueue import hint_at_new
 from workers.kernel.ledger.events import NewEvent, Origin
 from workers.kernel.logs import get_logger
 from workers.pipeline.context import Context
@@ -147,7 +146,7 @@ def _record(context: Context, receipts: list[NewEvent]) -> int:
     try:
         for receipt in new:
             if not receipt.ignored:
-                hint_at_new(context.queue, receipt.id, large=receipt.large)
+                context.queue.enqueue_new([receipt.id], large=receipt.large)
     except Transient as error:  # the rows are there: the sweeper hints at them later
         log.warning("enqueue_failed", error=str(error))
     return len(new)
