@@ -77,7 +77,7 @@ LINGER_STEPS: Final = 4096
 
 
 class Body:
-    """`wsgi.input` of one request. Reading raises RequestTimeout, and BadRequest for what is no body."""
+    """`wsgi.input` of one request. Reading raises RequestTimeout, and BadRequest for none or half of one."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -89,12 +89,12 @@ class Body:
             with gevent.Timeout(max(self._ends - time.monotonic(), 0), RequestTimeout()):
                 gevent.sleep(0)
                 return bytes(self._stream.read(min(size, STEP)))
-        except ParseException as error:
+        except (ParseException, OSError) as error:
             raise BadRequest from error
 
     def linger(self) -> None:
         """Read on and forget."""
-        with suppress(HTTPException, OSError):
+        with suppress(HTTPException):
             for _ in range(LINGER_STEPS):
                 if not self.read(STEP):
                     return

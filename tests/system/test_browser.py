@@ -1,6 +1,7 @@
 """Deciding in a browser, on the running service. If these fail, usage that a person could mend is never billed, or
 is written off by one person alone."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,9 +93,14 @@ def somebody(house: House, browser: Browser, name: str) -> Page:
 
 def refused(house: House, identifier: str, customer: str, value: str) -> None:
     """Upload usage that waits for a person."""
-    before = house.records()["quarantined"]
-    house.upload(f"{identifier}.csv", f"{HEADER}{identifier},{now()},api_requests,{customer},{value}\n")
-    house.until(lambda: house.records()["quarantined"] == before + 1, "the record quarantined")
+    file = f"{identifier}.csv"
+    house.upload(file, f"{HEADER}{identifier},{now()},api_requests,{customer},{value}\n")
+
+    def waits() -> bool:
+        told = house.metermend("cases", "--file", file, "--state", "needs_person", "--json")
+        return bool(json.loads(told.stdout or "[]"))
+
+    house.until(waits, "the case that needs a person")
 
 
 def find(page: Page, text: str) -> str:
