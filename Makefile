@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 LOCK := .ci/requirements-dev.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# What Python compiles is kept, whatever the environment says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo stripe-cli test format bench lock siege sbom audit licences clean
 
 help: ## list the targets
@@ -31,20 +34,22 @@ demo: setup ## play a company's bad day through the whole loop (KEEP=1 leaves it
 stripe-cli: setup by-npm ## type what the Stripe CLI can trigger, against a demo, and say what became of each
 	@$(BIN)/metermend demo --stripe-cli
 
-test: setup ## the whole gate: format, lint, types, import rules, all tests
+test: ## the whole gate: format, lint, types, import rules, all tests
+	@$(MAKE) --no-print-directory -j 3 lint types tests by-npm
+
+.PHONY: lint types tests by-npm
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory audit
-	@$(MAKE) --no-print-directory -j 3 types tests by-npm
 
-.PHONY: types tests by-npm
-types: setup
+types: lint
 	$(BIN)/mypy
 
 # Files in memory where there is room: the ledgers of the tests wait for the disk at every commit. What a fresh clone
 # has yet to compile is compiled once, and not by each of pytest's workers.
-tests: setup
+tests: lint
 	@avail=$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1); \
 	  test "$${avail:-0}" -lt 4000000 || export TMPDIR=/dev/shm; \
 	  $(BIN)/pytest --collect-only -q >/dev/null; $(BIN)/pytest -n 3 --dist loadgroup -q
@@ -52,7 +57,7 @@ tests: setup
 # What only npm has, without the scripts of packages. A slow download keeps no test but those that need it, which wait
 # while the mark is there, and is broken off after two minutes.
 NPM := $(VENV)/npm
-by-npm: setup
+by-npm:
 	@command -v npm >/dev/null || { echo "npm is not here: the tests of the Stripe CLI, of axe, of Azure and of the Dockerfile's form will be skipped"; exit 0; }; \
 	  mkdir -p $(NPM); touch $(NPM)/.in-work; trap 'rm -f $(NPM)/.in-work' EXIT; \
 	  timeout 120 npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 --prefix $(NPM) \

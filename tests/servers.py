@@ -96,8 +96,9 @@ class PostgresServer:
         """Remove every row of a ledger: making a database anew for each test would be most of the tests' time."""
         engine = sa.create_engine(address.replace("postgresql:", "postgresql+psycopg:"))
         with engine.begin() as connection:
-            tables = ", ".join(table.name for table in metadata.sorted_tables)
-            connection.execute(sa.text(f"TRUNCATE {tables}"))
+            # A few rows each: TRUNCATE makes every table's files anew and takes twenty times as long.
+            tables = reversed(metadata.sorted_tables)
+            connection.exec_driver_sql("; ".join(f"DELETE FROM {table.name}" for table in tables))
             recount(connection)
         engine.dispose()
 
