@@ -22,13 +22,13 @@ from webhooks.group_commit import GroupCommit
 from webhooks.signature import BAD_SIGNATURE, verify
 from webhooks.traffic import Traffic
 from workers.kernel import metrics
+from workers.kernel.awaited_names import CUSTOMER
 from workers.kernel.clock import Clock
 from workers.kernel.codes import EventType
 from workers.kernel.errors import BodyTooLarge, MetermendError, Refused, Transient
 from workers.kernel.event_envelope import NOT_AWAITED, read_envelope
 from workers.kernel.jobqueue import JobQueue
 from workers.kernel.ledger import Ledger
-from workers.kernel.ledger.awaited import CUSTOMER
 from workers.kernel.ledger.events import NewEvent
 from workers.kernel.logs import get_logger
 from workers.kernel.settings import Settings

@@ -33,6 +33,13 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.parametrize("command", ["repair", "check"])
+def test_commands_on_files_load_no_database(command: str) -> None:
+    """If this fails, whoever repairs a file waits for what he does not use, and pays for it with memory."""
+    code = f"import sys, workers.cli.{command}; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, timeout=60).returncode == 0
+
+
 def test_imports_follow_the_layers() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
     told = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from workers.kernel.errors import InputUnusable
-from workers.kernel.ledger.rules import MadeRule
 from workers.records.schema import PAYLOAD_PREFIX, payload_column
 from workers.remedies.rules import ALIAS, TARGET, Rules, ValueRule, aliases_of
+
+if TYPE_CHECKING:
+    from workers.kernel.ledger.rules import MadeRule
 
 EVERY_METER: Final = "*"
 _MARKS: Final = (",", ".")
@@ -49,7 +51,7 @@ def require_sound(kind: str, key: str, value: str) -> None:
             ) from None
 
 
-def with_made(rules: Rules, made: Sequence[MadeRule]) -> Rules:
+def with_made(rules: Rules, made: "Sequence[MadeRule]") -> Rules:
     """Return the file's rules with those that people have made, the oldest first, laid over them."""
     if not made:
         return rules
@@ -71,11 +73,11 @@ def with_made(rules: Rules, made: Sequence[MadeRule]) -> Rules:
 class Contradiction:
     """A made rule, and what `rules.toml` says of the same thing."""
 
-    rule: MadeRule
+    rule: "MadeRule"
     file_says: str
 
 
-def contradictions(rules: Rules, made: Sequence[MadeRule]) -> Iterator[Contradiction]:
+def contradictions(rules: Rules, made: "Sequence[MadeRule]") -> Iterator[Contradiction]:
     """Yield where the file says otherwise than a made rule, which holds."""
     for rule in made:
         says = said_by_file(rules, rule.kind, rule.key)
@@ -98,12 +100,12 @@ def said_by_file(rules: Rules, kind: str, key: str) -> str | None:
     return None if mark is None else mark + (rule.thousands or "")
 
 
-def _with_aliases(aliases: pl.DataFrame, made: Sequence[MadeRule], kind: RuleKind) -> pl.DataFrame:
+def _with_aliases(aliases: pl.DataFrame, made: "Sequence[MadeRule]", kind: RuleKind) -> pl.DataFrame:
     ours = aliases_of({rule.key: rule.value for rule in made if rule.kind == kind})
     return pl.concat([aliases.join(ours, on=ALIAS, how="anti"), ours]).sort(ALIAS)
 
 
-def _with_value(values: Sequence[ValueRule], made: MadeRule) -> list[ValueRule]:
+def _with_value(values: Sequence[ValueRule], made: "MadeRule") -> list[ValueRule]:
     """Change what is said of the meter; what is said of every meter goes on holding for it beside."""
     base = next((rule for rule in values if rule.meter in {made.key, EVERY_METER}), ValueRule())
     changed = _VALUES[made.kind](base, made.value).model_copy(update={"meter": made.key})

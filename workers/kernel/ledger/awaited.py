@@ -7,18 +7,12 @@ what is lost of it, the case's next plan enters anew.
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from workers.kernel.clock import Clock
 from workers.kernel.ledger.database import Database
 from workers.kernel.ledger.tables import awaited, cases
-
-CUSTOMER: Final = "customer:"
-"""Begins the name of an awaited customer, whose id follows."""
-METER: Final = "meter:"
-"""Begins the name of an awaited meter, whose event name follows."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from sqlalchemy import (
     update,
 )
 
+from workers.kernel.awaited_names import CUSTOMER
 from workers.kernel.erasing import ERASED, Eraser
-from workers.kernel.ledger.awaited import CUSTOMER
 from workers.kernel.ledger.case import Failure
 from workers.kernel.ledger.events import ENDED, LEFT, RECEIVED_AS, digest_of
 from workers.kernel.ledger.hash_chain import entry_hash, genesis

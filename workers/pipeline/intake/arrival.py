@@ -4,9 +4,9 @@ Sources: Stripe docs, "Types of events" (`customer.created`, `billing.meter.reac
 `V1BillingMeterReactivatedEvent`, which names the meter alone.
 """
 
+from workers.kernel.awaited_names import CUSTOMER, METER
 from workers.kernel.codes import EventType
 from workers.kernel.event_envelope import NOT_AWAITED
-from workers.kernel.ledger.awaited import CUSTOMER, METER
 from workers.kernel.ledger.events import StoredEvent
 from workers.pipeline.context import Context, working_on
 from workers.pipeline.intake.open_case import Taken

@@ -14,8 +14,9 @@ from typing import Final
 
 import polars as pl
 
+from workers.kernel.awaited_names import CUSTOMER, METER
 from workers.kernel.clock import from_epoch
-from workers.kernel.ledger.awaited import CUSTOMER, METER, Awaited
+from workers.kernel.ledger.awaited import Awaited
 from workers.kernel.ledger.cases import HeldCase
 from workers.kernel.ledger.journal import WAITING, Bucket, EntryKind, Movement
 from workers.pipeline.context import Context

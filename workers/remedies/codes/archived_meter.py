@@ -6,8 +6,8 @@ will be nobody knows, so it is deferred without a time.
 
 import polars as pl
 
+from workers.kernel.awaited_names import METER
 from workers.kernel.code_reasons import CODE_REASONS
-from workers.kernel.ledger.awaited import METER
 from workers.records.catalog import METER_STATUS
 from workers.records.schema import EVENT_NAME
 from workers.remedies.remedy import Remedy, RepairContext, offer, translate

@@ -6,8 +6,8 @@ exactly one customer that carries the id in its metadata (Stripe docs, "Search",
 
 import polars as pl
 
+from workers.kernel.awaited_names import CUSTOMER
 from workers.kernel.code_reasons import CODE_REASONS
-from workers.kernel.ledger.awaited import CUSTOMER
 from workers.records.catalog import CUSTOMER_ID, Catalog
 from workers.records.quantities import bare_text
 from workers.remedies.remedy import Remedy, RepairContext, offer, sentence, translate
