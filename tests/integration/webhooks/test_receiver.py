@@ -253,7 +253,7 @@ def test_a_body_may_be_as_long_as_the_cap_and_no_longer(make_client: MakeClient,
     assert (answer.status_code, answer.json) == (413, {"error": "body_too_large"})
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_only_posts_are_taken(client: FlaskClient, method: str) -> None:
     answer = client.open("/webhooks", method=method)
     assert (answer.status_code, answer.json) == (405, {"error": "method_not_allowed"})
