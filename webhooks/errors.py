@@ -56,7 +56,7 @@ BODY_UNREAD = (405, 408, 413)
 """Statuses of an error that leaves a body behind."""
 
 PASSED_ON = {"Allow", "Retry-After"}
-"""What an HTTP error of Flask's may say in a header."""
+"""What an HTTP error of Werkzeug's may say in a header."""
 
 
 def init_app(app: Flask) -> None:

@@ -61,7 +61,7 @@ class _Lines:
             self._stream.write(line + "\n")
             self._stream.flush()
 
-    debug = info = warning = error = critical = msg
+    info = warning = error = critical = msg
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

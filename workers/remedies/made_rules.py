@@ -16,7 +16,7 @@ from workers.kernel.errors import InputUnusable
 from workers.records.schema import PAYLOAD_PREFIX, payload_column
 from workers.remedies.rules import ALIAS, TARGET, Rules, ValueRule, aliases_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who repairs a file loads these modules too, and needs no database
     from workers.kernel.ledger.rules import MadeRule
 
 EVERY_METER: Final = "*"
