@@ -111,6 +111,6 @@ class BoundedRequests:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         gevent.sleep(0)  # also a client with many requests at once lets others in between
-        path = _SLASHES.sub("/", environ["PATH_INFO"])
-        bounded = {"wsgi.input": Body(environ["wsgi.input"]), "PATH_INFO": path}
-        return self._app(environ | bounded, start_response)
+        environ["PATH_INFO"] = _SLASHES.sub("/", environ["PATH_INFO"])
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
+        return self._app(environ, start_response)

@@ -15,6 +15,8 @@ from workers.kernel.ledger.events import NewEvent
 KINDS = {"event": "snapshot", "v2.core.event": "thin"}
 """Stripe's `object` of an event and what kind of payload it has. Another one is kept as `unknown`."""
 
+_TYPES = frozenset(EventType)
+
 LONGEST_WORD = 255
 
 LARGE_RECORDS = 20_000
@@ -57,7 +59,7 @@ def read_envelope(body: bytes, *, livemode: bool | None) -> NewEvent:
 
 
 def _why_ignored(kind: str, event_type: str, live: object, expected: bool | None) -> str | None:
-    if event_type not in set(EventType):
+    if event_type not in _TYPES:
         return IRRELEVANT_TYPE
     if kind == "unknown":
         return UNKNOWN_KIND

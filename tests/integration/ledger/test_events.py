@@ -61,6 +61,18 @@ def test_of_a_group_with_known_and_double_ids_each_is_stored_once_as_it_came_fir
     assert ledger.queries.event_counts() == {"received": 2, "ignored": 40}
 
 
+def test_an_event_of_a_group_comes_back_as_it_was_received(ledger: Ledger, clock: FrozenClock) -> None:
+    """PostgreSQL takes a group in a format that has signs of its own: a misread word loses the event."""
+    odd = {"raw": bytes(range(256)) * 20, "account": r"\N", "object_id": r"a\tb\.", "type": "Grüße; --'\"$1%s"}
+    group = [a_receipt("evt_odd", **odd), a_receipt(r"\.", account=None, created_at=None, large=True)]
+    assert ledger.events.record_together(group) == [True, True]
+    stored = ledger.events.of(["evt_odd", r"\."])
+    assert {name: getattr(stored["evt_odd"], name) for name in odd} == odd
+    last = stored[r"\."]
+    assert (last.account, last.created_at, last.large, last.received_at) == (None, None, True, clock.now)
+    assert (last.state, last.attempts, last.deaths, last.origin) == (EventState.RECEIVED, 0, 0, "delivered")
+
+
 def test_an_ignored_event_is_kept_with_its_reason_and_is_never_due(ledger: Ledger) -> None:
     ledger.events.record(a_receipt(ignored="irrelevant_type"))
     event = ledger.events.get("evt_1")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, sel
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.clock import Clock
-from workers.kernel.ledger.database import Database
+from workers.kernel.ledger.database import COPIED, Database
 from workers.kernel.ledger.hash_chain import digest
 from workers.kernel.ledger.leases import LONGEST_WAIT, Lease, Leases, is_over
 from workers.kernel.ledger.links import LANES, lane_of
@@ -169,7 +169,7 @@ class Events:
     def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Commit events that should be new: raises IntegrityError when one is not, and then none is kept."""
         with self._database.write() as connection:
-            connection.execute(insert(events), rows)
+            connection.execute(insert(events), rows, execution_options=COPIED)
             ignored = Counter(lane_of(row["id"]) for row in rows if row["state"] == EventState.IGNORED)
             for lane, number in sorted(ignored.items()):
                 values = {EventState.IGNORED: event_counts.c.ignored + number}
