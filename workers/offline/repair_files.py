@@ -203,7 +203,7 @@ def _runs(surveyed: Survey, context: RepairContext, output: Output, options: Pla
     for part in in_order(partial(sift_part, surveyed, context=context, output=output), parts, options.threads):
         run.append(part)
         suspects = sum(one.suspect.height for one in run)
-        held = sum(len(one.text) for one in run)
+        held = sum(one.held for one in run)
         if suspects >= RUN_SUSPECTS or held >= RUN_TEXT or len(run) * RUNS >= len(parts):
             yield run
             run = []

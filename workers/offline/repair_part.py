@@ -27,6 +27,7 @@ from workers.offline.windows import (
 from workers.records.catalog import VALUE_TEXT
 from workers.records.files.layout import Part
 from workers.records.files.stripe_formats import Template, template_columns
+from workers.records.files.usage_file import Lines
 from workers.records.identifiers import next_revisions, with_identifiers
 from workers.records.notation import with_evidence
 from workers.records.quick_check import SOUND, SOUND_VALUE
@@ -57,6 +58,8 @@ class Output:
 class Sifted:
     """A part's records before treatment: the `valid` ones, which are sound, as `text`, and the `suspect` ones.
 
+    Where a sound record is sent in the very line in which it came, `text` are all the part's lines, and are read
+    again when they are wanted.
     `suspect` carry `PLACE`, the record's number in the file but for those that tell one again, and stand in that
     order; `first_place` is that of the part's first record.
     """
@@ -64,7 +67,7 @@ class Sifted:
     valid: int
     quantity: Decimal
     suspect: pl.DataFrame
-    text: bytes
+    text: bytes | Lines
     first_place: int
 
     @property
@@ -73,10 +76,16 @@ class Sifted:
         return self.valid + self.suspect.height
 
     @property
-    def sound_before(self) -> list[int]:
-        """How many sound records stand before each suspect one."""
+    def held(self) -> int:
+        """Bytes of text that wait in memory."""
+        return 0 if isinstance(self.text, Lines) else len(self.text)
+
+    def with_suspects(self, template: Template, repaired: Sequence[bytes]) -> bytes:
+        """Return the text with each suspect record in its place as it was repaired; nothing where none is sent."""
         places = self.suspect[PLACE].cast(pl.Int64) - self.first_place
-        return (places - pl.int_range(self.suspect.height, eager=True)).to_list()
+        if isinstance(self.text, Lines):
+            return template.woven(self.text.read(), places, repaired, over=True)
+        return template.woven(self.text, places - pl.int_range(len(places), eager=True), repaired)
 
 
 @dataclass(frozen=True)
@@ -106,9 +115,13 @@ def sift_part(surveyed: Survey, part: Part, context: RepairContext, output: Outp
         records = sift(with_evidence(told.lazy(), evidence), context, resubmit_valid=False, first_place=first)
         return _sifted(records, first, surveyed, output)
 
+    lines = _lines(surveyed, part, output)
+
     def work(read: pl.LazyFrame) -> Sifted:
-        records = sift(with_evidence(read, evidence), context, first_place=first)
-        return _sifted(_free(records, output.waiting), first, surveyed, output)
+        records = _free(sift(with_evidence(read, evidence), context, first_place=first), output.waiting)
+        if lines is not None:
+            records = records.with_columns(pl.col(SOUND) & ~pl.col(ROW).is_in(lines.quoted.implode()))
+        return _sifted(records, first, surveyed, output, lines)
 
     return surveyed.facts.file.work_through(part, columns, work)
 
@@ -121,14 +134,26 @@ def _free(sifted: pl.LazyFrame, waiting: WaitingWindows) -> pl.LazyFrame:
     return keyed.with_columns(pl.col(SOUND) & ~waiting.holds().fill_null(value=False))
 
 
-def _sifted(records: pl.LazyFrame, first_place: int, surveyed: Survey, output: Output) -> Sifted:
+def _lines(surveyed: Survey, part: Part, output: Output) -> Lines | None:
+    """Return the part's lines where sound records are sent in the very lines in which they came."""
+    columns, template = template_columns(output.columns), output.template
+    cells = zip(_cells(surveyed, output), columns, strict=True)
+    if template is None or not template.streams or not all(cell.meta.eq(pl.col(name)) for cell, name in cells):
+        return None
+    return surveyed.facts.file.lines(part, columns)
+
+
+def _sifted(
+    records: pl.LazyFrame, first_place: int, surveyed: Survey, output: Output, lines: Lines | None = None
+) -> Sifted:
     exact = pl.when(SOUND).then(VALUE_TEXT).cast(SOUND_VALUE)
     wanted = [
         records.filter(~pl.col(SOUND)).drop(SOUND, VALUE_TEXT).drop(EVIDENCE, strict=False),
         records.select(pl.col(SOUND).sum(), exact.sum()),
     ]
-    if output.template is None:
-        text, (suspect, sums) = b"", pl.collect_all(wanted, engine="streaming")
+    text: bytes | Lines
+    if output.template is None or lines is not None:
+        text, (suspect, sums) = lines or b"", pl.collect_all(wanted, engine="streaming")
     else:
         sound = records.filter(SOUND).select(_cells(surveyed, output))
         text, (suspect, sums) = output.template.collect(sound, wanted)
@@ -207,4 +232,4 @@ def _corrected(run: Sequence[Sifted], treated: pl.DataFrame, output: Output) -> 
         sends = is_sent[first : first + part.suspect.height].to_list()
         first += part.suspect.height
         repaired = [next(texts) if one else b"" for one in sends]
-        yield output.template.woven(part.text, part.sound_before, repaired), part.valid + sum(sends)
+        yield part.with_suspects(output.template, repaired), part.valid + sum(sends)

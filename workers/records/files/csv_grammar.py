@@ -85,6 +85,19 @@ def line_starts(text: bytes) -> NDArray[np.int64]:
     return np.concatenate([np.array([-1]), *feeds]) + 1
 
 
+def quoted_lines(text: bytes, most: int) -> list[int] | None:
+    """Return the numbers, from 0, of the lines that have a quote; None where they are more than `most`."""
+    found: list[int] = []
+    start = line = 0
+    while (quote := text.find(b'"', start)) >= 0:
+        if len(found) == most:
+            return None
+        line += text.count(b"\n", start, quote)
+        found.append(line)
+        start = text.find(b"\n", quote)
+    return found
+
+
 class CsvGrammar:
     """RFC 4180 for one delimiter and a fixed number of fields."""
 

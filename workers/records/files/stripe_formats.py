@@ -183,10 +183,17 @@ class Template:
         """Take text of `rows` apart into its records."""
         return [text[start:end] for start, end in pairwise(self.starts(text).tolist())]
 
-    def woven(self, text: bytes, before: Sequence[int], others: Sequence[bytes]) -> bytes:
-        """Put others between the records of a text: so many of these stand before each. Any may be empty."""
-        edges = self.starts(text)[[0, *before, -1]].tolist()
-        pieces = [text[start:end] for start, end in pairwise(edges)]
+    def woven(self, text: bytes, places: pl.Series, others: Sequence[bytes], *, over: bool = False) -> bytes:
+        """Put others before the records of a text that stand in these places, from 0, or `over` them.
+
+        The place behind the last record is one, too. Any of the others may be empty.
+        """
+        starts, at = self.starts(text), places.to_numpy()
+        ends = starts[at]
+        again = starts[at + 1] if over else ends
+        pieces = [
+            text[start:end] for start, end in zip([0, *again.tolist()], [*ends.tolist(), len(text)], strict=True)
+        ]
         return b"".join(chain.from_iterable(zip(pieces, [*others, b""], strict=True)))
 
 

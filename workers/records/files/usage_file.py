@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Final, Protocol, Self, TypeVar
@@ -14,6 +15,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from workers.kernel.errors import FileUnusable
+from workers.records.files.csv_grammar import FEW_QUOTES, quoted_lines
 from workers.records.files.csv_part import CsvReader
 from workers.records.files.decode import temporary_room
 from workers.records.files.json_part import JsonReader
@@ -32,6 +34,14 @@ from workers.records.schema import (
 
 TARGET_BYTES: Final = 4 << 20
 """Default size of a part: small enough for the allocator to use its memory again, and about as fast as any."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Text that is read again when it is wanted; each record is a line. `quoted` are rows (Int64) with quotes."""
+
+    read: Callable[[], bytes]
+    quoted: pl.Series
 
 
 class OfRecords(Protocol):
@@ -115,6 +125,24 @@ class UsageFile:
             return None
         records = self._reader.scan(self._whole_part(part), part, columns)
         return None if records is None else self._whole(records, columns)
+
+    def lines(self, part: Part, columns: Sequence[str]) -> Lines | None:
+        """Return the part's lines where a CSV template of `columns` has the same, but for quotes in a few of them.
+
+        Raises FileUnusable, also when they are read and are no longer what they were.
+        """
+        reader = self._reader
+        if not isinstance(reader, CsvReader) or not part.plain or reader.columns != list(columns):
+            return None
+        text = self._text_of_lines(part)
+        quoted = quoted_lines(text, most=part.rows // FEW_QUOTES)
+        if reader.grammar.delimiter != "," or b"\r" in text or quoted is None:
+            return None
+        return Lines(partial(self._text_of_lines, part), pl.Series(quoted, dtype=pl.Int64) + part.first_row)
+
+    def _text_of_lines(self, part: Part) -> bytes:
+        text = self._whole_part(part)
+        return text if text.endswith(b"\n") else text + b"\n"
 
     def read_and_keep(self, part: Part) -> pl.DataFrame:
         """Read all columns of the part, and keep them on disk where that is cheaper than to parse them again."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.records.reading import HEADER, cells, read_all, unreadable
 from workers.kernel.errors import FileUnusable
 from workers.records.files import split
+from workers.records.files.csv_grammar import quoted_lines
 from workers.records.files.layout import ReadOptions
 from workers.records.schema import IDENTIFIER, ROW, SOURCE, VALUE
 
@@ -170,3 +171,11 @@ def test_a_part_may_begin_as_a_packed_file_does(beginning: str) -> None:
     body = "".join(f"{beginning}{number},1,calls,cus_1,{number}\n" for number in range(5))
     frame = read_all(f"{HEADER}\n{body}".encode(), target=1)
     assert frame["identifier"].to_list() == [f"{beginning}{number}" for number in range(5)]
+
+
+@given(st.lists(st.sampled_from(["a,b", '"a",b', '"","a ""b"""']), max_size=9), st.integers(0, 9))
+def test_the_lines_that_have_quotes_are_found_unless_they_are_many(lines: list[str], most: int) -> None:
+    """One that is overlooked goes out in the sender's quotes, another one of its neighbours twice."""
+    quoted = [number for number, line in enumerate(lines) if '"' in line]
+    text = "".join(f"{line}\n" for line in lines).encode()
+    assert quoted_lines(text, most) == (quoted if len(quoted) <= most else None)

@@ -40,17 +40,20 @@ def test_sound_records_and_others_woven_together_are_the_text_of_all(
     lazy = frame.lazy()
     text, [others] = template.collect(lazy.filter(sound), [lazy.filter(~sound)])
     repaired = template.records(template.rows(others)) if others.height else []
-    before = sound.cum_sum().filter(~sound).to_list()
+    before, nothing = sound.cum_sum().filter(~sound), [b""] * others.height
     whole = template.rows(frame) if rows else b""
     assert template.woven(text, before, repaired) == whole
-    assert template.woven(text, before, [b""] * len(before)) == text
+    assert template.woven(text, before, nothing) == text
+    places = (~sound).arg_true()
+    assert template.woven(whole, places, nothing, over=True) == text
+    assert template.woven(whole, places, repaired, over=True) == whole
 
 
 def test_each_place_wants_its_record() -> None:
     """One too few, and a faulty record would go out as it was, or a repaired one not at all."""
     for others in ([b"x\n"], [b"x\n"] * 3):
         with pytest.raises(ValueError, match="argument"):
-            TEMPLATES["csv"].woven(b"a\nb\n", [0, 1], others)
+            TEMPLATES["csv"].woven(b"a\nb\n", pl.Series([0, 1]), others)
 
 
 @given(ROWS.filter(bool), st.sampled_from(sorted(TEMPLATES)))
