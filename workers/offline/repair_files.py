@@ -31,7 +31,7 @@ from workers.remedies.rules import Rules
 
 RUN_SUSPECTS: Final = 30_000
 """Suspect records that are enough for a run of parts: treatment costs some 0.1 s however few there are."""
-RUN_TEXT: Final = 48 << 20
+RUN_TEXT: Final = 24 << 20
 """Bytes of sound records that may wait in memory for a run to have its suspects together."""
 RUNS: Final = 2
 """Runs of a file at least, if it has the parts, so that one is treated while the next is read."""
