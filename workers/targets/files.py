@@ -106,6 +106,8 @@ class FileTarget:
 
     def keep_pace(self) -> None:
         """Raise Paced where the newest file of ours in the folder is younger than the pace allows."""
+        if not self._pace_seconds:
+            return
         now = self._clock()
         times = (found.last_modified for found in self._store.list(PREFIX))
         # A file that is dated later says nothing about the pace.

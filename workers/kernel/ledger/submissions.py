@@ -34,6 +34,9 @@ class SubmissionState(StrEnum):
     SETTLED = "settled"
 
 
+_PAGE: Final = 1000
+"""Ids in one question; databases bound them."""
+
 REFUSED_WHOLE: Final = "failed"
 """Stripe's verdict on a file that it refused as a whole."""
 
@@ -183,6 +186,14 @@ class Submissions:
         query = select(*SUBMISSION_COLUMNS).where(submissions.c.id == submission_id)
         return next(map(submission_of, self._database.rows(query)), None)
 
+    def named(self, ids: Sequence[str]) -> list[Submission]:
+        """Return these submissions, oldest first."""
+        found: list[Submission] = []
+        for first in range(0, len(ids), _PAGE):
+            query = select(*SUBMISSION_COLUMNS).where(submissions.c.id.in_(ids[first : first + _PAGE]))
+            found += map(submission_of, self._database.rows(query))
+        return sorted(found, key=lambda submission: submission.intended_at)
+
     def of_case(self, case_id: str) -> Sequence[Submission]:
         """Return a case's submissions, oldest first."""
         with self._database.read() as connection:
@@ -214,13 +225,14 @@ class Submissions:
         [last] = self._database.values(select(func.max(submission_turns.c.number)).where(theirs))
         return last or 0
 
-    def after_turn(self, account: str | None, turn: int) -> list[Submission]:
-        """Return the account's submissions that were intended after `turn`, oldest first."""
+    def after_turn(self, account: str | None, turn: int, most: int | None = None) -> list[Submission]:
+        """Return the account's submissions that were intended after `turn`, oldest first, or the first of them."""
         query = (
             select(*SUBMISSION_COLUMNS)
             .join(submission_turns, submission_turns.c.submission_id == submissions.c.id)
             .where(submission_turns.c.account == _account_key(account), submission_turns.c.number > turn)
             .order_by(submission_turns.c.number)
+            .limit(most)
         )
         return list(map(submission_of, self._database.rows(query)))
 

@@ -33,7 +33,7 @@ from workers.pipeline.intake.unlocated import Unlocated
 from workers.pipeline.lookups import meters_of
 from workers.pipeline.record_sets import DATA
 from workers.pipeline.submit.outcomes import REFUSAL_SCHEMA, refuse, set_aside_rest
-from workers.pipeline.submit.submitted_index import SUBMISSION, carried, recent_submissions, sent_with
+from workers.pipeline.submit.submitted_index import SUBMISSION, carried, may_be_refused, may_have_carried, sent_with
 from workers.records.catalog import Catalog, Meter
 from workers.records.schema import EVENT_NAME, IDENTIFIER, ROW, SOURCE
 from workers.reports.error_report import CodeErrors, ErrorReport, read
@@ -166,12 +166,13 @@ def _write(context: Context, submission: Submission, moves: Iterable[Movement]) 
 def _our_records(told: _Told) -> _Ours:
     """Return those samples that we sent ourselves, with the submission that carried them last."""
     context, event_name, samples = told.context, told.report.event_name, told.samples
+    identifiers = samples[IDENTIFIER]
     submissions = [
         submission
-        for submission in recent_submissions(context, told.event.account)
-        if event_name is None or event_name in submission.event_names
+        for submission in may_have_carried(context, told.event.account, IDENTIFIER, identifiers)
+        if may_be_refused(context, submission) and (event_name is None or event_name in submission.event_names)
     ]
-    hits = carried(context, submissions, IDENTIFIER, samples[IDENTIFIER]).unique(IDENTIFIER, keep="last")
+    hits = carried(context, submissions, IDENTIFIER, identifiers).unique(IDENTIFIER, keep="last")
     carriers = {submission.id: submission for submission in submissions}
     mine = samples.join(hits, on=IDENTIFIER, maintain_order="left")
     parts = mine.partition_by(SUBMISSION, as_dict=True, maintain_order=True).items()

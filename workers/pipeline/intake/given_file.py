@@ -29,7 +29,7 @@ from workers.pipeline.intake.import_set import our_submission, take_in_list, tol
 from workers.pipeline.intake.open_case import Taken
 from workers.pipeline.intake.verdicts import take_in_verdict
 from workers.pipeline.record_sets import workspace
-from workers.pipeline.submit.submitted_index import SUBMISSION, all_submissions, carried
+from workers.pipeline.submit.submitted_index import SUBMISSION, carried, may_have_carried
 from workers.records.files.open import open_file
 from workers.records.schema import IDENTIFIER, SOURCE
 from workers.remedies.codes import stripes_codes
@@ -148,7 +148,7 @@ def _require_none_of_ours(imported: Import, given: GivenFile, rows: StoredRows) 
     """Raise FileUnusable where we have sent records of the list: then it may be the list of a file of ours."""
     context, account = imported.context, imported.event.account
     told = pl.concat([frame.select(IDENTIFIER) for frame in rows])[IDENTIFIER]
-    sent = carried(context, all_submissions(context, account), IDENTIFIER, told)
+    sent = carried(context, may_have_carried(context, account, IDENTIFIER, told), IDENTIFIER, told)
     if sent.is_empty():
         return
     name = file_name(sent[SUBMISSION][0])

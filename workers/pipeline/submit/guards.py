@@ -7,6 +7,7 @@ that would be billed twice. The guards are asked for the plan, and once more bef
 Each guard returns what it stops as a frame of `STOPPED_SCHEMA`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,7 +24,7 @@ from workers.pipeline.case_key import COUNTER_ENTRY
 from workers.pipeline.context import Context
 from workers.pipeline.hold import STOPPED_SCHEMA, first_stopped, quarantined, stop
 from workers.pipeline.record_sets import ORIGIN, RECORD, REVISION, scan
-from workers.pipeline.submit.submitted_index import CASE, all_submissions, carried
+from workers.pipeline.submit.submitted_index import CASE, carried, may_have_carried
 from workers.records.schema import (
     MESSAGE,
     TIMESTAMP,
@@ -48,7 +49,7 @@ def split_closed(context: Context, case: Case, frame: pl.DataFrame) -> tuple[pl.
     """Split pending records into those that are closed, as quarantined, and those that the engine may decide."""
     stopped = first_stopped(
         refused_too_often(frame, context.settings.max_attempts),
-        resubmitted(context, case, frame, all_submissions(context, case.failure.account)),
+        resubmitted(context, case, frame),
     )
     closed = quarantined(frame.lazy(), stopped).collect()
     return closed, frame.join(stopped, on=RECORD, how="anti", maintain_order="left")
@@ -60,8 +61,12 @@ def refused_too_often(frame: pl.DataFrame, max_attempts: int) -> pl.DataFrame:
     return stop(frame.filter(pl.col(REVISION) >= max_attempts), REFUSED_AGAIN, advice)
 
 
-def resubmitted(context: Context, case: Case, frame: pl.DataFrame, submissions: list[Submission]) -> pl.DataFrame:
-    """Stop records whose usage one of the submissions carries for another case or as another record."""
+def resubmitted(
+    context: Context, case: Case, frame: pl.DataFrame, submissions: Sequence[Submission] | None = None
+) -> pl.DataFrame:
+    """Stop records whose usage a submission carries for another case or as another record: one of these, or any."""
+    if submissions is None:
+        submissions = may_have_carried(context, case.failure.account, ORIGIN, frame[ORIGIN])
     sent = carried(context, submissions, ORIGIN, frame[ORIGIN])
     pairs = frame.select(RECORD, ORIGIN).join(sent.rename({RECORD: _SENT}), on=ORIGIN, maintain_order="left_right")
     others = pairs.filter((pl.col(CASE) != case.id) | (pl.col(_SENT) != pl.col(RECORD)))

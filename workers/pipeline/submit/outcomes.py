@@ -14,7 +14,7 @@ from workers.kernel.ledger.submissions import Submission
 from workers.kernel.reasons import ARRIVAL_UNKNOWN, IDENTIFIER_TAKEN, PERHAPS_REFUSED
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import RECORD, REFUSED_AS, keep, movement, reasons_of, records_in
-from workers.pipeline.submit.submitted_index import all_submissions, carried
+from workers.pipeline.submit.submitted_index import carried, may_have_carried
 from workers.records.schema import CODE, EVENT_NAME, IDENTIFIER, MESSAGE, PLAN_COLUMNS, QUANTITY, REASON, SUGGESTION
 
 REFUSAL_SCHEMA: Final = {IDENTIFIER: pl.String, CODE: pl.String, MESSAGE: pl.String}
@@ -156,7 +156,8 @@ def held_reasons(
     probably billed, and never sent under another one; only of what none carried it can be said that somebody else
     has used it. `tried` are those of which an earlier try of this very submission may have arrived.
     """
-    others = [one for one in all_submissions(context, account) if one.id != submission.id]
+    perhaps = may_have_carried(context, account, IDENTIFIER, identifiers)
+    others = [one for one in perhaps if one.id != submission.id]
     ours = carried(context, others, IDENTIFIER, identifiers)[IDENTIFIER].unique()
     named = pl.col(IDENTIFIER)
     word = (

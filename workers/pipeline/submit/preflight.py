@@ -44,7 +44,7 @@ from workers.pipeline.submit.lost_ledger import perhaps_sent
 from workers.pipeline.submit.meter_windows import WINDOW_END, Windows, windows_of
 from workers.pipeline.submit.part_guards import imported_all_the_same
 from workers.pipeline.submit.send import intend
-from workers.pipeline.submit.submitted_index import all_submissions, recent_submissions
+from workers.pipeline.submit.submitted_index import recent_submissions
 from workers.pipeline.submit.window_guards import (
     overwrites_sent,
     waiting_for_window,
@@ -181,14 +181,11 @@ def _defer(context: Context, held: HeldCase, planned: pl.LazyFrame, waiting: pl.
 
 def _stopped(context: Context, held: HeldCase, windows: Windows, planned: pl.LazyFrame) -> pl.DataFrame:
     case, now = held.case, context.clock()
-    account = case.failure.account
-    ever, recent = all_submissions(context, account), recent_submissions(context, account)
     stopped = [
-        first_stopped(
-            resubmitted(context, case, part, ever), too_old(part, now), planned_long_ago(context, held, part)
-        )
+        first_stopped(resubmitted(context, case, part), too_old(part, now), planned_long_ago(context, held, part))
         for part in _parts(planned)
     ]
+    recent = recent_submissions(context, case.failure.account) if windows else []
     lost = perhaps_sent(context, held, windows, planned)
     imported = imported_all_the_same(context, held, planned)
     return first_stopped(*stopped, imported, lost, would_overwrite(context, held, windows, planned, recent))

@@ -1,18 +1,22 @@
 """Which of our own submissions carried a record: asked at every refusal and for every plan.
 
 Identifiers are looked up by their hashes first, kept in memory for all small submissions together, and read from
-the archive only where a hash agrees: tens of thousands of submissions are asked in milliseconds.
+the archive only where a hash agrees. Submissions take turns, so that only those are read of the ledger that have
+come since: a question costs the same however many there are.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
 from workers.kernel.errors import Corrupt, Permanent
+from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind
 from workers.kernel.ledger.submissions import Submission
 from workers.pipeline.context import Context
@@ -26,19 +30,24 @@ _SMALL: Final = 20_000
 """Records of the largest submission whose hashes are kept; larger ones are few and are read each time."""
 _MOST_KEPT: Final = 4_000_000
 """Hashes of a column that are kept: 48 MB. Submissions beyond them are read each time."""
+_PAGE: Final = 1000
+"""Submissions that are read of the ledger at a time."""
 _HASH: Final = "@hash"
-_SET: Final = "@set"
-
-
-def all_submissions(context: Context, account: str | None) -> list[Submission]:
-    """Return every submission of the account: a rule may date the oldest usage anew, and bill it again."""
-    return list(context.ledger.submissions.since(None, account))
+_NUMBER: Final = "@number"
 
 
 def recent_submissions(context: Context, account: str | None) -> list[Submission]:
     """Return the account's submissions whose usage Stripe could still refuse."""
-    since = context.clock() - MAX_AGE - timedelta(days=1)
-    return list(context.ledger.submissions.since(since, account))
+    return list(context.ledger.submissions.since(_refused_since(context), account))
+
+
+def may_be_refused(context: Context, submission: Submission) -> bool:
+    """Whether Stripe could still refuse usage of the submission."""
+    return submission.intended_at >= _refused_since(context)
+
+
+def _refused_since(context: Context) -> datetime:
+    return context.clock() - MAX_AGE - timedelta(days=1)
 
 
 def sent_with(context: Context, submissions: Sequence[Submission], event_name: str | None) -> list[Submission]:
@@ -47,15 +56,22 @@ def sent_with(context: Context, submissions: Sequence[Submission], event_name: s
     return [one for one in found.values() if event_name is None or event_name in one.event_names]
 
 
-def carried(context: Context, submissions: list[Submission], column: str, wanted: pl.Series) -> pl.DataFrame:
-    """Return (`column`, RECORD, SUBMISSION, CASE) of each submitted record that has a wanted text in `column`."""
+def may_have_carried(context: Context, account: str | None, column: str, wanted: pl.Series) -> list[Submission]:
+    """Return those of all submissions of the account, oldest first, in which a wanted text may stand in `column`.
+
+    Of all: a rule may date the oldest usage anew, and bill it again.
+    """
+    columns = _kept.setdefault(context.ledger, {})
+    hashes = wanted.drop_nulls().unique().hash()
+    ids = columns.setdefault(column, _Hashes(column)).with_any(context, account, hashes)
+    return context.ledger.submissions.named(ids)
+
+
+def carried(context: Context, submissions: Sequence[Submission], column: str, wanted: pl.Series) -> pl.DataFrame:
+    """Return (`column`, RECORD, SUBMISSION, CASE) of each record of these that has a wanted text in `column`."""
     texts = wanted.drop_nulls().unique().alias(column)
     found = [pl.DataFrame(schema={column: pl.String, RECORD: pl.Int64, SUBMISSION: pl.String, CASE: pl.String})]
-    sets = {one.record_set_sha256: one for one in submissions if one.records <= _SMALL}
-    ruled_out = _kept.setdefault(column, _Hashes(column)).without(context, sets, texts.hash())
     for submission in submissions:
-        if submission.record_set_sha256 in ruled_out:
-            continue
         rows = _kept_of(context, submission)
         if rows is None:
             continue
@@ -82,47 +98,73 @@ def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
 
 
 class _Hashes:
-    """The hashes of one column of record sets, by the digest of the set: every job of this process may use them."""
+    """The hashes of one column of the submissions of one ledger: every job of this process may use them.
+
+    `_seen` tells of an account the turn and the id of the submission that was read last. `_unkept` are those that
+    are read each time. `_named` has account and id of each of the others, by the number that its hashes bear.
+    """
 
     def __init__(self, column: str) -> None:
         self._column = column
-        self._next = count()
-        self._numbers: dict[str, int] = {}
-        self._rows = pl.DataFrame(schema={_HASH: pl.UInt64, _SET: pl.UInt32})
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._seen: dict[str | None, tuple[int, str]] = {}
+        self._unkept: defaultdict[str | None, list[str]] = defaultdict(list)
+        self._named: dict[int, tuple[str | None, str]] = {}
+        self._numbers = count()
+        self._rows = pl.DataFrame(schema={_HASH: pl.UInt64, _NUMBER: pl.UInt32})
 
-    def without(self, context: Context, sets: Mapping[str, Submission], hashes: pl.Series) -> set[str]:
-        """Return the digests of those sets that are known to hold none of the hashes."""
-        with self._turn:
-            new = [submission for digest, submission in sets.items() if digest not in self._numbers]
-            if new:
-                self._make_room(sum(submission.records for submission in new), sets)
-                self._keep(context, new)
-            hit = set(self._rows.filter(pl.col(_HASH).is_in(hashes.implode()))[_SET])
-            return {digest for digest in sets if self._numbers.get(digest) not in {None, *hit}}
+    def with_any(self, context: Context, account: str | None, hashes: pl.Series) -> list[str]:
+        """Return the ids of the account's submissions that may have one of the hashes."""
+        with self._lock:
+            for new in self._new(context, account):
+                self._keep(context, account, new)
+            hits = self._rows.filter(pl.col(_HASH).is_in(hashes.implode()))[_NUMBER].unique()
+            named = [self._named[number] for number in hits]
+            return [*(submission for owner, submission in named if owner == account), *self._unkept[account]]
 
-    def _make_room(self, records: int, asked: Mapping[str, Submission]) -> None:
-        """Forget what is not asked for, where so many more are not to be kept beside it."""
-        if self._rows.height + records > _MOST_KEPT:
-            self._numbers = {digest: number for digest, number in self._numbers.items() if digest in asked}
-            self._rows = self._rows.filter(pl.col(_SET).is_in(list(self._numbers.values())))
-
-    def _keep(self, context: Context, new: list[Submission]) -> None:
-        numbers: dict[str, int] = {}
-        frames = [self._rows]
-        room = _MOST_KEPT - self._rows.height
-        for submission in new:
-            room -= submission.records
-            if room < 0:
-                break
-            numbers[submission.record_set_sha256] = number = next(self._next)
-            records = _kept_of(context, submission)
-            if records is None:
+    def _new(self, context: Context, account: str | None) -> Iterator[list[Submission]]:
+        """Yield the account's submissions since those that are known, some at a time."""
+        while True:
+            turn, last = self._seen.get(account, (0, None))
+            # The last one is read again: where the ledger was restored from a backup it is not there.
+            found = context.ledger.submissions.after_turn(account, max(turn - 1, 0), most=_PAGE)
+            if last is not None and (not found or found.pop(0).id != last):
+                self._forget(account)
                 continue
-            texts = records.select(self._column).collect()[self._column]
-            frames.append(pl.select(texts.hash().alias(_HASH), pl.lit(number, pl.UInt32).alias(_SET)))
+            if not found:
+                return
+            yield found
+            self._seen[account] = turn + len(found), found[-1].id
+
+    def _keep(self, context: Context, account: str | None, new: list[Submission]) -> None:
+        small = [submission for submission in new if submission.records <= _SMALL]
+        if self._rows.height + sum(submission.records for submission in small) > _MOST_KEPT:
+            self._forget(*(other for other in self._seen if other != account))
+        room = _MOST_KEPT - self._rows.height
+        named: dict[int, tuple[str | None, str]] = {}
+        unkept, frames = [], [self._rows]
+        for submission in new:
+            if submission.records > min(_SMALL, room):
+                unkept.append(submission.id)
+                continue
+            number = next(self._numbers)
+            named[number] = account, submission.id
+            room -= submission.records
+            records = _kept_of(context, submission)
+            if records is not None:
+                texts = records.select(self._column).collect()[self._column]
+                frames.append(pl.select(texts.hash().alias(_HASH), pl.lit(number, pl.UInt32).alias(_NUMBER)))
         self._rows = pl.concat(frames, rechunk=True)
-        self._numbers |= numbers
+        self._named |= named
+        self._unkept[account] += unkept
+
+    def _forget(self, *accounts: str | None) -> None:
+        """Know nothing more of these accounts; they are read anew when they are asked about."""
+        for account in accounts:
+            self._seen.pop(account, None)
+            self._unkept.pop(account, None)
+        self._named = {number: named for number, named in self._named.items() if named[0] not in accounts}
+        self._rows = self._rows.filter(pl.col(_NUMBER).is_in(list(self._named)))
 
 
-_kept: dict[str, _Hashes] = {}
+_kept: WeakKeyDictionary[Ledger, dict[str, _Hashes]] = WeakKeyDictionary()

@@ -27,7 +27,7 @@ from workers.pipeline.case_facts import facts_of
 from workers.pipeline.context import Context
 from workers.pipeline.desk import desk
 from workers.pipeline.record_sets import DATA, numbered
-from workers.pipeline.submit.submitted_index import all_submissions, carried
+from workers.pipeline.submit.submitted_index import carried, may_have_carried
 from workers.records.schema import CUSTOMER, IDENTIFIER
 
 HIM, OTHER = "cus_Him1", "cus_Him12"
@@ -115,9 +115,10 @@ def test_another_customer_of_nearly_the_same_name_keeps_all_of_his(context: Cont
 def test_what_was_sent_of_him_is_known_also_to_whoever_was_about_to_look_it_up(context: Context) -> None:
     """A plan that finds the old files gone would stop, and one that knows nothing of them would bill him twice."""
     book = a_book(context, [HIM, OTHER])
-    submissions = all_submissions(context, None)
+    names = pl.Series(["u0", "u1"])
+    submissions = may_have_carried(context, None, IDENTIFIER, names)
     forget(context)
-    found = carried(context, submissions, IDENTIFIER, pl.Series(["u0", "u1"]))
+    found = carried(context, submissions, IDENTIFIER, names)
     assert found.rows() == [
         ("u0", 0, f"{book.case_id}-1", book.case_id),
         ("u1", 1, f"{book.case_id}-1", book.case_id),

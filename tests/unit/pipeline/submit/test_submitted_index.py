@@ -1,7 +1,6 @@
 """If these fail, usage that we have sent is not known again: it is sent by another case, and billed twice."""
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
@@ -10,18 +9,20 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import delete, update
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind, Movement
-from workers.kernel.ledger.submissions import Submission
+from workers.kernel.ledger.submissions import Submission, Submissions
+from workers.kernel.ledger.tables import submission_turns, submissions
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import ORIGIN
 from workers.pipeline.submit import submitted_index as module
 from workers.pipeline.submit.outcomes import held_reasons
-from workers.pipeline.submit.submitted_index import SUBMISSION, all_submissions, carried, recent_submissions
+from workers.pipeline.submit.submitted_index import SUBMISSION, carried, may_have_carried
 from workers.records.schema import IDENTIFIER, REASON
 
 HELD = 4
@@ -30,49 +31,92 @@ HELD = 4
 
 @pytest.fixture
 def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Context:
-    monkeypatch.setattr(module, "_kept", {})
     monkeypatch.setattr(module, "_MOST_KEPT", HELD)
     return a_context(sqlite_ledger, tmp_path, clock)
 
 
-def sent(context: Context, number: int) -> str:
+def sent(context: Context, number: int, account: str | None = None) -> str:
     """Send two records of a case of its own, `{number}-0` and `{number}-1`."""
-    book = Book(context, 2, key=f"failure-{number}")
+    book = Book(context, 2, key=f"failure-{number}", account=account)
     origins = [f"{number}-{record}" for record in range(2)]
     book.frame = book.frame.with_columns(pl.Series(ORIGIN, origins), pl.Series(IDENTIFIER, origins))
     return book.send([0, 1])
 
 
-def carriers(context: Context, submissions: Sequence[Submission], origin: str) -> list[str]:
-    return carried(context, list(submissions), ORIGIN, pl.Series([origin]))[SUBMISSION].to_list()
+def carriers(context: Context, origin: str, account: str | None = None) -> list[str]:
+    wanted = pl.Series([origin])
+    perhaps = may_have_carried(context, account, ORIGIN, wanted)
+    return carried(context, perhaps, ORIGIN, wanted)[SUBMISSION].to_list()
 
 
-def test_more_submissions_than_are_kept_are_known_again(context: Context) -> None:
-    ids = [sent(context, number) for number in range(5)]
-    submissions = recent_submissions(context, None)
-    for _ in range(2):
-        found = [carriers(context, submissions, f"{number}-1") for number in range(5)]
+def test_submissions_are_known_however_many_there_are_and_whenever_they_came(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came since the last question, or for which there was no room, is as easily billed twice."""
+    monkeypatch.setattr(module, "_PAGE", 2)
+    ids = []
+    for number in range(5):
+        ids.append(sent(context, number))
+        found = [carriers(context, f"{number}-1") for number in range(len(ids))]
         assert found == [[submission_id] for submission_id in ids]
-    assert carriers(context, submissions, "5-0") == []
+    assert carriers(context, "5-0") == []
 
 
-def test_submissions_that_are_recent_no_more_make_room(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept for ever, they would leave no room for others, and each of these would be read for every plan."""
-    for number in range(4):
+def test_of_submissions_that_are_known_nothing_is_read_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each plan would cost the more the longer we have been at work."""
+    for number in range(2):
         sent(context, number)
-    submissions = recent_submissions(context, None)
-    carriers(context, submissions[:2], "0-0")
-    carriers(context, submissions[2:], "0-0")
+    assert carriers(context, "5-0") == []
     monkeypatch.setattr(pl, "scan_parquet", None)
-    assert carriers(context, submissions[2:], "0-0") == []
+    monkeypatch.setattr(Submissions, "since", None)
+    assert carriers(context, "5-0") == []
+
+
+def test_an_identifier_is_another_accounts_affair(context: Context) -> None:
+    """Its usage would never be billed, since somebody else has billed his."""
+    theirs, ours = sent(context, 1, "acct_1"), sent(context, 2)
+    for _ in range(2):
+        assert carriers(context, "1-0", "acct_1") == [theirs]
+        assert carriers(context, "1-0") == []
+        assert carriers(context, "2-0") == [ours]
+
+
+def test_accounts_that_are_not_asked_about_make_room_and_are_known_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept for ever, they would leave no room for others, and each of these would be read for every plan."""
+    accounts = [None, "acct_1", "acct_2"]
+    ids = {account: sent(context, number, account) for number, account in enumerate(accounts)}
+    for number, account in enumerate(accounts):
+        assert carriers(context, f"{number}-0", account) == [ids[account]]
+    with monkeypatch.context() as patched:
+        patched.setattr(pl, "scan_parquet", None)
+        assert carriers(context, "5-0", "acct_2") == []
+    assert carriers(context, "0-0") == [ids[None]]
+
+
+def test_a_ledger_that_is_restored_while_we_run_is_read_anew(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent in the turns that we take for known would not be, and would go once more."""
+    lost, kept = sent(context, 1), sent(context, 2, "acct_1")
+    assert (carriers(context, "1-0"), carriers(context, "2-0", "acct_1")) == ([lost], [kept])
+    with context.ledger.database.write() as connection:
+        connection.execute(delete(submission_turns).where(submission_turns.c.submission_id == lost))
+        connection.execute(update(submissions).where(submissions.c.id == lost).values(id="sub_of_before"))
+    again = sent(context, 3)
+    assert carriers(context, "3-0") == [again]
+    assert (carriers(context, "1-0"), carriers(context, "2-0", "acct_1")) == ([], [kept])
 
 
 def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one has read would be known as kept, and be kept no more."""
-    ids = [sent(context, number) for number in range(2)]
-    submissions = recent_submissions(context, None)
+    accounts = [None, "acct_1"]
+    ids = [sent(context, number, account) for number, account in enumerate(accounts)]
     both, scan_parquet = threading.Barrier(2), pl.scan_parquet
 
     def scan_together(*asked: Any) -> pl.LazyFrame:
@@ -82,8 +126,9 @@ def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
 
     monkeypatch.setattr(pl, "scan_parquet", scan_together)
     with ThreadPoolExecutor(2) as workers:
-        list(workers.map(lambda one: carriers(context, [one], "nobody"), submissions))
-    assert [carriers(context, submissions, f"{number}-0") for number in range(2)] == [[one] for one in ids]
+        list(workers.map(lambda account: carriers(context, "nobody", account), accounts))
+    found = [carriers(context, f"{number}-0", account) for number, account in enumerate(accounts)]
+    assert found == [[one] for one in ids]
 
 
 @pytest.mark.parametrize("days", [0, 1, 35, 36, 37, 38, 100, 399, 1000, 3650])
@@ -91,7 +136,7 @@ def test_usage_is_known_again_however_long_ago_it_was_sent(context: Context, clo
     """A rule that dates old usage anew would have it billed a second time."""
     submission_id = sent(context, 1)
     clock.turn(days=days)
-    assert carriers(context, all_submissions(context, None), "1-0") == [submission_id]
+    assert carriers(context, "1-0") == [submission_id]
 
 
 @pytest.mark.parametrize("small", [0, 20_000])
@@ -107,9 +152,8 @@ def test_what_retention_has_removed_keeps_no_plan_from_being_made(
         transaction.move(removed)
     for name in context.archive.names(case_id):
         context.archive.delete(name)
-    submissions = all_submissions(context, None)
-    assert carriers(context, submissions, "1-0") == []
-    assert carriers(context, submissions, "2-0") == [kept]
+    assert carriers(context, "1-0") == []
+    assert carriers(context, "2-0") == [kept]
 
 
 def test_a_record_set_that_is_lost_stops_the_plan(context: Context) -> None:
@@ -118,7 +162,7 @@ def test_a_record_set_that_is_lost_stops_the_plan(context: Context) -> None:
     for name in context.archive.names(case_id):
         context.archive.delete(name)
     with pytest.raises(Permanent):
-        carriers(context, all_submissions(context, None), "1-0")
+        carriers(context, "1-0")
 
 
 def one(context: Context, submission_id: str) -> Submission:

@@ -23,8 +23,7 @@ NAME = "order 7/ü"
 
 
 @pytest.fixture
-def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Context:
-    monkeypatch.setattr(submitted_index, "_kept", {})
+def context(sqlite_ledger: Ledger, tmp_path: Path, clock: FrozenClock) -> Context:
     return a_context(sqlite_ledger, tmp_path, clock)
 
 
