@@ -1,5 +1,6 @@
 """One version of one of the sender's files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -39,3 +40,8 @@ class SourceFile:
         path = PurePath(self.stored.name)
         suffix = PurePath(path.stem).suffix if path.suffix.lower() in _COMPRESSED_SUFFIXES else path.suffix
         return suffix.lower() in _USAGE_SUFFIXES
+
+
+def oldest_first(files: Iterable[SourceFile]) -> list[SourceFile]:
+    """Return the files in the order in which they were last written."""
+    return sorted(files, key=lambda file: (file.stored.last_modified, file.location))

@@ -11,11 +11,13 @@ import polars as pl
 from workers.kernel.errors import FileUnusable, Permanent, Transient
 from workers.kernel.logs import get_logger
 from workers.sources.facts import FACTS, PART, read_facts
-from workers.sources.files import SourceFile
+from workers.sources.files import SourceFile, oldest_first
 from workers.sources.index import HASH, ConvertedFiles, facts_beside, hashed
+from workers.sources.small_indexes import SMALL_BYTES, SMALL_INDEXES, Hits
 
 _CONVERTERS: Final = 4
 _ATTEMPTS: Final = 3
+_INDEX: Final = "index"
 _log = get_logger(__name__)
 _Answer = TypeVar("_Answer")
 
@@ -32,8 +34,13 @@ class Indexes:
     def hits(
         self, files: Sequence[SourceFile], texts: pl.Series, unusable: dict[SourceFile, str]
     ) -> list[tuple[SourceFile, int]]:
-        """Return the files, and their parts by number, that hold one of the texts by its hash."""
-        return self._asked(files, partial(_parts_with, texts), unusable)
+        """Return the files, the oldest first, and their parts by number, that hold one of the texts by its hash."""
+        if texts.is_empty():
+            return []
+        hashes = pl.select(hashed(pl.lit(texts))).to_series()
+        hits, others = SMALL_INDEXES.hits(files, hashes)
+        found = hits | self._asked(others, partial(_hits, hashes), unusable)
+        return [(file, number) for file in oldest_first(found) for number in found[file]]
 
     def facts(
         self, files: Sequence[SourceFile], wanted: pl.Expr, unusable: dict[SourceFile, str]
@@ -88,15 +95,25 @@ def note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) ->
     _log.warning("usage_source_unusable", location=file.location, error=str(error))
 
 
-def _parts_with(texts: pl.Series, indexes: dict[str, SourceFile]) -> list[tuple[SourceFile, int]]:
-    if not indexes or texts.is_empty():
-        return []
-    hashes = pl.select(hashed(pl.lit(texts))).to_series()
-    hits = pl.scan_parquet(list(indexes), include_file_paths="index").filter(pl.col(HASH).is_in(hashes.implode()))
-    numbers: dict[str, set[int]] = {}
-    for index, number in hits.select("index", PART).unique().collect().rows():
-        numbers.setdefault(index, set()).add(number)
-    return [(file, number) for index, file in indexes.items() for number in sorted(numbers.get(index, ()))]
+def _hits(hashes: pl.Series, indexes: dict[str, SourceFile]) -> Hits:
+    """Return the hits in these indexes; those of small files are kept in memory from now on."""
+    small = {path: file for path, file in indexes.items() if file.stored.size <= SMALL_BYTES}
+    large = _read([path for path in indexes if path not in small])
+    rows = _read(list(small)).collect()
+    by_path = rows.partition_by(_INDEX, as_dict=True)
+    SMALL_INDEXES.keep({file: by_path.get((path,), rows.clear()) for path, file in small.items()})
+    wanted = pl.concat([rows.lazy(), large]).filter(pl.col(HASH).is_in(hashes.implode()))
+    hits: Hits = {}
+    for path, number in wanted.select(_INDEX, PART).unique().sort(PART).collect().rows():
+        hits.setdefault(indexes[path], []).append(number)
+    return hits
+
+
+def _read(paths: list[str]) -> pl.LazyFrame:
+    """Return the rows of indexes, and the path of each."""
+    if not paths:
+        return pl.LazyFrame(schema={HASH: pl.UInt64, PART: pl.UInt16, _INDEX: pl.String})
+    return pl.scan_parquet(paths, include_file_paths=_INDEX).select(HASH, PART, _INDEX)
 
 
 def _facts_of(wanted: pl.Expr, indexes: dict[str, SourceFile]) -> dict[SourceFile, pl.DataFrame]:

@@ -21,7 +21,7 @@ from workers.kernel.errors import Transient
 from workers.kernel.files import is_ours, written_whole
 from workers.kernel.storage import Store, StoredObject
 from workers.kernel.storage.directory import disk_errors
-from workers.sources.files import LOOK_BACK, SourceFile
+from workers.sources.files import LOOK_BACK, SourceFile, oldest_first
 
 LISTING_SECONDS: Final = 5.0
 """How long a listing serves at least, but where something is missed in it."""
@@ -131,7 +131,7 @@ class Listing:
                     found.append(SourceFile(store, stored))
             if is_empty:
                 empty.append(store.url)
-        return Listed(_oldest_first(found), tuple(empty), at, time.monotonic() - started)
+        return Listed(tuple(oldest_first(found)), tuple(empty), at, time.monotonic() - started)
 
     def _share(self, listed: Listed) -> None:
         numbers = {store.url: number for number, store in enumerate(self._stores)}
@@ -159,7 +159,3 @@ class Listing:
 
 def _of_sender(store: Store) -> Iterator[StoredObject]:
     return (stored for stored in store.list() if not is_ours(stored.name) and not stored.name.startswith("."))
-
-
-def _oldest_first(files: list[SourceFile]) -> tuple[SourceFile, ...]:
-    return tuple(sorted(files, key=lambda file: (file.stored.last_modified, file.location)))

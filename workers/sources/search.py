@@ -134,10 +134,9 @@ class StoredUsageSources:
 
     def earlier(self, records: pl.DataFrame, before: datetime, but: Collection[str]) -> pl.DataFrame:
         files = [file for file in self._listing.since(before).files if file.stored.last_modified < before]
-        others = [file for file in files if file.location not in but]
         told = records.select(pl.col(IDENTIFIER), content(records.columns).alias(CONTENT))
         texts = pl.concat([told[IDENTIFIER], told[CONTENT].alias(IDENTIFIER)]).drop_nulls().unique()
-        rows = carriers(self._search(others, texts, may_tell(records), {}))
+        rows = carriers(self._search(files, texts, may_tell(records), {}, but))
         return rows[same_usage(records, rows)[ROW_AT].unique().sort()]
 
     def copies(self, path: Path) -> frozenset[str]:
@@ -165,11 +164,21 @@ class StoredUsageSources:
         return FoundUsage(carriers(rows), _unread(listed, unusable))
 
     def _search(
-        self, files: Sequence[SourceFile], texts: pl.Series, wanted: pl.Expr, unusable: dict[SourceFile, str]
+        self,
+        files: Sequence[SourceFile],
+        texts: pl.Series,
+        wanted: pl.Expr,
+        unusable: dict[SourceFile, str],
+        but: Collection[str] = (),
     ) -> list[pl.DataFrame]:
-        """Return the wanted rows, in the order of the files; `texts` are what they may be indexed by."""
+        """Return the wanted rows, in the order of the files; `texts` are what they may be indexed by.
+
+        Files at the addresses `but` are left out.
+        """
         rows = []
         for file, number in self._indexes.hits(files, texts, unusable):
+            if file.location in but:
+                continue
             try:
                 rows.append(self._part(file, number, wanted))
             except (FileUnusable, Permanent) as error:

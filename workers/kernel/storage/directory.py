@@ -42,7 +42,7 @@ class DirectoryStore:
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         folder, _, _ = prefix.rpartition("/")
         with disk_errors(self.url):
-            yield from self._below(self._path(folder) if folder else self._root, prefix)
+            yield from _below(self._path(folder) if folder else self._root, f"{folder}/" if folder else "", prefix)
 
     def get_to_file(self, key: str, path: Path, max_bytes: int) -> int:
         found = self.head(key)
@@ -90,18 +90,20 @@ class DirectoryStore:
             raise Permanent(f"{key!r} is no key of {self.url}")
         return self._root.joinpath(*parts)
 
-    def _below(self, directory: Path, prefix: str) -> Iterator[StoredObject]:
-        try:
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            key = Path(entry.path).relative_to(self._root).as_posix()
-            if entry.is_dir():
-                yield from self._below(Path(entry.path), prefix)
-            elif key.startswith(prefix) and not _is_unfinished(entry.name):
-                with suppress(FileNotFoundError):
-                    yield _described(key, entry.stat())
+
+def _below(directory: Path | str, place: str, prefix: str) -> Iterator[StoredObject]:
+    """Yield what is below a directory whose keys begin with `place`, where they go on after `prefix`."""
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        key = place + entry.name
+        if entry.is_dir():
+            yield from _below(entry.path, f"{key}/", prefix)
+        elif key.startswith(prefix) and not _is_unfinished(entry.name):
+            with suppress(FileNotFoundError):
+                yield _described(key, entry.stat())
 
 
 def _is_unfinished(name: str) -> bool:
