@@ -156,6 +156,8 @@ def held_reasons(
     probably billed, and never sent under another one; only of what none carried it can be said that somebody else
     has used it. `tried` are those of which an earlier try of this very submission may have arrived.
     """
+    if identifiers.is_empty():
+        return pl.DataFrame(schema=REASON_SCHEMA)
     perhaps = may_have_carried(context, account, IDENTIFIER, identifiers)
     others = [one for one in perhaps if one.id != submission.id]
     ours = carried(context, others, IDENTIFIER, identifiers)[IDENTIFIER].unique()

@@ -160,8 +160,10 @@ def _never_sent(
     context: Context, held: HeldCase, submission: Submission, withheld: Sequence[Withheld]
 ) -> Iterator[Movement]:
     """Yield the entry for what a guard stopped at the last look: before a person, as it was before the plan."""
+    if not withheld:
+        return
     there = records_in(context, held.journal, Bucket.SUBMITTED, submission_id=submission.id)
-    if not withheld or there is None:
+    if there is None:
         return
     words = pl.DataFrame(
         [(one.identifier, one.reason, one.advice) for one in withheld], schema=REASON_SCHEMA, orient="row"

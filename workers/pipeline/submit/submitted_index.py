@@ -61,9 +61,11 @@ def may_have_carried(context: Context, account: str | None, column: str, wanted:
 
     Of all: a rule may date the oldest usage anew, and bill it again.
     """
+    texts = wanted.drop_nulls().unique()
+    if texts.is_empty():
+        return []
     columns = _kept.setdefault(context.ledger, {})
-    hashes = wanted.drop_nulls().unique().hash()
-    ids = columns.setdefault(column, _Hashes(column)).with_any(context, account, hashes)
+    ids = columns.setdefault(column, _Hashes(column)).with_any(context, account, texts.hash())
     return context.ledger.submissions.named(ids)
 
 
