@@ -103,6 +103,8 @@ class SharedFiles:
 
     def mates(self, submission_ids: Sequence[str]) -> list[Submission]:
         """Return the submissions that share a file with one of these, themselves among them."""
+        if not submission_ids:
+            return []
         files = select(chunks.c.file).where(chunks.c.submission_id.in_(submission_ids), chunks.c.file.is_not(None))
         sharing = select(chunks.c.submission_id).where(chunks.c.file.in_(files))
         query = select(*SUBMISSION_COLUMNS).where(submissions.c.id.in_(sharing)).order_by(submissions.c.id)

@@ -51,13 +51,20 @@ def totals_before(
     return {TOTALS_BEFORE: baseline.to_json()}
 
 
-def can_show(context: Context, held: HeldCase, submission: Submission) -> bool:
-    """Tell whether Stripe's totals were read before a submission, and few others overlap with it."""
-    known = _baseline(context, submission) is not None
-    return known and len(_overlapping(context, held.case.failure.account, submission)) <= MOST_AT_ONCE
+def shown_with(context: Context, held: HeldCase, submission: Submission) -> list[Submission] | None:
+    """Return the submissions that grow the totals in which this one can show, itself among them.
+
+    None where Stripe's totals were not read before it, or too many others overlap with it.
+    """
+    if _baseline(held.journal, submission) is None:
+        return None
+    overlapping = _overlapping(context, held.case.failure.account, submission)
+    return overlapping if len(overlapping) <= MOST_AT_ONCE else None
 
 
-def grown(context: Context, held: HeldCase, submission: Submission) -> list[Growth]:
+def grown(
+    context: Context, held: HeldCase, submission: Submission, overlapping: Sequence[Submission]
+) -> list[Growth]:
     """Return how the totals of what stands as submitted have grown since the first of what overlaps with it.
 
     Raises Untold, Transient and Permanent where Stripe does not tell them.
@@ -66,10 +73,10 @@ def grown(context: Context, held: HeldCase, submission: Submission) -> list[Grow
     catalog = Catalog(meters=meters_of(context, account))
     there = records_in(context, held.journal, Bucket.SUBMITTED, submission_id=submission.id)
     own = amounts(there, catalog) if there is not None else {}
-    overlapping = _overlapping(context, account, submission)
     before: dict[Any, Any] = {}
     for other in overlapping:
-        baseline = _baseline(context, other)
+        is_ours = other.case_id == held.case.id
+        baseline = _baseline(held.journal if is_ours else context.ledger.queries.entries(other.case_id), other)
         for one, total in baseline.totals.items() if baseline else ():
             before[one] = min(total, before.get(one, total))
     now = totals_now(context, account, catalog, own)
@@ -89,7 +96,7 @@ def nothing_arrived(
     if not submission.is_at_stripe:
         _, arrived = told_by_target(context, account, journal, submission)
         return not arrived.counted and not arrived.not_counted
-    baseline = _baseline(context, submission)
+    baseline = _baseline(journal, submission)
     if baseline is None:
         raise Untold("they were not read before it was sent")
     catalog = Catalog(meters=meters_of(context, account))
@@ -108,8 +115,8 @@ def _overlapping(context: Context, account: str | None, submission: Submission) 
     return [one for one in others if one.is_at_stripe and names & set(one.event_names)]
 
 
-def _baseline(context: Context, submission: Submission) -> Baseline | None:
-    journal = context.ledger.queries.entries(submission.case_id)
+def _baseline(journal: Sequence[EntryRow], submission: Submission) -> Baseline | None:
+    """Return what Stripe's totals were before a submission; `journal` is its case's."""
     intents = (e for e in journal if e.kind == EntryKind.INTENDED and e.submission_id == submission.id)
     told = next(intents).detail.get(TOTALS_BEFORE)
     return Baseline.from_json(told) if told else None

@@ -27,7 +27,7 @@ from workers.kernel.ledger.unconfirmed import UNCONFIRMED, is_noted
 from workers.kernel.reasons import ARRIVAL_UNKNOWN
 from workers.pipeline.context import Context
 from workers.pipeline.record_sets import keep, keep_records_in, movement, records_in, scan
-from workers.pipeline.submit.arrival import can_show, grown
+from workers.pipeline.submit.arrival import grown, shown_with
 from workers.pipeline.submit.outcomes import REASON_SCHEMA, set_aside
 from workers.pipeline.submit.own_word import told_by_target
 from workers.records.schema import IDENTIFIER, MAX_AGE, REASON, SUGGESTION
@@ -68,8 +68,8 @@ def confirm(context: Context, held: HeldCase) -> None:
         proof = {files[number].file or file_name(submission.id, number): said for number, said in judged.items()}
         if proof:
             _settle(context, held, submission, {"by": BY_VERDICT, "proof": proof})
-        elif can_show(context, held, submission):
-            _settle_by_totals(context, held, submission)
+        elif (overlapping := shown_with(context, held, submission)) is not None:
+            _settle_by_totals(context, held, submission, overlapping)
         else:
             _settle(context, held, submission, {"by": BY_SILENCE, "proof": NO_REFUSAL})
 
@@ -104,10 +104,12 @@ def _settle_by_target(context: Context, held: HeldCase, submission: Submission) 
         _look_later(context, held, submission, f"{missing:,} records are not to be found there")
 
 
-def _settle_by_totals(context: Context, held: HeldCase, submission: Submission) -> None:
+def _settle_by_totals(
+    context: Context, held: HeldCase, submission: Submission, overlapping: Sequence[Submission]
+) -> None:
     """Confirm what the totals show. `at_least`: more was counted than we sent, so it may be others' usage."""
     try:
-        days = grown(context, held, submission)
+        days = grown(context, held, submission, overlapping)
     except (Transient, Permanent) as error:
         _look_later(context, held, submission, str(error))
         return
