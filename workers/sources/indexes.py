@@ -13,7 +13,7 @@ from workers.kernel.logs import get_logger
 from workers.sources.facts import FACTS, PART, read_facts
 from workers.sources.files import SourceFile, oldest_first
 from workers.sources.index import HASH, ConvertedFiles, facts_beside, hashed
-from workers.sources.small_indexes import SMALL_BYTES, SMALL_INDEXES, Hits
+from workers.sources.small_indexes import SMALL_INDEXES, Hits
 
 _CONVERTERS: Final = 4
 _ATTEMPTS: Final = 3
@@ -96,24 +96,17 @@ def note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) ->
 
 
 def _hits(hashes: pl.Series, indexes: dict[str, SourceFile]) -> Hits:
-    """Return the hits in these indexes; those of small files are kept in memory from now on."""
-    small = {path: file for path, file in indexes.items() if file.stored.size <= SMALL_BYTES}
-    large = _read([path for path in indexes if path not in small])
-    rows = _read(list(small)).collect()
-    by_path = rows.partition_by(_INDEX, as_dict=True)
-    SMALL_INDEXES.keep({file: by_path.get((path,), rows.clear()) for path, file in small.items()})
-    wanted = pl.concat([rows.lazy(), large]).filter(pl.col(HASH).is_in(hashes.implode()))
-    hits: Hits = {}
-    for path, number in wanted.select(_INDEX, PART).unique().sort(PART).collect().rows():
+    """Return the hits in these indexes; those of small files are kept in memory from now on, as far as they fit."""
+    paths = {file: path for path, file in indexes.items()}
+    SMALL_INDEXES.keep(paths)
+    hits, others = SMALL_INDEXES.hits(list(paths), hashes)
+    if not others:
+        return hits
+    rows = pl.scan_parquet([paths[file] for file in others], include_file_paths=_INDEX)
+    places = rows.filter(pl.col(HASH).is_in(hashes.implode())).select(_INDEX, PART).unique().sort(PART).collect()
+    for path, number in places.rows():
         hits.setdefault(indexes[path], []).append(number)
     return hits
-
-
-def _read(paths: list[str]) -> pl.LazyFrame:
-    """Return the rows of indexes, and the path of each."""
-    if not paths:
-        return pl.LazyFrame(schema={HASH: pl.UInt64, PART: pl.UInt16, _INDEX: pl.String})
-    return pl.scan_parquet(paths, include_file_paths=_INDEX).select(HASH, PART, _INDEX)
 
 
 def _facts_of(wanted: pl.Expr, indexes: dict[str, SourceFile]) -> dict[SourceFile, pl.DataFrame]:

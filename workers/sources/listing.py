@@ -121,17 +121,17 @@ class Listing:
     def _list(self) -> Listed:
         at, started = time.time(), time.monotonic()
         since = self._clock() - LOOK_BACK
-        found: list[SourceFile] = []
+        found: dict[str, SourceFile] = {}  # by address: one place may lie in another
         empty = []
         for store in self._stores:
             is_empty = True
             for stored in _of_sender(store):
                 is_empty = False
                 if stored.size and stored.last_modified >= since:
-                    found.append(SourceFile(store, stored))
+                    found.setdefault(store.location(stored.key), SourceFile(store, stored))
             if is_empty:
                 empty.append(store.url)
-        return Listed(tuple(oldest_first(found)), tuple(empty), at, time.monotonic() - started)
+        return Listed(tuple(oldest_first(found.values())), tuple(empty), at, time.monotonic() - started)
 
     def _share(self, listed: Listed) -> None:
         numbers = {store.url: number for number, store in enumerate(self._stores)}

@@ -17,7 +17,8 @@ from workers.sources.files import SourceFile
 from workers.sources.index import HASH
 
 SMALL_BYTES: Final = 1 << 20
-"""The index of a larger file is asked on the disk; there are not as many of them."""
+_MOST_ROWS: Final = 100_000
+"""A file of more bytes or rows is asked on the disk; there are not as many of them."""
 _MOST_KEPT: Final = 4_000_000
 """Records whose hashes are kept: 56 MB. Beyond them, too, the disk is asked."""
 _SPARE_SECONDS: Final = 3600.0
@@ -62,24 +63,34 @@ class SmallIndexes:
                 hits.setdefault(asked[number], []).append(part)
         return hits, others
 
-    def keep(self, indexes: Mapping[SourceFile, pl.DataFrame]) -> None:
-        """Take in the indexes (`hash`, `part`) of files, as far as there is room."""
-        with self._lock:
-            if self._rows.height + sum(index.height for index in indexes.values()) > _MOST_KEPT:
-                self._make_room()
-            room, rows = _MOST_KEPT - self._rows.height, [self._rows]
-            for file, index in indexes.items():
-                if file not in self._kept and index.height <= room:
+    def keep(self, paths: Mapping[SourceFile, str]) -> None:
+        """Read the indexes of small files in, as far as there is room. Raises as polars does."""
+        room, read = self._room(), dict[SourceFile, pl.DataFrame]()
+        for file, path in paths.items():
+            if room < _MOST_ROWS:
+                break
+            if file.stored.size <= SMALL_BYTES:
+                index = pl.read_parquet(path, columns=[HASH, PART], n_rows=_MOST_ROWS + 1, glob=False)
+                if index.height <= _MOST_ROWS:
                     room -= index.height
+                    read[file] = index
+        with self._lock:
+            rows = [self._rows]
+            for file, index in read.items():
+                if file not in self._kept:
                     kept = self._kept[file] = _Kept(next(self._next))
-                    rows.append(index.select(HASH, PART, pl.lit(kept.number, pl.UInt32).alias(_NUMBER)))
+                    rows.append(index.with_columns(pl.lit(kept.number, pl.UInt32).alias(_NUMBER)))
             self._rows = pl.concat(rows, rechunk=True)
 
-    def _make_room(self) -> None:
-        since = time.monotonic() - _SPARE_SECONDS
-        self._kept = {file: kept for file, kept in self._kept.items() if kept.asked_at >= since}
-        numbers = [kept.number for kept in self._kept.values()]
-        self._rows = self._rows.filter(pl.col(_NUMBER).is_in(numbers))
+    def _room(self) -> int:
+        """Return how many records may be added, having dropped what nobody asks about where they are few."""
+        with self._lock:
+            if _MOST_KEPT - self._rows.height < _MOST_ROWS:
+                since = time.monotonic() - _SPARE_SECONDS
+                self._kept = {file: kept for file, kept in self._kept.items() if kept.asked_at >= since}
+                numbers = [kept.number for kept in self._kept.values()]
+                self._rows = self._rows.filter(pl.col(_NUMBER).is_in(numbers))
+            return _MOST_KEPT - self._rows.height
 
 
 SMALL_INDEXES: Final = SmallIndexes()

@@ -270,10 +270,24 @@ def test_of_two_submissions_that_look_at_the_same_turn_one_is_intended(ledger: L
         intend(ledger, "b", None, last_turn=0)
     assert ledger.submissions.get("sub_b") is None
     intend(ledger, "c", "acct_1", last_turn=0)
-    assert [one.id for one in ledger.submissions.after_turn(None, 0)] == ["sub_a"]
+    assert turns(ledger, after=0) == [(1, "sub_a")]
     assert ledger.submissions.last_turn(None) == 1
     intend(ledger, "b", None, last_turn=1)
-    assert [one.id for one in ledger.submissions.after_turn(None, 1)] == ["sub_b"]
+    assert turns(ledger, after=1) == [(2, "sub_b")]
+
+
+def test_a_submission_whose_records_are_written_anew_takes_another_turn(ledger: Ledger) -> None:
+    """Whoever remembers what it carried would never learn that its identifiers are others now."""
+    case_id = open_case(ledger, a_failure("a")).id
+    intend(ledger, "a", None, last_turn=0)
+    with ledger.cases.hold(case_id, "test", LEASE) as held, held.transaction() as transaction:
+        transaction.submissions.take_turns_again()
+    assert turns(ledger, after=0) == [(1, "sub_a"), (2, "sub_a")]
+    assert ledger.submissions.last_turn(None) == 2
+
+
+def turns(ledger: Ledger, *, after: int) -> list[tuple[int, str]]:
+    return [(turn, submission.id) for turn, submission in ledger.submissions.after_turn(None, after)]
 
 
 def intend(ledger: Ledger, key: str, account: str | None, *, last_turn: int) -> None:

@@ -57,6 +57,15 @@ def test_a_file_that_was_rewritten_is_read_anew(folder: Path, sources: StoredUsa
     assert found.rows[VALUE].to_list() == ["22", "22"]
 
 
+def test_a_place_within_another_shows_its_files_once(folder: Path, tmp_path: Path) -> None:
+    """A row that seems to stand twice is ambiguous, and waits for a person."""
+    (folder / "june").mkdir()
+    (folder / "june" / "one.csv").write_bytes(usage("a"))
+    sources = StoredUsageSources([str(folder), str(folder / "june")], tmp_path / "cache")
+    for _ in range(2):
+        assert sources.find(["a"]).rows.height == 1
+
+
 def test_our_own_files_are_no_source(folder: Path, sources: StoredUsageSources) -> None:
     """Else a repaired record would be found beside its original and both be taken for ambiguous."""
     (folder / "metermend-case_1-1.csv").write_bytes(usage("a", value="2"))

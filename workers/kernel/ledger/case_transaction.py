@@ -61,9 +61,10 @@ class CaseTransaction:
     def erase(self, eraser: Eraser, records: Collection[int], act_id: str) -> Mapping[str, Any]:
         """Erase a customer from all rows of the case; return what the entry that says so must tell of it.
 
-        `records` are the numbers of his records. Raises as the ledger does.
+        `records` are the numbers of his records. Raises Overtaken when the account is just sending something.
         """
         left = erase_from_case(self._connection, self._case.id, eraser, records, act_id)
+        self.submissions.take_turns_again()
         self._changes |= left.columns
         self._described |= left.failure
         begun = {GENESIS: left.genesis} if left.genesis else {}

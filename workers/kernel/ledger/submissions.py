@@ -5,6 +5,7 @@ the file or of the API call, follows from case and revision, so that a second tr
 
 The submissions of an account take turns: each has the next number, and of two that want the same one the table's
 key lets one have it. So whoever intends knows that nothing was intended since he looked, and no lock stays behind.
+One whose records are written anew, without a customer that is forgotten, takes another turn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.kernel.errors import Conflict, Overtaken
@@ -126,6 +127,16 @@ class CaseSubmissions:
         self._tell(intent.id, row)
         self._take_turn(intent.id, last_turn + 1)
 
+    def take_turns_again(self) -> None:
+        """Give each submission of the case a turn more: whoever knows what they carry has to read them anew.
+
+        Raises Overtaken when another submission of the account takes one of these turns.
+        """
+        last = self._connection.scalar(last_turn_of(self._account)) or 0
+        mine = select(submissions.c.id).where(submissions.c.case_id == self._case_id).order_by(submissions.c.id)
+        for number, submission_id in enumerate(self._connection.scalars(mine).all(), last + 1):
+            self._take_turn(submission_id, number)
+
     def _take_turn(self, submission_id: str, number: int) -> None:
         row = {"account": _account_key(self._account), "number": number, "submission_id": submission_id}
         try:
@@ -192,7 +203,7 @@ class Submissions:
         for first in range(0, len(ids), _PAGE):
             query = select(*SUBMISSION_COLUMNS).where(submissions.c.id.in_(ids[first : first + _PAGE]))
             found += map(submission_of, self._database.rows(query))
-        return sorted(found, key=lambda submission: submission.intended_at)
+        return sorted(found, key=lambda submission: (submission.intended_at, submission.id))
 
     def of_case(self, case_id: str) -> Sequence[Submission]:
         """Return a case's submissions, oldest first."""
@@ -221,26 +232,31 @@ class Submissions:
 
     def last_turn(self, account: str | None) -> int:
         """Return the number of the account's last submission, 0 when it has none."""
-        theirs = submission_turns.c.account == _account_key(account)
-        [last] = self._database.values(select(func.max(submission_turns.c.number)).where(theirs))
+        [last] = self._database.values(last_turn_of(account))
         return last or 0
 
-    def after_turn(self, account: str | None, turn: int, most: int | None = None) -> list[Submission]:
-        """Return the account's submissions that were intended after `turn`, oldest first, or the first of them."""
+    def after_turn(self, account: str | None, turn: int, most: int | None = None) -> list[tuple[int, Submission]]:
+        """Return the turns of the account behind one, each with the submission that took it; `most` of them."""
         query = (
-            select(*SUBMISSION_COLUMNS)
+            select(submission_turns.c.number, *SUBMISSION_COLUMNS)
             .join(submission_turns, submission_turns.c.submission_id == submissions.c.id)
             .where(submission_turns.c.account == _account_key(account), submission_turns.c.number > turn)
             .order_by(submission_turns.c.number)
             .limit(most)
         )
-        return list(map(submission_of, self._database.rows(query)))
+        rows = map(dict, self._database.rows(query))
+        return [(row.pop("number"), submission_of(row)) for row in rows]
 
 
 def submissions_of_case(connection: Connection, case_id: str) -> list[Submission]:
     """Return a case's submissions, oldest first."""
     query = select(*SUBMISSION_COLUMNS).where(submissions.c.case_id == case_id).order_by(submissions.c.intended_at)
     return [submission_of(row) for row in connection.execute(query).mappings()]
+
+
+def last_turn_of(account: str | None) -> Select[int | None]:
+    """Return the question for the number of the account's last turn."""
+    return select(func.max(submission_turns.c.number)).where(submission_turns.c.account == _account_key(account))
 
 
 def _account_key(account: str | None) -> str:

@@ -82,7 +82,7 @@ def intend_what_may_go(context: Context, held: HeldCase) -> Submission | None:
             return intend(context, held, target, planned_part, turn, totals)
         except Overtaken:
             seen, turn = turn, submissions.last_turn(account)
-            planned, newer = _planned(context, held), submissions.after_turn(account, seen)
+            planned, newer = _planned(context, held), [one for _, one in submissions.after_turn(account, seen)]
             _set_aside(context, held, planned, _stopped_by(context, held, windows, planned, newer))
     raise Transient("other submissions of the account keep going first", retry_after=_QUIETER_SECONDS)
 

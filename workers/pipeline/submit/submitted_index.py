@@ -102,14 +102,14 @@ def _kept_of(context: Context, submission: Submission) -> pl.LazyFrame | None:
 class _Hashes:
     """The hashes of one column of the submissions of one ledger: every job of this process may use them.
 
-    `_seen` tells of an account the turn and the id of the submission that was read last. `_unkept` are those that
-    are read each time. `_named` has account and id of each of the others, by the number that its hashes bear.
+    `_seen` has the turn of an account that was read last, and whose it was. `_unkept` are submissions that are read
+    each time. `_named` has account and id of each of the others, by the number that its hashes bear.
     """
 
     def __init__(self, column: str) -> None:
         self._column = column
         self._lock = threading.Lock()
-        self._seen: dict[str | None, tuple[int, str]] = {}
+        self._seen: dict[str | None, tuple[int, str, datetime]] = {}
         self._unkept: defaultdict[str | None, list[str]] = defaultdict(list)
         self._named: dict[int, tuple[str | None, str]] = {}
         self._numbers = count()
@@ -122,21 +122,22 @@ class _Hashes:
                 self._keep(context, account, new)
             hits = self._rows.filter(pl.col(_HASH).is_in(hashes.implode()))[_NUMBER].unique()
             named = [self._named[number] for number in hits]
-            return [*(submission for owner, submission in named if owner == account), *self._unkept[account]]
+            ids = [*(submission for owner, submission in named if owner == account), *self._unkept[account]]
+            return list(dict.fromkeys(ids))
 
     def _new(self, context: Context, account: str | None) -> Iterator[list[Submission]]:
         """Yield the account's submissions since those that are known, some at a time."""
         while True:
-            turn, last = self._seen.get(account, (0, None))
-            # The last one is read again: where the ledger was restored from a backup it is not there.
-            found = context.ledger.submissions.after_turn(account, max(turn - 1, 0), most=_PAGE)
-            if last is not None and (not found or found.pop(0).id != last):
+            seen = self._seen.get(account)
+            # The last turn is read again: where the ledger was restored from a backup it is another's, or nobody's.
+            found = context.ledger.submissions.after_turn(account, seen[0] - 1 if seen else 0, most=_PAGE)
+            if seen and (not found or _mark(*found.pop(0)) != seen):
                 self._forget(account)
                 continue
             if not found:
                 return
-            yield found
-            self._seen[account] = turn + len(found), found[-1].id
+            yield [submission for _, submission in found]
+            self._seen[account] = _mark(*found[-1])
 
     def _keep(self, context: Context, account: str | None, new: list[Submission]) -> None:
         small = [submission for submission in new if submission.records <= _SMALL]
@@ -149,15 +150,19 @@ class _Hashes:
             if submission.records > min(_SMALL, room):
                 unkept.append(submission.id)
                 continue
+            try:
+                records = _kept_of(context, submission)
+            except Permanent:  # whoever reads it meets that, and he alone
+                unkept.append(submission.id)
+                continue
             number = next(self._numbers)
             named[number] = account, submission.id
             room -= submission.records
-            records = _kept_of(context, submission)
             if records is not None:
                 texts = records.select(self._column).collect()[self._column]
                 frames.append(pl.select(texts.hash().alias(_HASH), pl.lit(number, pl.UInt32).alias(_NUMBER)))
-        self._rows = pl.concat(frames, rechunk=True)
         self._named |= named
+        self._rows = pl.concat(frames, rechunk=True)
         self._unkept[account] += unkept
 
     def _forget(self, *accounts: str | None) -> None:
@@ -167,6 +172,11 @@ class _Hashes:
             self._unkept.pop(account, None)
         self._named = {number: named for number, named in self._named.items() if named[0] not in accounts}
         self._rows = self._rows.filter(pl.col(_NUMBER).is_in(list(self._named)))
+
+
+def _mark(turn: int, submission: Submission) -> tuple[int, str, datetime]:
+    """Return what tells a turn from the same one of another history: ids follow from cases and repeat."""
+    return turn, submission.id, submission.intended_at
 
 
 _kept: WeakKeyDictionary[Ledger, dict[str, _Hashes]] = WeakKeyDictionary()

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from sqlalchemy import delete, update
 
 from tests.books import Book, a_context
 from tests.conftest import FrozenClock
+from workers.kernel.erasing import Eraser
 from workers.kernel.errors import Permanent
 from workers.kernel.ledger import Ledger
 from workers.kernel.ledger.journal import EntryKind, Movement
 from workers.kernel.ledger.submissions import Submission, Submissions
 from workers.kernel.ledger.tables import submission_turns, submissions
 from workers.pipeline.context import Context
-from workers.pipeline.record_sets import ORIGIN
+from workers.pipeline.record_sets import ORIGIN, keep
 from workers.pipeline.submit import submitted_index as module
 from workers.pipeline.submit.outcomes import held_reasons
 from workers.pipeline.submit.submitted_index import SUBMISSION, carried, may_have_carried
@@ -111,6 +113,32 @@ def test_a_ledger_that_is_restored_while_we_run_is_read_anew(
     assert (carriers(context, "1-0"), carriers(context, "2-0", "acct_1")) == ([], [kept])
 
 
+def test_the_same_turn_of_another_history_is_another(context: Context) -> None:
+    """Ids follow from cases: what was sent again after a restore has the id, and may have the turn, of before."""
+    lost, again = sent(context, 1), sent(context, 2)
+    assert (carriers(context, "1-0"), carriers(context, "2-0")) == ([lost], [again])
+    anew = {submissions.c.intended_at: context.clock() + timedelta(seconds=1)}
+    with context.ledger.database.write() as connection:
+        connection.execute(delete(submission_turns).where(submission_turns.c.submission_id == lost))
+        connection.execute(update(submissions).where(submissions.c.id == again).values(anew))
+    assert (carriers(context, "1-0"), carriers(context, "2-0")) == ([], [again])
+
+
+def test_a_submission_whose_records_are_written_anew_is_read_anew(context: Context) -> None:
+    """Under the names that a customer's erasure has left him nobody would know them, and they would go again."""
+    submission_id = sent(context, 1)
+    assert carriers(context, "1-0") == [submission_id]
+    case_id = submission_id.rpartition("-")[0]
+    before = one(context, submission_id)
+    erased = pl.read_parquet(context.archive.fetch(before.ref)).with_columns(pl.lit("erased-1").alias(ORIGIN))
+    anew = keep(context, case_id, "erased", erased)
+    with context.ledger.cases.hold(case_id, "test", context.lease) as held, held.transaction() as transaction:
+        transaction.erase(
+            Eraser(("nobody",), {before.record_set: anew.name, before.ref.sha256: anew.sha256}), [], "act"
+        )
+    assert (carriers(context, "erased-1"), carriers(context, "1-0")) == ([submission_id, submission_id], [])
+
+
 def test_workers_that_ask_at_the_same_instant_do_not_make_each_other_forget(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,13 +184,16 @@ def test_what_retention_has_removed_keeps_no_plan_from_being_made(
     assert carriers(context, "2-0") == [kept]
 
 
-def test_a_record_set_that_is_lost_stops_the_plan(context: Context) -> None:
-    """Nobody could say any more what was sent: it would be sent again."""
+def test_a_record_set_that_is_lost_stops_the_plan_and_nobody_who_does_not_read_it(context: Context) -> None:
+    """Nobody could say any more what was sent: it would be sent again. A report of this week does not ask that."""
     case_id = sent(context, 1).rpartition("-")[0]
     for name in context.archive.names(case_id):
         context.archive.delete(name)
+    kept = sent(context, 2)
+    perhaps = may_have_carried(context, None, ORIGIN, pl.Series(["2-0"]))
+    assert {submission.id for submission in perhaps} == {f"{case_id}-1", kept}
     with pytest.raises(Permanent):
-        carriers(context, "1-0")
+        carriers(context, "2-0")
 
 
 def one(context: Context, submission_id: str) -> Submission:
