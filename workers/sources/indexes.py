@@ -97,6 +97,8 @@ def note(file: SourceFile, error: Exception, unusable: dict[SourceFile, str]) ->
 
 def _hits(hashes: pl.Series, indexes: dict[str, SourceFile]) -> Hits:
     """Return the hits in these indexes; those of small files are kept in memory from now on, as far as they fit."""
+    if not indexes:
+        return {}
     paths = {file: path for path, file in indexes.items()}
     SMALL_INDEXES.keep(paths)
     hits, others = SMALL_INDEXES.hits(list(paths), hashes)
