@@ -124,6 +124,15 @@ def test_the_same_turn_of_another_history_is_another(context: Context) -> None:
     assert (carriers(context, "1-0"), carriers(context, "2-0")) == ([], [again])
 
 
+def test_a_turn_that_is_missing_costs_nothing_but_its_own_submission(context: Context) -> None:
+    """Counted instead of read, the turns behind it would be taken for another history, again and again."""
+    lost, *ids = (sent(context, number) for number in range(3))
+    with context.ledger.database.write() as connection:
+        connection.execute(delete(submission_turns).where(submission_turns.c.submission_id == lost))
+    for _ in range(2):
+        assert [carriers(context, f"{number}-0") for number in range(3)] == [[], [ids[0]], [ids[1]]]
+
+
 def test_a_submission_whose_records_are_written_anew_is_read_anew(context: Context) -> None:
     """Under the names that a customer's erasure has left him nobody would know them, and they would go again."""
     submission_id = sent(context, 1)
