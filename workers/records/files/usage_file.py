@@ -134,9 +134,10 @@ class UsageFile:
         reader = self._reader
         if not isinstance(reader, CsvReader) or not part.plain or reader.columns != list(columns):
             return None
-        text = self._text_of_lines(part)
+        if reader.grammar.delimiter != "," or b"\r" in (text := self._text_of_lines(part)):
+            return None
         quoted = quoted_lines(text, most=part.rows // FEW_QUOTES)
-        if reader.grammar.delimiter != "," or b"\r" in text or quoted is None:
+        if quoted is None:
             return None
         return Lines(partial(self._text_of_lines, part), pl.Series(quoted, dtype=pl.Int64) + part.first_row)
 
